@@ -1,0 +1,142 @@
+"""Every error Headrace raises on purpose, as one tree.
+
+The docstring of a leaf is its message: it is filled in with the keyword arguments of the constructor and says what to
+do next. Transports map the *branches* to their own codes (``services/*/http.py``); no code appears here.
+
+HeadraceError
+├── BadInput            the caller sent something wrong; sending it again will fail again
+│   ├── Undecodable     a device's payload no decoder understands
+│   ├── BadSpec         a headrace.yaml with at least one problem
+│   └── BadTensor       an inference input of the wrong name, shape or type
+├── NotFound            the thing named does not exist
+│   ├── UnknownModel, UnknownTopic, UnknownPrediction, UnknownObject
+│   └── UnknownPlugin
+├── TooLarge            over a configured limit
+├── Forbidden           the caller may not do this
+├── Unsupported         understood, but not offered
+├── Temporary           try again later
+│   ├── NotReady        exists, but has nothing to serve yet
+│   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
+└── Permanent           the operator has to act
+    ├── MissingExtra, DirectoryInUse, Fenced, CorruptState
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class HeadraceError(Exception):
+    """Something went wrong in Headrace: {detail}."""
+
+    def __init__(self, **fields: object) -> None:
+        self.fields = fields
+        template = inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ")
+        super().__init__(template.format_map(_Fields(fields)))
+
+
+class _Fields(dict[str, object]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+class BadInput(HeadraceError):
+    """{detail}."""
+
+
+class Undecodable(BadInput):
+    """{detail}."""
+
+
+class BadSpec(BadInput):
+    """{detail}"""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__(detail="\n".join(str(problem) for problem in problems))
+
+
+class Problem:
+    """One thing wrong with a spec: where it stands, what was found, what was expected.
+
+    >>> print(Problem("headrace.yaml", 12, "backend", "no backend 'rsl'; did you mean 'rls'?"))
+    headrace.yaml:12: backend: no backend 'rsl'; did you mean 'rls'?
+    """
+
+    def __init__(self, file: str, line: int, field: str, message: str) -> None:
+        self.file, self.line, self.field, self.message = file, line, field, message
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.field}: {self.message}"
+
+
+class BadTensor(BadInput):
+    """{detail}."""
+
+
+class NotFound(HeadraceError):
+    """{detail}."""
+
+
+class UnknownModel(NotFound):
+    """There is no model {name!r}; `headrace get` lists the models that exist."""
+
+
+class UnknownTopic(NotFound):
+    """Nothing has been received on topic {topic!r}; `headrace inspect` lists the topics that exist."""
+
+
+class UnknownPrediction(NotFound):
+    """There is no prediction {id!r} of model {model!r}, or it is older than what is kept."""
+
+
+class UnknownObject(NotFound):
+    """There is no object {name!r} in the store."""
+
+
+class UnknownPlugin(NotFound):
+    """There is no {family} {name!r}; known: {known}."""
+
+
+class TooLarge(HeadraceError):
+    """{what} is {size} bytes, over the limit of {limit}; send less at a time or raise `{setting}`."""
+
+
+class Forbidden(HeadraceError):
+    """{detail}."""
+
+
+class Unsupported(HeadraceError):
+    """{detail}."""
+
+
+class Temporary(HeadraceError):
+    """{detail}; try again later."""
+
+
+class NotReady(Temporary):
+    """Model {name!r} {detail}; try again later."""
+
+
+class StorageUnavailable(Temporary):
+    """Nothing was stored: {detail}. Free space in the data directory; sending again is safe."""
+
+
+class Permanent(HeadraceError):
+    """{detail}."""
+
+
+class MissingExtra(Permanent):
+    """{family} {name!r} needs a library that is not installed ({module}): pip install 'headrace[{extra}]'."""
+
+
+class DirectoryInUse(Permanent):
+    """{path} is in use by another Headrace (pid {pid}); stop it, or choose another --data."""
+
+
+class Fenced(Permanent):
+    """This worker was replaced (its epoch {mine}, current {current}): it stops without writing."""
+
+
+class CorruptState(Permanent):
+    """{detail}."""

@@ -1,0 +1,63 @@
+"""What happened, in the words every part shares. Plain data; times are ns since the epoch, UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A forecast that was issued."""
+
+    id: str
+    """The same for the same model, key and origin, however often it is computed."""
+    model: str
+    key: str
+    origin: int
+    """Start of the first forecast grid window."""
+    step: int
+    """Grid step, ns."""
+    values: list[float]
+    """In the target's own unit, one per grid step from `origin`."""
+    low: list[float] | None
+    high: list[float] | None
+    """The interval, None while too few residuals are known."""
+    by: str
+    """"live" or the digest of the published snapshot that made it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How a contender's forecast compared with what happened."""
+
+    model: str
+    key: str
+    origin: int
+    contender: str
+    """"live", "champion", or a yardstick: "persistence", "hour-mean"."""
+    n: int
+    """Targets that were known and not filled in."""
+    squared: float
+    """Sum of squared errors, scaled."""
+    absolute: float
+    """Sum of absolute errors, in the target's unit."""
+    daylight: int
+    """Targets counted as active: truth or forecast above 2 % of the scale."""
+    daylight_squared: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the gate decided about one scored forecast, with its numbers."""
+
+    model: str
+    key: str
+    origin: int
+    publish: bool
+    reason: str
+    champion: float | None
+    challenger: float | None
+    """Mean squared errors over the window, scaled."""
+    days: int
+    snapshot: str
+    """Digest of the published weights, or ""."""

@@ -1,0 +1,91 @@
+"""Backends: what learns. Each is one file and knows nothing of streams, time or scores.
+
+`x` is a batch of examples' inputs, shape (n, *Shape.input), C-contiguous float64; `y` their targets, shape (n, horizon),
+scaled, NaN where a target is missing or was filled in: learn from the others. Examples come in time order.
+Everything is deterministic: the same calls with the same arguments give the same bytes from `dump`, in another process too,
+and ``load(dump())`` between any two calls changes nothing. No pickle. `headrace.checks.check_backend` tests all of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from headrace.plugins import Family, Params
+from headrace.records import Array
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes a backend is built for."""
+
+    input: tuple[int, int]
+    """(history, fields) of a window, or (horizon, features per target)."""
+    horizon: int
+    per_target: bool = False
+    """Whether the first input axis is the horizon: row h of `x` holds the features of target h."""
+
+
+@dataclass(frozen=True)
+class Servable:
+    """A model as the serving process can run it without the library that trained it."""
+
+    format: str
+    """"onnx": `data` is an ONNX model, input "x" (n, *input) float32, output "y" (n, horizon).
+    "numpy": `data` is `headrace.states.pack` of arrays, run by the function named in `headrace.services.learning.serving`
+    under `kernel`."""
+    data: bytes
+    kernel: str = ""
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+class Backend(Protocol):
+    """One model of one key."""
+
+    Params: ClassVar[type[Params]]
+    features: ClassVar[list[dict[str, Any]]]
+    """Feature steps used when the spec names none, as in `transform:`."""
+    heavy: ClassVar[bool]
+    """Runs in a worker process of its own (it loads a deep-learning library or a user's code)."""
+
+    # def __init__(self, params: Params, shape: Shape, seed: int, folder: str = ".") -> None
+
+    def predict(self, x: Array) -> Array:
+        """(n, horizon) predictions, finite once fitted; changes nothing."""
+        ...
+
+    def fit(self, x: Array, y: Array) -> None:
+        """The first training, from scratch, on all examples so far."""
+        ...
+
+    def learn(self, x: Array, y: Array, old_x: Array, old_y: Array) -> None:
+        """Go on with new examples; `old_*` are earlier ones to rehearse (maybe none)."""
+        ...
+
+    def dump(self) -> bytes:
+        """Everything: weights, optimiser, random state."""
+        ...
+
+    def load(self, data: bytes) -> None:
+        """Go on from a `dump` of the same params and shape."""
+        ...
+
+    def weights(self) -> bytes:
+        """The weights alone, as safetensors: what a snapshot's digest is taken of."""
+        ...
+
+    def export(self) -> Servable:
+        """This very model for the serving process."""
+        ...
+
+
+BACKENDS = Family(
+    "backends",
+    {
+        "persistence": "headrace.models.backends.baseline:Persistence",
+        "hour-mean": "headrace.models.backends.baseline:HourMean",
+        "rls": "headrace.models.backends.rls:Rls",
+        "torch": "headrace.models.backends.torch:Torch",
+    },
+    extras={"torch": "torch"},
+)

@@ -1,0 +1,36 @@
+"""Intervals: how far the truth may lie from a forecast, learnt from the model's own prequential residuals."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.plugins import Family, Params
+from headrace.records import Array
+
+
+class Interval(Protocol):
+    """The band around one key's forecasts. Scaled units; times are target times in ns."""
+
+    Params: ClassVar[type[Params]]
+
+    def cover(self, prediction: Array, times: NDArray[np.int64]) -> tuple[Array, Array] | None:
+        """Lower and upper bound, each (horizon,); None while too few residuals are known."""
+        ...
+
+    def update(self, prediction: Array, truth: Array, times: NDArray[np.int64]) -> None:
+        """A scored forecast, (horizon,) each; truth is NaN where unknown."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Everything `cover` depends on."""
+        ...
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        ...
+
+
+INTERVALS = Family("intervals", {"residual": "headrace.models.intervals.residual:Residual"})

@@ -1,0 +1,1 @@
+"""The stores wing: where bytes rest."""

@@ -1,0 +1,65 @@
+"""Logs: a durable, ordered record of every input. Everything else Headrace knows is derived from it.
+
+An implementation promises:
+
+- `submit` calls `done` with no error only after the entries are on stable storage, in order, all or none of one call;
+- positions are one total order over all streams, offsets are dense within a stream's partition;
+- a failed commit leaves no trace and does not end the log: the next one may succeed;
+- content never makes a commit fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from headrace.plugins import Family
+from headrace.records import Entry, Record
+
+Done: TypeAlias = Callable[[Exception | None], None]
+
+
+class LogReader(Protocol):
+    """Reading, from any process."""
+
+    def read(self, after: int, limit: int, streams: Collection[str] | None = None) -> list[Record]:
+        """Up to `limit` records with position > `after`, in order; of these streams only, if given."""
+        ...
+
+    def end(self) -> int:
+        """Position of the last committed record, 0 when empty."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files; safe to call twice."""
+        ...
+
+
+class Log(LogReader, Protocol):
+    """Appending, by the one process that owns the log. Call from one thread (the event loop's)."""
+
+    def submit(self, entries: Sequence[Entry], done: Done) -> None:
+        """Store entries with the group commit now forming; `done(None)` after it is durable, `done(error)` if it failed.
+
+        `done` is called on the event loop's thread, once.
+        """
+        ...
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """`submit`, awaited. Raises StorageUnavailable."""
+        ...
+
+    def trim(self, before: int) -> int:
+        """Delete records with position < `before`; returns how many went."""
+        ...
+
+
+LOGS = Family("logs", {"sqlite": "headrace.streams.logs.sqlite:SqliteLog", "memory": "headrace.streams.logs.memory:MemoryLog"})
+
+
+def open_reader(path: Path) -> LogReader:
+    """A reader of the embedded log in data directory `path`, for another process."""
+    from headrace.streams.logs.sqlite import SqliteReader
+
+    return SqliteReader(path)
