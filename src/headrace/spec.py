@@ -74,6 +74,8 @@ class Input(_Strict):
     key: Literal["device", "topic", "none"] = "device"
     """One independent model per device, per topic, or one over everything."""
     decoder: Plug = Plug(name="auto")
+    max_keys: int = Field(default=1000, ge=1)
+    """Devices (or topics) beyond this many are ignored: a device must not be able to fill the memory."""
     target: str
     """The field to forecast, as it is called after the transform."""
     timezone: str = "UTC"
