@@ -78,6 +78,8 @@ class Input(_Strict):
     """Devices (or topics) beyond this many are ignored: a device must not be able to fill the memory."""
     target: str
     """The field to forecast, as it is called after the transform."""
+    unit: str = ""
+    """Unit of the target, for people: W, kWh, °C."""
     timezone: str = "UTC"
     """Whose midnight and hours count; an IANA name."""
     clock: Literal["event", "wall"] = "event"
@@ -221,6 +223,25 @@ def parse(text: str, file: str = "headrace.yaml") -> list[Document]:
 def from_plain(plain: dict[str, Any], file: str = "(log)") -> Document:
     """A document that was parsed before, as the log keeps it."""
     return Document(file, OnlineModel.model_validate(plain), plain, {})
+
+
+def needed_files(plain: dict[str, Any]) -> list[str]:
+    """Names of the Python files a spec refers to: ``file: x.py`` and ``module: x.py:Class`` of its plug-ins."""
+    found: list[str] = []
+
+    def walk(value: object) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                if name in {"file", "module"} and isinstance(inner, str) and ".py" in inner:
+                    found.append(inner.partition(":")[0])
+                else:
+                    walk(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                walk(inner)
+
+    walk({name: plain.get(name) for name in ("transform", "backend", "interval")})
+    return found
 
 
 def _document(file: str, node: yaml.Node, documents: list[Document], problems: list[Problem]) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from headrace.records import CONTROL, Entry, Record
 from headrace.services.learning.plan import Plan
-from headrace.spec import Document, from_plain
+from headrace.spec import Document, from_plain, needed_files
 from headrace.streams.logs import LogReader
 
 _SCHEMA = """
@@ -137,22 +137,3 @@ def control(entry: dict[str, Any]) -> Entry:
 
 def _own(document: Document, files: dict[str, str]) -> dict[str, str]:
     return {name: files[name] for name in needed_files(document.plain) if name in files}
-
-
-def needed_files(plain: dict[str, Any]) -> list[str]:
-    """Names of the Python files a spec refers to: ``file: x.py`` and ``module: x.py:Class`` of its plug-ins."""
-    found: list[str] = []
-
-    def walk(value: object) -> None:
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                if name in {"file", "module"} and isinstance(inner, str) and ".py" in inner:
-                    found.append(inner.partition(":")[0])
-                else:
-                    walk(inner)
-        elif isinstance(value, list):
-            for inner in value:
-                walk(inner)
-
-    walk({name: plain.get(name) for name in ("transform", "backend", "interval")})
-    return found

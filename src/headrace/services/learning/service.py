@@ -16,11 +16,11 @@ import numpy as np
 from headrace.errors import BadInput, BadSpec, BadTensor, Problem, UnknownModel
 from headrace.records import MINUTE, Array
 from headrace.services.learning.plan import check
-from headrace.services.learning.registry import Applied, Entered, Registry, apply_entry, control, needed_files
+from headrace.services.learning.registry import Applied, Entered, Registry, apply_entry, control
 from headrace.services.learning.supervisor import Supervisor
 from headrace.services.learning.view import View
 from headrace.services.learning.worker import ModelConfig
-from headrace.spec import Document
+from headrace.spec import Document, needed_files
 from headrace.streams.logs import Log
 from headrace.topics import level
 
