@@ -1,0 +1,1 @@
+"""Contract suites that every plug-in passes, third parties' included."""
