@@ -24,7 +24,7 @@ class Persistence:
     class Params(plugins.Params):
         """No settings: choose another lag in `transform`."""
 
-    features: ClassVar[list[dict[str, Any]]] = [{"lags": {"steps": [24]}}]
+    features: ClassVar[list[dict[str, Any]]] = [{"lags": {"steps": [24], "ahead": "season"}}]
     heavy: ClassVar[bool] = False
 
     def __init__(self, params: Params, shape: Shape, seed: int, folder: str = ".") -> None:
@@ -61,7 +61,7 @@ class HourMean:
     class Params(plugins.Params):
         """No settings."""
 
-    features: ClassVar[list[dict[str, Any]]] = [{"calendar": {"columns": ["slot"]}}]
+    features: ClassVar[list[dict[str, Any]]] = [{"calendar": {"features": ["slot"]}}]
     heavy: ClassVar[bool] = False
 
     def __init__(self, params: Params, shape: Shape, seed: int, folder: str = ".") -> None:

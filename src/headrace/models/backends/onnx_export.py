@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,12 +13,15 @@ from torch import Tensor, nn
 from headrace.records import Array
 
 OPSET = 17
-_KNOWN_WARNINGS = (
+_EXPECTED: tuple[tuple[str, type[Warning]], ...] = (
     # The legacy exporter takes 1 s where its successor takes up to 90 s, and agrees with it to 2e-7.
-    "You are using the legacy TorchScript-based ONNX export",
-    "The feature will be removed. Please remove usage of this function",
+    ("You are using the legacy TorchScript-based ONNX export", DeprecationWarning),
+    ("The feature will be removed. Please remove usage of this function", DeprecationWarning),
     # A recurrent layer's initial state is made for the batch it meets, which the exporter cannot see.
-    "Exporting a model to ONNX with a batch_size other than 1",
+    ("Exporting a model to ONNX with a batch_size other than 1", UserWarning),
+    # Tracing fixes what depends on the values: a recurrent layer's checks of its input do, harmlessly; a module whose
+    # predictions do is found out by `difference`.
+    ("Converting a tensor to a Python", torch.jit.TracerWarning),  # type: ignore[attr-defined]
 )
 
 
@@ -35,10 +39,10 @@ def export(module: nn.Module, shape: tuple[int, int], floor: float | None) -> by
     """The module in evaluation mode, with predictions raised to `floor`, for batches of any size."""
     whole = module if floor is None else _Floored(module, floor)
     whole.eval()
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()  # A path, says its annotation; both, says its documentation.
     with warnings.catch_warnings():
-        for message in _KNOWN_WARNINGS:
-            warnings.filterwarnings("ignore", message=message)
+        for message, category in _EXPECTED:
+            warnings.filterwarnings("ignore", message, category)
         torch.onnx.export(
             whole,
             (torch.zeros(1, *shape),),
@@ -49,7 +53,8 @@ def export(module: nn.Module, shape: tuple[int, int], floor: float | None) -> by
             output_names=["y"],
             dynamic_axes={"x": {0: "n"}, "y": {0: "n"}},
         )
-    return buffer.getvalue()
+    data: bytes = buffer.getvalue()
+    return data
 
 
 def difference(data: bytes, x: Array, y: Array) -> float:

@@ -1,7 +1,8 @@
 """Recursive least squares: ridge regression that is exact after every record, in a few microseconds each.
 
-With features of each target, one weight vector predicts every target and row h of an example is one record. With a window,
-the flattened window and a constant are the features, and each target has its own weights; they share the covariance.
+With features of each target, one weight vector predicts every target and row h of an example is one record. With a
+window, the flattened window and a constant are the features, and each target has its own weights; they share the
+covariance.
 
 Source: Haykin, Adaptive Filter Theory, 4th ed., chapter 9; covariance resetting: Goodwin and Sin, 1984, section 3.3.
 """
@@ -36,8 +37,15 @@ class Rls:
         """Predictions below this, in scaled units, are raised to it; null for none. Learning does not see it."""
 
     features: ClassVar[list[dict[str, Any]]] = [
-        {"lags": {"steps": [24, 23, 25, 48], "season_means": [7], "yesterday": ["mean", "max"]}},
-        {"calendar": {"columns": ["hour_sin", "hour_cos", "constant"]}},
+        {
+            "lags": {
+                "steps": [24, 23, 25, 48],
+                "means": [{"days": 7}],
+                "yesterday": ["mean", "max"],
+                "ahead": "season",
+            }
+        },
+        {"calendar": {"features": ["hour_sin", "hour_cos", "constant"]}},
     ]
     heavy: ClassVar[bool] = False
 
@@ -57,7 +65,7 @@ class Rls:
         for index, row in enumerate(rows):
             self._both.dot(row, both)
             result[index] = both[size:]
-        return self._clip(result.reshape(len(x), self._shape.horizon))
+        return self._clip(result.reshape(-1, self._shape.horizon))
 
     def fit(self, x: Array, y: Array) -> None:
         self._train(self._fresh(), x, y)
@@ -113,7 +121,7 @@ class Rls:
         """The records of a batch of examples, (records, d), in order."""
         if self._shape.per_target:
             return x.reshape(-1, self._size)
-        return self._biased(x.reshape(len(x), -1))
+        return self._biased(x.reshape(len(x), self._size - 1))
 
     def _biased(self, rows: Array) -> Array:
         return rows if self._shape.per_target else np.column_stack([rows, np.ones(len(rows))])

@@ -17,7 +17,16 @@ from headrace.states import pack, unpack
 _SEAL = 16
 """Bytes of SHA-256 before a state: enough to notice damage, no protection against an attacker."""
 
-_DTYPES = {"<f8": "F64", "<f4": "F32", "<f2": "F16", "<i8": "I64", "<i4": "I32", "|u1": "U8", "|i1": "I8", "|b1": "BOOL"}
+_DTYPES = {
+    "<f8": "F64",
+    "<f4": "F32",
+    "<f2": "F16",
+    "<i8": "I64",
+    "<i4": "I32",
+    "|u1": "U8",
+    "|i1": "I8",
+    "|b1": "BOOL",
+}
 
 
 def seal(backend: str, state: Mapping[str, Any]) -> bytes:

@@ -1,7 +1,7 @@
 """Neural networks in PyTorch: the chapter's GRU, or the user's own module. torch is imported with the first model.
 
-Trained in float32 on one thread with deterministic kernels. All randomness is the model's own: the process-wide generator
-is put back as it was found, so what else runs in the process can neither change a model nor be changed by it.
+Trained in float32 on one thread with deterministic kernels. All randomness is the model's own: the process-wide
+generator is put back as it was found, so what else runs in the process can neither change a model nor be changed by it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Torch:
         """Settings; the defaults are Table 4.1 of the chapter."""
 
         module: str = "gru"
-        """"gru", or a class in a file beside the spec: `my_net.py:Net`, built as `Net(input_shape, horizon, **options)`."""
+        """"gru", or a class in a file beside the spec, `my_net.py:Net`, built as `Net(input_shape, horizon, **options)`:
+        float32 (n, history, fields) in, (n, horizon) out."""
         options: dict[str, Any] = Field(default_factory=dict)
         """Arguments of the module; gru knows `hidden` and `dense`, the widths of its layers, 32 each."""
         epochs: int = Field(default=50, ge=1)
@@ -55,7 +56,9 @@ class Torch:
         @classmethod
         def _file(cls, module: str) -> str:
             if module != "gru" and not re.fullmatch(r"[\w-]+\.py:[A-Za-z_]\w*", module):
-                raise ValueError(f"expected gru, or a class in a file beside the spec as in my_net.py:Net, got {module!r}")
+                raise ValueError(
+                    f"expected gru, or a class in a file beside the spec as in my_net.py:Net, got {module!r}"
+                )
             return module
 
         @field_validator("betas")
@@ -70,7 +73,9 @@ class Torch:
             if self.module == "gru":
                 for name, value in self.options.items():
                     if name not in ("hidden", "dense") or type(value) is not int or value < 1:
-                        raise ValueError(f"gru has the options hidden and dense, whole numbers from 1; got {name}: {value}")
+                        raise ValueError(
+                            f"gru has the options hidden and dense, whole numbers from 1; got {name}: {value}"
+                        )
             return self
 
     features: ClassVar[list[dict[str, Any]]] = [{"window": {"history": 36}}]
@@ -190,7 +195,7 @@ class Torch:
         loss = ((self._module(inputs) - targets).square() * known).sum() / known.sum()
         if not loss.isfinite():
             raise LearningError(detail=f"the loss became {loss.item()}; are the inputs scaled?")
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._optimizer.step()
 
     def _batches(self, n: int) -> Iterator[Tensor]:
@@ -201,14 +206,15 @@ class Torch:
     def _tensor(self, array: Array) -> Tensor:
         """In float32, and in torch's own aligned memory: kernels may round differently on other alignments."""
         with np.errstate(over="ignore"):
-            return self._torch.tensor(array, dtype=self._torch.float32)
+            result: Tensor = self._torch.tensor(array, dtype=self._torch.float32)
+        return result
 
     def _tensors(self, arrays: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
         return {name: self._torch.from_numpy(array) for name, array in arrays.items()}
 
     @contextmanager
     def _noise(self, keep: bool) -> Iterator[None]:
-        """Lend the process-wide generator this model's state (initial weights and dropout draw from it), then put it back."""
+        """Lend the process-wide generator this model's state, which initial weights and dropout draw from."""
         torch = self._torch
         before = torch.get_rng_state()
         torch.set_rng_state(self._noise_state)
