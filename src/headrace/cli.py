@@ -177,7 +177,10 @@ def predict(
 
     about, values = answer["parameters"], answer["outputs"][0]["data"]
     rows = [
-        [datetime.fromtimestamp((about["origin_ms"] + i * about["step_ms"]) / 1000, UTC).strftime("%Y-%m-%d %H:%M"), f"{v:,.1f}"]
+        [
+            datetime.fromtimestamp((about["origin_ms"] + i * about["step_ms"]) / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
+            f"{v:,.1f}",
+        ]
         for i, v in enumerate(values)
     ]
     typer.echo(f"{model} for {about['key']}, made by {about['by']}")
@@ -246,7 +249,9 @@ def _call(url: str, method: str, path: str, body: Any = None) -> Any:
     try:
         answer = httpx.request(method, url.rstrip("/") + path, json=body, timeout=60, trust_env=False)
     except httpx.HTTPError as error:
-        _fail(f"no answer from {url} ({type(error).__name__}); is it up? `headrace up` starts it, --url says where it is")
+        _fail(
+            f"no answer from {url} ({type(error).__name__}); is it up? `headrace up` starts it, --url says where it is"
+        )
     if answer.is_error:
         _fail(_reason(answer))
     return answer.json()

@@ -78,7 +78,9 @@ class Platform:
         log.on_commit = learning.nudge
         self.learning = await stack.enter_async_context(learning)
         self.gateway = await stack.enter_async_context(
-            GatewayService(log, settings.data, lambda: self._slowest(), age=settings.retention_age, size=settings.retention_size)
+            GatewayService(
+                log, settings.data, lambda: self._slowest(), age=settings.retention_age, size=settings.retention_size
+            )
         )
         learning.republish()
         await stack.enter_async_context(door)
@@ -126,7 +128,9 @@ class Platform:
             await asyncio.sleep(0.01)
 
     def _slowest(self) -> int:
-        places = [view.store.position() if view.store else 0 for view in self.learning.views.values() if not view.failed]
+        places = [
+            view.store.position() if view.store else 0 for view in self.learning.views.values() if not view.failed
+        ]
         return min([self.gateway.understood.position(), *places])
 
     def overview(self) -> dict[str, Any]:
@@ -273,5 +277,3 @@ def locked(data: Path) -> Any:
         file.write(str(os.getpid()))
         file.flush()
         yield
-
-

@@ -37,7 +37,9 @@ def duration(text: object) -> int:
     return round(float(match[1]) * _UNITS[match[2]])
 
 
-Duration: TypeAlias = Annotated[int, BeforeValidator(lambda value: value if isinstance(value, int) else duration(value))]
+Duration: TypeAlias = Annotated[
+    int, BeforeValidator(lambda value: value if isinstance(value, int) else duration(value))
+]
 """Nanoseconds; in YAML "30s", "5m", "1h", "16d"."""
 
 
@@ -91,8 +93,11 @@ class Input(_Strict):
     def _filters(cls, topics: list[str]) -> list[str]:
         for topic in topics:
             levels = topic.split("/")
-            if not topic or topic.startswith("$") or "#" in levels[:-1] or any(
-                ("+" in level or "#" in level) and len(level) > 1 for level in levels
+            if (
+                not topic
+                or topic.startswith("$")
+                or "#" in levels[:-1]
+                or any(("+" in level or "#" in level) and len(level) > 1 for level in levels)
             ):
                 raise ValueError(f"expected an MQTT topic filter such as plant/+/reading, got {topic!r}")
         return topics
@@ -285,7 +290,9 @@ def _repeated(documents: list[Document], problems: list[Problem]) -> None:
     seen: set[str] = set()
     for document in documents:
         if document.spec.name in seen:
-            problems.append(document.problem(("metadata", "name"), f"{document.spec.name!r} appears twice in this file"))
+            problems.append(
+                document.problem(("metadata", "name"), f"{document.spec.name!r} appears twice in this file")
+            )
         seen.add(document.spec.name)
 
 

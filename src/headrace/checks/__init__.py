@@ -5,7 +5,8 @@ Each is a plain function that raises AssertionError with what went wrong; call i
 
 from __future__ import annotations
 
+from headrace.checks.backends import check_backend
 from headrace.checks.intervals import check_interval
 from headrace.checks.transformers import check_transformer
 
-__all__ = ["check_interval", "check_transformer"]
+__all__ = ["check_backend", "check_interval", "check_transformer"]

@@ -251,7 +251,9 @@ class Feed:
                 points = [[t // MS, v] for t, v in store.actuals(key, since)]
                 found.append(("actual", {**head, "points": points}))
                 found += [("score", {**head, "score": one}) for one in self._new(place, "score", scores(view, key))]
-                found += [("decision", {**head, "decision": d}) for d in self._new(place, "decision", decisions(view, key))]
+                found += [
+                    ("decision", {**head, "decision": d}) for d in self._new(place, "decision", decisions(view, key))
+                ]
             found += [("forecast", {**head, "forecast": f}) for f in self._forecast(place, view, key)]
         return found
 

@@ -34,9 +34,7 @@ def code(error: errors.HeadraceError) -> int:
     return next((status for kind, status in _CODES if isinstance(error, kind)), 500)
 
 
-async def answer(
-    send: Send, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = _JSON
-) -> None:
+async def answer(send: Send, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = _JSON) -> None:
     """One whole response."""
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})

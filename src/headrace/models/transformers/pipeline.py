@@ -17,6 +17,8 @@ Path: TypeAlias = tuple[str | int, ...]
 """Place in `transform:`: (index, step, field, …)."""
 _ORDER = ("row steps", "resample", "scale", "feature steps")
 _GRID = 1
+_GRIDLESS = {"window"}
+"""Steps that also make sense on readings as they come."""
 
 
 @runtime_checkable
@@ -147,7 +149,7 @@ def _order(plugs: Sequence[Plug]) -> Iterator[tuple[Path, str]]:
             continue
         if rank < highest:
             yield (index, plug.name), f"{plug.name!r} belongs before: the order is {', '.join(_ORDER)}"
-        elif rank > _GRID and "resample" not in seen:
+        elif rank > _GRID and plug.name not in _GRIDLESS and "resample" not in seen:
             yield (index, plug.name), f"{plug.name!r} needs a regular grid: put `resample` before it"
         if rank >= _GRID and plug.name in seen:
             yield (index, plug.name), f"{plug.name!r} appears twice"

@@ -246,5 +246,3 @@ def _device(name: str, readings: list[Reading]) -> dict[str, Any]:
         "last_time_ms": times[-1] // 1_000_000,
         "fields": fields,
     }
-
-

@@ -57,9 +57,13 @@ class Gate:
 
     def _verdict(self, champion: float, challenger: float, days: int) -> Verdict:
         change = (champion - challenger) / champion if champion > 0 else 0.0
-        says = f"{abs(change):.1%} {'better' if change >= 0 else 'worse'} over {days} scored day{'s' if days != 1 else ''}"
+        says = (
+            f"{abs(change):.1%} {'better' if change >= 0 else 'worse'} over {days} scored day{'s' if days != 1 else ''}"
+        )
         if days < self._policy.minimum:
-            return Verdict(False, f"{says}; at least {self._policy.minimum} days are needed", champion, challenger, days)
+            return Verdict(
+                False, f"{says}; at least {self._policy.minimum} days are needed", champion, challenger, days
+            )
         if change >= self._policy.improvement and change > 0:
             return Verdict(True, says, champion, challenger, days)
         need = f"{self._policy.improvement:.0%} better is needed"

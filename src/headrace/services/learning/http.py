@@ -145,7 +145,9 @@ class InferenceDoor:
                 await answer_json(send, [self._index(name) for name in self._service.names()])
             case ("POST", "repository", "models", name, "load" | "unload"):
                 self._service.view(name)
-                raise BadInput(detail="models are taken into and out of service with `headrace apply` and `headrace delete`")
+                raise BadInput(
+                    detail="models are taken into and out of service with `headrace apply` and `headrace delete`"
+                )
             case _:
                 raise NotFound(detail=f"there is nothing at {method} {scope['path']}")
 
@@ -274,5 +276,3 @@ async def _cloud_event(send: Send, name: str, cause: str, data: dict[str, Any]) 
         (b"ce-type", b"io.kserve.inference.response"),
     ]
     await answer(send, 200, msgspec.json.encode(data), headers)
-
-

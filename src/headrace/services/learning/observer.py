@@ -140,7 +140,15 @@ class Observer:
             "INSERT INTO devices VALUES (?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET readings = readings + excluded.readings,"
             " time = excluded.time, fields = excluded.fields, units = excluded.units",
             [
-                (topic, device, count, first, last.time, encode(dict(last.fields)).decode(), encode(dict(last.units)).decode())
+                (
+                    topic,
+                    device,
+                    count,
+                    first,
+                    last.time,
+                    encode(dict(last.fields)).decode(),
+                    encode(dict(last.units)).decode(),
+                )
                 for (topic, device), (count, first, last) in self._devices.items()
             ],
         )

@@ -83,7 +83,7 @@ def read_instances(body: bytes) -> InstancesRequest:
     try:
         return _instances.decode(body)
     except msgspec.DecodeError as error:
-        raise BadTensor(detail=f"expected {{\"instances\": [...]}}: {error}") from error
+        raise BadTensor(detail=f'expected {{"instances": [...]}}: {error}') from error
 
 
 def array(tensor: Tensor) -> NDArray[Any]:

@@ -13,12 +13,14 @@ from headrace.errors import HeadraceError, MissingExtra, Problem
 from headrace.models.backends import BACKENDS, Backend, Shape
 from headrace.models.intervals import INTERVALS, Interval
 from headrace.models.transformers import TRANSFORMERS, Context
-from headrace.models.transformers.pipeline import Pipeline, build
+from headrace.models.transformers import pipeline as steps_
+from headrace.models.transformers.pipeline import Pipeline, build, grid_step
 from headrace.records import DAY, SECOND, Array, Rows
 from headrace.spec import Document, OnlineModel, Plug, explain
 from headrace.states import digest
 from headrace.streams.decoders import DECODERS
 
+HOURS = 24
 YARDSTICKS = ("persistence", "hour-mean")
 """Baselines every grid forecast is shown beside."""
 
@@ -46,25 +48,20 @@ class Plan:
         put(self, "grid", any(plug.name == "resample" for plug in spec.transform))
         put(self, "base", [plug for plug in spec.transform if not is_feature(plug)])
         own = [plug for plug in spec.transform if is_feature(plug)]
-        put(self, "features", own or backend_features(spec.backend.name))
+        season = max(1, DAY // grid_step(spec.transform))
+        put(self, "features", own or default_features(spec.backend.name, season))
         put(
             self,
             "context",
             Context(
                 target=spec.input.target,
-                every=self._every(),
+                every=grid_step(spec.transform) if self.grid else SECOND,
                 horizon=spec.forecast.horizon,
                 timezone=spec.input.timezone,
                 initial=spec.learning.initial,
                 folder=self.folder,
             ),
         )
-
-    def _every(self) -> int:
-        for plug in self.spec.transform:
-            if plug.name == "resample":
-                return int(TRANSFORMERS.params("resample", plug.params).every)
-        return SECOND
 
     @property
     def digest(self) -> str:
@@ -90,11 +87,7 @@ class Plan:
         if not self.grid:
             return {}
         season = max(1, DAY // self.context.every)
-        lag = season * -(-self.context.horizon // season)
-        return {
-            "persistence": make_contender(self, Plug(name="persistence"), [_plug("lags", steps=[lag])]),
-            "hour-mean": make_contender(self, Plug(name="hour-mean"), [_plug("calendar", columns=["slot"])]),
-        }
+        return {name: make_contender(self, Plug(name=name), default_features(name, season)) for name in YARDSTICKS}
 
     def interval(self) -> Interval:
         """A fresh interval."""
@@ -103,13 +96,17 @@ class Plan:
         return made
 
 
-def _plug(name: str, **params: Any) -> Plug:
-    return Plug(name=name, params=params)
+def default_features(backend: str, season: int) -> list[Plug]:
+    """The feature steps a backend brings with it; lags written for an hourly grid are moved to a day of `season` steps."""
+    plugs = [Plug.model_validate(item) for item in BACKENDS.find(backend).features]
+    return [_moved(plug, season) if plug.name == "lags" else plug for plug in plugs]
 
 
-def backend_features(name: str) -> list[Plug]:
-    """The feature steps a backend brings with it."""
-    return [Plug.model_validate(item) for item in BACKENDS.find(name).features]
+def _moved(plug: Plug, season: int) -> Plug:
+    """A lag of k days and d hours becomes one of k seasons and d steps."""
+    days = [(round(lag / HOURS), lag - HOURS * round(lag / HOURS)) for lag in plug.params.get("steps", ())]
+    steps = [max(1, count * season + rest) for count, rest in days]
+    return Plug(name=plug.name, params={**plug.params, "steps": steps})
 
 
 class Contender:
@@ -142,41 +139,43 @@ def assemble(rows: Rows, names: Sequence[str], shape: Shape) -> Array:
     return np.ascontiguousarray(np.concatenate(wide, axis=2), dtype=np.float64)
 
 
-def shape_from(plan: Plan, features: Sequence[Plug], steps: Pipeline) -> tuple[Shape, list[str]]:
+def shape_from(plan: Plan, steps: Pipeline) -> tuple[Shape, list[str]]:
     """(sizes, names of the x.* columns) of built feature steps."""
-    shapes = {plug.name: step.shape() for plug, step in zip(features, steps.steps, strict=True)}
-    names = [f"x.{name}" for name in shapes]
+    shapes = steps.shapes()
     horizon = plan.context.horizon
-    if set(shapes) == {"window"}:
-        return Shape(shapes["window"], horizon, False), names
-    width = sum(a * b if name == "window" else b for name, (a, b) in shapes.items())
-    return Shape((horizon, width), horizon, True), names
+    if set(shapes) == {"x.window"}:
+        return Shape(shapes["x.window"], horizon, False), list(shapes)
+    width = sum(a * b if name == "x.window" else b for name, (a, b) in shapes.items())
+    return Shape((horizon, width), horizon, True), list(shapes)
 
 
 def make_contender(plan: Plan, backend: Plug, features: Sequence[Plug]) -> Contender:
     """A contender of `plan`'s context."""
     steps = build(list(features), plan.context)
-    shape, names = shape_from(plan, features, steps)
+    shape, names = shape_from(plan, steps)
     params = BACKENDS.params(backend.name, backend.params)
     made = BACKENDS.find(backend.name)(params, shape, plan.spec.seed, plan.folder)
     return Contender(steps, shape, names, made)
 
 
 def check(document: Document) -> list[Problem]:
-    """Everything wrong with a document's plug-ins, with lines. Loads no heavy library."""
+    """Everything wrong with a document's plug-ins, with lines. Loads no heavy library, runs no user's code."""
     spec = document.spec
-    problems = [
-        problem
-        for index, plug in enumerate(spec.transform)
-        for problem in _check_plug(document, TRANSFORMERS, plug, ("transform", index))
-    ]
+    problems: list[Problem] = []
     for family, plug, path in (
         (BACKENDS, spec.backend, ("backend",)),
         (INTERVALS, spec.interval, ("interval",)),
         (DECODERS, spec.input.decoder, ("input", "decoder")),
     ):
         problems += _check_plug(document, family, plug, path)
-    return problems or _check_order(document)
+    try:
+        context = Context(target=spec.input.target, every=grid_step(spec.transform), horizon=spec.forecast.horizon)
+    except ValidationError:
+        context = Context(target=spec.input.target, horizon=spec.forecast.horizon)
+    problems += [
+        document.problem(("transform", *path), message) for path, message in steps_.check(spec.transform, context)
+    ]
+    return problems or _check_schedule(document, context)
 
 
 def _check_plug(document: Document, family: Any, plug: Plug, path: tuple[str | int, ...]) -> list[Problem]:
@@ -192,24 +191,15 @@ def _check_plug(document: Document, family: Any, plug: Plug, path: tuple[str | i
     return []
 
 
-def _check_order(document: Document) -> list[Problem]:
+def _check_schedule(document: Document, context: Context) -> list[Problem]:
     spec = document.spec
-    names = [plug.name for plug in spec.transform]
-    problems = []
-    features = [index for index, plug in enumerate(spec.transform) if is_feature(plug)]
-    if features and features != list(range(len(names) - len(features), len(names))):
-        problems.append(document.problem(("transform", features[0]), "feature steps come last"))
-    for name in ("resample", "scale"):
-        if names.count(name) > 1:
-            problems.append(document.problem(("transform", names.index(name)), f"only one {name!r} step makes sense"))
-    if "resample" in names and "scale" in names and names.index("scale") < names.index("resample"):
-        problems.append(document.problem(("transform", names.index("scale")), "`scale` comes after `resample`"))
-    if "resample" not in names and spec.forecast.horizon != 1:
-        message = "without a `resample` step every reading is an example, and only horizon 1 is possible"
-        problems.append(document.problem(("forecast", "horizon"), message))
-    if "resample" in names and not problems:
-        every = TRANSFORMERS.params("resample", spec.transform[names.index("resample")].params).every
-        for section, field_ in (("forecast", spec.forecast.every), ("learning", spec.learning.every)):
-            if field_ <= 0 or field_ % every:
-                problems.append(document.problem((section, "every"), "expected a multiple of the resampling step"))
-    return problems
+    if not any(plug.name == "resample" for plug in spec.transform):
+        if spec.forecast.horizon != 1:
+            message = "without a `resample` step every reading is an example, and only horizon 1 is possible"
+            return [document.problem(("forecast", "horizon"), message)]
+        return []
+    return [
+        document.problem((section, "every"), "expected a multiple of the resampling step")
+        for section, every in (("forecast", spec.forecast.every), ("learning", spec.learning.every))
+        if every <= 0 or every % context.every
+    ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import ast
+import asyncio
 import contextlib
 import time
 from collections.abc import Callable
@@ -328,7 +328,7 @@ class LearningService:
         if view.restarting:
             return "restarting", "its worker stopped and is being started again; nothing is lost"
         store = view.store
-        if store is None or not store.keys() and not store.get("progress"):
+        if store is None or (not store.keys() and not store.get("progress")):
             return "waiting", f"no readings yet on {', '.join(view.plan.spec.input.topics)}"
         if store.latest() is not None:
             return "live", ""
@@ -367,5 +367,3 @@ def _pinned(models: dict[str, Entered]) -> list[tuple[str, dict[str, Any]]]:
 
 def _latest(view: View, key: str) -> tuple[str, bytes] | None:
     return view.store.latest(key or None) if view.store is not None else None
-
-

@@ -18,7 +18,6 @@ import msgspec
 from headrace.errors import Fenced
 from headrace.events import Decision, Prediction, Score
 
-
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), position INTEGER NOT NULL, state BLOB NOT NULL);
@@ -92,7 +91,9 @@ class Store:
 
     def add_scores(self, scores: Iterable[Score]) -> None:
         """Scores; idempotent."""
-        rows = [(s.key, s.origin, s.contender, s.n, s.squared, s.absolute, s.daylight, s.daylight_squared) for s in scores]
+        rows = [
+            (s.key, s.origin, s.contender, s.n, s.squared, s.absolute, s.daylight, s.daylight_squared) for s in scores
+        ]
         self._db.executemany("INSERT OR REPLACE INTO scores VALUES (?,?,?,?,?,?,?,?)", rows)
 
     def add_decisions(self, decisions: Iterable[Decision]) -> None:
@@ -255,6 +256,3 @@ def stream_rows(
 def generation_file(data: Path, model: str, generation: int) -> Path:
     """Where a model's generation (the log position of its apply) keeps its state."""
     return data / "state" / f"{model}@{generation}.db"
-
-
-

@@ -160,7 +160,9 @@ class View:
         self.shape()
         x = assemble(steps.apply(rows), self._names, self.shape())[-1:]
         if not len(x) or not np.isfinite(x).all():
-            detail = f"{len(values)} values are too short a history for the features of model {self.name!r}, or not finite"
+            detail = (
+                f"{len(values)} values are too short a history for the features of model {self.name!r}, or not finite"
+            )
             raise BadTensor(detail=detail)
         return x
 
@@ -183,7 +185,4 @@ def shape_of(entered: Entered) -> tuple[Shape, list[str]]:
     from headrace.services.learning.plan import shape_from
 
     plan = entered.plan
-    return shape_from(plan, plan.features, pipeline_of(entered))
-
-
-
+    return shape_from(plan, pipeline_of(entered))

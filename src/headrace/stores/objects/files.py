@@ -48,7 +48,9 @@ class FileObjects:
         return data
 
     def list(self) -> list[str]:
-        return sorted(f"sha256:{path.parent.name}{path.name}" for path in self._folder.glob("[0-9a-f][0-9a-f]/[0-9a-f]*"))
+        return sorted(
+            f"sha256:{path.parent.name}{path.name}" for path in self._folder.glob("[0-9a-f][0-9a-f]/[0-9a-f]*")
+        )
 
     def delete(self, digest_: str) -> None:
         self._path(digest_).unlink(missing_ok=True)

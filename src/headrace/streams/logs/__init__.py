@@ -78,7 +78,9 @@ class Log(LogReader, Protocol):
         ...
 
 
-LOGS = Family("logs", {"sqlite": "headrace.streams.logs.sqlite:SqliteLog", "memory": "headrace.streams.logs.memory:MemoryLog"})
+LOGS = Family(
+    "logs", {"sqlite": "headrace.streams.logs.sqlite:SqliteLog", "memory": "headrace.streams.logs.memory:MemoryLog"}
+)
 
 
 def open_reader(path: Path) -> LogReader:

@@ -60,7 +60,8 @@ class SqliteReader:
 
     def last(self, stream: str, count: int) -> list[Record]:
         rows = self._db.execute(
-            f"SELECT {_COLUMNS} FROM records WHERE stream = ? ORDER BY off DESC LIMIT ?", (self._identity(stream), count)
+            f"SELECT {_COLUMNS} FROM records WHERE stream = ? ORDER BY off DESC LIMIT ?",
+            (self._identity(stream), count),
         ).fetchall()
         return self._records(sorted(rows))
 
@@ -115,7 +116,12 @@ class SqliteLog(SqliteReader):
     def __init__(self, path: Path, partitions: int = 1, clock: Callable[[], int] = time.time_ns) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self._writer = sqlite3.connect(path / FILE, isolation_level=None, check_same_thread=False, cached_statements=32)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "journal_size_limit=67108864"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "wal_autocheckpoint=4000",
+            "journal_size_limit=67108864",
+        ):
             self._writer.execute(f"PRAGMA {pragma}")
         self._writer.executescript(_SCHEMA)
         super().__init__(path)
