@@ -26,7 +26,7 @@ from headrace.errors import Undecodable
 from headrace.plugins import Params
 from headrace.records import Reading
 from headrace.streams.decoders import rules
-from headrace.streams.decoders.rules import MAX_NAME, NO_UNITS, OLDEST, YOUNGEST_AHEAD, device_of
+from headrace.streams.decoders.rules import MAX_BYTES, MAX_NAME, NO_UNITS, OLDEST, YOUNGEST_AHEAD, device_of
 
 TIMES = ("ts", "time", "timestamp", "t", "_time", "Time", "datetime")
 DEVICES = ("device", "device_id", "deviceId", "dev", "sensor", "sensor_id", "id", "name")
@@ -82,6 +82,8 @@ class _Plan(NamedTuple):
     id: str | None
     quotes: int
     """Quotation marks in the payload, if every other value is a number or boolean and no name appears twice."""
+    colons: int
+    """Colons in the payload, if no text has one and no name appears twice."""
 
 
 class JsonDecoder:
@@ -100,7 +102,7 @@ class JsonDecoder:
         return payload[:64].removeprefix(_BOM).lstrip()[:1] in (b"{", b"[")
 
     def decode(self, topic: str, payload: bytes, received: int) -> list[Reading]:
-        if len(payload) > rules.MAX_BYTES:
+        if len(payload) > MAX_BYTES:
             rules.check_bytes(payload)
         tidy = False
         try:
@@ -126,7 +128,8 @@ class JsonDecoder:
             return None
         device, identity = _first(self._devices, keys), _first(IDS, keys)
         quotes = 2 * (len(keys) + (device is not None) + (identity is not None))
-        plan = _Plan(_first(self._times, keys), self.params.time is not None, device, identity, quotes)
+        colons = len(keys) + sum(key.count(":") for key in keys)
+        plan = _Plan(_first(self._times, keys), self.params.time is not None, device, identity, quotes, colons)
         if len(keys) <= _MAX_PLAN_FIELDS:
             if len(self._plans) >= _MAX_PLANS:  # somebody invents names: start again rather than grow
                 self._plans.clear()
@@ -134,10 +137,10 @@ class JsonDecoder:
         return plan if len(keys) <= rules.MAX_FIELDS else None
 
     def _general(self, topic: str, payload: bytes, received: int) -> list[Reading]:
-        plain = _documents(payload)
+        plain = documents(payload)
         if isinstance(plain, list):
             rules.check_count(len(plain))
-        _check_names(plain, payload)
+        check_names(plain, payload)
         readings = []
         for device, one in _each(plain):
             readings.append(self._one(one, device, topic, received))
@@ -205,9 +208,9 @@ def _is_time(name: str, value: object, sure: bool) -> bool:
 
 def _flat(plan: _Plan, plain: _Flat, tidy: bool, topic: str, payload: bytes, received: int) -> Reading | None:
     """The reading of a flat object, or None if anything about it is out of the ordinary. Consumes `plain`."""
-    time_name, sure, device_name, id_name, quotes = plan
+    time_name, sure, device_name, id_name, quotes, colons = plan
     if payload.count(b'"') != quotes:  # texts among the values, or a name that appears twice
-        if _repeats(plain, payload):
+        if _repeats(plain, payload, colons):
             return None
         tidy = True
     time, device, identity = received, "", ""
@@ -234,11 +237,9 @@ def _flat(plan: _Plan, plain: _Flat, tidy: bool, topic: str, payload: bytes, rec
     return _new(Reading, (device or device_of(topic), time, plain, identity, NO_UNITS)) if plain else None
 
 
-def _repeats(plain: _Flat, payload: bytes) -> bool:
+def _repeats(plain: _Flat, payload: bytes, colons: int) -> bool:
     """Whether a name may appear twice in a flat object: each is followed by a colon, so counting colons tells."""
-    colons = len(plain)
-    for name, value in plain.items():
-        colons += name.count(":")
+    for value in plain.values():
         if type(value) is str:
             colons += value.count(":")
     return payload.count(b":") != colons or (colons > len(plain) and b"\\" in payload)
@@ -304,7 +305,7 @@ def _flatten(name: str, value: Any, fields: dict[str, float | str | bool]) -> No
     rules.check_fields(len(fields))
 
 
-def _documents(payload: bytes) -> Any:
+def documents(payload: bytes) -> Any:
     """What JSON holds: one document, perhaps after a byte order mark, or a list of those on lines of their own."""
     rules.check_bytes(payload)
     try:
@@ -331,7 +332,7 @@ def _complaint(payload: bytes, error: Exception) -> str:
     return f"the payload is not JSON ({str(error).removeprefix('JSON is malformed: ')}): it starts {rules.preview(payload)}"
 
 
-def _check_names(plain: Any, payload: bytes) -> None:
+def check_names(plain: Any, payload: bytes) -> None:
     """Refuse deep nesting and names that appear twice.
 
     Every name is followed by a colon, so that counting colons settles nearly every payload; the rest is read again.
