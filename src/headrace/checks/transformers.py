@@ -110,7 +110,10 @@ def _input(name: str, make: Make, rows: Rows, target: str) -> None:
     given, before = _copy(rows), _bytes(rows)
     for values in (given.time, *given.columns.values()):
         values.flags.writeable = False
-    make().apply(given)
+    try:
+        make().apply(given)
+    except ValueError as error:
+        raise AssertionError(f"apply failed on input that may not be changed: {error}") from error
     assert _bytes(given) == before, "the input was changed"
 
 
@@ -177,11 +180,11 @@ def _ticks(name: str, make: Make, rows: Rows, target: str) -> None:
 
 
 _CHECKS = (
+    _input,
     _chunks,
     _one_by_one,
     _stops,
     _saved_stays,
-    _input,
     _empty,
     _missing,
     _columns,
