@@ -76,6 +76,13 @@ def test_a_night_of_ten_hours_is_zero_and_true_and_an_outage_is_masked() -> None
     assert [masked for hour, _, masked in made if 13 <= hour < 42] == [False] * 24 + [True] * 5
 
 
+def test_what_falls_silent_in_full_sun_is_not_asleep() -> None:
+    for last, masked in ((50.0, False), (51.0, True)):
+        rows = readings((0, last), (0.1, last), (0.2, last), (10, 6), (11, 0))
+        made = table(make(beyond="zero", asleep_below=50).apply(rows))
+        assert made[1:10] == [(hour, 0, masked) for hour in range(1, 10)]
+
+
 def test_beyond_masked_nan_and_hold_are_masked() -> None:
     rows = readings((0, 4), (0.1, 4), (0.2, 4), (11, 6), (12, 0))
     for beyond, value in (("zero", 0.0), ("hold", 4.0), ("nan", np.nan)):

@@ -21,7 +21,7 @@ def check_transformer(name: str, make: Make, *, target: str = "value", seed: int
     """Run the whole suite on what `make` returns, a fresh step each time.
 
     The step is given 1500 rows, 20 minutes apart on average over 20 days, partly out of order and doubled, with holes
-    and NaN, that have the fields `target`, temperature, v1-v3, i1-i3, pf and ``masked``. A scaler should be made with an
+    and NaN, that have the fields `target`, temperature, v1-v3, i1-i3, pf and ``masked``. Make a scaler with an
     `initial` well below 20 days, so that the suite sees both of its phases.
 
     Raises:
