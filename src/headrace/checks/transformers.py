@@ -21,7 +21,7 @@ def check_transformer(name: str, make: Make, *, target: str = "value", seed: int
     """Run the whole suite on what `make` returns, a fresh step each time.
 
     The step is given 1500 rows, 20 minutes apart on average over 20 days, partly out of order and doubled, with holes
-    and NaN, that have the fields `target`, temperature, v1-v3, i1-i3, pf and ``masked``. A scaler should be made with an
+    and NaN, that have the fields `target`, temperature, v1-v3, i1-i3, pf and ``masked``. Make a scaler with an
     `initial` well below 20 days, so that the suite sees both of its phases.
 
     Raises:
@@ -110,7 +110,10 @@ def _input(name: str, make: Make, rows: Rows, target: str) -> None:
     given, before = _copy(rows), _bytes(rows)
     for values in (given.time, *given.columns.values()):
         values.flags.writeable = False
-    make().apply(given)
+    try:
+        make().apply(given)
+    except ValueError as error:
+        raise AssertionError(f"apply failed on input that may not be changed: {error}") from error
     assert _bytes(given) == before, "the input was changed"
 
 
@@ -177,11 +180,11 @@ def _ticks(name: str, make: Make, rows: Rows, target: str) -> None:
 
 
 _CHECKS = (
+    _input,
     _chunks,
     _one_by_one,
     _stops,
     _saved_stays,
-    _input,
     _empty,
     _missing,
     _columns,

@@ -25,6 +25,8 @@ class Policy(Protocol):
     @property
     def beyond_masked(self) -> bool: ...
     @property
+    def asleep_below(self) -> float | None: ...
+    @property
     def outage(self) -> int: ...
     @property
     def minimum_coverage(self) -> float: ...
@@ -105,7 +107,8 @@ class Grid:
         values[near] = _constant(policy.fill, left)
         values[~near] = _constant(policy.beyond, left)
         if policy.beyond == "zero" and not policy.beyond_masked:
-            return near | (place >= self._outage)
+            awake = policy.asleep_below is not None and bool(left[0] > policy.asleep_below)
+            return near | (place >= self._outage) | awake
         return np.ones(len(place), np.bool_)
 
 

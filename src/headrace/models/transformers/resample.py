@@ -16,7 +16,8 @@ gap is filled, the rest is `beyond`.
 
 Filled rows are ``masked``: not learnt from, not scored. There is one exception: where absence *means* zero (an inverter
 asleep at night sends nothing), the rows of `beyond: zero` are as true as measured ones, so they are not masked unless
-`beyond_masked` says so; except for what lies more than `outage` into a gap: no night is that long.
+`beyond_masked` says so; except for what lies more than `outage` into a gap (no night is that long), and for gaps that
+begin in full sun, if `asleep_below` says what that is.
 """
 
 from __future__ import annotations
@@ -61,6 +62,9 @@ class Resample:
         """What a longer gap holds. Zero is for the target; the other columns hold."""
         beyond_masked: bool = False
         """Mask the zeros of `beyond: zero`, too."""
+        asleep_below: float | None = None
+        """If given, those zeros are true only when the window before the gap was at most this: what falls silent at noon
+        is not asleep."""
         outage: Duration = Field(default=DAY, ge=0)
         """From here on into a gap even those zeros are masked."""
         expect: Duration | None = Field(default=None, gt=0)
