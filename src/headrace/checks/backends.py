@@ -260,7 +260,7 @@ def _fitted(make: Make, shape: Shape, seed: int = 0) -> Backend:
 
 
 def _story(make: Make, shape: Shape, interrupted: bool = False) -> list[bytes]:
-    """State and predictions after each of some calls; `interrupted`: each in a backend that only has the last `dump`."""
+    """State and predictions after each of some calls; `interrupted`: each in a new backend with the last `dump`."""
     backend = make(shape)
     x, y = examples(shape, 60)
     calls: list[Callable[[Backend], Any]] = [

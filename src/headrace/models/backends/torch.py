@@ -38,7 +38,7 @@ class Torch:
         """Settings; the defaults are Table 4.1 of the chapter."""
 
         module: str = "gru"
-        """"gru", or a class in a file beside the spec, `my_net.py:Net`, built as `Net(input_shape, horizon, **options)`:
+        """"gru", or a class in a file beside the spec: `my_net.py:Net`, made by `Net(input_shape, horizon, **options)`:
         float32 (n, history, fields) in, (n, horizon) out."""
         options: dict[str, Any] = Field(default_factory=dict)
         """Arguments of the module; gru knows `hidden` and `dense`, the widths of its layers, 32 each."""
