@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import math
 import random
@@ -37,8 +38,8 @@ def power(hour: int) -> float:
     """Mean W of the plant in the hour-th local hour since START: sun, times the day's clouds, times gusts."""
     day, of_day = divmod(hour, 24)
     sun = max(0.0, math.sin(math.pi * (of_day + 0.5 - 5) / 15)) ** 1.25 if 5 <= of_day < 20 else 0.0
-    clouds = 1 - 0.75 * random.Random(day * 7919 + 3).random() ** 2.2
-    gust = 1 - (1 - clouds) * 0.7 * random.Random(hour * 104729 + 11).random()
+    clouds = 1 - 0.8 * random.Random(day * 7919 + 3).random() ** 1.6
+    gust = 1 - (1 - clouds) * 0.9 * random.Random(hour * 104729 + 11).random()
     return round(PEAK * 0.97 * sun * clouds * gust, 1)
 
 
@@ -54,10 +55,10 @@ class Learner:
     scores: list[dict[str, Any]] = field(default_factory=list)
     decisions: list[dict[str, Any]] = field(default_factory=list)
 
-    def foresee(self, day: int) -> list[float]:
+    def foresee(self, day: int, luck: float = 1.0) -> list[float]:
         hours = range(day * 24, day * 24 + 24)
         rough = [sum(power(hour - 24 * back) for back in range(1, 8)) / 7 for hour in hours]
-        skill = self.insight * random.Random(day * 31 + len(self.name)).uniform(0.3, 1.3)
+        skill = luck * self.insight * random.Random(day * 31 + len(self.backend)).uniform(0, 1.6)
         return [round(skill * power(hour) + (1 - skill) * guess, 1) for hour, guess in zip(hours, rough, strict=True)]
 
 
@@ -70,8 +71,8 @@ class Fake:
         self.hour = 0
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.learners = {
-            "pv-rls": Learner("pv-rls", "rls", 0.5, 8),
-            "pv-gru": Learner("pv-gru", "torch-gru", 0.22, 10),
+            "pv-rls": Learner("pv-rls", "rls", 0.3, 8),
+            "pv-gru": Learner("pv-gru", "torch-gru", 0.14, 10),
         }
         if scenario == "collecting":
             days = 3.2
@@ -110,8 +111,10 @@ class Fake:
             "origin_ms": origin,
             "step_ms": HOUR,
             "values": values,
-            "low": [round(max(0.0, value - 0.26 * PEAK * (value > 50)), 1) for value in values] if far else None,
-            "high": [round(min(PEAK, value + 0.2 * PEAK * (value > 50)), 1) for value in values] if far else None,
+            "low": [round(max(0.0, value - 0.3 * value - 900 * (value > 50)), 1) for value in values] if far else None,
+            "high": [round(min(PEAK, value + 0.22 * value + 900 * (value > 50)), 1) for value in values]
+            if far
+            else None,
             "by": "live",
         }
         learner.forecasts.append(forecast)
@@ -125,7 +128,7 @@ class Fake:
             "hour-mean": [sum(power(day * 24 + s - 24 * b) for b in range(1, 8)) / 7 for s in range(24)],
         }
         if len(learner.scores) > 2:
-            guesses["champion"] = [0.9 * value + 0.1 * PEAK * 0.3 * (value > 50) for value in guesses["live"]]
+            guesses["champion"] = learner.foresee(day, 0.7 + 0.5 * (len(learner.decisions) % 3 == 0))
         score = {"origin_ms": origin, "contenders": {name: _errors(truth, guess) for name, guess in guesses.items()}}
         learner.scores.append(score)
         self._tell("score", learner.name, "score", score)
@@ -133,22 +136,27 @@ class Fake:
 
     def _decide(self, learner: Learner, origin: int, errors: dict[str, Any]) -> None:
         number = len(learner.scores)
-        champion = errors.get("champion", {}).get("mse")
-        publish = number == 3 or (number > 3 and number % 6 == 0)
+        recent = [score["contenders"] for score in learner.scores[-7:]]
+        challenger = sum(one["live"]["mse"] for one in recent) / len(recent)
+        both = [one["champion"]["mse"] for one in recent if "champion" in one]
+        champion = sum(both) / len(both) if both and "champion" in errors else None
+        gain = 1 - challenger / champion if champion else 0.0
+        publish = number >= 3 and (champion is None or gain >= 0.05)
         if number < 3:
             reason = f"needs 3 scored days, has {number}"
         elif champion is None:
             reason = "first snapshot with enough scored days"
         else:
-            reason = f"challenger {11 if publish else 3} % better over 7 days, needs 5 %"
+            words = f"{abs(gain):.1%} {'better' if gain >= 0 else 'worse'}".replace("%", " %")
+            reason = f"challenger {words} over {len(recent)} days, needs 5 % better"
         decision = {
             "origin_ms": origin + DAY,
             "publish": publish,
             "reason": reason,
             "champion": champion,
-            "challenger": errors["live"]["mse"],
+            "challenger": challenger,
             "days": min(7, number),
-            "snapshot": "sha256:" + f"{number * 0x9E3779B97F4A7C15:064x}"[-64:] if publish else "",
+            "snapshot": "sha256:" + hashlib.sha256(f"{learner.name} {number}".encode()).hexdigest() if publish else "",
         }
         learner.decisions.append(decision)
         self._tell("decision", learner.name, "decision", decision)
@@ -197,9 +205,8 @@ class Fake:
 
     def _model(self, learner: Learner) -> dict[str, Any]:
         ready = bool(learner.forecasts)
-        name = learner.name if self.scenario != "hostile" or ready is False else learner.name
         return {
-            "name": name,
+            "name": learner.name,
             "backend": learner.backend,
             "state": "live" if ready else "collecting",
             "detail": "" if ready else f"needs 16 d of readings, has {self.hour / 24:.1f} d",

@@ -96,9 +96,6 @@ export function drawForecast(host, view) {
   }
   if (view.persistence) root.append(svg("path", { class: "persistence", d: line(view.persistence, x, y) }));
   root.append(svg("path", { class: "actual", d: line(view.actual, x, y) }));
-  // The current forecast once more, over the actual line, so that it is never hidden by it.
-  const current = view.forecasts.find((forecast) => forecast.current);
-  if (current) root.append(svg("path", { class: "forecast current", d: line(current.points, x, y) }));
   for (const ms of view.published) {
     const at = x(ms);
     root.append(svg("path", { class: "published", d: `M${at} ${box.top - 1}l-5 -8h10Z` }));

@@ -2,13 +2,21 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** Control characters as \\x17, and none of the marks that turn the direction of the text around them. */
+function visible(text) {
+  return text
+    .replace(/[\u0000-\u0008\u000b-\u001f]/g, (mark) => `\\x${mark.charCodeAt(0).toString(16).padStart(2, "0")}`)
+    .replace(/[\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+}
+
 function fill(node, properties, children) {
   for (const [name, value] of Object.entries(properties)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : String(value));
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  const kept = children.flat().filter((child) => child !== null && child !== undefined);
+  node.append(...kept.map((child) => (typeof child === "string" ? visible(child) : child)));
   return node;
 }
 
@@ -26,7 +34,8 @@ export const byId = (id) => document.getElementById(id);
 
 /** Set text only when it differs, so that selections and screen readers are left alone. */
 export function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const shown = visible(text);
+  if (node.textContent !== shown) node.textContent = shown;
 }
 
 /** Rebuild `node` with `build()` only when the plain data behind it has changed. */

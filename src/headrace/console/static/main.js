@@ -13,7 +13,7 @@ const MOST_PAIRS = 12; // beyond these, a model's details are loaded when it is 
 const SILENCE = 8_000;
 const NAMES = Object.keys(CONTENDERS);
 
-const state = { overview: null, details: new Map(), loading: new Map(), selected: null, days: innerWidth < 600 ? 3 : 7, link: "connecting", cursor: null, drawn: null };
+const state = { overview: null, details: new Map(), loading: new Map(), missed: new Map(), selected: null, days: innerWidth < 600 ? 3 : 7, link: "connecting", cursor: null, drawn: null };
 
 // ---- talking to the platform -----------------------------------------------------------------------------------------
 
@@ -37,9 +37,11 @@ function pairs() {
 async function load(pair) {
   if (pair.key === null || state.loading.has(pair.id)) return;
   state.loading.set(pair.id, true);
+  state.missed.set(pair.id, []);
   try {
     const path = `/api/models/${encodeURIComponent(pair.model.name)}?key=${encodeURIComponent(pair.key)}&days=${KEPT_DAYS}`;
     const detail = await get(path);
+    for (const change of state.missed.get(pair.id)) change(detail); // arrived while the answer was on its way
     detail.display = (largest) => scaleOf(detail.unit, largest);
     detail.state = pair.model.state;
     state.details.set(pair.id, detail);
@@ -47,6 +49,7 @@ async function load(pair) {
   } catch (error) {
     if (error.status && error.status !== 404) console.info(`${pair.model.name}: ${error.message}`);
   } finally {
+    state.missed.delete(pair.id);
     // A score changes the sums, and at a fast replay there are many scores: at most one load in five seconds.
     setTimeout(() => {
       const again = state.loading.get(pair.id) === "again";
@@ -87,8 +90,10 @@ function take(overview) {
 
 function update(event, change) {
   const data = JSON.parse(event.data);
-  const detail = state.details.get(idOf(data.model, data.key));
+  const id = idOf(data.model, data.key);
+  const detail = state.details.get(id);
   heard = Date.now();
+  state.missed.get(id)?.push((fresh) => change(fresh, data));
   if (!detail) return;
   change(detail, data);
   trim(detail, KEPT_DAYS);
@@ -117,11 +122,12 @@ function listen() {
   source.addEventListener("actual", (event) => update(event, (detail, { points }) => merge(detail.actual, points)));
   source.addEventListener("forecast", (event) => update(event, (detail, { forecast }) => insert(detail.forecasts, forecast)));
   source.addEventListener("decision", (event) => update(event, (detail, { decision }) => insert(detail.decisions, decision)));
-  source.addEventListener("score", (event) => update(event, (detail, { model, key, score }) => {
-    insert(detail.scores, score);
+  source.addEventListener("score", (event) => {
+    update(event, (detail, { score }) => insert(detail.scores, score));
+    const { model, key } = JSON.parse(event.data);
     const pair = pairs().find(({ id }) => id === idOf(model, key));
-    if (pair) reload(pair); // the sums are the platform's, not ours
-  }));
+    if (pair && state.details.has(pair.id)) reload(pair); // the sums are the platform's, not ours
+  });
 }
 
 const LINKS = { connecting: "Connecting…", connected: "Connected", lost: "Connection lost: trying again", silent: "No news: still listening" };
@@ -132,7 +138,9 @@ function connected(link) {
   node.dataset.state = link;
   say(node, LINKS[link]);
   document.body.classList.toggle("stale", link === "lost");
-  if (!state.overview && link === "lost") say(byId("headline"), "Headrace does not answer. Is `headrace up` (or `make run`) still running? Trying again.");
+  if (link !== "lost") return;
+  const last = state.overview ? " Below is what was last seen." : "";
+  say(byId("headline"), `Headrace does not answer: trying again. Is “make run” or “headrace up” still running?${last}`);
 }
 
 setInterval(() => {
@@ -180,7 +188,7 @@ function paint() {
   const all = pairs();
   const known = all.map(({ id }) => state.details.get(id)).filter(Boolean);
   const zoneFor = (device) => (known.find(({ key }) => key === device) || known[0])?.timezone || localZone();
-  headline(state.overview, known);
+  if (state.link !== "lost") headline(state.overview, known);
   readings(state.overview, zoneFor);
   quarantine(state.overview);
   const pair = all.find(({ id }) => id === state.selected);
@@ -281,7 +289,7 @@ function readout() {
 }
 
 function inShort({ current, detail, unit, factor, zone }) {
-  if (!current) return `No forecast yet; ${many(detail.actual.length, "step")} of actual values so far.`;
+  if (!current) return `No forecast yet: ${many(detail.actual.length, detail.step_ms === HOUR ? "hour" : "step")} of actual values so far.`;
   const peak = current.values.reduce((best, value, step) => (value > current.values[best] ? step : best), 0);
   const at = current.origin_ms + peak * current.step_ms;
   const hours = current.step_ms / HOUR;
@@ -306,8 +314,9 @@ function forecastTable(detail, current, view) {
 }
 
 function paintSkill(detail, known) {
-  byId("skill").hidden = !known.length;
-  byId("gate").hidden = !known.length;
+  const scored = known.some(({ scores }) => scores.length);
+  byId("skill").hidden = !scored;
+  byId("gate").hidden = !scored && !known.some(({ decisions: some }) => some.length);
   const scores = detail?.scores || [];
   const names = NAMES.filter((name) => name !== "hour-mean" && scores.some(({ contenders }) => contenders[name]));
   const series = names.length ? skillSeries(scores, names) : [];

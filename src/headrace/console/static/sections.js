@@ -4,12 +4,12 @@ import { byId, choices, copyable, el, refresh, say } from "./dom.js";
 import { spark } from "./chart.js";
 import { nextForecast } from "./numbers.js";
 import {
-  CONTENDERS, DAY, HOUR, STATES, TERMS, brief, bytes, clip, clock, count, date, fixed, fullMoment, hourOf, localZone,
+  CONTENDERS, DAY, STATES, TERMS, brief, bytes, clip, clock, count, date, fixed, fullMoment, hourOf, localZone,
   many, number, offset, rate, signed, span, zoneName,
 } from "./words.js";
 
 const SHOWN_DEVICES = 4;
-const SHOWN_DECISIONS = 6;
+const SHOWN_DECISIONS = 4;
 /** How a reading is posted by hand. */
 const postPath = (topic) => `/topics/${topic}`;
 
@@ -87,9 +87,15 @@ function makeCard() {
   return part;
 }
 
-function valueWords(value) {
+/** A number keeps as many decimals as the same field has ever shown in `node`, so that it does not jump about. */
+function valueWords(value, node) {
   if (typeof value === "boolean") return value ? "on" : "off";
-  if (typeof value === "number") return number(value, 4);
+  if (typeof value === "number") {
+    const text = number(value, 4);
+    if (text.includes("e")) return text;
+    node.places = Math.max(node.places || 0, text.includes(".") ? text.length - text.indexOf(".") - 1 : 0);
+    return fixed(value, node.places);
+  }
   return value === null ? "–" : clip(String(value), 24);
 }
 
@@ -102,8 +108,10 @@ function eventTime(ms, zone) {
 }
 
 function paintCard(part, topic, device, zone) {
-  say(part.device, device.device || "(no name)");
-  say(part.topic, topic.topic);
+  say(part.device, clip(device.device || "(no name)", 60));
+  part.device.title = device.device;
+  say(part.topic, clip(topic.topic, 80));
+  part.topic.title = topic.topic;
   const bad = topic.quarantined ? ` · ${count(topic.quarantined)} not understood` : "";
   say(part.rate, `${rate(topic.rate)} /s · ${count(topic.messages)} so far${bad}`);
   spark(part.spark, rates.get(topic.topic) || [0]);
@@ -113,13 +121,14 @@ function paintCard(part, topic, device, zone) {
     names.map((name) => el("div", { class: "tile" }, el("dt", { title: name }, clip(name, 24)), el("dd", {}, el("b", {}), el("span", { class: "of" })))));
   names.forEach((name, index) => {
     const [value, unit] = part.tiles.children[index].lastElementChild.children;
-    say(value, valueWords(device.fields[name]));
-    say(unit, device.units[name] ? ` ${device.units[name]}` : "");
+    say(value, valueWords(device.fields[name], value));
+    value.classList.toggle("words", typeof device.fields[name] === "string");
+    const bare = typeof device.fields[name] === "number" && !device.units[name];
+    say(unit, bare ? " no unit" : ` ${clip(device.units[name] || "", 12)}`);
+    unit.classList.toggle("none", bare);
   });
-  const bare = names.filter((name) => typeof device.fields[name] === "number" && !device.units[name]);
   const more = Object.keys(device.fields).length - names.length;
-  const notes = [bare.length ? `No unit given for ${clip(bare.join(", "), 90)}.` : "", more > 0 ? `${many(more, "more field")}.` : ""];
-  say(part.note, notes.filter(Boolean).join(" "));
+  say(part.note, more > 0 ? `and ${many(more, "more field")}` : "");
   part.note.hidden = !part.note.textContent;
 }
 
@@ -194,8 +203,20 @@ export function modelHead(pair, overview) {
   byId("model-progress").firstElementChild.value = model.progress || 0;
   const percent = busy && model.progress ? ` (${number(model.progress * 100, 2)} %)` : "";
   const hint = model.state === "waiting" && !overview.ingest.messages ? " No readings have arrived yet." : "";
-  say(byId("model-detail"), model.state === "live" && !model.detail ? "" : `${sentence(model.detail)}${percent}${hint}`);
+  say(byId("model-detail"), model.state === "live" && !model.detail ? "" : `${sentence(model.detail)}${percent}${hint}${busy ? remaining(model) : ""}`);
   byId("model-detail").hidden = !byId("model-detail").textContent;
+}
+
+const starts = new Map();
+/** How long the rest of the collecting takes at the pace seen since this page was opened. */
+function remaining({ name, state, progress }) {
+  const now = { at: Date.now(), progress: progress || 0, state };
+  const first = starts.get(name);
+  if (!first || first.state !== state || first.progress > now.progress) starts.set(name, now);
+  else if (now.at - first.at > 3_000 && now.progress > first.progress && now.progress < 1) {
+    return `; about ${span(((1 - now.progress) * (now.at - first.at)) / (now.progress - first.progress))} to go at this pace`;
+  }
+  return "";
 }
 
 const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) : "");
@@ -254,8 +275,8 @@ export function errorTable(details, days) {
     const scored = details.filter(({ summary }) => Object.keys(summary).length);
     if (!scored.length) return el("p", { class: "small" }, "No forecast has been scored yet.");
     const head = el("tr", {}, el("th", { scope: "col" }, "Model"),
-      ["Skill", "MSE (scaled)", "of which daylight", "MAE", "Days"].map((text) => el("th", { scope: "col" }, text)));
-    const caption = el("caption", {}, `Every scored forecast of the last ${days} days. Skill is against hour-mean; MSE is in scaled units.`);
+      ["Skill", "MSE", "MSE by day", "MAE", "Days"].map((text) => el("th", { scope: "col" }, text)));
+    const caption = el("caption", {}, `Every scored forecast of the last ${days} days; compare rows of equal days. Skill is against hour-mean. MSE is scaled (no unit); by day: active steps only.`);
     return el("table", {}, caption, el("thead", {}, head), scored.map(tableGroup));
   });
 }
@@ -264,14 +285,12 @@ function tableGroup(detail) {
   const names = Object.keys(CONTENDERS).filter((name) => detail.summary[name]);
   const largest = Math.max(0, ...detail.actual.map(([, value]) => Math.abs(value ?? 0)));
   const unit = detail.display(largest);
-  const title = el("tr", { class: "group" }, el("th", { scope: "rowgroup", colspan: 6 }, `${detail.name} · ${detail.key}`));
-  const best = Math.min(...names.map((name) => detail.summary[name].mse ?? Infinity));
+  const title = el("tr", { class: "group" }, el("th", { scope: "rowgroup", colspan: 6 }, `${detail.name} · ${detail.key} `, el("small", {}, `MAE in ${unit.unit || "the target's own unit"}`)));
   const rows = names.map((name) => {
     const { mse, mae, skill, daylight_mse: daylight, days } = detail.summary[name];
-    const mark = mse === best ? "best" : null;
-    return el("tr", { class: mark }, el("th", { scope: "row" }, CONTENDERS[name], el("span", { class: "alias" }, TERMS[name])),
+    return el("tr", {}, el("th", { scope: "row" }, CONTENDERS[name], el("span", { class: "alias" }, TERMS[name])),
       el("td", {}, name === "hour-mean" ? "0" : signed(skill)), el("td", {}, fixed(mse, 4)), el("td", {}, fixed(daylight, 4)),
-      el("td", {}, mae === null || mae === undefined ? "–" : `${number(mae * unit.factor)} ${unit.unit}`), el("td", {}, days === undefined ? "–" : count(days)));
+      el("td", {}, mae === null || mae === undefined ? "–" : number(mae * unit.factor)), el("td", {}, days === undefined ? "–" : count(days)));
   });
   return el("tbody", {}, title, rows);
 }
@@ -302,8 +321,9 @@ function decided({ origin_ms, publish, reason, champion, challenger, days, snaps
     `scaled MSE over ${many(days, "day")}`, publish && snapshot ? brief(snapshot) : "",
   ];
   return el("li", { "data-publish": publish ? "yes" : "no" },
-    el("p", {}, el("span", { class: "badge", "data-state": publish ? "published" : "kept" }, publish ? "Published" : "Kept"), el("time", {}, when)),
-    el("p", { class: "reason" }, sentence(clip(reason, 240))), el("p", { class: "small", title: snapshot }, numbers.filter(Boolean).join(" · ")));
+    el("p", {}, el("span", { class: "badge", "data-state": publish ? "published" : "kept" }, publish ? "Published" : "Not published"), el("time", {}, when),
+      el("span", { class: "reason" }, sentence(clip(reason, 240)))),
+    el("p", { class: "small", title: snapshot }, numbers.filter(Boolean).join(" · ")));
 }
 
 export function quarantine({ quarantine: { count: total, recent } }) {
@@ -318,5 +338,3 @@ export function quarantine({ quarantine: { count: total, recent } }) {
         el("p", { class: "small" }, `position ${count(position)} in the log`)));
   });
 }
-
-export { HOUR };
