@@ -38,8 +38,8 @@ def power(hour: int) -> float:
     """Mean W of the plant in the hour-th local hour since START: sun, times the day's clouds, times gusts."""
     day, of_day = divmod(hour, 24)
     sun = max(0.0, math.sin(math.pi * (of_day + 0.5 - 5) / 15)) ** 1.25 if 5 <= of_day < 20 else 0.0
-    clouds = 1 - 0.8 * random.Random(day * 7919 + 3).random() ** 1.6
-    gust = 1 - (1 - clouds) * 0.9 * random.Random(hour * 104729 + 11).random()
+    clouds: float = 1 - 0.8 * random.Random(day * 7919 + 3).random() ** 1.6
+    gust: float = 1 - (1 - clouds) * 0.9 * random.Random(hour * 104729 + 11).random()
     return round(PEAK * 0.97 * sun * clouds * gust, 1)
 
 
@@ -129,10 +129,11 @@ class Fake:
         }
         if len(learner.scores) > 2:
             guesses["champion"] = learner.foresee(day, 0.7 + 0.5 * (len(learner.decisions) % 3 == 0))
-        score = {"origin_ms": origin, "contenders": {name: _errors(truth, guess) for name, guess in guesses.items()}}
+        contenders = {name: _errors(truth, guess) for name, guess in guesses.items()}
+        score = {"origin_ms": origin, "contenders": contenders}
         learner.scores.append(score)
         self._tell("score", learner.name, "score", score)
-        self._decide(learner, origin, score["contenders"])
+        self._decide(learner, origin, contenders)
 
     def _decide(self, learner: Learner, origin: int, errors: dict[str, Any]) -> None:
         number = len(learner.scores)

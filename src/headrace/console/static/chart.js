@@ -150,6 +150,7 @@ export function drawSkill(host, series, names, zone) {
 
 /** Messages per second of the last minutes, as a little line. */
 export function spark(host, values) {
+  if (values.length < 2) return;
   const width = 108;
   const height = 26;
   const top = Math.max(...values, 1e-9) * 1.08;

@@ -3,7 +3,7 @@
 import { drawCursor, drawForecast, drawSkill } from "./chart.js";
 import { byId, choices, el, refresh, say } from "./dom.js";
 import {
-  WINDOW_DAYS, compare, coverage, insert, latest, merge, nights, persistence, skillSeries, trailing, trim, valueAt,
+  WINDOW_DAYS, apart, compare, coverage, insert, latest, merge, nights, persistence, skillSeries, trailing, trim, valueAt,
 } from "./numbers.js";
 import { decisions, errorTable, headline, modelHead, noModels, picker, quarantine, readings, remember, yardsticks } from "./sections.js";
 import { CONTENDERS, DAY, HOUR, clock, date, dayName, fixed, localZone, many, moment, number, scaleOf, signed, zoneName } from "./words.js";
@@ -213,10 +213,9 @@ function paintFigure(detail) {
   state.view = view;
   state.drawn = drawForecast(byId("chart"), view);
   legend(view);
-  const shown = detail.forecasts.filter((one) => one.origin_ms + one.values.length * one.step_ms > from);
   const scores = detail.scores.length ? trailing(detail.scores, detail.scores.at(-1).origin_ms) : [];
   const names = NAMES.filter((name) => scores.some(({ contenders }) => contenders[name]));
-  yardsticks(compare(scores, names), names, { factor: view.factor, unit: view.unit }, scores.length, coverage(detail, shown));
+  yardsticks(compare(scores, names), names, { factor: view.factor, unit: view.unit }, scores.length, coverage(detail, view.kept));
   say(byId("zone"), `times in ${zoneName(detail.timezone, end)}${Date.now() - end > DAY ? "; recorded data, replayed" : ""}`);
   readout();
   forecastTable(detail, current, view);
@@ -224,7 +223,7 @@ function paintFigure(detail) {
 
 function viewOf(detail, current, from, to) {
   const seen = detail.actual.filter(([ms]) => ms >= from && ms < to);
-  const forecasts = detail.forecasts.filter((one) => one.origin_ms + one.values.length * one.step_ms > from);
+  const forecasts = apart(detail.forecasts).filter((one) => one.origin_ms + one.values.length * one.step_ms > from);
   const every = [...seen.map(([, value]) => value), ...forecasts.flatMap(({ values, high, low }) => [...values, ...(high || []), ...(low || [])])];
   const finite = every.filter((value) => value !== null);
   const low = Math.min(0, ...finite);
@@ -236,7 +235,7 @@ function viewOf(detail, current, from, to) {
   const now = latest(detail);
   const shade = nights(detail, from, to);
   return {
-    from, to, zone: detail.timezone, unit, factor, low: low * factor, high: high * factor, half, detail, current,
+    from, to, zone: detail.timezone, unit, factor, low: low * factor, high: high * factor, half, detail, current, kept: forecasts,
     actual: seen.map(put),
     forecasts: forecasts.map((one) => ({
       current: one === current, points: curve(one, one.values), low: one.low && curve(one, one.low), high: one.low && one.high && curve(one, one.high),
@@ -272,7 +271,7 @@ function readout() {
   }
   const { detail } = view;
   const ms = cursor;
-  const forecast = [...detail.forecasts].reverse().find((one) => ms >= one.origin_ms && ms < one.origin_ms + one.values.length * one.step_ms);
+  const forecast = view.kept.find((one) => ms >= one.origin_ms && ms < one.origin_ms + one.values.length * one.step_ms);
   const step = forecast ? Math.round((ms - forecast.origin_ms) / forecast.step_ms) : 0;
   const actual = valueAt(detail.actual, ms);
   const dots = [{ kind: "actual", value: actual === null ? null : actual * view.factor }];
@@ -313,13 +312,21 @@ function forecastTable(detail, current, view) {
   });
 }
 
+let series = { print: "", value: [] };
+/** The skill series, computed again only after a new score. */
+function remembered(scores, names) {
+  const print = JSON.stringify([state.selected, scores.length, scores.at(-1), names]);
+  if (series.print !== print) series = { print, value: skillSeries(scores, names) };
+  return series.value;
+}
+
 function paintSkill(detail, known) {
   const scored = known.some(({ scores }) => scores.length);
   byId("skill").hidden = !scored;
   byId("gate").hidden = !scored && !known.some(({ decisions: some }) => some.length);
   const scores = detail?.scores || [];
   const names = NAMES.filter((name) => name !== "hour-mean" && scores.some(({ contenders }) => contenders[name]));
-  const series = names.length ? skillSeries(scores, names) : [];
+  const series = names.length ? remembered(scores, names) : [];
   const title = detail ? `${detail.name} · ${detail.key}, trailing ${WINDOW_DAYS} days` : "";
   say(byId("skill-note"), title);
   errorTable(known, KEPT_DAYS);
@@ -335,10 +342,10 @@ function paintSkill(detail, known) {
   refresh(byId("skill-legend"), [names, last], () => [
     ...names.map((name) => el("li", {}, el("i", { class: `key ${name}` }), `${CONTENDERS[name]} `, el("b", {}, signed(last.skill[name])))),
     el("li", {}, el("i", { class: "key hour-mean" }), `${CONTENDERS["hour-mean"]} `, el("b", {}, "0"))]);
-  const short = series.filter(({ n }) => n < WINDOW_DAYS).length;
+  const short = series.filter(({ ms }) => ms < series[0].ms + (WINDOW_DAYS - 1) * DAY).length;
   const partial = short ? ` The first ${many(short, "point")} rest${short === 1 ? "s" : ""} on fewer than ${WINDOW_DAYS} days.` : "";
   const cut = series.some(({ skill }) => names.some((name) => skill[name] < -1)) ? " Values below −1 are drawn at −1." : "";
-  say(byId("skill-readout"), `Each point: the ${WINDOW_DAYS} days up to it (now n = ${last.n}). Above 0 is better than the mean of that hour.${partial}${cut}`);
+  say(byId("skill-readout"), `Each point: the ${WINDOW_DAYS} days up to it (now n = ${many(last.n, "forecast")}). Above 0 is better than the mean of that hour.${partial}${cut}`);
 }
 
 // ---- pointing at the figure ------------------------------------------------------------------------------------------

@@ -150,6 +150,16 @@ export function skillSeries(scores, names) {
   });
 }
 
+/** Forecasts that do not overlap, chosen back from the last: what is drawn when a forecast is issued every hour. */
+export function apart(forecasts) {
+  const kept = [];
+  for (const forecast of [...forecasts].reverse()) {
+    const end = forecast.origin_ms + forecast.values.length * forecast.step_ms;
+    if (!kept.length || end <= kept[0].origin_ms) kept.unshift(forecast);
+  }
+  return kept;
+}
+
 /** How many known values fell inside the band of the forecasts issued for them; hours shaded as quiet are left out. */
 export function coverage(detail, forecasts) {
   let top = 0;

@@ -79,7 +79,7 @@ function makeCard() {
   const part = {
     device: el("span", { class: "name" }), topic: el("code", { class: "topic" }), rate: el("span", { class: "rate" }),
     spark: el("span", { class: "sparkline" }), time: el("p", { class: "event-time" }), tiles: el("dl", { class: "tiles" }),
-    note: el("p", { class: "small" }),
+    note: el("p", { class: "small" }), places: {},
   };
   const title = el("h3", {}, part.device, el("span", { class: "on" }, " on "), part.topic);
   const flow = el("p", { class: "flow" }, part.spark, part.rate);
@@ -87,14 +87,14 @@ function makeCard() {
   return part;
 }
 
-/** A number keeps as many decimals as the same field has ever shown in `node`, so that it does not jump about. */
-function valueWords(value, node) {
+/** A number keeps as many decimals as any of the same unit has shown on the card, so that it does not jump about. */
+function valueWords(value, places, unit) {
   if (typeof value === "boolean") return value ? "on" : "off";
   if (typeof value === "number") {
     const text = number(value, 4);
     if (text.includes("e")) return text;
-    node.places = Math.max(node.places || 0, text.includes(".") ? text.length - text.indexOf(".") - 1 : 0);
-    return fixed(value, node.places);
+    places[unit] = Math.max(places[unit] || 0, text.includes(".") ? text.length - text.indexOf(".") - 1 : 0);
+    return fixed(value, places[unit]);
   }
   return value === null ? "–" : clip(String(value), 24);
 }
@@ -119,9 +119,11 @@ function paintCard(part, topic, device, zone) {
   const names = Object.keys(device.fields).slice(0, 24);
   refresh(part.tiles, names, () =>
     names.map((name) => el("div", { class: "tile" }, el("dt", { title: name }, clip(name, 24)), el("dd", {}, el("b", {}), el("span", { class: "of" })))));
+  const kind = (name) => device.units[name] || `of ${name}`;
+  for (const name of names) valueWords(device.fields[name], part.places, kind(name));
   names.forEach((name, index) => {
     const [value, unit] = part.tiles.children[index].lastElementChild.children;
-    say(value, valueWords(device.fields[name], value));
+    say(value, valueWords(device.fields[name], part.places, kind(name)));
     value.classList.toggle("words", typeof device.fields[name] === "string");
     const bare = typeof device.fields[name] === "number" && !device.units[name];
     say(unit, bare ? " no unit" : ` ${clip(device.units[name] || "", 12)}`);
@@ -242,10 +244,10 @@ export function yardsticks(found, names, unit, days, covered) {
     const reach = Math.max(0.3, ...names.map((name) => Math.min(1, Math.abs(found[name].skill ?? 0))));
     const rows = names.map((name) => bar(name, found[name], reach, unit));
     const parts = [el("p", { class: "verdict" }, verdict(found)), el("ul", { class: "bars" }, rows),
-      el("p", { class: "small" }, `Skill is 1 − MSE / MSE of hour-mean: above 0 is better than the mean of that hour. Last ${many(days, "scored forecast")} within 7 days.`)];
+      el("p", { class: "small" }, `Skill is 1 − MSE / MSE of hour-mean: above 0 is better than the mean of that hour. From the ${many(days, "forecast")} scored in the last 7 days.`)];
     if (covered.known) {
       const share = fixed((100 * covered.inside) / covered.known, 0);
-      parts.push(el("p", { class: "small" }, el("b", {}, `Band held ${share} %`), ` of ${many(covered.known, "active step")} in the days shown.`));
+      parts.push(el("p", { class: "small" }, el("b", {}, `Band held ${share} %`), ` of ${many(covered.known, "active step")} in the forecasts shown.`));
     }
     return parts;
   });
