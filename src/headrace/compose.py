@@ -111,7 +111,7 @@ class Platform:
         server = _Server(
             uvicorn.Config(
                 front, log_level="warning", access_log=False, lifespan="off", ws="websockets-sansio",
-                timeout_keep_alive=75, timeout_graceful_shutdown=3, server_header=False, date_header=False,
+                timeout_keep_alive=75, timeout_graceful_shutdown=3, server_header=False, proxy_headers=False, date_header=False,
             )
         )  # fmt: skip
         task = asyncio.create_task(server.serve([listener]), name="http")

@@ -349,7 +349,7 @@ def decisions(view: View, key: str) -> list[dict[str, Any]]:
     rows = view.store.decisions(key) if view.store is not None else []
     return [
         {
-            "origin_ms": origin // MS,
+            "origin_ms": time_ // MS,
             "publish": bool(publish),
             "reason": reason,
             "champion": champion,
@@ -357,7 +357,7 @@ def decisions(view: View, key: str) -> list[dict[str, Any]]:
             "days": days,
             "snapshot": snapshot,
         }
-        for _, origin, publish, reason, champion, challenger, days, snapshot in rows
+        for _, time_, publish, reason, champion, challenger, days, snapshot in rows
     ]
 
 

@@ -8,15 +8,17 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from headrace.errors import Undecodable, UnknownTopic
 from headrace.records import Entry, Reading, Record
-from headrace.streams.brokers import Broker
 from headrace.streams.decoders import DECODERS
 from headrace.streams.logs import Log
+
+if TYPE_CHECKING:
+    from headrace.streams.brokers import Broker
 
 RECENT = 500
 """Messages `inspect` looks at."""
@@ -207,14 +209,13 @@ def _decoders(records: list[Record]) -> dict[str, int]:
 
 
 def decoder_of(record: Record) -> str:
-    """The first decoder that understands a record, in the order detection asks them."""
+    """The decoder that understands a record, in the order detection asks them."""
     auto = DECODERS.find("auto")(DECODERS.params("auto", {}))
     try:
-        name: str = auto.match(record.stream, record.payload)
         auto.decode(record.stream, record.payload, record.time or record.received)
     except Undecodable:
         return "(quarantined)"
-    return name
+    return str(auto.which(record.stream, record.payload))
 
 
 def _devices(records: list[Record]) -> list[dict[str, Any]]:

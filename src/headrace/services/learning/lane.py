@@ -327,15 +327,16 @@ class GridLane:
         self._interval.update(made[self._served() if self._served() in made else LIVE], example.y, times)
         if CHAMPION in made and known.any():
             champion, live = (float(squares[name][known].sum()) for name in (CHAMPION, LIVE))
-            self._decide(example.origin, self._gate.judge(example.origin, int(known.sum()), champion, live))
+            decided = example.origin + self._horizon * self._every
+            self._decide(decided, self._gate.judge(example.origin, int(known.sum()), champion, live))
 
-    def _decide(self, origin: int, verdict: Verdict) -> None:
+    def _decide(self, time: int, verdict: Verdict) -> None:
         snapshot = self._publish() if verdict.publish else ""
         self.effects.decisions.append(
             Decision(
                 model=self.plan.spec.name,
                 key=self.key,
-                origin=origin,
+                time=time,
                 publish=verdict.publish,
                 reason=verdict.reason,
                 champion=verdict.champion,
