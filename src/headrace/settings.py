@@ -74,3 +74,35 @@ class MqttSettings:
     """Seconds for which an absent client's session is kept at most, whatever it asks for. One day bridges an outage."""
     concurrent_requests: int = 256
     """Requests to models under way at one time; one more is refused at once instead of waiting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformSettings:
+    """`headrace up`: one process and its workers on embedded defaults."""
+
+    data: Path = Path("data")
+    """Data directory: the log and everything derived from it. One platform at a time."""
+    http_host: str = "127.0.0.1"
+    """Address of the HTTP door. Loopback, because it has no login yet."""
+    http_port: int = 8080
+    """TCP port; 0 takes a free one."""
+    http_names: tuple[str, ...] = ()
+    """Host names, besides this machine's own, under which pages may be asked for."""
+    mqtt: MqttSettings = MqttSettings()
+    """The MQTT door."""
+    broker: str = ""
+    """Also take messages from this external broker, mqtt://user:password@host:port. Its acknowledgement is weaker:
+    what it acknowledged and lost before we read it is lost."""
+    broker_topics: tuple[str, ...] = ("#",)
+    """Topic filters subscribed on the external broker."""
+    body_limit: int = 16 * MIB
+    """Bytes of the largest HTTP body accepted, also after decompression. A day of 1-second readings is about 8 MiB."""
+    partitions: int = 1
+    """Partitions of each stream. One, because one machine's learners read them all anyway."""
+    retention_age: float = 0
+    """Seconds after which records may be deleted; 0: never, because only a whole log can rebuild every model."""
+    retention_size: int = 10 * 1024 * MIB
+    """Bytes of log above which the oldest records may be deleted (never before every learner has passed them); 0: no
+    limit. 10 GiB hold about 60 million readings."""
+    checkpoint_seconds: float = 5.0
+    """Seconds between a busy learner's checkpoints: what it computes again after a crash."""

@@ -1,1 +1,1 @@
-"""The gateway: device messages in, committed before they are acknowledged; forecasts and alerts out."""
+"""The IoT gateway: devices on one side, the log on the other. Nothing is acknowledged before it is committed."""
