@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from headrace.records import Entry
 from headrace.services.gateway.mqtt import MqttDoor, Users, wire
@@ -179,11 +179,14 @@ class Received:
 
 
 class Client:
-    """A raw MQTT connection. It acknowledges nothing by itself."""
+    """A raw MQTT connection. It acknowledges nothing by itself; `opened` closes those a test leaves open."""
+
+    everyone: ClassVar[set[Client]] = set()
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, version: int) -> None:
         self.reader, self.writer, self.version = reader, writer, version
         self.connack: Received | None = None
+        self.everyone.add(self)
 
     @classmethod
     async def open(cls, port: int, hello: bytes | None = None, version: int = 4) -> Self:
@@ -233,6 +236,7 @@ class Client:
         return True
 
     async def close(self) -> None:
+        self.everyone.discard(self)
         self.writer.close()
         with suppress(ConnectionError):
             await self.writer.wait_closed()
@@ -254,5 +258,7 @@ async def opened(log: Any = None, **options: Any) -> AsyncIterator[MqttDoor]:
     async with MqttDoor(MqttSettings(port=0, **options), ListLog() if log is None else log, **given) as door:
         yield door
         assert door.stats()["internal_errors"] == 0
-    assert asyncio.all_tasks() <= before
+    for client in list(Client.everyone):
+        await client.close()
+    assert asyncio.all_tasks() - {asyncio.current_task()} <= before
     assert door.stats()["connections"] == door.stats()["half_open"] == 0

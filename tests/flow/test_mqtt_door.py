@@ -507,13 +507,12 @@ async def test_requests_are_bounded() -> None:
         await release.wait()
         return payload
 
-    async with opened(requests=slow, concurrent_requests=2) as door:
-        async with await Client.open(door.port, connect("me")) as client:
-            await client.ask(subscribe("headrace/predict/m/response/me", options=0))
-            client.send(*(publish("headrace/predict/m", b"%d" % n, 0) for n in range(3)))
-            assert b"too many requests" in (await client.next()).payload
-            release.set()
-            assert {(await client.next()).payload for _ in range(2)} == {b"0", b"1"}
+    async with opened(requests=slow, concurrent_requests=2) as door, await Client.open(door.port, connect("me")) as client:
+        await client.ask(subscribe("headrace/predict/m/response/me", options=0))
+        client.send(*(publish("headrace/predict/m", b"%d" % n, 0) for n in range(3)))
+        assert b"too many requests" in (await client.next()).payload
+        release.set()
+        assert {(await client.next()).payload for _ in range(2)} == {b"0", b"1"}
 
 
 # -- users
