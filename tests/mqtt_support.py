@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from headrace.records import Entry
-from headrace.services.gateway.mqtt import wire
+from headrace.services.gateway.mqtt import MqttDoor, Users, wire
+from headrace.settings import MqttSettings
 from headrace.streams.logs import Done
 
 
@@ -178,11 +179,14 @@ class Received:
 
 
 class Client:
-    """A raw MQTT connection. It acknowledges nothing by itself."""
+    """A raw MQTT connection. It acknowledges nothing by itself; `opened` closes those a test leaves open."""
+
+    everyone: ClassVar[set[Client]] = set()
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, version: int) -> None:
         self.reader, self.writer, self.version = reader, writer, version
         self.connack: Received | None = None
+        self.everyone.add(self)
 
     @classmethod
     async def open(cls, port: int, hello: bytes | None = None, version: int = 4) -> Self:
@@ -232,6 +236,7 @@ class Client:
         return True
 
     async def close(self) -> None:
+        self.everyone.discard(self)
         self.writer.close()
         with suppress(ConnectionError):
             await self.writer.wait_closed()
@@ -241,3 +246,19 @@ class Client:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+@asynccontextmanager
+async def opened(log: Any = None, **options: Any) -> AsyncIterator[MqttDoor]:
+    """A door on a free port; options that are no settings go to its constructor. Leaves no task behind."""
+    before = asyncio.all_tasks()
+    given = {name: options.pop(name) for name in ("requests", "clock") if name in options}
+    if isinstance(options.get("users"), Users):
+        given["users"] = options.pop("users")
+    async with MqttDoor(MqttSettings(port=0, **options), ListLog() if log is None else log, **given) as door:
+        yield door
+        assert door.stats()["internal_errors"] == 0
+    for client in list(Client.everyone):
+        await client.close()
+    assert asyncio.all_tasks() - {asyncio.current_task()} <= before
+    assert door.stats()["connections"] == door.stats()["half_open"] == 0

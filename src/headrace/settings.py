@@ -72,7 +72,7 @@ class MqttSettings:
     """Sessions, connected or kept for absent clients; one more is refused in its CONNACK."""
     session_expiry: int = 86_400
     """Seconds for which an absent client's session is kept at most, whatever it asks for. One day bridges an outage."""
-    requests: int = 256
+    concurrent_requests: int = 256
     """Requests to models under way at one time; one more is refused at once instead of waiting."""
 
 

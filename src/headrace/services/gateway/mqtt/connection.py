@@ -526,7 +526,7 @@ class Connection(asyncio.Protocol):
         self._inflight += 1
         self._core.asking += 1
         self._counters.requests += 1
-        if self._core.asking > self._settings.requests:
+        if self._core.asking > self._settings.concurrent_requests:
             self._answered(response, failure("too many requests; try again later"), extra)
         else:
             self._core.spawn(self._ask(topic, payload, response, extra))

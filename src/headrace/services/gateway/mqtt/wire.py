@@ -396,6 +396,8 @@ def write_properties(properties: Mapping[int, Any], identifiers: Sequence[int] =
             parts.append(bytes((key,)) + write_text(value))
         elif kind == _BINARY:
             parts.append(bytes((key,)) + write_binary(value))
+        elif kind == _VARINT:
+            parts.append(bytes((key,)) + write_varint(value))
         else:
             parts.append(bytes((key,)) + value.to_bytes((1, 2, 4)[kind], "big"))
     body = b"".join(parts)
