@@ -99,7 +99,7 @@ class Rls:
         return seal("rls", {"both": self._both})
 
     def load(self, data: bytes) -> None:
-        self._both = expect("rls", "both", unseal("rls", data).get("both"), self._both)
+        self._both = expect("rls", "both", unseal("rls", data, "both")["both"], self._both)
 
     def weights(self) -> bytes:
         return safetensors({"weights": self._weights()})
@@ -199,7 +199,7 @@ class Rls:
                 self._forget(both)
 
     def _forget(self, both: Array) -> None:
-        """Widen P by 1/forget, unless it would know less than at the start: unexcited directions would grow for ever."""
+        """Widen P by 1/forget, unless it knows no more than at the start: unexcited directions would grow for ever."""
         size, params = self._size, self._params
         if both.trace() < params.forget * size * params.covariance:
             covariance = both[:size]
