@@ -1,0 +1,128 @@
+"""Child processes: started with their parent's life, pinned, waited for, measured, stopped by pid."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+Cores = Sequence[int]
+"""Empty: any."""
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], cores: Cores = (), log: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A child with a pipe on stdout that dies with us, and is gone when the block ends; stderr goes to `log`."""
+
+    def prepare() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if cores:
+            os.sched_setaffinity(0, cores)
+
+    with contextlib.ExitStack() as stack:
+        errors: Any = stack.enter_context(log.open("w")) if log else subprocess.DEVNULL
+        child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, preexec_fn=prepare, start_new_session=True
+        )
+        try:
+            yield child
+        finally:
+            stop(child)
+
+
+def stop(child: subprocess.Popen[str], patience: float = 10.0) -> None:
+    """SIGTERM to the child, then SIGKILL to what is left of it and its children."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = tree(child.pid)
+        child.terminate()
+        _, alive = psutil.wait_procs(family, timeout=patience)
+        for process in alive:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    child.wait()
+    if child.stdout:
+        child.stdout.close()
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """A process and all its descendants."""
+    root = psutil.Process(pid)
+    return [root, *root.children(recursive=True)]
+
+
+def pin(pid: int, cores: Cores) -> None:
+    """Move a running process with all its threads: affinity belongs to a thread, and only new threads inherit it."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(task.name), cores)
+
+
+def memory(pids: Sequence[int]) -> dict[str, float]:
+    """MB of resident memory: `rss` counts shared pages once per process, `pss` once."""
+    full = [psutil.Process(pid).memory_full_info() for pid in pids]
+    return {"rss": sum(each.rss for each in full) / 1e6, "pss": sum(each.pss for each in full) / 1e6}
+
+
+def wait(ready: Callable[[], bool], child: subprocess.Popen[str], what: str, timeout: float = 60.0) -> None:
+    """Until `ready`; a child that died first is an error."""
+    end = time.monotonic() + timeout
+    while not ready():
+        if child.poll() is not None:
+            raise RuntimeError(f"{what} ended with {child.returncode} before it was ready: {shown(child.args)}")
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what} was not ready in {timeout:.0f} s")
+        time.sleep(0.02)
+
+
+def first_line(child: subprocess.Popen[str], what: str) -> str:
+    """The first line a child prints, which says that it is ready."""
+    assert child.stdout
+    line = child.stdout.readline().strip()
+    if not line:
+        raise RuntimeError(f"{what} ended without a word: {shown(child.args)}")
+    return line
+
+
+def listening(port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def answer(module: str, *options: object, cores: Cores = (), timeout: float = 300.0) -> dict[str, Any]:
+    """Run ``python -m module options`` and read the JSON object on its last line."""
+    command = [sys.executable, "-m", module, *map(str, options)]
+    with running(command, cores) as child:
+        out, _ = child.communicate(timeout=timeout)
+    if child.returncode:
+        raise RuntimeError(f"{shown(command)} ended with {child.returncode}; run it by hand to see why")
+    found = json.loads(out.strip().splitlines()[-1])
+    assert isinstance(found, dict)
+    return found
+
+
+def shown(command: Any) -> str:
+    """A command as one would type it."""
+    return " ".join(map(str, command)) if isinstance(command, list) else str(command)
