@@ -52,7 +52,7 @@ def latencies(sent: Mapping[int, float], answers: Sequence[tuple[float, bytes]],
     found: dict[int, float] = {}
     for when, answer in answers:
         key = match.key(answer)
-        if key in sent and key not in found:
+        if key is not None and key in sent and key not in found:
             found[key] = when - sent[key]
     return list(found.values())
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.http_load --url http://127.0.0.1:8080/v2/models/m/infer --body '{...}' --connections 8
 
-wrk where it is installed (apt-get install wrk): this Python client answers for 60 µs a request itself and would be the limit of a
-fast server. The last line printed is a JSON object; latencies in ms.
+wrk where it is installed (apt-get install wrk): the Python client takes a good part of a core itself and would be the
+limit of a fast server. The last line printed is a JSON object; latencies in ms.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     python -m benchmarks.load stream  --port P --output T --count 300000    answered readings a second
     python -m benchmarks.load latency --port P --output T --rate 200        from a reading to its answer
 
-Packets are made before the clock starts and an acknowledgement is counted by its length, so that the generator takes little of
-the cores it shares with what it measures. The last line printed is a JSON object.
+Packets are made before the clock starts and acknowledgements counted by their length, so that the generator takes
+little of the cores it shares with what it measures. The last line printed is a JSON object.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Link(asyncio.Protocol):
 
 
 class Flow:
-    """Readings out, acknowledgements and answers in: never more than `window` unacknowledged nor `backlog` unanswered."""
+    """Readings out, acknowledgements and answers in: at most `window` unacknowledged and `backlog` unanswered."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
@@ -118,7 +118,7 @@ class Flow:
 
     def _arrived(self, buffer: bytearray) -> int:
         now, end = time.perf_counter(), 0
-        for kind, start, end in wire.packets(buffer):  # noqa: B007
+        for kind, start, end in wire.packets(buffer):
             if kind == wire.PUBLISH:
                 self.answered += 1
                 self.last_answer = now
@@ -130,11 +130,11 @@ class Flow:
         return end
 
     async def run(self, count: int, seconds: float, patience: float) -> float:
-        """Send up to `count` readings for `seconds`; back when all is acknowledged and answered, or after `patience` in vain."""
+        """Send up to `count` readings for `seconds`; back when all are answered, or after `patience` in vain."""
         self.last_ack = begin = time.perf_counter()
         self.limit, self.until = self.sent + count, begin + seconds
         self.pump()
-        while not self._done(patience):
+        while not self._done(patience):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         return begin
 

@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is started, addressed and asked. All that knows a server's own ways is here."""
+"""The servers that are compared: how each is started, addressed and asked. A server's own ways are known only here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import processes
+from benchmarks import processes, wire
 from benchmarks.figures import Match
 from benchmarks.processes import ROOT, Cores
 
@@ -86,7 +87,7 @@ def infer_body(shape: list[int]) -> str:
 
 
 def kserve_python() -> Path:
-    """The KServe environment's Python, made on first use (a minute, 0.8 GB) in $HEADRACE_KSERVE_ENV or .venv-bench/kserve."""
+    """The KServe environment's Python, made on first use (a minute) in $HEADRACE_KSERVE_ENV or .venv-bench/kserve."""
     folder = Path(os.environ.get("HEADRACE_KSERVE_ENV") or ROOT / ".venv-bench" / "kserve")
     python, complete = folder / "bin" / "python", folder / "complete"
     wanted = (CHAPTER / "requirements.txt").read_text()
@@ -100,7 +101,7 @@ def kserve_python() -> Path:
 
 
 def _mosquitto(folder: Path, port: int) -> Path:
-    """Mosquitto as the chapter runs it, with persistence, and no limit that would slow or drop the bridge's messages."""
+    """Mosquitto as the chapter runs it, persistent, and with no limit that would slow the bridge or drop messages."""
     lines = [
         f"listener {port} 127.0.0.1",
         "allow_anonymous true",
@@ -152,7 +153,7 @@ def start_kserve_infer(model: str = "linear", cores: Cores = ()) -> Iterator[Ser
 
 @contextlib.contextmanager
 def start_chapter_path(inflight: int = 1, model_cores: Cores = (), other_cores: Cores = ()) -> Iterator[Streamed]:
-    """Mosquitto, the bridge and the online model in KServe; `inflight` POSTs at a time (more than 1 loses the order)."""
+    """Mosquitto, the bridge, the online model in KServe; `inflight` POSTs at a time (more than 1 loses the order)."""
     output = "bench/forecast"
     with start_mosquitto(other_cores) as (mqtt, broker), start_kserve("model", model_cores) as (http, server):
         bridge = [sys.executable, "-m", "benchmarks.chapter_path.bridge", "--mqtt", mqtt, "--http", http]
@@ -196,6 +197,21 @@ def ask(served: Served) -> list[float]:
     with urllib.request.urlopen(request, timeout=10) as response:
         data = json.load(response)["outputs"][0]["data"]
     return [float(number) for number in data]
+
+
+def first_acknowledgement(port: int) -> None:
+    """Connect, publish one message and wait for its PUBACK."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as link:
+        link.sendall(wire.connect("bench-first") + wire.publish("bench/first", 1, b"1"))
+        got = b""
+        while len(got) < 8:
+            got += link.recv(64) or _closed()
+        if got[0] >> 4 != wire.CONNACK or got[4] >> 4 != wire.PUBACK:
+            raise ConnectionError(f"expected CONNACK and PUBACK, got {got.hex()}")
+
+
+def _closed() -> bytes:
+    raise ConnectionError("closed before the PUBACK")
 
 
 def answers(url: str) -> bool:

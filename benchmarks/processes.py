@@ -11,11 +11,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parent.parent
 _PR_SET_PDEATHSIG = 1
@@ -44,7 +44,13 @@ def running(command: Sequence[str], cores: Cores = (), log: Path | None = None) 
     with contextlib.ExitStack() as stack:
         errors: Any = stack.enter_context(log.open("w")) if log else subprocess.DEVNULL
         child = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, preexec_fn=prepare, start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            cwd=ROOT,
+            preexec_fn=prepare,  # noqa: PLW1509  this process has one thread
+            start_new_session=True,
         )
         try:
             yield child
@@ -79,7 +85,13 @@ def pin(pid: int, cores: Cores) -> None:
             os.sched_setaffinity(int(task.name), cores)
 
 
-def memory(pids: Sequence[int]) -> dict[str, float]:
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Processor time of these processes so far, user and system."""
+    times = [psutil.Process(pid).cpu_times() for pid in pids]
+    return float(sum(each.user + each.system for each in times))
+
+
+def memory(pids: Iterable[int]) -> dict[str, float]:
     """MB of resident memory: `rss` counts shared pages once per process, `pss` once."""
     full = [psutil.Process(pid).memory_full_info() for pid in pids]
     return {"rss": sum(each.rss for each in full) / 1e6, "pss": sum(each.pss for each in full) / 1e6}

@@ -42,7 +42,7 @@ def publish(topic: str, identifier: int, payload: bytes) -> bytes:
 
 
 def packets(buffer: bytearray) -> Iterator[tuple[int, int, int]]:
-    """(kind, start, end) of every whole packet in the buffer, `start` after its length; the caller deletes up to `end`."""
+    """(kind, start, end) of every whole packet, `start` after its length; the caller deletes up to the last `end`."""
     at, size = 0, len(buffer)
     while at + 2 <= size:
         length, shift, head = 0, 0, at + 1

@@ -1,9 +1,10 @@
 """The chapter's MQTT-HTTP binding: one HTTP POST per message into KServe, the answer published.
 
-It stands for the Camel K binding and is kinder than that: gmqtt (21 µs a message), one keep-alive connection with TCP_NODELAY,
-no HTTP client library, no JSON parsing, QoS 0 out. A message is acknowledged to the broker when its answer is published.
+It stands for the Camel K binding and is leaner than that: gmqtt (21 µs a message), one keep-alive connection with
+TCP_NODELAY, no HTTP client library, no JSON parsing, QoS 0 out. A message is acknowledged to the broker when its answer
+is published.
 
-    python -m benchmarks.chapter_path.bridge --mqtt 1883 --http 8080 --model online --input bench/reading --output bench/forecast
+    python -m benchmarks.chapter_path.bridge --mqtt PORT --http PORT --input bench/reading --output bench/forecast
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ async def subscribe(options: argparse.Namespace, queue: asyncio.Queue[Message]) 
     subscribed = asyncio.Event()
 
     async def on_message(_client: Any, _topic: str, payload: bytes, _qos: int, _properties: Any) -> int:
-        handled = asyncio.get_running_loop().create_future()
+        handled: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         queue.put_nowait((payload, handled))
         return await handled
 

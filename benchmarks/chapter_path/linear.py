@@ -1,12 +1,12 @@
-"""The small model of the `/infer` comparison: ten features, one numpy dot. Runs in the KServe environment.
+"""The small model of the `/infer` comparison: ten features, one numpy dot: ``python linear.py PORT``.
 
-    python linear.py PORT
+Runs in the KServe environment.
 """
 
-import numpy as np
-from quiet import Model, serve
+# mypy: ignore-errors
 
-from kserve import InferOutput, InferResponse
+import numpy as np
+from quiet import InferOutput, InferResponse, Model, serve
 
 WEIGHTS = np.linspace(-1.0, 1.0, 10)
 

@@ -1,7 +1,9 @@
-"""The chapter's online model: every POST learns from one reading and forecasts the next. Runs in the KServe environment.
+"""The chapter's online model: every POST learns from one reading and forecasts the next: ``python model.py PORT``.
 
-    python model.py PORT
+Runs in the KServe environment.
 """
+
+# mypy: ignore-errors
 
 from collections import deque
 
