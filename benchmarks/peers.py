@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 import venv
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks import processes, wire
@@ -65,8 +65,10 @@ class Headrace:
     mqtt: int
     ready_seconds: float
     """From the start of the process to its ready line, by our clock."""
+    root: int
+    """The process that was started."""
     pids: dict[str, int]
-    """`gateway` (the process started) and every child by the name the ready line gives it, else child1, child2..."""
+    """By the names in the ready line's `pids`; without them `gateway` is the root, its children child1, child2..."""
 
     def streamed(self) -> Streamed:
         return Streamed(self.mqtt, HEADRACE_OUTPUT, HEADRACE_MATCH, self.pids)
@@ -168,27 +170,26 @@ def start_headrace(data: Path, cores: Cores = ()) -> Iterator[Headrace]:
     """`headrace up` on free ports over `data`; it prints one JSON line with its addresses when it is ready."""
     command = [*HEADRACE, "up", "--data", str(data), "--http-port", "0", "--mqtt-port", "0", "--json"]
     begin = time.perf_counter()
-    with processes.running(command, cores, log=data / "bench-stderr.log") as platform:
+    with processes.running(command, cores) as platform:
         ready = json.loads(processes.first_line(platform, "headrace up"))
         took = time.perf_counter() - begin
         port = int(str(ready["mqtt"]).rsplit(":", 1)[1])
         http = str(ready["http"]).rstrip("/")
-        yield Headrace(http if "://" in http else f"http://{http}", port, took, _pids(platform.pid, ready))
+        pids = _pids(platform.pid, ready.get("pids", {}))
+        yield Headrace(http if "://" in http else f"http://{http}", port, took, platform.pid, pids)
 
 
-def _pids(root: int, ready: dict[str, object]) -> dict[str, int]:
-    named = ready.get("pids")
-    known = {int(pid): str(name) for name, pid in named.items()} if isinstance(named, dict) else {}
-    children = [process.pid for process in processes.tree(root)[1:]]
-    found = {known.get(pid, f"child{index}"): pid for index, pid in enumerate(children, 1)}
-    return {"gateway": root} | found
+def _pids(root: int, named: dict[str, int]) -> dict[str, int]:
+    names = {pid: name for name, pid in named.items()}
+    names.setdefault(root, "root" if "gateway" in named else "gateway")
+    return {names.get(each.pid, f"child{index}"): each.pid for index, each in enumerate(processes.tree(root))}
 
 
-def apply_headrace(platform: Headrace, data: Path, spec: Path = HEADRACE_SPEC) -> Headrace:
+def apply_headrace(platform: Headrace, spec: Path = HEADRACE_SPEC) -> Headrace:
     """Apply a spec; the platform as it is afterwards, with the workers that started."""
     command = [*HEADRACE, "apply", "-f", str(spec), "--url", platform.http]
-    subprocess.run(command, check=True, cwd=data, stdout=subprocess.DEVNULL)
-    return Headrace(platform.http, platform.mqtt, platform.ready_seconds, _pids(platform.pids["gateway"], {}))
+    subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    return replace(platform, pids=_pids(platform.root, platform.pids))
 
 
 def ask(served: Served) -> list[float]:

@@ -10,10 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil  # type: ignore[import-untyped]
 
@@ -32,35 +33,47 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Child(subprocess.Popen[str]):
+    """A child whose stdout is a pipe and whose stderr is kept for when it fails."""
+
+    errors: IO[str]
+
+    def failed(self, what: str) -> RuntimeError:
+        """What to raise when it ended too soon, with its last words."""
+        self.errors.seek(0)
+        words = " / ".join(self.errors.read().strip().splitlines()[-3:])
+        return RuntimeError(f"{what} ended with {self.poll()}: {words or 'no error message'}")
+
+
 @contextlib.contextmanager
-def running(command: Sequence[str], cores: Cores = (), log: Path | None = None) -> Iterator[subprocess.Popen[str]]:
-    """A child with a pipe on stdout that dies with us, and is gone when the block ends; stderr goes to `log`."""
+def running(command: Sequence[str], cores: Cores = ()) -> Iterator[Child]:
+    """A child that dies with us, and is gone when the block ends."""
 
     def prepare() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if cores:
             os.sched_setaffinity(0, cores)
 
-    with contextlib.ExitStack() as stack:
-        errors: Any = stack.enter_context(log.open("w")) if log else subprocess.DEVNULL
-        child = subprocess.Popen(
+    with tempfile.TemporaryFile("w+") as errors:
+        child = Child(
             command,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
             cwd=ROOT,
-            preexec_fn=prepare,  # noqa: PLW1509  this process has one thread
+            preexec_fn=prepare,
             start_new_session=True,
         )
+        child.errors = errors
         try:
             yield child
         finally:
             stop(child)
 
 
-def stop(child: subprocess.Popen[str], patience: float = 10.0) -> None:
-    """SIGTERM to the child, then SIGKILL to what is left of it and its children."""
-    with contextlib.suppress(psutil.NoSuchProcess):
+def stop(child: Child, patience: float = 10.0) -> None:
+    """SIGTERM to the child if it still runs, then SIGKILL to what is left of it and its children."""
+    if child.poll() is None:
         family = tree(child.pid)
         child.terminate()
         _, alive = psutil.wait_procs(family, timeout=patience)
@@ -97,23 +110,24 @@ def memory(pids: Iterable[int]) -> dict[str, float]:
     return {"rss": sum(each.rss for each in full) / 1e6, "pss": sum(each.pss for each in full) / 1e6}
 
 
-def wait(ready: Callable[[], bool], child: subprocess.Popen[str], what: str, timeout: float = 60.0) -> None:
+def wait(ready: Callable[[], bool], child: Child, what: str, timeout: float = 60.0) -> None:
     """Until `ready`; a child that died first is an error."""
     end = time.monotonic() + timeout
     while not ready():
         if child.poll() is not None:
-            raise RuntimeError(f"{what} ended with {child.returncode} before it was ready: {shown(child.args)}")
+            raise child.failed(what)
         if time.monotonic() > end:
             raise TimeoutError(f"{what} was not ready in {timeout:.0f} s")
         time.sleep(0.02)
 
 
-def first_line(child: subprocess.Popen[str], what: str) -> str:
+def first_line(child: Child, what: str) -> str:
     """The first line a child prints, which says that it is ready."""
     assert child.stdout
     line = child.stdout.readline().strip()
     if not line:
-        raise RuntimeError(f"{what} ended without a word: {shown(child.args)}")
+        child.wait()
+        raise child.failed(what)
     return line
 
 
@@ -128,13 +142,8 @@ def answer(module: str, *options: object, cores: Cores = (), timeout: float = 30
     command = [sys.executable, "-m", module, *map(str, options)]
     with running(command, cores) as child:
         out, _ = child.communicate(timeout=timeout)
-    if child.returncode:
-        raise RuntimeError(f"{shown(command)} ended with {child.returncode}; run it by hand to see why")
+        if child.returncode:
+            raise child.failed(module)
     found = json.loads(out.strip().splitlines()[-1])
     assert isinstance(found, dict)
     return found
-
-
-def shown(command: Any) -> str:
-    """A command as one would type it."""
-    return " ".join(map(str, command)) if isinstance(command, list) else str(command)

@@ -53,10 +53,8 @@ class Plan:
 @contextmanager
 def headrace(spec: bool) -> Iterator[Headrace]:
     """A fresh platform, with the bench model applied or none."""
-    with tempfile.TemporaryDirectory(prefix="bench-headrace-") as name:
-        data = Path(name)
-        with peers.start_headrace(data) as found:
-            yield peers.apply_headrace(found, data) if spec else found
+    with tempfile.TemporaryDirectory(prefix="bench-headrace-") as name, peers.start_headrace(Path(name)) as found:
+        yield peers.apply_headrace(found) if spec else found
 
 
 class Bench:

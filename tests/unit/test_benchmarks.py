@@ -7,7 +7,10 @@ import pytest
 from benchmarks import report, wire
 from benchmarks.figures import Match, Ratio, latencies, percentile, summary
 from benchmarks.load import SIZE, START_MS, made, reading
+from benchmarks.peers import HEADRACE_SPEC, TOPIC
 from benchmarks.report import GOALS, Goal, Run
+
+from headrace import spec
 
 
 def test_a_percentile_is_a_measured_value():
@@ -108,6 +111,11 @@ def test_the_results_name_every_goal_with_its_verdict(tmp_path):
     assert "0.275x (0.25x to 0.3x) | miss" in text
     assert "door was not measured" in text
     assert [goal["verdict"] for goal in plain["goals"]].count("not measured") == len(GOALS) - 1
+
+
+def test_the_stream_spec_is_one_the_platform_accepts():
+    (document,) = spec.parse(HEADRACE_SPEC.read_text(), str(HEADRACE_SPEC))
+    assert document.spec.input.topics == [TOPIC]
 
 
 def test_a_table_cell_may_hold_a_bar():
