@@ -18,7 +18,7 @@ HeadraceError
 │   ├── NotReady        exists, but has nothing to serve yet
 │   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
 └── Permanent           the operator has to act
-    ├── MissingExtra, DirectoryInUse, Fenced, CorruptState
+    ├── MissingExtra, DirectoryInUse, Fenced, CorruptState, LearningError
 """
 
 from __future__ import annotations
@@ -140,3 +140,7 @@ class Fenced(Permanent):
 
 class CorruptState(Permanent):
     """{detail}."""
+
+
+class LearningError(Permanent):
+    """{detail}; nothing was learnt from these examples and the model stays as it was before them."""

@@ -37,7 +37,9 @@ def duration(text: object) -> int:
     return round(float(match[1]) * _UNITS[match[2]])
 
 
-Duration: TypeAlias = Annotated[int, BeforeValidator(lambda value: value if isinstance(value, int) else duration(value))]
+Duration: TypeAlias = Annotated[
+    int, BeforeValidator(lambda value: value if isinstance(value, int) else duration(value))
+]
 """Nanoseconds; in YAML "30s", "5m", "1h", "16d"."""
 
 
@@ -74,8 +76,12 @@ class Input(_Strict):
     key: Literal["device", "topic", "none"] = "device"
     """One independent model per device, per topic, or one over everything."""
     decoder: Plug = Plug(name="auto")
+    max_keys: int = Field(default=1000, ge=1)
+    """Devices (or topics) beyond this many are ignored: a device must not be able to fill the memory."""
     target: str
     """The field to forecast, as it is called after the transform."""
+    unit: str = ""
+    """Unit of the target, for people: W, kWh, °C."""
     timezone: str = "UTC"
     """Whose midnight and hours count; an IANA name."""
     clock: Literal["event", "wall"] = "event"
@@ -87,8 +93,11 @@ class Input(_Strict):
     def _filters(cls, topics: list[str]) -> list[str]:
         for topic in topics:
             levels = topic.split("/")
-            if not topic or topic.startswith("$") or "#" in levels[:-1] or any(
-                ("+" in level or "#" in level) and len(level) > 1 for level in levels
+            if (
+                not topic
+                or topic.startswith("$")
+                or "#" in levels[:-1]
+                or any(("+" in level or "#" in level) and len(level) > 1 for level in levels)
             ):
                 raise ValueError(f"expected an MQTT topic filter such as plant/+/reading, got {topic!r}")
         return topics
@@ -221,6 +230,25 @@ def from_plain(plain: dict[str, Any], file: str = "(log)") -> Document:
     return Document(file, OnlineModel.model_validate(plain), plain, {})
 
 
+def needed_files(plain: dict[str, Any]) -> list[str]:
+    """Names of the Python files a spec refers to: ``file: x.py`` and ``module: x.py:Class`` of its plug-ins."""
+    found: list[str] = []
+
+    def walk(value: object) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                if name in {"file", "module"} and isinstance(inner, str) and ".py" in inner:
+                    found.append(inner.partition(":")[0])
+                else:
+                    walk(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                walk(inner)
+
+    walk({name: plain.get(name) for name in ("transform", "backend", "interval")})
+    return found
+
+
 def _document(file: str, node: yaml.Node, documents: list[Document], problems: list[Problem]) -> None:
     lines = dict(_lines(node, ()))
     loader = yaml.SafeLoader("")
@@ -262,7 +290,9 @@ def _repeated(documents: list[Document], problems: list[Problem]) -> None:
     seen: set[str] = set()
     for document in documents:
         if document.spec.name in seen:
-            problems.append(document.problem(("metadata", "name"), f"{document.spec.name!r} appears twice in this file"))
+            problems.append(
+                document.problem(("metadata", "name"), f"{document.spec.name!r} appears twice in this file")
+            )
         seen.add(document.spec.name)
 
 

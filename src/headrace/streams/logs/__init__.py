@@ -27,6 +27,18 @@ class LogReader(Protocol):
         """Up to `limit` records with position > `after`, in order; of these streams only, if given."""
         ...
 
+    def last(self, stream: str, count: int) -> list[Record]:
+        """The newest `count` records of a stream, oldest first."""
+        ...
+
+    def at(self, stream: str, partition: int, offset: int, limit: int) -> list[Record]:
+        """Up to `limit` records of one partition from `offset` on: replay from any offset."""
+        ...
+
+    def start(self) -> int:
+        """Position of the oldest record kept, 0 when empty."""
+        ...
+
     def end(self) -> int:
         """Position of the last committed record, 0 when empty."""
         ...
@@ -39,6 +51,9 @@ class LogReader(Protocol):
 class Log(LogReader, Protocol):
     """Appending, by the one process that owns the log. Call from one thread (the event loop's)."""
 
+    on_commit: Callable[[], None] | None
+    """Called after each commit, on the event loop's thread."""
+
     def submit(self, entries: Sequence[Entry], done: Done) -> None:
         """Store entries with the group commit now forming; `done(None)` after it is durable, `done(error)` if it failed.
 
@@ -50,12 +65,22 @@ class Log(LogReader, Protocol):
         """`submit`, awaited. Raises StorageUnavailable."""
         ...
 
-    def trim(self, before: int) -> int:
-        """Delete records with position < `before`; returns how many went."""
+    async def trim(self, before: int) -> int:
+        """Delete records with position < `before` (the newest record always stays); returns how many went."""
+        ...
+
+    async def aclose(self) -> None:
+        """Commit what was submitted, then close."""
+        ...
+
+    def size(self) -> int:
+        """Bytes the records take on disk."""
         ...
 
 
-LOGS = Family("logs", {"sqlite": "headrace.streams.logs.sqlite:SqliteLog", "memory": "headrace.streams.logs.memory:MemoryLog"})
+LOGS = Family(
+    "logs", {"sqlite": "headrace.streams.logs.sqlite:SqliteLog", "memory": "headrace.streams.logs.memory:MemoryLog"}
+)
 
 
 def open_reader(path: Path) -> LogReader:

@@ -1,0 +1,339 @@
+"""The command line. Heavy imports stay inside the commands: ``headrace --help`` answers at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    import httpx
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Machine learning on IoT streams: messages in, forecasts out, models that learn on the way.",
+)
+Url = Annotated[str, typer.Option("--url", envvar="HEADRACE_URL", help="Where the platform answers.")]
+URL = "http://127.0.0.1:8080"
+
+
+@app.command()
+def up(
+    data: Annotated[Path, typer.Option(help="Data directory: the log and everything derived from it.")] = Path("data"),
+    http_port: Annotated[int, typer.Option(help="HTTP port; 0 takes a free one.")] = 8080,
+    mqtt_port: Annotated[int, typer.Option(help="MQTT port; 0 takes a free one.")] = 1883,
+    host: Annotated[str, typer.Option(help="Address to bind both doors to.")] = "127.0.0.1",
+    broker: Annotated[
+        str, typer.Option(envvar="HEADRACE_BROKER", help="Also take messages from this broker: mqtt://host:port.")
+    ] = "",
+    broker_topic: Annotated[list[str] | None, typer.Option(help="Topic filters on that broker (default: #).")] = None,
+    mqtt_users: Annotated[Path | None, typer.Option(help="YAML file of MQTT users and their topics.")] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM certificate: opens the MQTT TLS port.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM private key of that certificate.")] = None,
+    tls_port: Annotated[int, typer.Option(help="MQTT port for TLS; 0 takes a free one.")] = 8883,
+    retention_days: Annotated[float, typer.Option(help="Forget records older than this; 0: never.")] = 0,
+    retention_gb: Annotated[float, typer.Option(help="Keep the log below this size; 0: no limit.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line with all addresses once ready.")] = False,
+) -> None:
+    """Start the whole platform. Stops cleanly on Ctrl-C or SIGTERM; safe to start again on the same directory."""
+    from headrace.running import run, settings_of
+
+    settings = settings_of(
+        data=data,
+        host=host,
+        http_port=http_port,
+        mqtt_port=mqtt_port,
+        broker=broker,
+        broker_topics=broker_topic or ["#"],
+        users=mqtt_users,
+        certificate=tls_certificate,
+        key=tls_key,
+        tls_port=tls_port,
+        retention_days=retention_days,
+        retention_gb=retention_gb,
+    )
+    _guard(lambda: run(settings, as_json=as_json))
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option(help="Headless: 20 + 2 days, the score table, exit.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Data directory (default: a temporary one).")] = None,
+    http_port: Annotated[int, typer.Option(help="HTTP port; 0 takes a free one.")] = 8080,
+    mqtt_port: Annotated[int, typer.Option(help="MQTT port; 0 takes a free one.")] = 1883,
+    speed: Annotated[float, typer.Option(help="Live readings a second; 0: as fast as they are stored.")] = 2000,
+) -> None:
+    """The PV example: a real inverter's readings over real MQTT, three models and two baselines learning from them."""
+    from headrace.demo import run
+
+    _guard(lambda: run(once=once, data=data, http_port=http_port, mqtt_port=mqtt_port, speed=speed))
+
+
+@app.command()
+def apply(
+    file: Annotated[Path, typer.Option("--file", "-f", help="The spec file.")],
+    url: Url = URL,
+) -> None:
+    """Take the models of a spec file into service, all or none."""
+    for name, change in _put(url, file, dry=False).items():
+        typer.echo(f"{name}: {change}")
+
+
+@app.command()
+def diff(file: Annotated[Path, typer.Option("--file", "-f", help="The spec file.")], url: Url = URL) -> None:
+    """Show what `apply` would change; nothing is changed."""
+    import difflib
+
+    import yaml
+
+    known = {one["name"]: one["spec"] for one in _call(url, "GET", "/api/specs")}
+    changes = _put(url, file, dry=True)
+    wanted = {document["metadata"]["name"]: document for document in yaml.safe_load_all(file.read_text()) if document}
+    for name, change in changes.items():
+        typer.echo(f"{name}: {change}")
+        before, after = (
+            yaml.safe_dump(one, sort_keys=False).splitlines() if one else [] for one in (known.get(name), wanted[name])
+        )
+        for line in difflib.unified_diff(before, after, "in service", str(file), lineterm="", n=2):
+            typer.echo(f"  {line}")
+
+
+@app.command()
+def get(
+    name: Annotated[str | None, typer.Argument(help="One model: print its spec.")] = None,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    url: Url = URL,
+) -> None:
+    """List the models in service, or print one's spec."""
+    specs = _call(url, "GET", "/api/specs")
+    if name is not None:
+        found = [one for one in specs if one["name"] == name]
+        if not found:
+            _fail(f"there is no model {name!r}; `headrace get` lists the models that exist")
+        _print_spec(found[0], as_json)
+    elif as_json:
+        typer.echo(json.dumps(specs, indent=2))
+    else:
+        _table(
+            ["model", "backend", "state", "keys", "published", "behind", ""],
+            [
+                [s["name"], s["backend"], s["state"], ", ".join(s["keys"][:3]), s["published"], s["lag"], s["detail"]]
+                for s in specs
+            ],
+            empty="no models in service; `headrace apply -f headrace.yaml` takes one in",
+        )
+
+
+@app.command()
+def delete(name: str, url: Url = URL) -> None:
+    """Take a model out of service. Its recorded input stays in the log."""
+    _call(url, "DELETE", f"/api/specs/{name}")
+    typer.echo(f"{name}: deleted")
+
+
+@app.command()
+def inspect(
+    topic: Annotated[str | None, typer.Argument(help="Without it: all topics.")] = None,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    url: Url = URL,
+) -> None:
+    """Show what was understood of a topic: devices, fields, units, rate, last values, rejected messages."""
+    from urllib.parse import quote
+
+    if topic is None:
+        found = _call(url, "GET", "/api/topics")
+        rows = [[t["topic"], t["messages"], t["quarantined"], len(t["devices"])] for t in found]
+        if as_json:
+            typer.echo(json.dumps(found, indent=2))
+        else:
+            _table(["topic", "messages", "rejected", "devices"], rows, empty="nothing received yet")
+        return
+    one = _call(url, "GET", f"/api/topics/{quote(topic, safe='')}")
+    if as_json:
+        typer.echo(json.dumps(one, indent=2))
+    else:
+        _print_topic(one)
+
+
+@app.command()
+def predict(
+    model: str,
+    key: Annotated[str, typer.Option(help="Which device.")] = "",
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    url: Url = URL,
+) -> None:
+    """Print the last available forecast of a model."""
+    answer = _call(url, "POST", f"/v2/models/{model}/infer", {"parameters": {"key": key}})
+    if as_json:
+        typer.echo(json.dumps(answer))
+        return
+    from datetime import UTC, datetime
+
+    about, values = answer["parameters"], answer["outputs"][0]["data"]
+    rows = [
+        [
+            datetime.fromtimestamp((about["origin_ms"] + i * about["step_ms"]) / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
+            f"{v:,.1f}",
+        ]
+        for i, v in enumerate(values)
+    ]
+    typer.echo(f"{model} for {about['key']}, made by {about['by']}")
+    _table(["from (UTC)", "forecast"], rows)
+
+
+quarantine = typer.Typer(no_args_is_help=True, help="Messages no decoder understood.")
+app.add_typer(quarantine, name="quarantine")
+
+
+@quarantine.command("list")
+def quarantine_list(url: Url = URL) -> None:
+    """The newest, with the reason."""
+    rows = [
+        [one["position"], one["topic"], one["reason"], "yes" if one["replayed"] else ""]
+        for one in _call(url, "GET", "/api/quarantine")
+    ]
+    _table(["position", "topic", "reason", "replayed"], rows, empty="quarantine is empty")
+
+
+@quarantine.command("replay")
+def quarantine_replay(
+    topic: Annotated[str | None, typer.Argument(help="Only this topic.")] = None, url: Url = URL
+) -> None:
+    """Send them through the decoders again, after what made them fail was mended."""
+    from urllib.parse import quote
+
+    query = f"?topic={quote(topic, safe='')}" if topic else ""
+    typer.echo(f"replayed {_call(url, 'POST', f'/api/quarantine/replay{query}')['replayed']} messages")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from headrace import __version__
+
+    typer.echo(__version__)
+
+
+def _put(url: str, file: Path, *, dry: bool) -> dict[str, str]:
+    if not file.exists():
+        _fail(f"{file} does not exist")
+    text = file.read_text()
+    body = {"text": text, "file": str(file), "files": _beside(text, file.parent)}
+    changes: dict[str, str] = _call(url, "PUT", "/api/specs" + ("?dry_run=1" if dry else ""), body)["changes"]
+    return changes
+
+
+def _beside(text: str, folder: Path) -> dict[str, str]:
+    """The Python files a spec refers to, from its own folder."""
+    import yaml
+
+    from headrace.spec import needed_files
+
+    try:
+        documents = [one for one in yaml.safe_load_all(text) if isinstance(one, dict)]
+    except yaml.YAMLError:
+        return {}  # the platform answers with the line
+    names = {Path(name).name for document in documents for name in needed_files(document)}
+    return {name: (folder / name).read_text() for name in names if (folder / name).is_file()}
+
+
+def _call(url: str, method: str, path: str, body: Any = None) -> Any:
+    import httpx
+
+    try:
+        answer = httpx.request(method, url.rstrip("/") + path, json=body, timeout=60, trust_env=False)
+    except httpx.HTTPError as error:
+        _fail(
+            f"no answer from {url} ({type(error).__name__}); is it up? `headrace up` starts it, --url says where it is"
+        )
+    if answer.is_error:
+        _fail(_reason(answer))
+    return answer.json()
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {answer.status_code}: {answer.text[:200]}"
+
+
+def _print_spec(one: dict[str, Any], as_json: bool) -> None:
+    import yaml
+
+    typer.echo(json.dumps(one, indent=2) if as_json else yaml.safe_dump(one["spec"], sort_keys=False).rstrip())
+
+
+def _print_topic(one: dict[str, Any]) -> None:
+    decoders = ", ".join(f"{name} ({count})" for name, count in one["decoders"].items())
+    typer.echo(f"{one['topic']}: {one['messages']:,} messages, {one['quarantined']:,} rejected; read as {decoders}")
+    for device in one["devices"]:
+        every = device["every_seconds"]
+        rate = f"a reading every {every:g} s" if every else "one reading"
+        typer.echo(f"\ndevice {device['device']}: {rate}")
+        _table(
+            ["field", "type", "unit", "last", "range"],
+            [
+                [name, f["type"], f["unit"], _short(f["last"]), f"{f['low']:g} … {f['high']:g}" if "low" in f else ""]
+                for name, f in device["fields"].items()
+            ],
+        )
+    for row in one["rejected"]:
+        typer.echo(f"rejected at {row['position']}: {row['reason']}")
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)[:40]
+
+
+def _table(head: list[str], rows: list[list[Any]], empty: str = "") -> None:
+    if not rows:
+        typer.echo(empty)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*head, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console().print(table)
+
+
+def _guard(work: Any) -> None:
+    """Our own errors as one line, not as a trace."""
+    from headrace.errors import HeadraceError
+
+    try:
+        work()
+    except HeadraceError as error:
+        _fail(str(error))
+    except OSError as error:
+        if os.environ.get("HEADRACE_DEBUG"):
+            raise
+        _fail(f"{error.strerror or error}; choose other ports with --http-port and --mqtt-port (0 takes a free one)")
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"headrace: {message}", err=True)
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point of the `headrace` command."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,406 @@
+"""The JSON behind the page and the command line: what runs, what arrives, what was forecast. Times are ms since the epoch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from headrace import __version__
+from headrace.errors import BadInput, HeadraceError, TooLarge, Undecodable
+from headrace.records import DAY
+from headrace.services.gateway.service import GatewayService
+from headrace.services.http import code
+from headrace.services.learning.registry import Entered
+from headrace.services.learning.service import LearningService
+from headrace.services.learning.view import View
+from headrace.spec import Document, parse
+from headrace.streams.logs import Log
+
+MS = 1_000_000
+LIMIT = 4 * 2**20
+"""Bytes of a spec with its files."""
+PULSE = 1.0
+"""Seconds between pushed overviews."""
+
+
+class ConsoleApi:
+    """Routes under ``/api``.
+
+    Args:
+        addresses: where the doors are, for people to copy.
+        received: how many messages the doors have taken in since the start.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        gateway: GatewayService,
+        learning: LearningService,
+        addresses: dict[str, str],
+        more: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
+        self._log, self._gateway, self._learning, self._addresses, self._more = log, gateway, learning, addresses, more
+        self._started = time.time_ns() // MS
+        self._rates = Rates()
+        self._listeners = 0
+        self.closing = asyncio.Event()
+
+    def routes(self) -> list[Route]:
+        """Starlette routes."""
+        return [
+            Route("/api/overview", _safe(self._overview)),
+            Route("/api/models/{name}", _safe(self._model)),
+            Route("/api/events", self._events),
+            Route("/api/specs", _safe(self._specs), methods=["GET"]),
+            Route("/api/specs", _safe(self._apply), methods=["PUT"]),
+            Route("/api/specs/{name}", _safe(self._delete), methods=["DELETE"]),
+            Route("/api/topics", _safe(self._topics)),
+            Route("/api/topics/{topic:path}", _safe(self._inspect)),
+            Route("/api/quarantine", _safe(self._quarantine), methods=["GET"]),
+            Route("/api/quarantine/replay", _safe(self._replay), methods=["POST"]),
+            Route("/api/log/{position:int}", _safe(self._record)),
+        ]
+
+    # -- what runs
+
+    def overview(self) -> dict[str, Any]:
+        """Everything at a glance."""
+        topics = self._gateway.topics()
+        for topic in topics:
+            topic["rate"] = self._rates.of(topic["topic"], topic["messages"])
+        return {
+            "version": __version__,
+            "started_ms": self._started,
+            "addresses": self._addresses,
+            "ingest": {
+                "messages": self._log.end(),
+                "rate": self._rates.of("", self._log.end()),
+                "quarantined": self._gateway.quarantined(),
+                "log_bytes": self._log.size(),
+                "behind": max(0, self._log.end() - self._gateway.understood.position()),
+            },
+            "topics": topics,
+            "models": [self.summary(entered) for entered in self._learning.entered()],
+            "quarantine": {"count": self._gateway.quarantined(), "recent": self._gateway.quarantine(20)},
+            **self._more(),
+        }
+
+    def summary(self, entered: Entered) -> dict[str, Any]:
+        """One model in a few words."""
+        view = self._learning.view(entered.name)
+        state, detail = self._learning.state_of(view)
+        store, spec = view.store, entered.plan.spec
+        published = [row for row in store.decisions() if row[2]] if store is not None else []
+        progress = float(store.get("progress") or 0.0) if store is not None else 0.0
+        if state == "collecting":
+            days = spec.learning.initial / DAY
+            detail = f"needs {days:g} days of readings before the first fit, has {progress * days:.1f}"
+        return {
+            "name": entered.name,
+            "backend": spec.backend.name,
+            "state": state,
+            "detail": detail,
+            "progress": progress,
+            "serve": spec.publish.serve,
+            "keys": store.keys() if store is not None else [],
+            "topics": list(spec.input.topics),
+            "target": spec.input.target,
+            "lag": max(0, self._log.end() - view.position) if not view.failed else 0,
+            "published": len(published),
+            "snapshot": published[-1][7] if published else "",
+            "skill": skills(view),
+        }
+
+    async def _overview(self, request: Request) -> Any:
+        return self.overview()
+
+    async def _model(self, request: Request) -> Any:
+        view = self._learning.view(request.path_params["name"])
+        days = _number(request, "days", 7, 0.1, 400)
+        return model(view, request.query_params.get("key") or view.default_key(), days)
+
+    # -- specs
+
+    async def _specs(self, request: Request) -> Any:
+        return [
+            {"name": e.name, "generation": e.generation, "spec": e.applied.plain, **_brief(self.summary(e))}
+            for e in self._learning.entered()
+        ]
+
+    async def _apply(self, request: Request) -> Any:
+        body = await _body(request)
+        try:
+            wanted = msgspec.json.decode(body, type=SpecFile)
+        except msgspec.DecodeError as error:
+            raise BadInput(detail=f'expected {{"text": "...", "file": "...", "files": {{}}}}: {error}') from error
+        documents: list[Document] = parse(wanted.text, wanted.file)
+        if "dry_run" in request.query_params:
+            return {"changes": self._learning.diff(documents, wanted.files)}
+        return {"changes": await self._learning.apply(documents, wanted.files)}
+
+    async def _delete(self, request: Request) -> Any:
+        await self._learning.delete(request.path_params["name"])
+        return {"deleted": request.path_params["name"]}
+
+    # -- streams
+
+    async def _topics(self, request: Request) -> Any:
+        return self._gateway.topics()
+
+    async def _inspect(self, request: Request) -> Any:
+        return self._gateway.inspect(request.path_params["topic"])
+
+    async def _quarantine(self, request: Request) -> Any:
+        return self._gateway.quarantine(int(_number(request, "limit", 50, 1, 1000)))
+
+    async def _replay(self, request: Request) -> Any:
+        return {"replayed": await self._gateway.replay(request.query_params.get("topic"))}
+
+    async def _record(self, request: Request) -> Any:
+        found = self._log.read(request.path_params["position"] - 1, 1)
+        if not found or found[0].position != request.path_params["position"]:
+            raise Undecodable(detail="there is no such log position")
+        record = found[0]
+        return {
+            "position": record.position,
+            "topic": record.stream,
+            "partition": record.partition,
+            "offset": record.offset,
+            "received_ms": record.received // MS,
+            "payload": record.payload[:4096].decode("utf-8", "replace"),
+        }
+
+    # -- pushed
+
+    async def _events(self, request: Request) -> Response:
+        if self._listeners >= 100:
+            return Response("too many open pages", 503)
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(self._pushed(), media_type="text/event-stream", headers=headers)
+
+    async def _pushed(self) -> AsyncIterator[bytes]:
+        self._listeners += 1
+        feed = Feed()
+        try:
+            while not self.closing.is_set():
+                for name in self._learning.names():
+                    for event, data in feed.news(self._learning.view(name)):
+                        yield _event(event, data)
+                yield _event("overview", self.overview())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.closing.wait(), PULSE)
+        finally:
+            self._listeners -= 1
+
+
+class SpecFile(msgspec.Struct):
+    """Body of an apply."""
+
+    text: str
+    file: str = "headrace.yaml"
+    files: dict[str, str] = {}
+
+
+class Rates:
+    """Messages per second over the last few seconds, from running counts."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: dict[str, list[tuple[float, int]]] = {}
+
+    def of(self, name: str, count: int) -> float:
+        """The rate of a counter that now stands at `count`."""
+        now = self._clock()
+        seen = self._seen.setdefault(name, [])
+        if not seen or now - seen[-1][0] > 0.4:
+            seen.append((now, count))
+        while len(seen) > 2 and now - seen[0][0] > 5:
+            seen.pop(0)
+        elapsed = now - seen[0][0]
+        return round((count - seen[0][1]) / elapsed, 1) if elapsed > 0.2 else 0.0
+
+
+class Feed:
+    """What one page has been told already."""
+
+    def __init__(self) -> None:
+        self._actual: dict[tuple[str, str], int] = {}
+        self._counts: dict[tuple[str, str, str], int] = {}
+
+    def news(self, view: View) -> list[tuple[str, dict[str, Any]]]:
+        """Events since the last call; none on the first: the page has just loaded the whole."""
+        store = view.store
+        if store is None:
+            return []
+        found: list[tuple[str, dict[str, Any]]] = []
+        for key in store.keys():
+            place = (f"{view.name}@{view.entered.generation}", key)
+            since = self._actual.get(place)
+            newest = store.newest_actual(key)
+            self._actual[place] = newest
+            head = {"model": view.name, "key": key}
+            if since is not None and newest > since:
+                points = [[t // MS, v] for t, v in store.actuals(key, since)]
+                found.append(("actual", {**head, "points": points}))
+                found += [("score", {**head, "score": one}) for one in self._new(place, "score", scores(view, key))]
+                found += [
+                    ("decision", {**head, "decision": d}) for d in self._new(place, "decision", decisions(view, key))
+                ]
+            found += [("forecast", {**head, "forecast": f}) for f in self._forecast(place, view, key)]
+        return found
+
+    def _new(self, place: tuple[str, str], kind: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        known = self._counts.get((*place, kind), len(items) if not self._counts else 0)
+        self._counts[*place, kind] = len(items)
+        return items[known:]
+
+    def _forecast(self, place: tuple[str, str], view: View, key: str) -> list[Any]:
+        assert view.store is not None
+        latest = view.store.latest(key)
+        if latest is None:
+            return []
+        forecast = msgspec.json.decode(latest[1])
+        stamp = hash(forecast["id"])
+        if self._counts.get((*place, "forecast")) == stamp:
+            return []
+        self._counts[*place, "forecast"] = stamp
+        return [forecast]
+
+
+def model(view: View, key: str, days: float) -> dict[str, Any]:
+    """One model and key: the series, the forecasts, the scores, the decisions."""
+    spec, store = view.plan.spec, view.store
+    grid: dict[str, Any] = {"actual": [], "forecasts": [], "scores": [], "summary": {}, "decisions": []}
+    if store is not None:
+        newest = store.newest_actual(key)
+        since = newest - round(days * DAY)
+        bodies = store.forecasts(key, since if view.plan.grid else 0)[-400:]
+        grid = {
+            "actual": [[t // MS, v] for t, v in store.actuals(key, since)],
+            "forecasts": [msgspec.json.decode(body) for body in bodies],
+            "scores": scores(view, key),
+            "summary": summary(view, key),
+            "decisions": decisions(view, key),
+        }
+    return {
+        "name": view.name,
+        "key": key,
+        "target": spec.input.target,
+        "unit": spec.input.unit,
+        "step_ms": view.plan.context.every // MS,
+        "timezone": spec.input.timezone,
+        "horizon": spec.forecast.horizon,
+        **grid,
+    }
+
+
+def scores(view: View, key: str) -> list[dict[str, Any]]:
+    """Scored forecasts, oldest first, with each contender's numbers."""
+    found: dict[int, dict[str, Any]] = {}
+    for _, origin, contender, n, squared, absolute, daylight, daylight_squared in _score_rows(view, key):
+        if n:
+            found.setdefault(origin, {})[contender] = {
+                "mse": squared / n,
+                "mae": absolute / n,
+                "n": n,
+                "daylight_mse": daylight_squared / daylight if daylight else None,
+            }
+    return [{"origin_ms": origin // MS, "contenders": contenders} for origin, contenders in sorted(found.items())]
+
+
+def summary(view: View, key: str) -> dict[str, Any]:
+    """Each contender over all scored forecasts of a key, with its skill over the hour-of-day mean."""
+    sums: dict[str, list[float]] = {}
+    days: dict[str, int] = {}
+    for _, _, contender, n, squared, absolute, daylight, daylight_squared in _score_rows(view, key):
+        row = sums.setdefault(contender, [0.0] * 5)
+        for index, value in enumerate((n, squared, absolute, daylight, daylight_squared)):
+            row[index] += value
+        days[contender] = days.get(contender, 0) + 1
+    reference = _mean(sums.get("hour-mean"), 1, 0)
+    return {
+        contender: {
+            "mse": _mean(row, 1, 0),
+            "mae": _mean(row, 2, 0),
+            "daylight_mse": _mean(row, 4, 3),
+            "skill": 1 - (_mean(row, 1, 0) or 0.0) / reference if reference else None,
+            "days": days[contender],
+        }
+        for contender, row in sums.items()
+    }
+
+
+def skills(view: View) -> dict[str, dict[str, float | None]]:
+    """Skill of each contender, by key."""
+    keys = view.store.keys() if view.store is not None else []
+    return {key: {name: one["skill"] for name, one in summary(view, key).items()} for key in keys[:20]}
+
+
+def decisions(view: View, key: str) -> list[dict[str, Any]]:
+    """What the gate decided, oldest first."""
+    rows = view.store.decisions(key) if view.store is not None else []
+    return [
+        {
+            "origin_ms": origin // MS,
+            "publish": bool(publish),
+            "reason": reason,
+            "champion": champion,
+            "challenger": challenger,
+            "days": days,
+            "snapshot": snapshot,
+        }
+        for _, origin, publish, reason, champion, challenger, days, snapshot in rows
+    ]
+
+
+def _score_rows(view: View, key: str) -> list[tuple[Any, ...]]:
+    return view.store.scores(key) if view.store is not None else []
+
+
+def _mean(row: list[float] | None, total: int, count: int) -> float | None:
+    return row[total] / row[count] if row and row[count] else None
+
+
+def _brief(summary_: dict[str, Any]) -> dict[str, Any]:
+    return {name: summary_[name] for name in ("backend", "state", "detail", "keys", "lag", "published")}
+
+
+def _number(request: Request, name: str, default: float, low: float, high: float) -> float:
+    try:
+        return min(high, max(low, float(request.query_params.get(name, default))))
+    except ValueError as error:
+        raise BadInput(detail=f"{name} is not a number") from error
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LIMIT:
+            raise TooLarge(what="the spec with its files", size=len(body), limit=LIMIT, setting="(fixed)")
+    return body
+
+
+def _event(name: str, data: object) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(data))
+
+
+def _safe(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
+    """The handler's value as JSON, our errors as ``{"error": ...}``."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            value, status = await handler(request), 200
+        except HeadraceError as error:
+            value, status = {"error": str(error)}, code(error)
+        return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+    return endpoint

@@ -1,0 +1,169 @@
+"""`headrace demo`: the PV example from a sensor's message to a forecast, with a publisher process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from headrace.compose import Platform
+from headrace.console.api import summary as score_summary
+from headrace.errors import Permanent
+from headrace.running import settings_of, start, stop_signals
+from headrace.running import summary as one_line
+from headrace.spec import parse
+
+HISTORY_DAYS = 20
+LIVE_DAYS_ONCE = 2
+LIVE_DAYS = 60
+CATCH_UP = 300.0
+"""Seconds the learners may take to finish after the last message."""
+
+
+def run(*, once: bool, data: Path | None, http_port: int, mqtt_port: int, speed: float) -> None:
+    """Run the example; `once`: headless, and ends by itself."""
+    with _directory(data) as folder:
+        settings = settings_of(data=folder, http_port=0 if once else http_port, mqtt_port=0 if once else mqtt_port)
+        start(_once(Platform(settings)) if once else _watch(Platform(settings), speed))
+
+
+@contextlib.contextmanager
+def _directory(data: Path | None) -> Iterator[Path]:
+    if data is not None:
+        yield data
+        return
+    with tempfile.TemporaryDirectory(prefix="headrace-demo-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+async def _once(platform: Platform) -> None:
+    async with stop_signals() as stop, platform:
+        await _begin(platform)
+        publisher = await _publish(platform, LIVE_DAYS_ONCE, 0)
+        try:
+            if await _first(publisher.wait(), stop.wait()):
+                raise Permanent(detail="stopped before the example had finished")
+            if publisher.returncode:
+                raise Permanent(detail=f"the publisher ended with code {publisher.returncode}")
+            await _caught_up(platform)
+        finally:
+            await _end(publisher)
+        print_scores(platform)
+
+
+async def _watch(platform: Platform, speed: float) -> None:
+    async with stop_signals() as stop, platform:
+        await _begin(platform)
+        publisher = await _publish(platform, LIVE_DAYS, speed)
+        try:
+            print("Ctrl-C stops it; the data directory of the example is temporary unless you give --data\n", flush=True)
+            await _show(platform, publisher, stop)
+        finally:
+            await _end(publisher)
+        print_scores(platform)
+
+
+async def _begin(platform: Platform) -> None:
+    text = files("headrace.examples.pv").joinpath("headrace.yaml").read_text()
+    await platform.learning.apply(parse(text, "examples/pv/headrace.yaml"), {})
+    print(f"page   {platform.addresses['http']}\nMQTT   {platform.addresses['mqtt']}\n", flush=True)
+
+
+async def _publish(platform: Platform, live_days: int, speed: float) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "headrace.examples.pv.publisher",
+        *("--http", platform.addresses["http"]),
+        *("--mqtt", platform.addresses["mqtt"]),
+        *("--history-days", str(HISTORY_DAYS)),
+        *("--live-days", str(live_days)),
+        *("--speed", str(speed)),
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+
+
+async def _first(work: Any, stopped: Any) -> bool:
+    """Whether `stopped` came before `work` was done."""
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(stopped)]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    return tasks[1].done() and not tasks[1].cancelled() and not tasks[0].done()
+
+
+async def _end(publisher: asyncio.subprocess.Process) -> None:
+    if publisher.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            publisher.terminate()
+        await publisher.wait()
+
+
+async def _caught_up(platform: Platform) -> None:
+    """Wait until every model has seen the whole log."""
+    end = platform.log.end()
+    for name in platform.learning.names():
+        view = platform.learning.view(name)
+        if not await platform.learning.reached(view, end, CATCH_UP) or view.failed:
+            raise Permanent(detail=f"model {name!r} did not reach the end of the log: {view.failed or 'too slow'}")
+
+
+async def _show(platform: Platform, publisher: asyncio.subprocess.Process, stop: asyncio.Event) -> None:
+    """A live line while the readings arrive, then until the user stops it."""
+    terminal, said = sys.stdout.isatty(), False
+    while not stop.is_set():
+        if terminal:
+            print(f"\r\033[K{one_line(platform)}", end="", flush=True)
+        if publisher.returncode is not None and not said:
+            said = True
+            print("\nall readings have been published; the page stays up until you press Ctrl-C", flush=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 1)
+    print()
+
+
+def print_scores(platform: Platform) -> None:
+    """Every model and baseline over the forecasts scored so far."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="day-ahead forecasts, scored after the fact", title_justify="left", box=None, pad_edge=False)
+    for name in ("model", "contender"):
+        table.add_column(name)
+    for name in ("MSE (scaled)", "daylight MSE", "MAE", "skill over hour-mean", "days"):
+        table.add_column(name, justify="right")
+    for row in score_rows(platform):
+        table.add_row(*row)
+    Console(width=110).print(table)
+
+
+def score_rows(platform: Platform) -> list[list[str]]:
+    """The cells of the score table."""
+    rows = []
+    for name in platform.learning.names():
+        view = platform.learning.view(name)
+        for key in view.store.keys() if view.store is not None else []:
+            for contender, one in sorted(score_summary(view, key).items()):
+                label = {"live": "learning", "champion": "published"}.get(contender, contender)
+                unit = view.plan.spec.input.unit
+                rows.append(
+                    [
+                        name,
+                        label,
+                        _cell(one["mse"], ".4f"),
+                        _cell(one["daylight_mse"], ".4f"),
+                        f"{_cell(one['mae'], ',.0f')} {unit}",
+                        _cell(one["skill"], "+.1%"),
+                        str(one["days"]),
+                    ]
+                )
+    return rows
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

@@ -1,0 +1,1 @@
+"""Worked examples that an installed Headrace can run."""

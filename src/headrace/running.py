@@ -1,0 +1,111 @@
+"""Running a platform in the foreground: signals, the line that says it is ready, a live summary."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from headrace.compose import Platform
+from headrace.settings import MqttSettings, PlatformSettings
+
+GIB = 1024**3
+
+
+def settings_of(
+    *,
+    data: Path,
+    host: str = "127.0.0.1",
+    http_port: int = 8080,
+    mqtt_port: int = 1883,
+    broker: str = "",
+    broker_topics: list[str] | None = None,
+    users: Path | None = None,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    tls_port: int = 8883,
+    retention_days: float = 0,
+    retention_gb: float = 10,
+) -> PlatformSettings:
+    """The settings behind `headrace up`'s options."""
+    mqtt = MqttSettings(
+        host=host, port=mqtt_port, users=users, tls_certificate=certificate, tls_key=key, tls_port=tls_port
+    )
+    return PlatformSettings(
+        data=data,
+        http_host=host,
+        http_port=http_port,
+        mqtt=mqtt,
+        broker=broker,
+        broker_topics=tuple(broker_topics or ["#"]),
+        retention_age=retention_days * 86400,
+        retention_size=round(retention_gb * GIB),
+    )
+
+
+def run(settings: PlatformSettings, *, as_json: bool = False) -> None:
+    """Run until SIGTERM or SIGINT."""
+    start(_serve(settings, as_json))
+
+
+def start(work: Any) -> Any:
+    """`asyncio.run`, on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
+
+
+@contextlib.asynccontextmanager
+async def stop_signals() -> Any:
+    """An event that is set by SIGTERM and SIGINT."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _serve(settings: PlatformSettings, as_json: bool) -> None:
+    async with stop_signals() as stop, Platform(settings) as platform:
+        if as_json:
+            about = {**platform.addresses, "ready_seconds": round(platform.ready_seconds, 3), "pid": os.getpid()}
+            print(json.dumps(about), flush=True)
+            await stop.wait()
+            return
+        print(f"Headrace is ready: page {platform.addresses['http']}   MQTT {platform.addresses['mqtt']}", flush=True)
+        print(f"data in {settings.data.resolve()}; Ctrl-C stops it, nothing acknowledged is lost", flush=True)
+        if not platform.learning.names():
+            print("no models yet: `headrace apply -f headrace.yaml` takes some into service", flush=True)
+        await _summary(platform, stop)
+
+
+async def _summary(platform: Platform, stop: asyncio.Event) -> None:
+    """One changing line on a terminal, nothing elsewhere."""
+    if not sys.stdout.isatty():
+        await stop.wait()
+        return
+    while not stop.is_set():
+        print(f"\r\033[K{summary(platform)}", end="", flush=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 1)
+    print()
+
+
+def summary(platform: Platform) -> str:
+    """What is happening, in one line."""
+    overview = platform.overview()
+    ingest = overview["ingest"]
+    states = [model["state"] for model in overview["models"]]
+    live = f"{states.count('live')} of {len(states)} models forecast" if states else "no models"
+    extra = f", {ingest['quarantined']:,} quarantined" if ingest["quarantined"] else ""
+    return f"{ingest['messages']:,} messages, {ingest['rate']:,.0f}/s{extra}; {live}"

@@ -1,0 +1,248 @@
+"""What all connections share: sessions, routing, the log, counters, and the clock that ends things."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from headrace.records import Entry
+from headrace.services.gateway.mqtt.routing import Retained, Router
+from headrace.services.gateway.mqtt.session import Backlog, Link, Message, Outgoing, Session
+from headrace.services.gateway.mqtt.topics import split_shared
+from headrace.services.gateway.mqtt.users import Users
+from headrace.services.gateway.mqtt.wire import Filter, Properties, Property, Reason, Refused, Will
+from headrace.settings import MqttSettings
+from headrace.streams.logs import Done
+
+logger = logging.getLogger("headrace.mqtt")
+
+
+@dataclass(slots=True)
+class Counters:
+    """Totals since the door was opened."""
+
+    accepted: int = 0
+    """CONNECTs that succeeded."""
+    rejected: int = 0
+    """Connections refused before or in their CONNACK."""
+    received: int = 0
+    """PUBLISH packets taken in, any QoS."""
+    acknowledged: int = 0
+    """PUBACKs and PUBRECs sent for messages that the log has committed."""
+    refused: int = 0
+    """Packets refused: malformed, forbidden, over a limit."""
+    failed: int = 0
+    """Messages whose commit failed; none of them was acknowledged."""
+    requests: int = 0
+    published: int = 0
+    """Messages of the platform."""
+    slow_readers: int = 0
+    """Clients disconnected because they did not read."""
+    internal_errors: int = 0
+    """Bugs: an exception that should not have happened ended one connection."""
+
+
+class Peer(Link, Protocol):
+    """What the door asks of a connection."""
+
+    def tick(self, now: float) -> None:
+        """Notice what did not happen in time."""
+
+    def quiet(self) -> None:
+        """Look at `Core.closing`."""
+
+    def end(self, reason: Reason, text: str) -> None:
+        """Disconnect and say why."""
+
+    def abort(self) -> None:
+        """Disconnect at once."""
+
+
+class Core:
+    """The state behind the door; it does no I/O of its own."""
+
+    def __init__(self, settings: MqttSettings, log: LogWriter, users: Users | None, clock: Callable[[], float]) -> None:
+        self.settings, self.log, self.users, self.clock = settings, log, users, clock
+        self.counters = Counters()
+        self.router = Router()
+        self.retained = Retained(settings.retained, settings.retained_bytes)
+        self.backlog = Backlog(settings.offline_bytes)
+        self.sessions: dict[tuple[str | None, str], Session] = {}
+        self.away: set[Session] = set()
+        self.peers: set[Peer] = set()
+        self.online = 0
+        """Connections that are logged in."""
+        self.pending = 0
+        """Calls of `log.submit` that are not done."""
+        self.asking = 0
+        """Requests to models that are not answered."""
+        self.closing = False
+        """The door is being closed: connections read no more."""
+        self.known: dict[bytes, str] = {}
+        """Topics anyone may publish readings to, when there are no users: encoded -> decoded."""
+        self.logins = asyncio.Semaphore(2)
+        """scrypt takes 16 MiB and a core; a storm of logins may not take them all."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- the log
+
+    def submit(self, entries: Sequence[Entry], done: Done) -> None:
+        """`log.submit`, which must not raise."""
+        self.pending += 1
+        try:
+            self.log.submit(entries, done)
+        except Exception as error:
+            logger.exception("the log refused a batch")
+            done(error)
+
+    def distribute(self, entry: Entry, qos: int, retain: bool, properties: Properties, origin: Session | None) -> None:
+        """Route a committed message like a broker."""
+        message = Message(entry.stream, entry.payload, qos, retain, properties=properties, now=self.clock())
+        if retain:
+            self.retained.keep(message)
+        self.router.route(message, origin)
+
+    # -- sessions
+
+    def enter(self, key: tuple[str | None, str], link: Link, clean: bool, expiry: float) -> tuple[Session, bool]:
+        """The client's session, now on this link, and whether it existed before (section 3.1.2.4)."""
+        session = self.sessions.get(key)
+        if session is not None and session.link is not None:
+            self._take_over(session.link)
+            session = self.sessions.get(key)
+        if session is not None and (clean or session.expires <= self.clock()):
+            self._end(session)
+            session = None
+        present = session is not None
+        if session is None:
+            if len(self.sessions) >= self.settings.sessions:
+                raise Refused(Reason.QUOTA, "too many sessions")
+            session = self.sessions[key] = Session(key, self.settings, self.backlog, self.clock)
+        self.away.discard(session)
+        session.link, session.expiry, session.will = link, expiry, None
+        self.online += 1
+        return session, present
+
+    def leave(self, session: Session, will: Will | None) -> None:
+        """The session's connection is gone; `will` if it went without a goodbye."""
+        now = self.clock()
+        session.away()
+        self.online -= 1
+        self.away.add(session)
+        session.expires = now + session.expiry
+        if will is not None:
+            session.will = (will, now + min(will.delay, session.expiry))
+        self._age(session, now)
+
+    def sweep(self) -> None:
+        """Let go of what has waited too long."""
+        now = self.clock()
+        for peer in list(self.peers):
+            peer.tick(now)
+        for session in list(self.away):
+            self._age(session, now)
+
+    def subscribe(self, session: Session, asked: Filter, identifier: int) -> bool:
+        """Add a checked subscription; returns whether it is new."""
+        group, text = split_shared(asked.text) or ("", asked.text)
+        session.subscriptions[asked.text] = group
+        return self.router.subscribe(session, group, asked, text, identifier)
+
+    def unsubscribe(self, session: Session, text: str) -> bool:
+        """Remove a subscription; returns whether it was there."""
+        group = session.subscriptions.pop(text, None)
+        if group is None:
+            return False
+        self.router.unsubscribe(session, group, text[len(f"$share/{group}/") :] if group else text)
+        return True
+
+    def send_retained(self, session: Session, asked: Filter, identifier: int) -> None:
+        """What a new subscription gets first (section 3.3.1.3)."""
+        identifiers = (identifier,) if identifier else ()
+        for message in self.retained.matching(asked.text, self.clock()):
+            session.deliver(Outgoing(message, min(asked.qos, message.qos), True, identifiers))
+
+    def _take_over(self, link: Link) -> None:
+        for peer in self.peers:
+            if peer is link:
+                peer.end(Reason.TAKEN_OVER, "another connection uses this client id")
+                return
+
+    def _age(self, session: Session, now: float) -> None:
+        """Publish a will that is due; end a session that has expired."""
+        if session.will is not None and session.will[1] <= now:
+            will, session.will = session.will[0], None
+            self._bequeath(session, will)
+        if session.link is None and session.expires <= now:
+            self._end(session)
+
+    def _end(self, session: Session) -> None:
+        if session.will is not None:
+            will, session.will = session.will[0], None
+            self._bequeath(session, will)
+        for text in list(session.subscriptions):
+            self.unsubscribe(session, text)
+        session.end()
+        self.away.discard(session)
+        if self.sessions.get(session.key) is session:
+            del self.sessions[session.key]
+
+    def _bequeath(self, session: Session, will: Will) -> None:
+        """A will takes the same way as any message: committed, then routed."""
+        entry = Entry(will.topic, will.payload, "", headers(will.properties))
+
+        def done(error: Exception | None) -> None:
+            self.pending -= 1
+            if error is None:
+                self.distribute(entry, will.qos, will.retain, will.properties, session)
+            else:
+                self.counters.failed += 1
+
+        self.submit([entry], done)
+
+    # -- tasks
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run in the background until done, or until the door closes."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def cancel(self) -> None:
+        """End everything spawned."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class LogWriter(Protocol):
+    """The one verb of a Log that the door uses."""
+
+    def submit(self, entries: Sequence[Entry], done: Done) -> None:
+        """See `headrace.streams.logs.Log.submit`."""
+
+
+def headers(properties: Properties) -> bytes:
+    """An entry's headers: ``id``, ``content-type`` and ``properties`` (user properties), where given; else empty.
+
+    >>> headers({Property.USER: [("id", "7")], Property.CONTENT_TYPE: "application/json"})
+    b'{"content-type":"application/json","properties":{"id":"7"},"id":"7"}'
+    """
+    if not properties:
+        return b""
+    found: dict[str, Any] = {}
+    if Property.CONTENT_TYPE in properties:
+        found["content-type"] = properties[Property.CONTENT_TYPE]
+    user = dict(properties.get(Property.USER, ()))
+    if user:
+        found["properties"] = user
+        identity = user.get("id") or user.get("message-id")
+        if identity:
+            found["id"] = identity
+    return msgspec.json.encode(found) if found else b""

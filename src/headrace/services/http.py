@@ -1,0 +1,107 @@
+"""What every HTTP door shares: reading a body within its limit, answering JSON, and the codes of our errors."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from headrace import errors
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_CODES: list[tuple[type[errors.HeadraceError], int]] = [
+    (errors.StorageUnavailable, 507),
+    (errors.BadInput, 400),
+    (errors.NotFound, 404),
+    (errors.TooLarge, 413),
+    (errors.Forbidden, 403),
+    (errors.Unsupported, 501),
+    (errors.Temporary, 503),
+]
+_JSON = [(b"content-type", b"application/json")]
+encode = msgspec.json.Encoder().encode
+
+
+def code(error: errors.HeadraceError) -> int:
+    """The HTTP status of an error."""
+    return next((status for kind, status in _CODES if isinstance(error, kind)), 500)
+
+
+async def answer(send: Send, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = _JSON) -> None:
+    """One whole response."""
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def answer_json(send: Send, value: object, status: int = 200) -> None:
+    """One whole response in JSON."""
+    await answer(send, status, encode(value))
+
+
+async def refuse(send: Send, error: errors.HeadraceError) -> None:
+    """An error as ``{"error": "..."}``."""
+    await answer_json(send, {"error": str(error)}, code(error))
+
+
+def header(scope: Scope, name: bytes) -> bytes:
+    """The first header of that (lower-case) name, or b""."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return b""
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) -> bytes:
+    """The request's body, gunzipped if it says so.
+
+    Raises:
+        TooLarge: over `limit` bytes, also after decompression; nothing more is read.
+        BadInput: damaged compression, or the client went away.
+    """
+    length = header(scope, b"content-length")
+    if length.isdigit() and int(length) > limit:
+        raise errors.TooLarge(what="the body", size=int(length), limit=limit, setting=setting)
+    message = await receive()
+    body = message.get("body", b"")
+    if message.get("more_body") or len(body) > limit:
+        body = await _rest(body, receive, limit, setting)
+    if message["type"] == "http.disconnect":
+        raise errors.BadInput(detail="the client went away before its whole body came")
+    if header(scope, b"content-encoding") == b"gzip":
+        return _gunzip(body, limit, setting)
+    return bytes(body)
+
+
+async def _rest(first: bytes, receive: Receive, limit: int, setting: str) -> bytes:
+    body = bytearray(first)
+    while True:
+        if len(body) > limit:
+            raise errors.TooLarge(what="the body", size=len(body), limit=limit, setting=setting)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise errors.BadInput(detail="the client went away before its whole body came")
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    if len(body) > limit:
+        raise errors.TooLarge(what="the body", size=len(body), limit=limit, setting=setting)
+    return bytes(body)
+
+
+def _gunzip(body: bytes, limit: int, setting: str) -> bytes:
+    try:
+        engine = zlib.decompressobj(wbits=31)
+        plain = engine.decompress(body, limit + 1)
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise errors.BadInput(detail=f"the body says gzip but cannot be decompressed: {error}") from error
+    if len(plain) > limit:
+        raise errors.TooLarge(what="the decompressed body", size=f"more than {limit}", limit=limit, setting=setting)
+    return plain

@@ -1,0 +1,446 @@
+"""A lane: everything one model knows about one key. Pure: rows in, effects out, no I/O, no clock.
+
+Its state after a row is a function of the rows before it alone: however they were cut into blocks, wherever the process
+was killed and started again from `state`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from headrace.events import Decision, Prediction, Score
+from headrace.records import DAY, SECOND, Array, Rows
+from headrace.services.learning.gate import Gate, Verdict
+from headrace.services.learning.plan import Contender, Plan
+from headrace.states import digest
+
+LIVE, CHAMPION = "live", "champion"
+ACTIVE = 0.02
+"""A target counts as active (daylight, for PV) above this fraction of the scale."""
+
+
+@dataclass
+class Effects:
+    """What a block of rows led to, for the store. The same effect may be produced again after a crash."""
+
+    predictions: list[tuple[int, Prediction]] = field(default_factory=list)
+    """With their ordinal within the lane."""
+    scores: list[Score] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    snapshots: dict[str, bytes] = field(default_factory=dict)
+    """Published weights by digest."""
+    actuals: list[tuple[int, float]] = field(default_factory=list)
+    """Grid series in the target's unit."""
+    published: bool = False
+    stream: list[tuple[int, list[int], list[float]]] = field(default_factory=list)
+    """Record-wise predictions: (ordinal of the first, event times they were made at, values in the target's unit)."""
+
+
+class Lane(Protocol):
+    """One key's learner."""
+
+    effects: Effects
+    plan: Plan
+
+    def process(self, rows: Rows) -> None:
+        """Readings, deduplicated, in log order."""
+        ...
+
+    def tick(self, time: int) -> None:
+        """Wall-clock time has come this far."""
+        ...
+
+    def learn(self, x: Array, y: Array) -> None:
+        """Train on demand; both empty: rehearse what is remembered."""
+        ...
+
+    def feedback(self, origin: int, y: Array) -> None:
+        """The outcome of an issued forecast, from outside."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Everything."""
+        ...
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        ...
+
+
+def identity(plan_digest: str, key: str, origin: int) -> str:
+    """A prediction's id: the same for the same spec, key and origin, wherever it is computed."""
+    return hashlib.blake2b(f"{plan_digest}\0{key}\0{origin}".encode(), digest_size=9).hexdigest()
+
+
+class LocalTime:
+    """Local days and schedules of one time zone."""
+
+    def __init__(self, name: str) -> None:
+        self._zone = ZoneInfo(name)
+
+    def local(self, time: int) -> int:
+        """`time` moved by the zone's offset: its local wall-clock as ns."""
+        offset = datetime.fromtimestamp(time // SECOND, UTC).astimezone(self._zone).utcoffset()
+        assert offset is not None
+        return time + int(offset.total_seconds()) * SECOND
+
+    def day(self, time: int) -> int:
+        """Number of the local day."""
+        return self.local(time) // DAY
+
+    def due(self, time: int, every: int, at: int = 0) -> bool:
+        """Whether `time` is on the schedule "each `every`, counted from local midnight + `at`"."""
+        return (self.local(time) - at) % every == 0
+
+
+@dataclass
+class Example:
+    """Inputs at an origin, and the targets as they become known."""
+
+    origin: int
+    x: Array
+    y: Array
+    known: int = 0
+    forecasts: dict[str, Array] = field(default_factory=dict)
+
+
+class Memory:
+    """Completed examples: those new since the last learning, and older ones to rehearse."""
+
+    def __init__(self, keep: int | None) -> None:
+        self._keep = keep
+        """ns of origins to rehearse; None: all."""
+        self.examples: list[tuple[int, Array, Array]] = []
+        self.fresh = 0
+        """How many at the end are new."""
+
+    def add(self, example: Example) -> None:
+        """A completed example."""
+        self.examples.append((example.origin, example.x, example.y))
+        self.fresh += 1
+
+    def forget(self) -> None:
+        """After learning: drop what is too old to rehearse."""
+        self.fresh = 0
+        if self._keep is not None and self.examples:
+            oldest = self.examples[-1][0] - self._keep
+            self.examples = [item for item in self.examples if item[0] > oldest]
+
+    def arrays(self, start: int, stop: int, shape: tuple[int, ...], horizon: int) -> tuple[Array, Array]:
+        """(x, y) of a range of examples."""
+        chosen = self.examples[start:stop]
+        if not chosen:
+            return np.empty((0, *shape)), np.empty((0, horizon))
+        return np.stack([x for _, x, _ in chosen]), np.stack([y for _, _, y in chosen])
+
+
+class GridLane:
+    """Forecasts of several grid steps ahead, issued on a schedule, scored when the outcome is complete."""
+
+    def __init__(self, plan: Plan, key: str) -> None:
+        self.plan, self.key, self.effects = plan, key, Effects()
+        spec = plan.spec
+        self._digest = plan.digest
+        self._time = LocalTime(spec.input.timezone)
+        self._every, self._horizon = plan.context.every, plan.context.horizon
+        self._pipeline = plan.pipeline()
+        self._live = plan.contender()
+        self._champion: Any = None
+        self._champion_digest = ""
+        self._yardsticks = plan.yardsticks()
+        self._interval = plan.interval()
+        self._gate = Gate(spec.publish, self._time.day)
+        policy = spec.learning
+        self._memory = Memory({"none": 0, "ring": policy.ring, "all": None}[policy.replay])
+        self._open: deque[Example] = deque()
+        self._first: int | None = None
+        self._span: tuple[int, int] | None = None
+        self._fitted = False
+        self._ordinal = 0
+
+    # -- rows
+
+    def process(self, rows: Rows) -> None:
+        if len(rows):
+            self._span = span(self._span, rows)
+            self._grid(self._pipeline.apply(rows))
+
+    def tick(self, time: int) -> None:
+        self._grid(self._pipeline.tick(time))
+
+    def _grid(self, rows: Rows) -> None:
+        if not len(rows):
+            return
+        target = np.asarray(rows.columns[self.plan.context.target], dtype=np.float64)
+        masked = rows.columns.get("masked", np.zeros(len(rows), dtype=bool)).astype(bool)
+        truth = np.where(masked, np.nan, target)
+        inputs = self._live.inputs(rows)
+        yard = {name: contender.inputs(rows) for name, contender in self._yardsticks.items()}
+        self._actuals(rows, target)
+        for index, time in enumerate(rows.time.tolist()):
+            self._outcome(time, truth[index])
+            self._step(time + self._every, inputs[index], {name: x[index] for name, x in yard.items()})
+
+    def _actuals(self, rows: Rows, target: Array) -> None:
+        values = self._pipeline.inverse(target)
+        self.effects.actuals += zip(rows.time.tolist(), values.tolist(), strict=True)
+
+    def _outcome(self, time: int, value: float) -> None:
+        """A grid window closed: it is a target of every open example."""
+        for example in self._open:
+            place = (time - example.origin) // self._every
+            if 0 <= place < self._horizon:
+                example.y[place] = value
+                example.known = place + 1
+        while self._open and self._open[0].known >= self._horizon:
+            self._complete(self._open.popleft())
+
+    def _step(self, origin: int, x: Array, yard: dict[str, Array]) -> None:
+        """Everything that happens at the end of a grid window: learn, then forecast, then wait for the outcome."""
+        policy, schedule = self.plan.spec.learning, self.plan.spec.forecast
+        if self._first is None:
+            self._first = origin - self._every
+        if not self._fitted:
+            if origin - self._first >= policy.initial:
+                self._fit(origin)
+        elif self._time.due(origin, policy.every, schedule.at):
+            self._learn()
+        wanted = self._time.due(origin, schedule.every, schedule.at)
+        example = Example(origin, x, np.full(self._horizon, np.nan))
+        if wanted and self._fitted:
+            self._forecast(example, yard)
+        if wanted or policy.examples == "steps":
+            self._remember_yardsticks(example, yard)
+            self._open.append(example)
+
+    def _remember_yardsticks(self, example: Example, yard: dict[str, Array]) -> None:
+        example.forecasts.update({f"x:{name}": x for name, x in yard.items()})
+
+    # -- learning
+
+    def _fit(self, origin: int) -> None:
+        x, y = self._memory.arrays(0, len(self._memory.examples), self._live.shape.input, self._horizon)
+        if not len(x):
+            return
+        self._live.backend.fit(x, y)
+        self._fitted = True
+        self._memory.forget()
+        self._decide(origin, self._gate.first())
+
+    def _learn(self) -> None:
+        fresh, total = self._memory.fresh, len(self._memory.examples)
+        if not fresh:
+            return
+        x, y = self._memory.arrays(total - fresh, total, self._live.shape.input, self._horizon)
+        rehearse = 0 if self.plan.spec.learning.replay == "none" else total - fresh
+        old_x, old_y = self._memory.arrays(0, rehearse, self._live.shape.input, self._horizon)
+        self._live.backend.learn(x, y, old_x, old_y)
+        self._memory.forget()
+
+    def learn(self, x: Array, y: Array) -> None:
+        if len(x):
+            empty = np.empty((0, *self._live.shape.input)), np.empty((0, self._horizon))
+            self._live.backend.learn(x, self.scaled(y), *empty)
+        elif self._fitted:
+            total = len(self._memory.examples)
+            x, y = self._memory.arrays(0, total, self._live.shape.input, self._horizon)
+            self._live.backend.learn(x[:0], y[:0], x, y)
+
+    # -- forecasts, scores, the gate
+
+    def _forecast(self, example: Example, yard: dict[str, Array]) -> None:
+        if not np.isfinite(example.x).all():
+            return
+        made = {LIVE: self._live.backend.predict(example.x[None])[0]}
+        if self._champion is not None:
+            made[CHAMPION] = self._champion.predict(example.x[None])[0]
+        for name, x in yard.items():
+            guess = self._yardsticks[name].backend.predict(x[None])[0]
+            if np.isfinite(guess).all():
+                made[name] = guess
+        example.forecasts.update(made)
+        self._issue(example, made)
+
+    def _served(self) -> str:
+        return CHAMPION if self.plan.spec.publish.serve == "published" and self._champion is not None else LIVE
+
+    def _issue(self, example: Example, made: dict[str, Array]) -> None:
+        served = self._served()
+        values = made[served]
+        times = example.origin + self._every * np.arange(self._horizon, dtype=np.int64)
+        band = self._interval.cover(values, times)
+        unscaled = self._pipeline.inverse
+        prediction = Prediction(
+            id=identity(self._digest, self.key, example.origin),
+            model=self.plan.spec.name,
+            key=self.key,
+            origin=example.origin,
+            step=self._every,
+            values=unscaled(values).tolist(),
+            low=None if band is None else unscaled(band[0]).tolist(),
+            high=None if band is None else unscaled(band[1]).tolist(),
+            by=LIVE if served == LIVE else self._champion_digest,
+        )
+        self.effects.predictions.append((self._ordinal, prediction))
+        self._ordinal += 1
+
+    def _complete(self, example: Example) -> None:
+        yard = {name[2:]: x for name, x in example.forecasts.items() if name.startswith("x:")}
+        made = {name: y for name, y in example.forecasts.items() if not name.startswith("x:")}
+        if made:
+            self._score(example, made)
+        for name, x in yard.items():
+            contender = self._yardsticks[name]
+            nothing = np.empty((0, *contender.shape.input)), np.empty((0, self._horizon))
+            contender.backend.learn(x[None], example.y[None], *nothing)
+        if np.isfinite(example.x).all():
+            self._memory.add(example)
+
+    def _score(self, example: Example, made: dict[str, Array]) -> None:
+        known = np.isfinite(example.y)
+        active = known & (example.y > ACTIVE)
+        squares = {name: (guess - example.y) ** 2 for name, guess in made.items()}
+        for name, guess in made.items():
+            off = self._pipeline.inverse(guess) - self._pipeline.inverse(example.y)
+            self.effects.scores.append(
+                Score(
+                    model=self.plan.spec.name,
+                    key=self.key,
+                    origin=example.origin,
+                    contender=name,
+                    n=int(known.sum()),
+                    squared=float(squares[name][known].sum()),
+                    absolute=float(np.abs(off[known]).sum()),
+                    daylight=int(active.sum()),
+                    daylight_squared=float(squares[name][active].sum()),
+                )
+            )
+        times = example.origin + self._every * np.arange(self._horizon, dtype=np.int64)
+        self._interval.update(made[self._served() if self._served() in made else LIVE], example.y, times)
+        if CHAMPION in made and known.any():
+            champion, live = (float(squares[name][known].sum()) for name in (CHAMPION, LIVE))
+            self._decide(example.origin, self._gate.judge(example.origin, int(known.sum()), champion, live))
+
+    def _decide(self, origin: int, verdict: Verdict) -> None:
+        snapshot = self._publish() if verdict.publish else ""
+        self.effects.decisions.append(
+            Decision(
+                model=self.plan.spec.name,
+                key=self.key,
+                origin=origin,
+                publish=verdict.publish,
+                reason=verdict.reason,
+                champion=verdict.champion,
+                challenger=verdict.challenger,
+                days=verdict.days,
+                snapshot=snapshot,
+            )
+        )
+
+    def _publish(self) -> str:
+        weights = self._live.backend.weights()
+        name = digest(weights)
+        self.effects.snapshots[name] = weights
+        self.effects.published = True
+        self._champion = self.plan.contender().backend
+        self._champion.load(self._live.backend.dump())
+        self._champion_digest = name
+        return name
+
+    def scaled(self, values: Array) -> Array:
+        """Target values in the unit the model works in."""
+        low, high = self._pipeline.inverse(np.array([0.0, 1.0]))
+        return (values - low) / (high - low)
+
+    def feedback(self, origin: int, y: Array) -> None:
+        for example in list(self._open):
+            if example.origin == origin:
+                example.y[:] = self.scaled(y)
+                self._open.remove(example)
+                self._complete(example)
+
+    # -- state
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "pipeline": self._pipeline.state(),
+            "live": _contender_state(self._live),
+            "yardsticks": {name: _contender_state(one) for name, one in self._yardsticks.items()},
+            "champion": None if self._champion is None else self._champion.dump(),
+            "champion_digest": self._champion_digest,
+            "interval": self._interval.state(),
+            "gate": self._gate.state(),
+            "memory": [[origin, x, y] for origin, x, y in self._memory.examples],
+            "fresh": self._memory.fresh,
+            "open": [[one.origin, one.x, one.y, one.known, one.forecasts] for one in self._open],
+            "first": self._first,
+            "span": self._span,
+            "fitted": self._fitted,
+            "ordinal": self._ordinal,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        self._pipeline.load(state["pipeline"])
+        _load_contender(self._live, state["live"])
+        for name, one in self._yardsticks.items():
+            _load_contender(one, state["yardsticks"][name])
+        if state["champion"] is not None:
+            self._champion = self.plan.contender().backend
+            self._champion.load(state["champion"])
+        self._champion_digest = state["champion_digest"]
+        self._interval.load(state["interval"])
+        self._gate.load(state["gate"])
+        self._memory.examples = [tuple(item) for item in state["memory"]]
+        self._memory.fresh = state["fresh"]
+        self._open = deque(Example(*item) for item in state["open"])
+        self._first, self._fitted, self._ordinal = state["first"], state["fitted"], state["ordinal"]
+        self._span = None if state["span"] is None else (state["span"][0], state["span"][1])
+
+    # -- for the serving process
+
+    def unscaled(self, values: Array) -> Array:
+        """Model values in the target's unit."""
+        return self._pipeline.inverse(values)
+
+    def weights(self, role: str) -> bytes:
+        """The weights of what plays a role."""
+        backend = self._live.backend if role == LIVE else self._champion
+        return bytes(backend.weights())
+
+    @property
+    def servables(self) -> dict[str, Callable[[], Any]]:
+        """What can be exported now: role -> a function that does it."""
+        roles: dict[str, Callable[[], Any]] = {LIVE: self._live.backend.export} if self._fitted else {}
+        if self._champion is not None:
+            roles[CHAMPION] = self._champion.export
+        return roles
+
+    @property
+    def progress(self) -> float:
+        """How much of the initial readings has been seen, 0..1."""
+        if self._fitted or self._span is None:
+            return float(self._fitted)
+        return min(1.0, (self._span[1] - self._span[0]) / max(1, self.plan.spec.learning.initial))
+
+
+def span(known: tuple[int, int] | None, rows: Rows) -> tuple[int, int]:
+    """First and last event time seen so far."""
+    low, high = int(rows.time.min()), int(rows.time.max())
+    return (low, high) if known is None else (min(known[0], low), max(known[1], high))
+
+
+def _contender_state(contender: Contender) -> dict[str, Any]:
+    return {"steps": contender.steps.state(), "backend": contender.backend.dump()}
+
+
+def _load_contender(contender: Contender, state: dict[str, Any]) -> None:
+    contender.steps.load(state["steps"])
+    contender.backend.load(state["backend"])

@@ -1,0 +1,266 @@
+"""One model generation in a worker process: its lanes, its place in the log, its store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from headrace import states
+from headrace.errors import BadInput, HeadraceError
+from headrace.records import CONTROL, Array, Reading, Record
+from headrace.services.learning.decoded import Decoded, DecodedLog
+from headrace.services.learning.lane import GridLane, Lane, identity
+from headrace.services.learning.plan import Plan
+from headrace.services.learning.store import Store, body, stream_rows
+from headrace.services.learning.stream_lane import StreamLane
+from headrace.stores.objects import Objects
+from headrace.streams.decoders.intake import Deduplicator, columns
+from headrace.topics import matches
+
+KEEP_PREDICTIONS = 200_000
+"""Newest predictions kept per model."""
+
+
+class Learner:
+    """Reads the log from where its checkpoint stands, writes what follows from it.
+
+    Args:
+        generation: log position of the model's apply entry; control entries before it are another generation's.
+        clock: ns; only for the creation time of stored predictions.
+    """
+
+    def __init__(
+        self, plan: Plan, generation: int, store: Store, objects: Objects, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self.plan, self.name, self.generation = plan, plan.spec.name, generation
+        self.store, self._objects, self._clock = store, objects, clock
+        self.lanes: dict[str, Any] = {}
+        self._seen: dict[str, Deduplicator] = {}
+        self.position = 0
+        self.failed = ""
+        self._topics: dict[str, bool] = {}
+        self._saved = self._exported_at = 0
+        self._exported: dict[tuple[str, str], str] = {}
+        self._prefixes: dict[str, str] = {}
+        saved = store.checkpoint()
+        if saved is not None:
+            self.position = self._saved = saved[0]
+            self._load(states.unpack(saved[1]))
+
+    # -- the log
+
+    def step(self, log: DecodedLog) -> bool:
+        """Take in one block; whether there was one. A failing model stops where it failed and says why."""
+        if self.failed:
+            return False
+        block = log.block(self.position, self.plan.spec.input.decoder)
+        if not block:
+            return False
+        try:
+            self._process(block)
+        except Exception as error:  # a user's step, a damaged state: this model stops, the others go on
+            self._fail(error, block)
+            return False
+        self.position = block[-1].record.position
+        self._write()
+        return True
+
+    def _fail(self, error: Exception, block: Sequence[Decoded]) -> None:
+        first, last = block[0].record.position, block[-1].record.position
+        kind = "" if isinstance(error, HeadraceError) else f"{type(error).__name__}: "
+        self.failed = f"{kind}{error} (log positions {first} to {last}); mend the spec and `headrace apply` it again"
+        with self.store.writing():
+            self.store.set("failed", self.failed)
+
+    def _process(self, block: Sequence[Decoded]) -> None:
+        waiting: dict[str, tuple[list[Reading], list[str]]] = {}
+        for record, readings, _ in block:
+            if record.stream == CONTROL:
+                if record.position > self.generation:
+                    self._control(record, waiting)
+            elif readings and self._wanted(record.stream):
+                self._collect(record, readings, waiting)
+        self._flush(waiting)
+
+    def _wanted(self, topic: str) -> bool:
+        known = self._topics.get(topic)
+        if known is None:
+            if len(self._topics) > 100_000:
+                self._topics.clear()
+            known = self._topics[topic] = any(matches(pattern, topic) for pattern in self.plan.spec.input.topics)
+        return known
+
+    def _collect(
+        self, record: Record, readings: list[Reading], waiting: dict[str, tuple[list[Reading], list[str]]]
+    ) -> None:
+        by = self.plan.spec.input.key
+        identity_ = _message_id(record) if record.headers else ""
+        for reading in readings:
+            key = reading.device if by == "device" else record.stream if by == "topic" else "all"
+            if key not in waiting:
+                if key not in self.lanes and not self._admit(key):
+                    continue
+                waiting[key] = ([], [])
+            waiting[key][0].append(reading)
+            waiting[key][1].append(reading.id or identity_)
+
+    def _admit(self, key: str) -> bool:
+        if len(self.lanes) >= self.plan.spec.input.max_keys:
+            return False
+        self.lanes[key] = self._make(key)
+        self._seen[key] = Deduplicator()
+        return True
+
+    def _make(self, key: str) -> Lane:
+        return GridLane(self.plan, key) if self.plan.grid else StreamLane(self.plan, key)
+
+    def _flush(self, waiting: dict[str, tuple[list[Reading], list[str]]]) -> None:
+        for key, (readings, ids) in waiting.items():
+            rows = columns(readings, None)
+            keep = self._seen[key].keep(rows, ids if any(ids) else None)
+            self.lanes[key].process(rows if keep.all() else rows.take(keep))
+        waiting.clear()
+
+    # -- control entries
+
+    def _control(self, record: Record, waiting: dict[str, tuple[list[Reading], list[str]]]) -> None:
+        entry = msgspec.json.decode(record.payload)
+        kind = entry.get("kind")
+        if kind == "tick":
+            if self.plan.spec.input.clock == "wall":
+                self._flush(waiting)
+                for lane in self.lanes.values():
+                    lane.tick(entry["time"])
+        elif kind in {"learn", "feedback"} and entry.get("model") == self.name:
+            self._flush(waiting)
+            self._taught(kind, entry)
+
+    def _taught(self, kind: str, entry: dict[str, Any]) -> None:
+        """/learn and /feedback. A refused entry changes nothing and does not stop the model."""
+        lane = self.lanes.get(str(entry.get("key", "")))
+        if lane is None:
+            return
+        try:
+            if kind == "learn":
+                lane.learn(*self._examples(lane, entry))
+            else:
+                lane.feedback(int(entry["origin"]), np.asarray(entry["outcome"], dtype=np.float64))
+        except (BadInput, ValueError, KeyError, TypeError):
+            return
+
+    def _examples(self, lane: Any, entry: dict[str, Any]) -> tuple[Array, Array]:
+        shape = self.plan.contender().shape
+        x = np.asarray(entry.get("x", []), dtype=np.float64).reshape(-1, *shape.input)
+        y = np.asarray(entry.get("y", []), dtype=np.float64).reshape(-1, shape.horizon)
+        if len(x) != len(y):
+            raise BadInput(detail="as many targets as inputs are needed")
+        return x, y
+
+    # -- what follows
+
+    def _write(self) -> None:
+        effects = [(key, lane.effects) for key, lane in self.lanes.items() if _any(lane.effects)]
+        if not effects:
+            return
+        for _, effect in effects:
+            for weights in effect.snapshots.values():
+                self._objects.put(weights)
+        now = self._clock()
+        with self.store.writing():
+            for key, effect in effects:
+                self._store(key, effect, now)
+        for key, _ in effects:
+            self.lanes[key].effects = type(effects[0][1])()
+
+    def _store(self, key: str, effect: Any, now: int) -> None:
+        rows = [(key, n, p.id, p.origin, now, body(p)) for n, p in effect.predictions]
+        for first, times, values in effect.stream:
+            rows += stream_rows(self.name, key, self._prefix(key), first, times, values, now)
+        if rows:
+            self.store.add_predictions(rows)
+        if effect.scores:
+            self.store.add_scores(effect.scores)
+        if effect.decisions:
+            self.store.add_decisions(effect.decisions)
+        if effect.actuals:
+            self.store.add_actuals(key, effect.actuals)
+
+    def _prefix(self, key: str) -> str:
+        if key not in self._prefixes:
+            self._prefixes[key] = identity(self.plan.digest, key, 0)[:8]
+        return self._prefixes[key]
+
+    def checkpoint(self, *, export: bool) -> None:
+        """Save where this learner stands, and the models the serving process runs (`export`: the slow ones too)."""
+        export = (export or not self.plan.heavy) and self.position != self._exported_at
+        if self.failed or (self.position == self._saved and not export):
+            return
+        data = states.pack(self._state())
+        exports = self._exports() if export else []
+        self._exported_at = self.position if export else self._exported_at
+        with self.store.writing():
+            self.store.save(self.position, data)
+            self.store.set("progress", max((lane.progress for lane in self.lanes.values()), default=0.0))
+            for key, role, servable in exports:
+                self.store.add_servable(key, role, servable)
+            self.store.keep_predictions(KEEP_PREDICTIONS)
+        self._saved = self.position
+
+    def _exports(self) -> list[tuple[str, str, bytes]]:
+        made = []
+        for key, lane in self.lanes.items():
+            for role, export in lane.servables.items():
+                dump = states.digest(lane.weights(role))
+                if self._exported.get((key, role)) != dump:
+                    self._exported[key, role] = dump
+                    made.append((key, role, lane_servable(lane, export())))
+        return made
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "lanes": {key: lane.state() for key, lane in self.lanes.items()},
+            "seen": {key: seen.state() for key, seen in self._seen.items()},
+        }
+
+    def _load(self, state: dict[str, Any]) -> None:
+        for key, lane in state["lanes"].items():
+            self._admit(key)
+            self.lanes[key].load(lane)
+            self._seen[key].load(state["seen"][key])
+
+
+def lane_servable(lane: Any, servable: Any) -> bytes:
+    """An exported model with the affine scale of its target: everything the serving process needs beside the spec."""
+    low, high = lane.unscaled(np.array([0.0, 1.0]))
+    return states.pack(
+        {
+            "format": servable.format,
+            "kernel": servable.kernel,
+            "data": servable.data,
+            "offset": float(low),
+            "factor": float(high - low),
+        }
+    )
+
+
+def _any(effects: Any) -> bool:
+    return bool(effects.predictions or effects.stream or effects.scores or effects.decisions or effects.actuals)
+
+
+def _message_id(record: Record) -> str:
+    try:
+        return str(msgspec.json.decode(record.headers).get("id", ""))
+    except (msgspec.DecodeError, AttributeError):
+        return ""
+
+
+def open_store(path: Path) -> Store:
+    """A model's store, claimed: older workers of the same model can no longer write."""
+    store = Store(path, writer=True)
+    store.claim()
+    return store

@@ -1,0 +1,258 @@
+"""What a learner leaves behind: one SQLite file per model generation, written by one worker, read by everyone.
+
+The file is derived from the log and could be deleted; its worker would compute it again, byte for byte. A checkpoint -
+position in the log, state of every lane - is one row, written in one transaction that first compares the **epoch**: a
+worker that was replaced while it slept finds a newer epoch and cannot write.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headrace.errors import Fenced
+from headrace.events import Decision, Prediction, Score
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), position INTEGER NOT NULL, state BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS predictions (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, ordinal INTEGER NOT NULL, id TEXT NOT NULL,
+    origin INTEGER NOT NULL, created INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (key, ordinal));
+CREATE TABLE IF NOT EXISTS scores (
+    key TEXT, origin INTEGER, contender TEXT, n INTEGER, squared REAL, absolute REAL, daylight INTEGER,
+    daylight_squared REAL, PRIMARY KEY (key, origin, contender)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS decisions (
+    key TEXT, origin INTEGER, publish INTEGER, reason TEXT, champion REAL, challenger REAL, days INTEGER, snapshot TEXT,
+    PRIMARY KEY (key, origin)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS actuals (key TEXT, time INTEGER, value REAL, PRIMARY KEY (key, time)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS servables (key TEXT, role TEXT, version INTEGER, data BLOB, PRIMARY KEY (key, role)) WITHOUT ROWID;
+"""
+
+
+class Store:
+    """A model's file. `writer` is for its worker, `reader` for the others."""
+
+    def __init__(self, path: Path, *, writer: bool = False) -> None:
+        self._path = path
+        self.epoch = 0
+        if writer:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
+            # NORMAL: after a power loss the file may be some transactions older, never damaged; the log brings it up.
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
+                self._db.execute(f"PRAGMA {pragma}")
+            self._db.executescript(_SCHEMA)
+        else:
+            self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=5)
+
+    # -- the worker's side
+
+    def claim(self) -> int:
+        """Become the one writer: from now on every older claimant is fenced. Returns the new epoch."""
+        self._db.execute("BEGIN IMMEDIATE")
+        self.epoch = int(self._meta("epoch") or 0) + 1
+        self._set("epoch", self.epoch)
+        self._db.execute("COMMIT")
+        return self.epoch
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """A transaction under this writer's epoch. Raises Fenced, having written nothing, if there is a newer one."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            current = int(self._meta("epoch") or 0)
+            if current != self.epoch:
+                raise Fenced(mine=self.epoch, current=current)
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def save(self, position: int, state: bytes) -> None:
+        """The checkpoint; inside `writing`."""
+        self._db.execute("INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?)", (position, state))
+
+    def set(self, name: str, value: object) -> None:
+        """A word about this model for people (`failed`, `progress`); inside `writing`."""
+        self._set(name, value)
+
+    def add_predictions(self, rows: Iterable[tuple[str, int, str, int, int, bytes]]) -> None:
+        """(key, ordinal, id, origin, created, body); those that are there already stay as they are."""
+        self._db.executemany(
+            "INSERT OR IGNORE INTO predictions (key, ordinal, id, origin, created, body) VALUES (?,?,?,?,?,?)", rows
+        )
+
+    def add_scores(self, scores: Iterable[Score]) -> None:
+        """Scores; idempotent."""
+        rows = [
+            (s.key, s.origin, s.contender, s.n, s.squared, s.absolute, s.daylight, s.daylight_squared) for s in scores
+        ]
+        self._db.executemany("INSERT OR REPLACE INTO scores VALUES (?,?,?,?,?,?,?,?)", rows)
+
+    def add_decisions(self, decisions: Iterable[Decision]) -> None:
+        """Gate decisions; idempotent."""
+        rows = [(d.key, d.origin, d.publish, d.reason, d.champion, d.challenger, d.days, d.snapshot) for d in decisions]
+        self._db.executemany("INSERT OR REPLACE INTO decisions VALUES (?,?,?,?,?,?,?,?)", rows)
+
+    def add_actuals(self, key: str, points: Iterable[tuple[int, float]]) -> None:
+        """Grid values; idempotent."""
+        self._db.executemany("INSERT OR REPLACE INTO actuals VALUES (?,?,?)", [(key, t, v) for t, v in points])
+
+    def add_servable(self, key: str, role: str, data: bytes) -> None:
+        """A newer exported model."""
+        self._db.execute(
+            "INSERT INTO servables VALUES (?,?,1,?) ON CONFLICT DO UPDATE SET version = version + 1, data = excluded.data",
+            (key, role, data),
+        )
+
+    def keep_predictions(self, count: int) -> None:
+        """Drop all but the newest `count`."""
+        self._db.execute("DELETE FROM predictions WHERE number <= (SELECT MAX(number) FROM predictions) - ?", (count,))
+
+    # -- anyone's side
+
+    def checkpoint(self) -> tuple[int, bytes] | None:
+        """(position, state) of the last checkpoint."""
+        row: tuple[int, bytes] | None = self._db.execute("SELECT position, state FROM checkpoint").fetchone()
+        return row
+
+    def position(self) -> int:
+        """The log position the last checkpoint stands at."""
+        row = self._db.execute("SELECT position FROM checkpoint").fetchone()
+        return int(row[0]) if row else 0
+
+    def get(self, name: str) -> Any:
+        """A word set by the worker, or None."""
+        return self._meta(name)
+
+    def keys(self) -> list[str]:
+        """Keys with at least one grid value or prediction."""
+        rows = self._db.execute("SELECT DISTINCT key FROM actuals UNION SELECT DISTINCT key FROM predictions")
+        return sorted(row[0] for row in rows)
+
+    def predictions(self, after: int, limit: int) -> list[tuple[int, str, int, bytes]]:
+        """(number, key, origin, body) in order of first computation."""
+        return self._db.execute(
+            "SELECT number, key, origin, body FROM predictions WHERE number > ? ORDER BY number LIMIT ?", (after, limit)
+        ).fetchall()
+
+    def last_number(self) -> int:
+        """Number of the newest prediction."""
+        (value,) = self._db.execute("SELECT MAX(number) FROM predictions").fetchone()
+        return int(value or 0)
+
+    def latest(self, key: str | None = None) -> tuple[str, bytes] | None:
+        """(key, body) of the newest prediction, of one key or of all."""
+        row: tuple[str, bytes] | None
+        if key is None:
+            row = self._db.execute("SELECT key, body FROM predictions ORDER BY number DESC LIMIT 1").fetchone()
+        else:
+            row = self._db.execute(
+                "SELECT key, body FROM predictions WHERE key = ? ORDER BY ordinal DESC LIMIT 1", (key,)
+            ).fetchone()
+        return row
+
+    def prediction(self, identity: str) -> tuple[str, int, bytes] | None:
+        """(key, origin, body) of one prediction."""
+        row: tuple[str, int, bytes] | None = self._db.execute(
+            "SELECT key, origin, body FROM predictions WHERE id = ?", (identity,)
+        ).fetchone()
+        return row
+
+    def forecasts(self, key: str, since: int) -> list[bytes]:
+        """Bodies of the predictions with origin >= `since`, oldest first, at most 1000."""
+        rows = self._db.execute(
+            "SELECT body FROM predictions WHERE key = ? AND origin >= ? ORDER BY ordinal DESC LIMIT 1000", (key, since)
+        )
+        return [row[0] for row in rows][::-1]
+
+    def actuals(self, key: str, since: int) -> list[tuple[int, float | None]]:
+        """Grid values from `since` on."""
+        return self._db.execute(
+            "SELECT time, value FROM actuals WHERE key = ? AND time >= ? ORDER BY time", (key, since)
+        ).fetchall()
+
+    def newest_actual(self, key: str) -> int:
+        """Time of the newest grid value, 0 if none."""
+        (value,) = self._db.execute("SELECT MAX(time) FROM actuals WHERE key = ?", (key,)).fetchone()
+        return int(value or 0)
+
+    def scores(self, key: str | None = None, since: int = 0) -> list[tuple[Any, ...]]:
+        """(key, origin, contender, n, squared, absolute, daylight, daylight_squared) in order."""
+        where, arguments = ("key = ? AND", (key,)) if key is not None else ("", ())
+        return self._db.execute(
+            f"SELECT * FROM scores WHERE {where} origin >= ? ORDER BY key, origin, contender", (*arguments, since)
+        ).fetchall()
+
+    def decisions(self, key: str | None = None) -> list[tuple[Any, ...]]:
+        """(key, origin, publish, reason, champion, challenger, days, snapshot) in order."""
+        where, arguments = ("WHERE key = ?", (key,)) if key is not None else ("", ())
+        return self._db.execute(f"SELECT * FROM decisions {where} ORDER BY key, origin", arguments).fetchall()
+
+    def servable(self, key: str, role: str, than: int = 0) -> tuple[int, bytes] | None:
+        """(version, data) of an exported model newer than version `than`."""
+        row: tuple[int, bytes] | None = self._db.execute(
+            "SELECT version, data FROM servables WHERE key = ? AND role = ? AND version > ?", (key, role, than)
+        ).fetchone()
+        return row
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def _meta(self, name: str) -> Any:
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def _set(self, name: str, value: object) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (name, value))
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def body(prediction: Prediction) -> bytes:
+    """A forecast as it is stored, published and served: one JSON object, times in ms since the epoch."""
+    return _encode(
+        {
+            "id": prediction.id,
+            "model": prediction.model,
+            "key": prediction.key,
+            "origin_ms": prediction.origin // 1_000_000,
+            "step_ms": prediction.step // 1_000_000,
+            "values": prediction.values,
+            "low": prediction.low,
+            "high": prediction.high,
+            "by": prediction.by,
+        }
+    )
+
+
+def stream_rows(
+    model: str, key: str, prefix: str, first: int, times: Sequence[int], values: Sequence[float], created: int
+) -> list[tuple[str, int, str, int, int, bytes]]:
+    """Rows of record-wise predictions: the same JSON shape, built without an object each."""
+    head = b'"model":%b,"key":%b,"origin_ms":' % (_encode(model), _encode(key))
+    rows = []
+    for ordinal, time, value in zip(range(first, first + len(times)), times, values, strict=True):
+        name = f"{prefix}-{ordinal}"
+        payload = b'{"id":"%b",%b%d,"step_ms":0,"values":[%b],"by":"live"}' % (
+            name.encode(),
+            head,
+            time // 1_000_000,
+            repr(value).encode(),
+        )
+        rows.append((key, ordinal, name, time, created, payload))
+    return rows
+
+
+def generation_file(data: Path, model: str, generation: int) -> Path:
+    """Where a model's generation (the log position of its apply) keeps its state."""
+    return data / "state" / f"{model}@{generation}.db"

@@ -1,0 +1,156 @@
+"""A lane without a grid: every reading is an example, predicted before it is learnt (horizon 1, the next reading)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from headrace.events import Score
+from headrace.records import Array, Rows
+from headrace.services.learning.lane import LIVE, Effects, span
+from headrace.services.learning.plan import Plan
+
+BUCKET = 1000
+"""Predictions per stored score."""
+
+
+class StreamLane:
+    """Test-then-train on every reading: `predict` after each, `learn` when the next one arrives."""
+
+    def __init__(self, plan: Plan, key: str) -> None:
+        self.plan, self.key, self.effects = plan, key, Effects()
+        self._pipeline = plan.pipeline()
+        self._live = plan.contender()
+        self._last: Array | None = None
+        """Inputs of the newest reading: its target is the next one."""
+        self._ordinal = 0
+        self._errors = np.empty(0)
+        self._absolute = np.empty(0)
+        self._bucket = 0
+        self._span: tuple[int, int] | None = None
+
+    def process(self, rows: Rows) -> None:
+        if not len(rows):
+            return
+        self._span = span(self._span, rows)
+        rows = self._pipeline.apply(rows)
+        target = np.asarray(rows.columns[self.plan.context.target], dtype=np.float64)
+        keep = np.isfinite(target)
+        rows, target = (rows.take(keep), target[keep]) if not keep.all() else (rows, target)
+        if len(rows):
+            self._block(rows, self._live.inputs(rows), target)
+
+    def tick(self, time: int) -> None:
+        """Readings alone move this lane."""
+
+    def _block(self, rows: Rows, x: Array, target: Array) -> None:
+        before = x[:0] if self._last is None else self._last[None]
+        inputs = np.concatenate([before, x[:-1]])
+        truths = target if self._last is not None else target[1:]
+        ready = np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1)
+        made = np.full(len(inputs), np.nan)
+        made[ready] = self._run(inputs[ready], truths[ready])
+        self._last = x[-1].copy()
+        self._score(rows, made[ready], truths[ready])
+        newest = self._predict(self._last)
+        values = np.concatenate([made[len(before) :], [newest]])
+        self._emit(rows, values)
+
+    def _run(self, x: Array, y: Array) -> Array:
+        """Predictions for x[i] made before learning (x[i], y[i]), one after the other."""
+        run: Callable[[Array, Array], Array] | None = getattr(self._live.backend, "run", None)
+        if run is not None:
+            return run(x.reshape(len(x), -1), y)
+        nothing = x[:0], np.empty((0, 1))
+        made = np.empty(len(x))
+        for index in range(len(x)):
+            one = slice(index, index + 1)
+            made[index] = self._live.backend.predict(x[one])[0, 0]
+            self._live.backend.learn(x[one], y[one, None], *nothing)
+        return made
+
+    def _predict(self, x: Array) -> float:
+        return float(self._live.backend.predict(x[None])[0, 0]) if np.isfinite(x).all() else float("nan")
+
+    def _emit(self, rows: Rows, values: Array) -> None:
+        ready = np.isfinite(values)
+        count = int(ready.sum())
+        if not count:
+            return
+        unscaled = self._pipeline.inverse(values[ready])
+        self.effects.stream.append((self._ordinal, rows.time[ready].tolist(), unscaled.tolist()))
+        self._ordinal += count
+
+    def _score(self, rows: Rows, made: Array, truth: Array) -> None:
+        self._errors = np.concatenate([self._errors, (made - truth) ** 2])
+        off = self._pipeline.inverse(made) - self._pipeline.inverse(truth)
+        self._absolute = np.concatenate([self._absolute, np.abs(off)])
+        while len(self._errors) >= BUCKET:
+            self.effects.scores.append(
+                Score(
+                    model=self.plan.spec.name,
+                    key=self.key,
+                    origin=self._bucket * BUCKET,
+                    contender=LIVE,
+                    n=BUCKET,
+                    squared=float(self._errors[:BUCKET].sum()),
+                    absolute=float(self._absolute[:BUCKET].sum()),
+                    daylight=0,
+                    daylight_squared=0.0,
+                )
+            )
+            self._bucket += 1
+            self._errors, self._absolute = self._errors[BUCKET:].copy(), self._absolute[BUCKET:].copy()
+
+    def learn(self, x: Array, y: Array) -> None:
+        if len(x):
+            self._live.backend.learn(x, y, x[:0], y[:0])
+
+    def feedback(self, origin: int, y: Array) -> None:
+        """The next reading is the outcome; there is nothing to add."""
+
+    def scaled(self, values: Array) -> Array:
+        """Target values in the unit the model works in."""
+        low, high = self._pipeline.inverse(np.array([0.0, 1.0]))
+        return (values - low) / (high - low)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "pipeline": self._pipeline.state(),
+            "steps": self._live.steps.state(),
+            "live": self._live.backend.dump(),
+            "last": self._last,
+            "ordinal": self._ordinal,
+            "errors": self._errors,
+            "absolute": self._absolute,
+            "bucket": self._bucket,
+            "span": self._span,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        self._pipeline.load(state["pipeline"])
+        self._live.steps.load(state["steps"])
+        self._live.backend.load(state["live"])
+        self._last, self._ordinal = state["last"], state["ordinal"]
+        self._errors, self._absolute, self._bucket = state["errors"], state["absolute"], state["bucket"]
+        self._span = None if state["span"] is None else (state["span"][0], state["span"][1])
+
+    def unscaled(self, values: Array) -> Array:
+        """Model values in the target's unit."""
+        return self._pipeline.inverse(values)
+
+    def weights(self, role: str) -> bytes:
+        """The weights."""
+        return self._live.backend.weights()
+
+    @property
+    def servables(self) -> dict[str, Callable[[], Any]]:
+        """What can be exported now."""
+        return {LIVE: self._live.backend.export} if self._last is not None else {}
+
+    @property
+    def progress(self) -> float:
+        """There is nothing to wait for."""
+        return 1.0

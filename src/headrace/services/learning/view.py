@@ -1,0 +1,188 @@
+"""What the serving process knows of one model: its store, read-only, and the exported models it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from headrace import states
+from headrace.errors import BadTensor, NotReady, UnknownPrediction
+from headrace.models.backends import Servable, Shape
+from headrace.records import Array, Rows
+from headrace.services.learning.lane import CHAMPION, LIVE
+from headrace.services.learning.plan import assemble
+from headrace.services.learning.registry import Entered
+from headrace.services.learning.serving import Runner, load
+from headrace.services.learning.store import Store, generation_file
+
+
+class Loaded(NamedTuple):
+    """An exported model, ready to run."""
+
+    version: int
+    runner: Runner
+    offset: float
+    factor: float
+
+
+class View:
+    """One model generation, seen from the serving process."""
+
+    def __init__(self, entered: Entered, data: Path) -> None:
+        self.entered, self.name, self.plan = entered, entered.name, entered.plan
+        self.path = generation_file(data, entered.name, entered.generation)
+        self._store: Store | None = None
+        self._loaded: dict[tuple[str, str], Loaded] = {}
+        self._stale = True
+        self._shape: Shape | None = None
+        self._names: list[str] = []
+        self.position = 0
+        self.failed = ""
+        self.restarting = False
+
+    @property
+    def store(self) -> Store | None:
+        """The worker's file, once it exists."""
+        if self._store is None and self.path.exists():
+            with contextlib.suppress(sqlite3.OperationalError):
+                store = Store(self.path)
+                store.keys()  # the tables are there
+                self._store = store
+                self.position = max(self.position, store.position())
+                self.failed = self.failed or str(store.get("failed") or "")
+        return self._store
+
+    def refresh(self) -> None:
+        """The worker saved: exported models may be newer."""
+        self._stale = True
+
+    @property
+    def serve(self) -> str:
+        """Which role answers."""
+        return CHAMPION if self.plan.spec.publish.serve == "published" and self.plan.grid else LIVE
+
+    def shape(self) -> Shape:
+        """The model's input and output sizes. Loads no heavy library: shapes come from the feature steps alone."""
+        if self._shape is None:
+            self._shape, self._names = shape_of(self.entered)
+        return self._shape
+
+    def default_key(self) -> str:
+        """The only key, or the one that was forecast last."""
+        store = self.store
+        latest = store.latest() if store is not None else None
+        if latest is not None:
+            return latest[0]
+        keys = store.keys() if store is not None else []
+        return keys[0] if keys else ""
+
+    def last(self, key: str) -> dict[str, Any]:
+        """The last available forecast. Raises NotReady."""
+        store = self.store
+        latest = store.latest(key or None) if store is not None else None
+        if latest is None:
+            raise NotReady(name=self.name, detail="has made no forecast yet" + (f" for {key!r}" if key else ""))
+        found: dict[str, Any] = msgspec.json.decode(latest[1])
+        return found
+
+    def prediction(self, identity: str) -> tuple[str, dict[str, Any]]:
+        """(key, forecast) of a prediction id. Raises UnknownPrediction."""
+        found = self.store.prediction(identity) if self.store is not None else None
+        if found is None:
+            raise UnknownPrediction(id=identity, model=self.name)
+        return found[0], msgspec.json.decode(found[2])
+
+    def runner(self, key: str, role: str = "") -> Loaded:
+        """The exported model that answers for a key. Raises NotReady."""
+        role = role or self.serve
+        place = (key, role)
+        if self._stale:
+            self._reload()
+        found = self._loaded.get(place)
+        if found is None:
+            found = self._load(key, role, 0)
+            if found is None:
+                raise NotReady(name=self.name, detail="is not trained yet" + (f" for {key!r}" if key else ""))
+            self._loaded[place] = found
+        return found
+
+    def _reload(self) -> None:
+        self._stale = False
+        for (key, role), loaded in list(self._loaded.items()):
+            newer = self._load(key, role, loaded.version)
+            if newer is not None:
+                self._loaded[key, role] = newer
+
+    def _load(self, key: str, role: str, than: int) -> Loaded | None:
+        found = self.store.servable(key, role, than) if self.store is not None else None
+        if found is None:
+            return None
+        state = states.unpack(found[1])
+        servable = Servable(state["format"], state["data"], state["kernel"])
+        return Loaded(found[0], load(servable, self.shape()), state["offset"], state["factor"])
+
+    def predict(self, x: Array, key: str, role: str = "") -> Array:
+        """(n, horizon) in the target's unit for model-space inputs (n, *shape.input)."""
+        loaded = self.runner(key, role)
+        return loaded.runner.predict(x) * loaded.factor + loaded.offset
+
+    def check(self, x: Any) -> Array:
+        """Inputs of the right shape, as float64. Raises BadTensor."""
+        shape = self.shape().input
+        array = np.ascontiguousarray(x, dtype=np.float64)
+        if array.shape == shape:
+            array = array[None]
+        if array.ndim == 2 and array.shape[1] == shape[0] * shape[1]:
+            array = array.reshape(-1, *shape)
+        if array.shape[1:] != shape:
+            raise BadTensor(detail=f"input 'x' has shape {list(array.shape)}, expected [n, {shape[0]}, {shape[1]}]")
+        if not np.isfinite(array).all():
+            raise BadTensor(detail="input 'x' holds values that are not finite")
+        return array
+
+    def features(self, history: Array, origin: int, key: str) -> Array:
+        """Model-space inputs (1, *shape.input) from the last values of the target, in its own unit, before `origin`.
+
+        Raises:
+            BadTensor: too short a history for this model's features.
+        """
+        loaded = self.runner(key)
+        values = (np.asarray(history, dtype=np.float64).ravel() - loaded.offset) / loaded.factor
+        every, context = self.plan.context.every, self.plan.context
+        times = origin - every * np.arange(len(values), 0, -1, dtype=np.int64)
+        rows = Rows(times, {context.target: values, "masked": np.zeros(len(values), dtype=bool)})
+        steps = pipeline_of(self.entered)
+        self.shape()
+        x = assemble(steps.apply(rows), self._names, self.shape())[-1:]
+        if not len(x) or not np.isfinite(x).all():
+            detail = (
+                f"{len(values)} values are too short a history for the features of model {self.name!r}, or not finite"
+            )
+            raise BadTensor(detail=detail)
+        return x
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+
+def pipeline_of(entered: Entered) -> Any:
+    """The feature steps alone."""
+    from headrace.models.transformers.pipeline import build
+
+    return build(list(entered.plan.features), entered.plan.context)
+
+
+def shape_of(entered: Entered) -> tuple[Shape, list[str]]:
+    """(shape, names of the x.* columns) without building the backend."""
+    from headrace.services.learning.plan import shape_from
+
+    plan = entered.plan
+    return shape_from(plan, pipeline_of(entered))

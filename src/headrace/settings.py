@@ -1,0 +1,108 @@
+"""Settings, one class per service. Each field says what it means, its unit, and why its default is what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+KIB = 1024
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MqttSettings:
+    """The MQTT door: where it listens, whom it lets in, and the bound of everything a client can make it hold."""
+
+    host: str = "127.0.0.1"
+    """Address to bind. Loopback, because without a users file anyone who can connect may publish."""
+    port: int = 1883
+    """TCP port; 0 takes a free one (`MqttDoor.port` tells which). 1883 is the registered port of MQTT."""
+    tls_port: int = 8883
+    """TCP port for TLS, bound only if `tls_certificate` is set; 0 takes a free one. 8883 is the registered port."""
+    tls_certificate: Path | None = None
+    """PEM file with the server's certificate chain; None: no TLS, so that `headrace up` needs no files."""
+    tls_key: Path | None = None
+    """PEM file with its private key; None: the key is in the certificate file."""
+    tls_client_ca: Path | None = None
+    """PEM file of the authority that signs device certificates. A device that shows one is the user its common name
+    says, without a password. None: certificates are not asked for."""
+    tls_client_required: bool = False
+    """Refuse TLS connections without a client certificate. Off, so that passwords can be used beside certificates."""
+    users: Path | None = None
+    """YAML file of users (see `users.py`); None: everyone is anonymous and may use every topic not under `$`."""
+    origins: tuple[str, ...] = ()
+    """Web origins, besides the door's own, whose pages may open a WebSocket. None: otherwise any page a user of this
+    machine visits could publish to the loopback port."""
+
+    packet_limit: int = 1 * MIB
+    """Bytes of the largest packet accepted; larger ones are refused at their header. A reading is rarely over 1 KiB."""
+    connections: int = 10_000
+    """Clients at one time; one more is refused in its CONNACK. Each costs some 10 KiB."""
+    half_open: int = 1_000
+    """Connections that have not logged in yet; one more is dropped. Keeps strangers from using up the file handles."""
+    connect_timeout: float = 10.0
+    """Seconds until CONNECT must have arrived. Long enough for a TLS handshake over a slow radio."""
+    in_flight: int = 10_000
+    """Messages received from one connection and not yet committed: MQTT 5's Receive Maximum, at most 65,535.
+    Ten commits of the default publisher's window."""
+    in_flight_bytes: int = 4 * MIB
+    """Bytes received from one connection and not yet committed, above which its socket is not read."""
+    topic_aliases: int = 256
+    """Topic aliases a v5 connection may define; one device rarely has more topics."""
+
+    write_buffer: int = 256 * KIB
+    """Bytes waiting in one socket above which messages are queued instead of written."""
+    outbound_window: int = 1_000
+    """QoS 1 messages sent to one client and not yet acknowledged; a v5 client may ask for fewer. Thousands of forecasts
+    a second need a window of about rate times round trip."""
+    queue_messages: int = 10_000
+    """Messages waiting for one client: over it, a connected client is disconnected as a slow reader and an absent one
+    loses its oldest, because the newest forecast is the one worth having."""
+    queue_bytes: int = 4 * MIB
+    """The same bound in bytes of payload."""
+    offline_bytes: int = 256 * MIB
+    """Bytes of payload waiting for all absent clients together; over it, nothing more is kept for them."""
+    retained: int = 10_000
+    """Retained messages; the one that was updated longest ago makes room."""
+    retained_bytes: int = 64 * MIB
+    """The same bound in bytes of payload."""
+    subscriptions: int = 1_000
+    """Filters of one session; one more is refused in its SUBACK."""
+    sessions: int = 100_000
+    """Sessions, connected or kept for absent clients; one more is refused in its CONNACK."""
+    session_expiry: int = 86_400
+    """Seconds for which an absent client's session is kept at most, whatever it asks for. One day bridges an outage."""
+    requests: int = 256
+    """Requests to models under way at one time; one more is refused at once instead of waiting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformSettings:
+    """`headrace up`: one process and its workers on embedded defaults."""
+
+    data: Path = Path("data")
+    """Data directory: the log and everything derived from it. One platform at a time."""
+    http_host: str = "127.0.0.1"
+    """Address of the HTTP door. Loopback, because it has no login yet."""
+    http_port: int = 8080
+    """TCP port; 0 takes a free one."""
+    http_names: tuple[str, ...] = ()
+    """Host names, besides this machine's own, under which pages may be asked for."""
+    mqtt: MqttSettings = MqttSettings()
+    """The MQTT door."""
+    broker: str = ""
+    """Also take messages from this external broker, mqtt://user:password@host:port. Its acknowledgement is weaker:
+    what it acknowledged and lost before we read it is lost."""
+    broker_topics: tuple[str, ...] = ("#",)
+    """Topic filters subscribed on the external broker."""
+    body_limit: int = 16 * MIB
+    """Bytes of the largest HTTP body accepted, also after decompression. A day of 1-second readings is about 8 MiB."""
+    partitions: int = 1
+    """Partitions of each stream. One, because one machine's learners read them all anyway."""
+    retention_age: float = 0
+    """Seconds after which records may be deleted; 0: never, because only a whole log can rebuild every model."""
+    retention_size: int = 10 * 1024 * MIB
+    """Bytes of log above which the oldest records may be deleted (never before every learner has passed them); 0: no
+    limit. 10 GiB hold about 60 million readings."""
+    checkpoint_seconds: float = 5.0
+    """Seconds between a busy learner's checkpoints: what it computes again after a crash."""

@@ -1,0 +1,300 @@
+"""The embedded log: one SQLite file in WAL mode with ``synchronous=FULL``.
+
+Group commit without a timer: everything submitted while the previous commit was on its way to the disk goes into the
+next one. Rows are inserted on the event loop's thread (a busy loop and a busy writer thread would hand the GIL back and
+forth for every row); only COMMIT, which waits for the disk, runs on a thread of its own, so that a slow disk delays
+acknowledgements and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from zlib import crc32
+
+from headrace.errors import StorageUnavailable
+from headrace.records import Entry, Record
+from headrace.streams.logs import Done
+
+FILE = "log.db"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS records (
+    position INTEGER PRIMARY KEY, stream INTEGER NOT NULL, part INTEGER NOT NULL, off INTEGER NOT NULL,
+    key TEXT NOT NULL, received INTEGER NOT NULL, time INTEGER NOT NULL, headers BLOB NOT NULL, payload BLOB NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS places ON records (stream, part, off);
+CREATE TABLE IF NOT EXISTS ends (stream INTEGER, part INTEGER, off INTEGER, PRIMARY KEY (stream, part));
+"""
+_INSERT = "INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?)"
+_COLUMNS = "position, stream, part, off, key, received, time, headers, payload"
+
+_Row = tuple[int, int, int, int, str, int, int, bytes, bytes]
+
+
+class SqliteReader:
+    """Reads a log that another process may be writing."""
+
+    def __init__(self, path: Path) -> None:
+        file = path / FILE
+        self._db = sqlite3.connect(f"file:{file}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+        self._names: dict[int, str] = {}
+
+    def read(self, after: int, limit: int, streams: Collection[str] | None = None) -> list[Record]:
+        if streams is None:
+            rows = self._db.execute(
+                f"SELECT {_COLUMNS} FROM records WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
+            ).fetchall()
+        else:
+            ids = [identity for identity in map(self._identity, streams) if identity is not None]
+            marks = ",".join("?" * len(ids))
+            rows = self._db.execute(
+                f"SELECT {_COLUMNS} FROM records WHERE position > ? AND stream IN ({marks}) ORDER BY position LIMIT ?",  # noqa: S608 - only question marks are inserted
+                (after, *ids, limit),
+            ).fetchall()
+        return self._records(rows)
+
+    def last(self, stream: str, count: int) -> list[Record]:
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS} FROM records WHERE stream = ? ORDER BY off DESC LIMIT ?",
+            (self._identity(stream), count),
+        ).fetchall()
+        return self._records(sorted(rows))
+
+    def at(self, stream: str, partition: int, offset: int, limit: int) -> list[Record]:
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS} FROM records WHERE stream = ? AND part = ? AND off >= ? ORDER BY off LIMIT ?",
+            (self._identity(stream), partition, offset, limit),
+        ).fetchall()
+        return self._records(rows)
+
+    def start(self) -> int:
+        return self._number("SELECT MIN(position) FROM records")
+
+    def end(self) -> int:
+        return self._number("SELECT MAX(position) FROM records")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _number(self, query: str) -> int:
+        (value,) = self._db.execute(query).fetchone()
+        return int(value or 0)
+
+    def _identity(self, name: str) -> int | None:
+        row = self._db.execute("SELECT id FROM streams WHERE name = ?", (name,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def _records(self, rows: Iterable[_Row]) -> list[Record]:
+        names = self._names
+        found = []
+        for row in rows:
+            name = names.get(row[1])
+            if name is None:
+                (name,) = self._db.execute("SELECT name FROM streams WHERE id = ?", (row[1],)).fetchone()
+                names[row[1]] = name
+            found.append(Record(row[0], name, *row[2:]))
+        return found
+
+
+class SqliteLog(SqliteReader):
+    """The log's owner. Open it in a running event loop; one per data directory.
+
+    Args:
+        path: data directory; the file is ``log.db`` in it.
+        partitions: per stream; an entry's key chooses one.
+        clock: ns since the epoch, for `Record.received`.
+    """
+
+    on_commit: Callable[[], None] | None = None
+    """Called on the loop after each commit."""
+
+    def __init__(self, path: Path, partitions: int = 1, clock: Callable[[], int] = time.time_ns) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self._writer = sqlite3.connect(path / FILE, isolation_level=None, check_same_thread=False, cached_statements=32)
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "wal_autocheckpoint=4000",
+            "journal_size_limit=67108864",
+        ):
+            self._writer.execute(f"PRAGMA {pragma}")
+        self._writer.executescript(_SCHEMA)
+        super().__init__(path)
+        self._partitions = partitions
+        self._clock = clock
+        self._ids = {name: identity for identity, name in self._writer.execute("SELECT id, name FROM streams")}
+        self._ends = {(stream, part): off for stream, part, off in self._writer.execute(
+            "SELECT stream, part, MAX(off) FROM (SELECT stream, part, MAX(off) + 1 AS off FROM records GROUP BY stream, part "
+            "UNION ALL SELECT stream, part, off FROM ends) GROUP BY stream, part")}  # fmt: skip
+        self._position = self.end()
+        self._waiting: list[tuple[Sequence[Entry], Done]] = []
+        self._busy = False
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], None], Callable[[Exception | None], None]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._thread = threading.Thread(target=self._work, name="log-commit", daemon=True)
+        self._thread.start()
+
+    def submit(self, entries: Sequence[Entry], done: Done) -> None:
+        if self._closed:
+            done(StorageUnavailable(detail="the log is closed"))
+            return
+        self._waiting.append((entries, done))
+        if not self._busy:
+            self._busy = True
+            self._loop.call_soon(self._flush)
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        future: asyncio.Future[None] = self._loop.create_future()
+
+        def done(error: Exception | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+        self.submit(entries, done)
+        await future
+
+    async def trim(self, before: int) -> int:
+        removed = 0
+        while before > self.start() and self.start() < self._position:
+            upto = min(before, self._position, self.start() + 20_000)
+            removed += await self._exclusive(lambda upto=upto: self._delete(upto))  # type: ignore[misc]
+        return removed
+
+    def size(self) -> int:
+        pages = self._number("PRAGMA page_count") - self._number("PRAGMA freelist_count")
+        return pages * self._number("PRAGMA page_size")
+
+    async def aclose(self) -> None:
+        """Commit what was submitted, then close."""
+        while self._busy:
+            await asyncio.sleep(0.001)
+        self.close()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join()
+        self._writer.close()
+        super().close()
+
+    # -- the commit cycle: _flush on the loop, COMMIT on the thread, _committed on the loop
+
+    def _flush(self) -> None:
+        batch, self._waiting = self._waiting, []
+        if not batch:
+            self._busy = False
+            return
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.executemany(_INSERT, self._rows(batch))
+        except sqlite3.Error as error:
+            self._committed(batch, error)
+            return
+        self._jobs.put((self._commit, lambda error: self._committed(batch, error)))
+
+    def _commit(self) -> None:
+        self._writer.execute("COMMIT")
+
+    def _rows(self, batch: list[tuple[Sequence[Entry], Done]]) -> list[_Row]:
+        rows: list[_Row] = []
+        now, position, ends, partitions = self._clock(), self._position, self._ends, self._partitions
+        for entries, _ in batch:
+            for stream, payload, key, headers, event in entries:
+                identity = self._ids.get(stream) or self._new_stream(stream)
+                part = crc32(key.encode()) % partitions if partitions > 1 and key else 0
+                off = ends.get((identity, part), 0)
+                ends[identity, part] = off + 1
+                position += 1
+                rows.append((position, identity, part, off, key, now, event, headers, payload))
+        self._position = position
+        return rows
+
+    def _new_stream(self, name: str) -> int:
+        identity = self._writer.execute("INSERT INTO streams (name) VALUES (?)", (name,)).lastrowid
+        assert identity is not None
+        self._ids[name] = identity
+        return identity
+
+    def _committed(self, batch: list[tuple[Sequence[Entry], Done]], error: Exception | None) -> None:
+        if error is not None:
+            self._undo()
+            error = StorageUnavailable(detail=str(error))
+        for _, done in batch:
+            done(error)
+        if error is None and batch and self.on_commit is not None:
+            self.on_commit()
+        if self._waiting:
+            self._loop.call_soon(self._flush)
+        else:
+            self._busy = False
+
+    def _undo(self) -> None:
+        """Forget a failed transaction, in the file and in the counters taken from it."""
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+        self._ids = {name: identity for identity, name in self._writer.execute("SELECT id, name FROM streams")}
+        for stream, part in list(self._ends):
+            (off,) = self._writer.execute(
+                "SELECT MAX(COALESCE((SELECT MAX(off) + 1 FROM records WHERE stream = :s AND part = :p), 0),"
+                " COALESCE((SELECT off FROM ends WHERE stream = :s AND part = :p), 0))", {"s": stream, "p": part}
+            ).fetchone()  # fmt: skip
+            self._ends[stream, part] = off
+        (position,) = self._writer.execute("SELECT MAX(position) FROM records").fetchone()
+        self._position = position or 0
+
+    # -- the thread
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            action, finish = job
+            error: Exception | None = None
+            try:
+                action()
+            except sqlite3.Error as caught:
+                error = caught
+            self._loop.call_soon_threadsafe(finish, error)
+
+    async def _exclusive(self, action: Callable[[], int]) -> int:
+        """Run `action` on the thread while no commit is under way."""
+        while self._busy:
+            await asyncio.sleep(0.001)
+        self._busy = True
+        future: asyncio.Future[int] = self._loop.create_future()
+        results: list[int] = []
+
+        def finish(error: Exception | None) -> None:
+            if error is not None and self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            self._committed([], None)
+            if not future.done():
+                if error is None:
+                    future.set_result(results[0])
+                else:
+                    future.set_exception(StorageUnavailable(detail=str(error)))
+
+        self._jobs.put((lambda: results.append(action()), finish))
+        return await future
+
+    def _delete(self, before: int) -> int:
+        self._writer.execute("BEGIN IMMEDIATE")
+        self._writer.execute(
+            "INSERT INTO ends SELECT stream, part, MAX(off) + 1 FROM records WHERE position < ? GROUP BY stream, part "
+            "ON CONFLICT DO UPDATE SET off = MAX(off, excluded.off)", (before,)
+        )  # fmt: skip
+        count = self._writer.execute("DELETE FROM records WHERE position < ?", (before,)).rowcount
+        self._writer.execute("COMMIT")
+        return count

@@ -1,0 +1,320 @@
+"""A stand-in for the platform's JSON API with believable moving data, for the console's tests and for working on it.
+
+``python tests/browser/fake_api.py --scenario running`` serves the console with it on port 8899. A photovoltaic plant's
+hours pass at `speed` per second; two models forecast each day at local midnight, one well, one not so well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import math
+import random
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from headrace import console
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+START = 1_557_388_800_000  # 2019-05-09T08:00Z, local midnight at UTC-8
+PEAK = 27_600.0
+HOSTILE = '"><img src=x onerror="window.pwned=1"><script>window.pwned=1</script>/' + "long" * 40
+SCENARIOS = ("running", "empty", "collecting", "hostile", "many")
+
+Points = list[list[float | None]]
+
+
+def power(hour: int) -> float:
+    """Mean W of the plant in the hour-th local hour since START: sun, times the day's clouds, times gusts."""
+    day, of_day = divmod(hour, 24)
+    sun = max(0.0, math.sin(math.pi * (of_day + 0.5 - 5) / 15)) ** 1.25 if 5 <= of_day < 20 else 0.0
+    clouds: float = 1 - 0.8 * random.Random(day * 7919 + 3).random() ** 1.6
+    gust: float = 1 - (1 - clouds) * 0.9 * random.Random(hour * 104729 + 11).random()
+    return round(PEAK * 0.97 * sun * clouds * gust, 1)
+
+
+@dataclass
+class Learner:
+    """One fake model: how much of the coming day it guesses right, and what it has published."""
+
+    name: str
+    backend: str
+    insight: float
+    first_day: int
+    forecasts: list[dict[str, Any]] = field(default_factory=list)
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    decisions: list[dict[str, Any]] = field(default_factory=list)
+
+    def foresee(self, day: int, luck: float = 1.0) -> list[float]:
+        hours = range(day * 24, day * 24 + 24)
+        rough = [sum(power(hour - 24 * back) for back in range(1, 8)) / 7 for hour in hours]
+        skill = luck * self.insight * random.Random(day * 31 + len(self.backend)).uniform(0, 1.6)
+        return [round(skill * power(hour) + (1 - skill) * guess, 1) for hour, guess in zip(hours, rough, strict=True)]
+
+
+class Fake:
+    """The platform as the page sees it. `advance` moves its clock; every change is an event."""
+
+    def __init__(self, scenario: str = "running", speed: float = 6.0, days: float = 24.4) -> None:
+        self.scenario, self.speed = scenario, speed
+        self.began, self.wall = time.time(), time.monotonic()
+        self.hour = 0
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.learners = {
+            "pv-rls": Learner("pv-rls", "rls", 0.3, 8),
+            "pv-gru": Learner("pv-gru", "torch-gru", 0.14, 10),
+        }
+        if scenario == "collecting":
+            days = 3.2
+        self.first = round(days * 24)
+        while scenario != "empty" and self.hour < self.first:
+            self._pass_hour()
+        self.events.clear()
+
+    def advance(self) -> None:
+        """Bring the plant's clock to where the wall clock says it should be."""
+        if self.scenario == "empty":
+            return
+        due = self.first + int((time.monotonic() - self.wall) * self.speed)
+        while self.hour < due:
+            self._pass_hour()
+
+    def _pass_hour(self) -> None:
+        if self.hour % 24 == 0 and self.scenario != "collecting":
+            for learner in self.learners.values():
+                self._midnight(learner, self.hour // 24)
+        point = [START + self.hour * HOUR, power(self.hour)]
+        self.hour += 1
+        for name in self.learners:
+            self._tell("actual", name, "points", [point])
+
+    def _midnight(self, learner: Learner, day: int) -> None:
+        origin = START + day * DAY
+        if learner.forecasts:
+            self._score(learner, day - 1, origin - DAY)
+        if day < learner.first_day:
+            return
+        values = learner.foresee(day)
+        far = day > learner.first_day + 2
+        forecast = {
+            "id": f"{learner.name}-{origin}",
+            "origin_ms": origin,
+            "step_ms": HOUR,
+            "values": values,
+            "low": [round(max(0.0, value - 0.3 * value - 900 * (value > 50)), 1) for value in values] if far else None,
+            "high": [round(min(PEAK, value + 0.22 * value + 900 * (value > 50)), 1) for value in values]
+            if far
+            else None,
+            "by": "live",
+        }
+        learner.forecasts.append(forecast)
+        self._tell("forecast", learner.name, "forecast", forecast)
+
+    def _score(self, learner: Learner, day: int, origin: int) -> None:
+        truth = [power(day * 24 + step) for step in range(24)]
+        guesses = {
+            "live": learner.forecasts[-1]["values"],
+            "persistence": [power(day * 24 + step - 24) for step in range(24)],
+            "hour-mean": [sum(power(day * 24 + s - 24 * b) for b in range(1, 8)) / 7 for s in range(24)],
+        }
+        if len(learner.scores) > 2:
+            guesses["champion"] = learner.foresee(day, 0.7 + 0.5 * (len(learner.decisions) % 3 == 0))
+        contenders = {name: _errors(truth, guess) for name, guess in guesses.items()}
+        score = {"origin_ms": origin, "contenders": contenders}
+        learner.scores.append(score)
+        self._tell("score", learner.name, "score", score)
+        self._decide(learner, origin, contenders)
+
+    def _decide(self, learner: Learner, origin: int, errors: dict[str, Any]) -> None:
+        number = len(learner.scores)
+        recent = [score["contenders"] for score in learner.scores[-7:]]
+        challenger = sum(one["live"]["mse"] for one in recent) / len(recent)
+        both = [one["champion"]["mse"] for one in recent if "champion" in one]
+        champion = sum(both) / len(both) if both and "champion" in errors else None
+        gain = 1 - challenger / champion if champion else 0.0
+        publish = number >= 3 and (champion is None or gain >= 0.05)
+        if number < 3:
+            reason = f"needs 3 scored days, has {number}"
+        elif champion is None:
+            reason = "first snapshot with enough scored days"
+        else:
+            words = f"{abs(gain):.1%} {'better' if gain >= 0 else 'worse'}".replace("%", " %")
+            reason = f"challenger {words} over {len(recent)} days, needs 5 % better"
+        decision = {
+            "origin_ms": origin + DAY,
+            "publish": publish,
+            "reason": reason,
+            "champion": champion,
+            "challenger": challenger,
+            "days": min(7, number),
+            "snapshot": "sha256:" + hashlib.sha256(f"{learner.name} {number}".encode()).hexdigest() if publish else "",
+        }
+        learner.decisions.append(decision)
+        self._tell("decision", learner.name, "decision", decision)
+
+    def _tell(self, event: str, model: str, name: str, value: object) -> None:
+        self.events.append((event, {"model": model, "key": "trio", name: value}))
+
+    def overview(self) -> dict[str, Any]:
+        running = self.scenario != "empty"
+        base = self.hour * 3600 if running else 0
+        topics = [self._topic("plant/trio/reading", "trio", base)] if running else []
+        rejected: list[dict[str, Any]] = []
+        if running and self.scenario != "collecting":
+            rejected = [_rejected("plant/gate/status", "not JSON: expected a value at byte 0", "\x00\x17ERR 7")]
+        if self.scenario == "hostile":
+            topics.append(self._topic(HOSTILE, HOSTILE, base))
+            rejected.append(_rejected(HOSTILE, HOSTILE, HOSTILE))
+        if self.scenario == "many":
+            topics += [self._topic(f"plant/roof-{index}/reading", f"roof-{index}", base) for index in range(9)]
+        rate = sum(topic["rate"] for topic in topics)
+        return {
+            "version": "0.1.0",
+            "started_ms": int(self.began * 1000),
+            "addresses": {"http": "http://127.0.0.1:8080", "mqtt": "127.0.0.1:1883"},
+            "ingest": {"messages": base, "rate": rate, "quarantined": len(rejected), "log_bytes": base * 82},
+            "topics": topics,
+            "models": [self._model(learner) for learner in self.learners.values()] if running else [],
+            "quarantine": {"count": len(rejected), "recent": rejected},
+        }
+
+    def _topic(self, topic: str, device: str, messages: int) -> dict[str, Any]:
+        watts = power(self.hour) * random.uniform(0.97, 1.03)
+        volts = [round(277 + random.uniform(-1.5, 1.5), 1) for _ in range(3)]
+        fields: dict[str, Any] = {f"v{phase}": volt for phase, volt in enumerate(volts, 1)}
+        fields |= {f"i{phase}": round(watts / 3 / 0.99 / volt, 3) for phase, volt in enumerate(volts, 1)}
+        fields |= {"pf": 0.99} if "<" not in topic else {HOSTILE: HOSTILE, "on": True}
+        units = {name: "V" if name[0] == "v" else "A" for name in fields if name[0] in "vi"}
+        return {
+            "topic": topic,
+            "messages": messages,
+            "rate": max(0.0, 3600 * self.speed * random.uniform(0.94, 1.04)),
+            "last_received_ms": int(time.time() * 1000),
+            "quarantined": 0,
+            "devices": [{"device": device, "time_ms": START + self.hour * HOUR, "fields": fields, "units": units}],
+        }
+
+    def _model(self, learner: Learner) -> dict[str, Any]:
+        ready = bool(learner.forecasts)
+        return {
+            "name": learner.name,
+            "backend": learner.backend,
+            "state": "live" if ready else "collecting",
+            "detail": "" if ready else f"needs 16 d of readings, has {self.hour / 24:.1f} d",
+            "progress": 1.0 if ready else self.hour / 24 / 16,
+            "serve": "live",
+            "keys": ["trio"],
+            "topics": ["plant/+/reading"],
+            "target": "power",
+            "lag": 0,
+            "published": sum(decision["publish"] for decision in learner.decisions),
+            "snapshot": next((one["snapshot"] for one in reversed(learner.decisions) if one["publish"]), ""),
+            "skill": {"trio": {name: one["skill"] for name, one in self._summary(learner, 0).items()}},
+        }
+
+    def detail(self, name: str, days: float) -> dict[str, Any]:
+        learner = self.learners[name]
+        since = START + self.hour * HOUR - days * DAY
+        hours = range(max(0, self.hour - round(days * 24)), self.hour)
+
+        def recent(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return [item for item in items if item["origin_ms"] >= since]
+
+        return {
+            "name": name,
+            "key": "trio",
+            "target": "power",
+            "unit": "W",
+            "step_ms": HOUR,
+            "timezone": "Etc/GMT+8",
+            "horizon": 24,
+            "actual": [[START + hour * HOUR, None if hour % 211 == 59 else power(hour)] for hour in hours],
+            "forecasts": recent(learner.forecasts),
+            "scores": recent(learner.scores),
+            "summary": self._summary(learner, since),
+            "decisions": recent(learner.decisions),
+        }
+
+    def _summary(self, learner: Learner, since: float) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        scores = [score["contenders"] for score in learner.scores if score["origin_ms"] >= since]
+        for name in ("live", "champion", "persistence", "hour-mean"):
+            own = [score for score in scores if name in score]
+            if not own:
+                continue
+            means = {
+                what: round(sum(score[name][what] for score in own) / len(own), 6)
+                for what in ("mse", "mae", "daylight_mse")
+            }
+            yard = sum(score["hour-mean"]["mse"] for score in own) / len(own)
+            result[name] = {**means, "skill": round(1 - means["mse"] / yard, 4), "days": len(own)}
+        return result
+
+
+def _errors(truth: list[float], guess: list[float]) -> dict[str, Any]:
+    off = [(a - b) / PEAK for a, b in zip(truth, guess, strict=True)]
+    light = [error for error, a in zip(off, truth, strict=True) if a > 0.02 * PEAK]
+    return {
+        "mse": sum(error**2 for error in off) / len(off),
+        "mae": sum(abs(error) for error in off) / len(off) * PEAK,
+        "n": len(off),
+        "daylight_mse": sum(error**2 for error in light) / max(1, len(light)),
+    }
+
+
+def _rejected(topic: str, reason: str, preview: str) -> dict[str, Any]:
+    now = int(time.time() * 1000)
+    return {"position": 12_345, "topic": topic, "reason": reason, "preview": preview, "received_ms": now}
+
+
+def create(fake: Fake) -> Starlette:
+    """The console's own routes and the fake API behind them."""
+
+    async def overview(_: Request) -> Response:
+        fake.advance()
+        return JSONResponse(fake.overview())
+
+    async def model(request: Request) -> Response:
+        fake.advance()
+        if request.path_params["name"] not in fake.learners:
+            return JSONResponse({"error": "no such model"}, 404)
+        return JSONResponse(fake.detail(request.path_params["name"], float(request.query_params.get("days", "7"))))
+
+    async def events(_: Request) -> Response:
+        return StreamingResponse(_stream(fake), media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+    api = [Route("/api/overview", overview), Route("/api/models/{name}", model), Route("/api/events", events)]
+    return Starlette(routes=[*api, *console.routes()])
+
+
+async def _stream(fake: Fake) -> AsyncIterator[str]:
+    told, tick = len(fake.events), 0
+    while True:
+        fake.advance()
+        if tick % 4 == 0:
+            yield f"event: overview\ndata: {json.dumps(fake.overview())}\n\n"
+        for event, data in fake.events[told:]:
+            yield f"event: {event}\ndata: {json.dumps(data)}\n\n"
+        told, tick = len(fake.events), tick + 1
+        await asyncio.sleep(0.25)
+
+
+if __name__ == "__main__":
+    import uvicorn
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenario", choices=SCENARIOS, default="running")
+    parser.add_argument("--speed", type=float, default=6.0, help="hours of the plant per second")
+    parser.add_argument("--port", type=int, default=8899)
+    given = parser.parse_args()
+    uvicorn.run(create(Fake(given.scenario, given.speed)), host="127.0.0.1", port=given.port)

@@ -1,0 +1,33 @@
+"""What `make test` runs, in order: formatting, lint, types, import contracts, then every test. Stops at the first failure."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+STATIC = [
+    ["ruff", "format", "--check", "."],
+    ["ruff", "check", "."],
+    ["mypy"],
+    ["lint-imports"],
+]
+
+
+def main() -> None:
+    """Run; the exit code is that of the first command that failed."""
+    tests = [["pytest", "-n", "2", "--dist", "loadgroup", *(arg for arg in sys.argv[1:] if arg != "--static")]]
+    for command in STATIC + ([] if "--static" in sys.argv else tests):
+        print(f"\n$ {' '.join(command)}", flush=True)
+        started = time.monotonic()
+        code = subprocess.run([str(BIN / command[0]), *command[1:]], cwd=ROOT, check=False).returncode
+        if code:
+            sys.exit(code)
+        print(f"  {time.monotonic() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
