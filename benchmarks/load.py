@@ -134,7 +134,7 @@ class Flow:
         self.last_ack = begin = time.perf_counter()
         self.limit, self.until = self.sent + count, begin + seconds
         self.pump()
-        while not self._done(patience):  # noqa: ASYNC110
+        while not self._done(patience):
             await asyncio.sleep(0.02)
         return begin
 

@@ -33,8 +33,8 @@ FEATURES = [round(0.1 * index, 1) for index in range(1, 11)]
 HEADRACE = [sys.executable, "-c", "from headrace.cli import main; main()"]
 HEADRACE_SPEC = HERE / "stream.yaml"
 HEADRACE_OUTPUT = "headrace/forecast/bench/#"
-HEADRACE_MATCH = Match("origin_ms", offset=1000)
-"""A forecast names the event time of the step it forecasts: one `load --step-ms` after its reading."""
+HEADRACE_MATCH = Match("origin_ms")
+"""Without a grid a forecast's origin is the time of the reading it was made after."""
 HEADRACE_INFER = "/v2/models/bench/infer"
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -98,10 +98,10 @@ def pin(pid: int, cores: Cores) -> None:
             os.sched_setaffinity(int(task.name), cores)
 
 
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """Processor time of these processes so far, user and system."""
-    times = [psutil.Process(pid).cpu_times() for pid in pids]
-    return float(sum(each.user + each.system for each in times))
+def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
+    """Processor time of each process so far, user and system."""
+    times = {name: psutil.Process(pid).cpu_times() for name, pid in pids.items()}
+    return {name: float(each.user + each.system) for name, each in times.items()}
 
 
 def memory(pids: Iterable[int]) -> dict[str, float]:

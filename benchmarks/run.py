@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -83,12 +83,17 @@ class Bench:
         self._complete(f"{name} at 200/s", found["matched"], found["sent"])
         for figure in ("p50", "p99"):
             self.run.add(f"latency.{name}.{figure}_ms", found[figure])
-        before = processes.cpu_seconds(path.pids.values())
+        before = processes.cpu_seconds(path.pids)
         found = self._load("stream", path, cores, **limits)
-        used = processes.cpu_seconds(path.pids.values()) - before
+        self._processor(f"stream.{name}", path.pids, before, found["sent"])
         self._complete(f"{name} flat out", found["answered"], found["sent"])
         self.run.add(f"stream.{name}.per_s", found["rate"])
-        self.run.add(f"stream.{name}.cpu_us", 1e6 * used / found["sent"])
+
+    def _processor(self, name: str, pids: Mapping[str, int], before: Mapping[str, float], count: float) -> None:
+        used = {each: after - before[each] for each, after in processes.cpu_seconds(pids).items()}
+        self.run.add(f"{name}.cpu_us", 1e6 * sum(used.values()) / count)
+        for each in used if len(used) > 1 else ():
+            self.run.add(f"{name}.cpu_us.{each}", 1e6 * used[each] / count)
 
     def _load(self, mode: str, path: Streamed, cores: Cores, **limits: int) -> Result:
         options: list[object] = ["--port", path.port, "--topic", peers.TOPIC, "--seconds", self.plan.seconds]
@@ -110,10 +115,8 @@ class Bench:
     def door(self) -> None:
         """The door's own benchmark, a subprocess that ends with a JSON object."""
         found = processes.answer("benchmarks.door")
-        self.run.add("door.per_s", found["acked_per_s"])
-        for name, value in found.items():
-            if name != "acked_per_s" and isinstance(value, (int, float)):
-                self.run.add(f"door.{name}", value)
+        self.run.add("door.per_s", found["acknowledged_per_second"])
+        self.run.add("door.cpu_us", found["door_cpu_us_per_message"])
 
     def infer(self) -> None:
         """The server on one core, the load on the other."""
@@ -128,15 +131,14 @@ class Bench:
         peers.ask(served)
         options = ["--url", served.url, "--body", served.body, "--connections", 8, "--seconds"]
         processes.answer("benchmarks.http_load", *options, 1, cores=self.plan.shared)
-        before = processes.cpu_seconds(served.pids.values())
+        before = processes.cpu_seconds(served.pids)
         found = processes.answer("benchmarks.http_load", *options, self.plan.seconds, cores=self.plan.shared)
-        used = processes.cpu_seconds(served.pids.values()) - before
+        self._processor(f"infer.{name}", served.pids, before, found["rate"] * self.plan.seconds)
         if found["failed"]:
             raise RuntimeError(f"{name}: {found['failed']} requests failed")
         self.run.facts["HTTP load"] = found["client"]
         for figure, sample in (("rate", "per_s"), ("p50", "p50_ms"), ("p99", "p99_ms")):
             self.run.add(f"infer.{name}.{sample}", found[figure])
-        self.run.add(f"infer.{name}.cpu_us", 1e6 * used / (found["rate"] * self.plan.seconds))
         self.run.add(f"infer.{name}.rss_mb", processes.memory(served.pids.values())["rss"])
 
     def start(self) -> None:
