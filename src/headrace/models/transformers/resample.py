@@ -63,8 +63,8 @@ class Resample:
         beyond_masked: bool = False
         """Mask the zeros of `beyond: zero`, too."""
         asleep_below: float | None = None
-        """If given, those zeros are true only when the window before the gap was at most this: what falls silent at noon
-        is not asleep."""
+        """If given, those zeros are true only when the window before the gap was at most this: what falls silent at
+        noon is not asleep."""
         outage: Duration = Field(default=DAY, ge=0)
         """From here on into a gap even those zeros are masked."""
         expect: Duration | None = Field(default=None, gt=0)
