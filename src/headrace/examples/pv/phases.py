@@ -2,9 +2,9 @@
 
 **The power is real, the phases are made up** (no public data set has a plant's phases at 1 s): the 5-minute power is
 interpolated to seconds with 1 % noise and each 5 minutes rescaled to the mean that was measured; the phases carry
-1.01 : 1 : 0.99 of a third each; about 277 V, drifting slowly and rising with the power fed in; power factor 0.99; current
-= power / (V·PF); voltages are rounded to 0.1 V, currents to 1 mA. So the hourly mean of V·I·PF is the measured one to
-within 0.1 W.
+1.01 : 1 : 0.99 of a third each; about 277 V, drifting slowly and rising with the power fed in; power factor 0.99;
+current = power / (V·PF); voltages are rounded to 0.1 V, currents to 1 mA. So the hourly mean of V·I·PF is the measured
+one to within 0.1 W.
 
 At night the meter goes on reporting (zero current); inside the gaps of the measurements nothing is sent. The same
 `seed` gives the same bytes for the same second, whatever the range asked for.

@@ -126,17 +126,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     plan = Plan(midnight(options.start), options.history_days, options.live_days, options.seed, options.topic)
     began = time.perf_counter()
-    posted = published = 0
+    sent = []
     with _bar() as bar:
         if options.http:
             history = bar.add_task("history, HTTP", total=plan.history_count())
             posted = post_history(plan, options.http, lambda count: bar.advance(history, count))
+            sent.append(f"{posted} readings of {plan.history_days} days over HTTP")
         if options.mqtt:
             live = bar.add_task("live, MQTT", total=plan.live_count())
             published = publish_live(plan, options.mqtt, options, lambda count: bar.update(live, completed=count))
-    took = time.perf_counter() - began
-    sent = f"{posted} readings of {plan.history_days} days over HTTP, {published} of {plan.live_days} days over MQTT"
-    print(f"{plan.topic}: {sent}; all acknowledged in {took:.1f} s")
+            sent.append(f"{published} of {plan.live_days} days over MQTT")
+    print(f"{plan.topic}: {', '.join(sent)}; all acknowledged in {time.perf_counter() - began:.1f} s")
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
