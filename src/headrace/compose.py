@@ -68,8 +68,13 @@ class Platform:
         stack.push_async_callback(log.aclose)
         self.log = log
         outputs: list[Callable[[str, bytes], None]] = []
+
+        def fan_out(topic: str, payload: bytes) -> None:
+            for output in outputs:
+                output(topic, payload)
+
         learning = LearningService(
-            log, settings.data, lambda topic, payload: [out(topic, payload) for out in outputs] and None,
+            log, settings.data, fan_out,
             checkpoint_seconds=settings.checkpoint_seconds,
         )  # fmt: skip
         inference = InferenceDoor(learning, settings.body_limit)

@@ -42,7 +42,7 @@ def outcome(learner: Learner) -> dict[str, Any]:
         "predictions": [(key, origin, body) for _, key, origin, body in store.predictions(0, 10**9)],
         "scores": store.scores(),
         "decisions": store.decisions(),
-        "actuals": {key: store.actuals(key, 0) for key in store.keys()},  # noqa: SIM118 - a Store is no dict
+        "actuals": {key: store.actuals(key, 0) for key in store.lanes()},
     }
 
 
@@ -84,7 +84,7 @@ def test_restarts_anywhere_do_not_matter(text: str, sunny: MemoryLog, tmp_path: 
         lives += 1
         if lives > 60:
             run(learner, sunny)
-    assert lives > 10 and decoded.BLOCK == original
+    assert lives > 10 and original == decoded.BLOCK
     assert outcome(learner) == whole
 
 
@@ -104,7 +104,7 @@ def test_duplicates_and_late_messages_are_not_counted_twice(sunny: MemoryLog, tm
 
 def test_learns_and_beats_nothing_before_the_first_fit(sunny: MemoryLog, tmp_path: Path) -> None:
     learner = run(sun.learner(tmp_path / "a.db", sun.spec()), sunny)
-    key = learner.store.keys()[0]
+    key = learner.store.lanes()[0]
     predictions = learner.store.predictions(0, 100)
     assert predictions[0][2] >= sun.START + 6 * 24 * HOUR, "a forecast was issued from training data"
     contenders = {row[2] for row in learner.store.scores(key)}
@@ -118,7 +118,7 @@ def test_forecast_is_scored_on_exactly_its_own_hours(sunny: MemoryLog, tmp_path:
     """The prequential score computed by hand from what was stored."""
     learner = run(sun.learner(tmp_path / "a.db", sun.spec()), sunny)
     store = learner.store
-    key = store.keys()[0]
+    key = store.lanes()[0]
     truth = dict(store.actuals(key, 0))
     body = states_of(store, key)[0]
     values = np.array([truth[body["origin_ms"] * 10**6 + i * HOUR] for i in range(24)], dtype=float)
@@ -152,7 +152,7 @@ def test_learn_and_feedback_are_log_entries(tmp_path: Path) -> None:
     """They take effect at their place in the log, and a replay of the log repeats it to the byte."""
     entries = sun.entries(9)
     learner = run(sun.learner(tmp_path / "a.db", sun.spec()), log_of(entries))
-    key = learner.store.keys()[0]
+    key = learner.store.lanes()[0]
     shape = learner.plan.contender().shape.input
     entry = {"kind": "learn", "model": "sun", "key": key, "x": [0.5] * (shape[0] * shape[1]), "y": [5.0] * 24}
     identity = states_of(learner.store, key)[-1]

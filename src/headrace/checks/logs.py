@@ -10,7 +10,6 @@ from headrace.records import Entry
 from headrace.streams.logs import Log
 
 
-
 async def check_log(make: Callable[[Path], Log], path: Path, *, durable: bool) -> None:
     """Raises AssertionError with what went wrong.
 
@@ -31,7 +30,9 @@ async def check_log(make: Callable[[Path], Log], path: Path, *, durable: bool) -
         assert log.end() == end, "the end moved over a restart"
         assert log.read(0, 10_000) == before, "the records changed over a restart"
         await log.append([Entry("a", b"after")])
-        assert log.last("a", 1)[0].offset == [r for r in before if r.stream == "a"][-1].offset + 1, "offsets started anew"
+        assert log.last("a", 1)[0].offset == [r for r in before if r.stream == "a"][-1].offset + 1, (
+            "offsets started anew"
+        )
     await _trim(log)
     await log.aclose()
     log.close()  # twice is fine

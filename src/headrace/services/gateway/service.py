@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sqlite3
 import statistics
 import time
@@ -232,7 +233,7 @@ def _devices(records: list[Record]) -> list[dict[str, Any]]:
 
 def _device(name: str, readings: list[Reading]) -> dict[str, Any]:
     times = sorted({reading.time for reading in readings})
-    steps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    steps = [later - earlier for earlier, later in itertools.pairwise(times)]
     fields: dict[str, dict[str, Any]] = {}
     for reading in readings:
         for field, value in reading.fields.items():

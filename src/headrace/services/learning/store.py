@@ -132,7 +132,7 @@ class Store:
         """A word set by the worker, or None."""
         return self._meta(name)
 
-    def keys(self) -> list[str]:
+    def lanes(self) -> list[str]:
         """Keys with at least one grid value or prediction."""
         rows = self._db.execute("SELECT DISTINCT key FROM actuals UNION SELECT DISTINCT key FROM predictions")
         return sorted(row[0] for row in rows)

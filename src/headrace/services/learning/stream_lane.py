@@ -115,7 +115,8 @@ class StreamLane:
     def scaled(self, values: Array) -> Array:
         """Target values in the unit the model works in."""
         low, high = self._pipeline.inverse(np.array([0.0, 1.0]))
-        return (values - low) / (high - low)
+        scaled: Array = (values - low) / (high - low)
+        return scaled
 
     def state(self) -> dict[str, Any]:
         return {
