@@ -35,7 +35,7 @@ _FIRST_PAUSE = 0.1
 _STEADY = 10.0
 """A connection that lasted so many seconds was a good one: the next pause is short again."""
 _HANDSHAKE = 10.0
-_FAREWELL = 5.0
+_FAREWELL = 2.0
 _BREATH = 0.01
 _MAX_UNACKNOWLEDGED = 1000
 _MAX_QOS0 = 10_000
