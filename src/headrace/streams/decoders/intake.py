@@ -60,9 +60,7 @@ class Deduplicator:
         self._memory = np.empty((3, 0), np.uint64)
         self._size = 0
 
-    def keep(
-        self, rows: Rows, ids: Sequence[str] | None = None, devices: Sequence[str] | None = None
-    ) -> NDArray[np.bool_]:
+    def keep(self, rows: Rows, ids: Sequence[str] | None = None, devices: Sequence[str] | None = None) -> NDArray[np.bool_]:
         """Which rows are new.
 
         Args:
