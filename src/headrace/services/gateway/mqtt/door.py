@@ -176,6 +176,6 @@ async def _until(condition: Callable[[], bool]) -> bool:
     """Wait for something that ends by itself, but not for ever; returns whether it did."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_DRAIN):
-            while not condition():  # noqa: ASYNC110 - happens once, at the end
+            while not condition():
                 await asyncio.sleep(0.001)
     return condition()
