@@ -59,13 +59,13 @@ class MqttSettings:
     """Messages waiting for one client: over it, a connected client is disconnected as a slow reader and an absent one
     loses its oldest, because the newest forecast is the one worth having."""
     queue_bytes: int = 4 * MIB
-    """The same bound in bytes of payload."""
+    """The same bound in bytes; also of what was sent to one client and not acknowledged."""
     offline_bytes: int = 256 * MIB
-    """Bytes of payload waiting for all absent clients together; over it, nothing more is kept for them."""
+    """Bytes of messages waiting for all absent clients together; over it, nothing more is kept for them."""
     retained: int = 10_000
     """Retained messages; the one that was updated longest ago makes room."""
     retained_bytes: int = 64 * MIB
-    """The same bound in bytes of payload."""
+    """The same bound in bytes."""
     subscriptions: int = 1_000
     """Filters of one session; one more is refused in its SUBACK."""
     sessions: int = 100_000

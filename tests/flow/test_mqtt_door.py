@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Coroutine
+from inspect import iscoroutinefunction, signature
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -372,7 +376,7 @@ async def test_a_session_ends_at_its_expiry() -> None:
         clock.now += 99
         door.sweep()
         assert door.stats()["sessions"] == 1
-        assert door.stats()["backlog_bytes"] == 1
+        assert door.stats()["backlog_bytes"] == len("ax")
         clock.now += 2
         door.sweep()
         assert door.stats()["sessions"] == door.stats()["backlog_bytes"] == 0
@@ -670,3 +674,26 @@ def test_no_bytes_make_the_door_stumble(hello: bytes | None, packets: list[bytes
         assert not core.peers
 
     asyncio.run(run())
+
+
+# -- the same on uvloop, which the platform runs on
+
+
+def scenarios() -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    found = [thing for name, thing in globals().items() if name.startswith("test_") and iscoroutinefunction(thing)]
+    return [thing for thing in found if not signature(thing).parameters]
+
+
+@pytest.mark.parametrize("scenario", scenarios(), ids=lambda scenario: scenario.__name__[5:])
+def test_on_uvloop(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    uvloop.run(scenario())
+
+
+@VERSIONS
+def test_on_uvloop_a_failed_commit(version: int) -> None:
+    uvloop.run(test_a_failed_commit_closes_its_connections_and_no_others(version))
+
+
+@VERSIONS
+def test_on_uvloop_oversize(version: int) -> None:
+    uvloop.run(test_an_oversize_packet_is_refused_at_its_header(version))

@@ -59,7 +59,7 @@ def test_an_absent_client_keeps_the_newest_and_no_qos_0() -> None:
     for n in range(5):
         mine.deliver(out(b"%d" % n))
         mine.deliver(out(b"zero", qos=0))
-    assert mine._backlog.used == 3
+    assert mine._backlog.used == 3 * len(b"tx")
     assert mine._backlog.dropped == 2
     link = FakeLink(window=10)
     mine.link = link
@@ -73,7 +73,7 @@ def test_an_absent_client_keeps_the_newest_and_no_qos_0() -> None:
 
 
 def test_the_backlog_of_all_sessions_is_bounded() -> None:
-    mine = session(limit=10)
+    mine = session(limit=20)
     for _ in range(20):
         mine.deliver(out())
     assert mine.waiting() == 10
@@ -158,10 +158,38 @@ def test_retained_messages_are_bounded_by_count_and_size() -> None:
     assert [message.topic for message in kept.matching("t/+", 0.0)] == ["t/2", "t/3", "t/4"]
     kept.keep(Message("t/3", b"", 0, True))
     assert len(kept) == 2
-    kept.keep(Message("big", b"x" * 95, 0, True))
+    kept.keep(Message("big", b"x" * 90, 0, True))
     assert [message.topic for message in kept.matching("#", 0.0)] == ["big"]
     kept.keep(Message("huge", b"x" * 101, 0, True))
     assert len(kept) == 1
     kept.keep(Message("soon", b"x", 0, True, properties={Property.MESSAGE_EXPIRY: 5}, now=0.0))
     assert kept.matching("soon", 5.0) == []
     assert len(kept) == 1
+
+
+def test_unacknowledged_bytes_are_bounded_too() -> None:
+    mine, link = session(queue_bytes=1000), FakeLink(window=1000)
+    mine.link = link
+    for _ in range(6):
+        mine.deliver(out(b"x" * 399))
+    assert len(link.sent) == 3
+    mine.acknowledged(1)
+    assert len(link.sent) == 4
+    mine.away()
+    assert mine._backlog.used == 5 * 400
+    mine.end()
+    assert mine._backlog.used == 0
+
+
+def test_retained_messages_never_make_a_new_subscriber_slow() -> None:
+    mine, link = session(queue_messages=2, retained=50), FakeLink(window=1)
+    mine.link = link
+    mine.deliver_first([out(b"%d" % n) for n in range(50)])
+    mine.deliver(out(b"live"))
+    for packet_id in range(1, 51):
+        mine.acknowledged(packet_id)
+    assert [data[7:] for data in link.sent] == [*(b"%d" % n for n in range(50)), b"live"]
+    assert not link.slow
+    mine.deliver_first([out()] * 52)
+    mine.deliver_first([out()])
+    assert link.slow, "subscribing again and again without reading"

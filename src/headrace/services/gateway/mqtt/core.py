@@ -164,8 +164,8 @@ class Core:
     def send_retained(self, session: Session, asked: Filter, identifier: int) -> None:
         """What a new subscription gets first (section 3.3.1.3)."""
         identifiers = (identifier,) if identifier else ()
-        for message in self.retained.matching(asked.text, self.clock()):
-            session.deliver(Outgoing(message, min(asked.qos, message.qos), True, identifiers))
+        found = self.retained.matching(asked.text, self.clock())
+        session.deliver_first([Outgoing(message, min(asked.qos, message.qos), True, identifiers) for message in found])
 
     def _take_over(self, link: Link) -> None:
         for peer in self.peers:

@@ -147,11 +147,12 @@ class Retained:
 
     def keep(self, message: Message) -> None:
         """Remember it; an empty payload forgets (section 3.3.1.3)."""
-        self._remove(message.topic)
-        if not message.payload or len(message.payload) > self._limit:
+        if not message.payload or message.size > self._limit:
+            self._remove(message.topic)
             return
+        old = self._messages.get(message.topic)
         self._messages.put(message.topic, message)
-        self._size += len(message.payload)
+        self._size += message.size - (old.size if old else 0)
         while len(self._messages) > self._count or self._size > self._limit:
             self._remove(self._messages.oldest())
 
@@ -166,4 +167,4 @@ class Retained:
     def _remove(self, topic: str) -> None:
         gone = self._messages.pop(topic)
         if gone is not None:
-            self._size -= len(gone.payload)
+            self._size -= gone.size

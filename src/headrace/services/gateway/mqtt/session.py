@@ -23,7 +23,7 @@ _NO_PROPERTIES: Mapping[int, Any] = {}
 class Message:
     """One application message on its way to subscribers; plain encodings are made once for all of them."""
 
-    __slots__ = ("_cache", "expires", "payload", "properties", "qos", "retain", "topic")
+    __slots__ = ("_cache", "expires", "payload", "properties", "qos", "retain", "size", "topic")
 
     def __init__(
         self,
@@ -37,6 +37,8 @@ class Message:
     ) -> None:
         self.topic, self.payload, self.qos, self.retain = topic, payload, qos, retain
         self.properties = properties
+        self.size = len(payload) + len(topic) + (_size(properties) if properties else 0)
+        """Bytes, for the bounds."""
         expiry = properties.get(Property.MESSAGE_EXPIRY)
         self.expires: float | None = None if expiry is None else now + expiry
         """When it is of no use any more, by the door's clock."""
@@ -64,6 +66,12 @@ class Message:
         if self.expires is not None:
             properties = {**properties, Property.MESSAGE_EXPIRY: max(0, round(self.expires - now))}
         return write_properties(properties, identifiers) + self.payload
+
+
+def _size(properties: Mapping[int, Any]) -> int:
+    pairs = properties.get(Property.USER, ())
+    plain = sum(len(value) for value in properties.values() if isinstance(value, str | bytes))
+    return plain + sum(len(name) + len(value) + 100 for name, value in pairs)
 
 
 class Outgoing(NamedTuple):
@@ -122,6 +130,9 @@ class Session:
         """QoS 2 identifiers between PUBLISH and PUBREL -> whether the message is committed."""
         self._settings, self._backlog, self._clock = settings, backlog, clock
         self._inflight: dict[int, Outgoing] = {}
+        self._inflight_size = 0
+        self._first: deque[Outgoing] = deque()
+        """Retained messages of new subscriptions; the store bounds them, so no client is too slow for its first."""
         self._queue: deque[Outgoing] = deque()
         self._queued = 0
         self._held = 0
@@ -132,16 +143,25 @@ class Session:
         link = self.link
         if link is None:
             self._keep(out)
-        elif link.writable and not self._queue and (not out.qos or len(self._inflight) < link.window):
+        elif not self._queue and not self._first and self._room(link):
             self._transmit(link, out)
         elif len(self._queue) >= self._settings.queue_messages or self._queued > self._settings.queue_bytes:
             link.too_slow()
         else:
             self._push(out)
 
+    def deliver_first(self, outs: list[Outgoing]) -> None:
+        """Send what a new subscription starts with."""
+        if self.link is None or len(self._first) > self._settings.retained:
+            if self.link is not None:
+                self.link.too_slow()
+            return
+        self._first += outs
+        self.drain()
+
     def acknowledged(self, packet_id: int) -> None:
         """The client has a QoS 1 message."""
-        if self._inflight.pop(packet_id, None) is not None and self._queue:
+        if self._forget(packet_id) and (self._queue or self._first):
             self.drain()
 
     def resume(self) -> None:
@@ -156,44 +176,64 @@ class Session:
     def drain(self) -> None:
         """Send from the queue what the client can take now."""
         link, now = self.link, self._clock()
-        while link and self._queue and link.writable and len(self._inflight) < link.window:
-            out = self._pop()
+        while link is not None and (self._first or self._queue) and self._room(link):
+            out = self._first.popleft() if self._first else self._pop()
             if out.message.expires is None or out.message.expires > now:
                 self._transmit(link, out)
 
     def away(self) -> None:
         """The connection is gone: QoS 0 messages are forgotten, the others count as backlog."""
         self.link = None
-        kept = [out for out in self._queue if out.qos]
+        kept = [out for out in (*self._first, *self._queue) if out.qos]
+        self._first.clear()
         self._queue.clear()
         self._queued = 0
+        if self._backlog.used + self._inflight_size > self._backlog.limit:
+            self._backlog.dropped += len(self._inflight)
+            self._inflight.clear()
+            self._inflight_size = 0
+        self._held += self._inflight_size
+        self._backlog.used += self._inflight_size
         for out in kept:
             self._keep(out)
 
     def end(self) -> None:
         """Forget everything."""
         self._release()
+        self._first.clear()
         self._queue.clear()
-        self._queued = 0
         self._inflight.clear()
+        self._queued = self._inflight_size = 0
         self.received.clear()
 
     def waiting(self) -> int:
         """Messages sent and not acknowledged, or queued."""
-        return len(self._queue) + len(self._inflight)
+        return len(self._first) + len(self._queue) + len(self._inflight)
+
+    def _room(self, link: Link) -> bool:
+        """Whether the client can take one more; QoS 0 waits too, so that order is kept."""
+        free = len(self._inflight) < link.window and self._inflight_size < self._settings.queue_bytes
+        return free and link.writable
+
+    def _forget(self, packet_id: int) -> bool:
+        out = self._inflight.pop(packet_id, None)
+        if out is not None:
+            self._inflight_size -= out.message.size
+        return out is not None
 
     def _transmit(self, link: Link, out: Outgoing) -> None:
         packet_id = 0
         if out.qos:
             packet_id = self._packet_id()
             self._inflight[packet_id] = out
+            self._inflight_size += out.message.size
         self._emit(link, out, packet_id, 0)
 
     def _emit(self, link: Link, out: Outgoing, packet_id: int, flags: int) -> None:
         message, qos, retain, identifiers = out
         data = message.encode(link.version, qos, flags | retain, packet_id, identifiers=identifiers, now=self._clock())
         if len(data) > link.outgoing_limit:  # section 3.1.2.11.4: act as if it had been sent
-            self._inflight.pop(packet_id, None)
+            self._forget(packet_id)
         else:
             link.send(data)
 
@@ -206,7 +246,7 @@ class Session:
                 return number
 
     def _keep(self, out: Outgoing) -> None:
-        size, backlog = len(out.message.payload), self._backlog
+        size, backlog = out.message.size, self._backlog
         if not out.qos:
             return
         if backlog.used + size > backlog.limit:
@@ -216,7 +256,7 @@ class Session:
         self._held += size
         self._push(out)
         while len(self._queue) > self._settings.queue_messages or self._queued > self._settings.queue_bytes:
-            dropped = len(self._pop().message.payload)
+            dropped = self._pop().message.size
             self._held -= dropped
             backlog.used -= dropped
             backlog.dropped += 1
@@ -227,9 +267,9 @@ class Session:
 
     def _push(self, out: Outgoing) -> None:
         self._queue.append(out)
-        self._queued += len(out.message.payload)
+        self._queued += out.message.size
 
     def _pop(self) -> Outgoing:
         out = self._queue.popleft()
-        self._queued -= len(out.message.payload)
+        self._queued -= out.message.size
         return out
