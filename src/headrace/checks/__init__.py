@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 """Contract suites: what every member of a plug-in family must do, shipped so that third parties can run them on theirs.
 
 Each is a plain function that raises AssertionError with what went wrong; call it from a test.
@@ -7,10 +6,19 @@ Each is a plain function that raises AssertionError with what went wrong; call i
 from __future__ import annotations
 
 from headrace.checks.backends import check_backend
+from headrace.checks.brokers import check_broker
+from headrace.checks.decoders import check_decoder
 from headrace.checks.intervals import check_interval
+from headrace.checks.logs import check_log
+from headrace.checks.objects import check_objects
 from headrace.checks.transformers import check_transformer
 
-__all__ = ["check_backend", "check_interval", "check_transformer"]
-=======
-"""Contract suites: what every member of a plug-in family must do, shipped so that third parties can run them on theirs."""
->>>>>>> decoders
+__all__ = [
+    "check_backend",
+    "check_broker",
+    "check_decoder",
+    "check_interval",
+    "check_log",
+    "check_objects",
+    "check_transformer",
+]

@@ -32,28 +32,8 @@ YOUNGEST_AHEAD = DAY
 NO_UNITS: Mapping[str, str] = {}
 
 ROLES = frozenset(
-    [
-        "telemetry",
-        "reading",
-        "readings",
-        "data",
-        "state",
-        "status",
-        "up",
-        "uplink",
-        "sensor",
-        "sensors",
-        "measurement",
-        "measurements",
-        "value",
-        "values",
-        "event",
-        "events",
-        "message",
-        "messages",
-        "json",
-        "tele",
-    ]
+    "telemetry reading readings data state status up uplink sensor sensors measurement measurements value values "
+    "event events message messages json tele".split()
 )
 """Last topic levels that say what a message is, not who sent it."""
 
@@ -144,11 +124,7 @@ def moment(value: object, name: str) -> int:
     if type(value) is int:
         return value * _unit(value)
     if type(value) is float:
-        return (
-            round(number(value, name) * (_unit(value) // 1000)) * 1000
-            if abs(value) < 1e17
-            else int(number(value, name))
-        )
+        return round(number(value, name) * (_unit(value) // 1000)) * 1000 if abs(value) < 1e17 else int(number(value, name))
     if isinstance(value, str):
         return _spoken(value, name)
     raise Undecodable(detail=f"the time in {preview(name)} is neither a number nor a text")
