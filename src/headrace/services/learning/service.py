@@ -25,7 +25,7 @@ from headrace.services.learning.view import View
 from headrace.services.learning.worker import ModelConfig
 from headrace.spec import Document, needed_files
 from headrace.streams.logs import Log
-from headrace.topics import level
+from headrace.topics import level, matches
 
 Publish = Callable[[str, bytes], None]
 PAGE = 2000
@@ -275,6 +275,11 @@ class LearningService:
                 if self._behind and not self._applying.locked():
                     async with self._applying:
                         await self._follow()
+
+    def publishes(self, topic: str) -> bool:
+        """Whether forecasts of a model in service go to this topic."""
+        patterns = (view.plan.spec.output.topic.replace("{model}", view.name) for view in self.views.values())
+        return any(matches(pattern.replace("{key}", "+"), topic) for pattern in patterns)
 
     def pinned(self) -> list[tuple[str, dict[str, Any]]]:
         """(topic filter, decoder) of the models that read with a decoder of their own."""

@@ -114,12 +114,14 @@ class Loop:
 
     def _open(self) -> bool:
         """Open what is not open yet; whether all is."""
+        return self._guarded(self._open_all)
+
+    def _open_all(self) -> bool:
         for model in self._config.models[len(self._learners) :]:
-            if not self._guarded(lambda model=model: self._learners.append(self._learner(model)) or True):  # type: ignore[misc]
-                return False
+            self._learners.append(self._learner(model))
         if self._config.observer and self._observer is None:
-            self._guarded(self._observe)
-        return bool(self._observer) or not self._config.observer
+            self._observe()
+        return True
 
     def _learner(self, model: ModelConfig) -> Any:
         from headrace.errors import CorruptState
@@ -145,7 +147,7 @@ class Loop:
             self._reporter.say(model=spec.name, generation=model.generation, rebuilt=True)
         return Learner(plan, model.generation, open_store(path), objects)
 
-    def _observe(self) -> bool:
+    def _observe(self) -> None:
         from headrace.services.learning.observer import FILE, Observer
         from headrace.spec import Plug
 
@@ -159,7 +161,6 @@ class Loop:
             self._set_aside(path, error)
             self._reporter.say(rebuilt="observer")
             self._observer = Observer(self._data, pinned)
-        return True
 
     def _set_aside(self, path: Path, error: Exception) -> None:
         kept = set_aside(path)

@@ -9,6 +9,7 @@ acknowledgements and nothing else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -224,7 +225,8 @@ class SqliteLog(SqliteReader):
 
     def _committed(self, batch: list[tuple[Sequence[Entry], Done]], error: Exception | None) -> None:
         if error is not None:
-            self._undo(batch)
+            with contextlib.suppress(sqlite3.Error):  # a failing disk: the next failure undoes again
+                self._undo(batch)
             error = StorageUnavailable(detail=str(error))
         for _, done in batch:
             done(error)
