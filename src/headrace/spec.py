@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -200,6 +201,11 @@ class Document:
         return _problem(self.file, self.lines, path, message)
 
 
+_MOST = 10_000
+"""Fields of a document, its aliases written out: a few lines of aliases of aliases can stand for billions."""
+_DEEP = f"nested too deeply, or more than {_MOST:,} fields with its aliases written out"
+
+
 def parse(text: str, file: str = "headrace.yaml") -> list[Document]:
     """Every document of a spec file.
 
@@ -214,6 +220,8 @@ def parse(text: str, file: str = "headrace.yaml") -> list[Document]:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         raise BadSpec([Problem(file, line, "(YAML)", str(getattr(error, "problem", error)))]) from error
+    except RecursionError as error:
+        raise BadSpec([Problem(file, 1, "(YAML)", _DEEP)]) from error
     for node in nodes:
         if node is not None:
             _document(file, node, documents, problems)
@@ -250,7 +258,13 @@ def needed_files(plain: dict[str, Any]) -> list[str]:
 
 
 def _document(file: str, node: yaml.Node, documents: list[Document], problems: list[Problem]) -> None:
-    lines = dict(_lines(node, ()))
+    try:
+        lines = dict(islice(_lines(node, ()), _MOST))
+    except (RecursionError, TypeError):
+        lines = {}
+    if not 0 < len(lines) < _MOST:
+        problems.append(Problem(file, node.start_mark.line + 1, "(YAML)", _DEEP))
+        return
     loader = yaml.SafeLoader("")
     try:
         plain = loader.construct_document(node)

@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from headrace import __version__
-from headrace.errors import BadInput, HeadraceError, TooLarge, Undecodable
+from headrace.errors import BadInput, HeadraceError, NotFound, TooLarge
 from headrace.records import DAY
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import code
@@ -132,6 +132,7 @@ class ConsoleApi:
             "topics": list(spec.input.topics),
             "target": spec.input.target,
             "lag": max(0, self._log.end() - view.position) if not view.failed else 0,
+            "dropped": msgspec.json.decode(store.get("dropped") or b"{}") if store is not None else {},
             "published": len(published),
             "snapshot": published[-1][7] if published else "",
             "skill": skills(view) if store is not None else {},
@@ -183,9 +184,10 @@ class ConsoleApi:
         return {"replayed": await self._gateway.replay(request.query_params.get("topic"))}
 
     async def _record(self, request: Request) -> Any:
-        found = self._log.read(request.path_params["position"] - 1, 1)
-        if not found or found[0].position != request.path_params["position"]:
-            raise Undecodable(detail="there is no such log position")
+        position = request.path_params["position"]
+        found = self._log.read(position - 1, 1) if position < 2**63 else []
+        if not found or found[0].position != position:
+            raise NotFound(detail=f"there is no log position {position}, or it is older than what is kept")
         record = found[0]
         return {
             "position": record.position,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class Learner:
         self.store, self._objects, self._clock = store, objects, clock
         self.lanes: dict[str, Any] = {}
         self._seen: dict[str, Deduplicator] = {}
-        self.position = 0
+        self.position = self._duplicates = 0
         self.failed = ""
         self._topics: dict[str, bool] = {}
         self._saved = self._exported_at = 0
@@ -142,6 +143,7 @@ class Learner:
         for key, (readings, ids) in waiting.items():
             rows = columns(readings, None)
             keep = self._seen[key].keep(rows, ids if any(ids) else None)
+            self._duplicates += len(rows) - int(np.count_nonzero(keep))
             self.lanes[key].process(rows if keep.all() else rows.take(keep))
         waiting.clear()
 
@@ -227,6 +229,7 @@ class Learner:
             self.store.set("lanes", len(self.lanes))
             self.store.set("progress", max((lane.progress for lane in self.lanes.values()), default=0.0))
             self.store.set("failed", "")
+            self.store.set("dropped", msgspec.json.encode(self.dropped()))
             for key, role, _, servable in exports:
                 self.store.add_servable(key, role, servable)
             self.store.keep_predictions(KEEP_PREDICTIONS)
@@ -247,9 +250,18 @@ class Learner:
         return {
             "lanes": {key: lane.state() for key, lane in self.lanes.items()},
             "seen": {key: seen.state() for key, seen in self._seen.items()},
+            "duplicates": self._duplicates,
         }
 
+    def dropped(self) -> dict[str, int]:
+        """Readings that taught nothing, by reason: duplicate, and whatever the steps say (late, absurd, ...)."""
+        counts = Counter({"duplicate": self._duplicates})
+        for lane in self.lanes.values():
+            counts.update({name.rpartition(".")[2]: count for name, count in lane.counts().items()})
+        return {name: count for name, count in counts.items() if count}
+
     def _load(self, state: dict[str, Any]) -> None:
+        self._duplicates = state.get("duplicates", 0)
         for key, lane in state["lanes"].items():
             self._admit(key)
             self.lanes[key].load(lane)

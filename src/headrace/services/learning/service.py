@@ -28,6 +28,8 @@ from headrace.streams.logs import Log
 from headrace.topics import level, matches
 
 Publish = Callable[[str, bytes], None]
+LAST_MS = 2**63 / 1e6
+"""The last time that ns in 64 bits can say, 2262, in ms."""
 PAGE = 2000
 """Predictions published per turn of the event loop."""
 
@@ -317,11 +319,15 @@ class LearningService:
     def features(self, view: View, inputs: dict[str, Any], key: str) -> Array:
         """Model-space inputs from histories."""
         history = np.atleast_2d(np.asarray(inputs["history"], dtype=np.float64))
+        if history.ndim != 2:
+            raise BadTensor(detail=f"'history' has shape {list(history.shape)}, expected [n, values]")
         given = inputs.get("origin_ms")
         if given is None:
             default = msgspec.json.decode(latest[1])["origin_ms"] if (latest := _latest(view, key)) else 0
             given = np.full(len(history), default)
         origins = np.asarray(given).ravel()
+        if not (np.isfinite(origins) & (np.abs(origins) < LAST_MS)).all():
+            raise BadTensor(detail="origin_ms is not a time in ms since the epoch")
         if len(origins) != len(history):
             raise BadTensor(detail=f"{len(history)} histories need as many origin_ms, got {len(origins)}")
         rows = [view.features(one, int(origin) * 1_000_000, key) for one, origin in zip(history, origins, strict=True)]
