@@ -386,10 +386,10 @@ class LearningService:
         if view.restarting:
             return "restarting", "its worker stopped and is being started again; nothing is lost"
         store = view.store
+        if store is not None and store.latest() is not None:
+            return "live", ""
         if store is None or not int(store.get("lanes") or 0):
             return "waiting", f"no readings yet on {', '.join(view.plan.spec.input.topics)}"
-        if store.latest() is not None:
-            return "live", ""
         return "collecting", "collecting the readings of the first fit"
 
 
