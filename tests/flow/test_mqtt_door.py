@@ -676,6 +676,49 @@ def test_no_bytes_make_the_door_stumble(hello: bytes | None, packets: list[bytes
     asyncio.run(run())
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.integers(0, 2), st.booleans()), min_size=1, max_size=8),
+    st.lists(st.integers(1, 320), min_size=1, max_size=20),
+    st.sampled_from([4, 5]),
+)
+def test_where_the_reads_are_cut_does_not_matter(
+    sizes: list[tuple[int, int, bool]], cuts: list[int], version: int
+) -> None:
+    async def run() -> None:
+        log = ListLog()
+        core = Core(MqttSettings(), log, None, Clock())
+        connection = Connection(core)
+        connection.connection_made(Wire())
+        messages = [
+            publish("a/b", b"x" * size, qos, n, version, retain=retain)
+            for n, (size, qos, retain) in enumerate(sizes, 1)
+        ]
+        data, start = connect("c", version) + b"".join(messages), 0
+        for cut in cuts:
+            connection.data_received(data[start : start + cut]) if data[start : start + cut] else None
+            start += cut
+        if data[start:]:
+            connection.data_received(data[start:])
+        await asyncio.sleep(0)
+        assert [len(payload) for payload in log.payloads] == [size for size, _, _ in sizes]
+        assert not connection._rest
+        connection.connection_lost(None)
+
+    asyncio.run(run())
+
+
+async def test_at_the_limit_of_sessions_the_longest_absent_is_forgotten() -> None:
+    async with opened(sessions=2) as door:
+        for name in ("one", "two", "three"):
+            async with await Client.open(door.port, connect(name, clean=False)):
+                pass
+            await until(lambda: not door.stats()["connections"])
+        assert [key[1] for key in door._core.sessions] == ["two", "three"]
+        clients = [await Client.open(door.port, connect(name, 5), 5) for name in ("four", "five", "six")]
+        assert [client.connack.body[1] for client in clients if client.connack] == [0, 0, Reason.QUOTA]
+
+
 # -- the same on uvloop, which the platform runs on
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 
@@ -73,7 +73,8 @@ class Core:
         self.retained = Retained(settings.retained, settings.retained_bytes)
         self.backlog = Backlog(settings.offline_bytes)
         self.sessions: dict[tuple[str | None, str], Session] = {}
-        self.away: set[Session] = set()
+        self.away: dict[Session, None] = {}
+        """Those without a connection, the longest absent first."""
         self.peers: set[Peer] = set()
         self.online = 0
         """Connections that are logged in."""
@@ -112,8 +113,10 @@ class Core:
     def enter(self, key: tuple[str | None, str], link: Link, clean: bool, expiry: float) -> tuple[Session, bool]:
         """The client's session, now on this link, and whether it existed before (section 3.1.2.4)."""
         session = self.sessions.get(key)
+        if self.online >= self.settings.connections and (session is None or session.link is None):
+            raise Refused(Reason.QUOTA, "too many connections")
         if session is not None and session.link is not None:
-            self._take_over(session.link)
+            cast(Peer, session.link).end(Reason.TAKEN_OVER, "another connection uses this client id")
             session = self.sessions.get(key)
         if session is not None and (clean or session.expires <= self.clock()):
             self._end(session)
@@ -121,9 +124,9 @@ class Core:
         present = session is not None
         if session is None:
             if len(self.sessions) >= self.settings.sessions:
-                raise Refused(Reason.QUOTA, "too many sessions")
+                self._make_room()
             session = self.sessions[key] = Session(key, self.settings, self.backlog, self.clock)
-        self.away.discard(session)
+        self.away.pop(session, None)
         session.link, session.expiry, session.will = link, expiry, None
         self.online += 1
         return session, present
@@ -133,7 +136,7 @@ class Core:
         now = self.clock()
         session.away()
         self.online -= 1
-        self.away.add(session)
+        self.away[session] = None
         session.expires = now + session.expiry
         if will is not None:
             session.will = (will, now + min(will.delay, session.expiry))
@@ -167,11 +170,11 @@ class Core:
         found = self.retained.matching(asked.text, self.clock())
         session.deliver_first([Outgoing(message, min(asked.qos, message.qos), True, identifiers) for message in found])
 
-    def _take_over(self, link: Link) -> None:
-        for peer in self.peers:
-            if peer is link:
-                peer.end(Reason.TAKEN_OVER, "another connection uses this client id")
-                return
+    def _make_room(self) -> None:
+        """End the session that has been without its client for longest."""
+        if not self.away:
+            raise Refused(Reason.QUOTA, "too many sessions")
+        self._end(next(iter(self.away)))
 
     def _age(self, session: Session, now: float) -> None:
         """Publish a will that is due; end a session that has expired."""
@@ -188,7 +191,7 @@ class Core:
         for text in list(session.subscriptions):
             self.unsubscribe(session, text)
         session.end()
-        self.away.discard(session)
+        self.away.pop(session, None)
         if self.sessions.get(session.key) is session:
             del self.sessions[session.key]
 
