@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def main() -> int:
     options.add_argument("--no-gru", action="store_true")
     given = options.parse_args()
     power = hourly(fetch(given.cache))
-    runs = {
+    runs: dict[str, Callable[[], list[float]]] = {
         "rls, online, days 40-223": lambda: online_rls(power),
         "persistence, 11 periods": lambda: periods(power, "persistence"),
         "hour-mean, 11 periods": lambda: periods(power, "hour-mean"),

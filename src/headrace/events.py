@@ -52,7 +52,8 @@ class Decision:
 
     model: str
     key: str
-    origin: int
+    time: int
+    """Event time of the decision: when the scored forecast's last outcome was known."""
     publish: bool
     reason: str
     champion: float | None

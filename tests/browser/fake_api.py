@@ -29,7 +29,7 @@ DAY = 24 * HOUR
 START = 1_557_388_800_000  # 2019-05-09T08:00Z, local midnight at UTC-8
 PEAK = 27_600.0
 HOSTILE = '"><img src=x onerror="window.pwned=1"><script>window.pwned=1</script>/' + "long" * 40
-SCENARIOS = ("running", "empty", "collecting", "hostile", "many")
+SCENARIOS = ("running", "empty", "collecting", "hostile", "many", "odd")
 
 Points = list[list[float | None]]
 
@@ -177,6 +177,14 @@ class Fake:
             rejected.append(_rejected(HOSTILE, HOSTILE, HOSTILE))
         if self.scenario == "many":
             topics += [self._topic(f"plant/roof-{index}/reading", f"roof-{index}", base) for index in range(9)]
+        models = [self._model(learner) for learner in self.learners.values()] if running else []
+        if self.scenario == "odd":
+            models = _odd_models(models[0])
+            topics[0]["devices"][0] |= {"fields": {"volume": None, "open": False, "tiny": 1e-7, "note": "x" * 99}}
+            topics.append(
+                {"topic": "plant/silent", "messages": 3, "rate": 0.0, "last_received_ms": 0, "quarantined": 3}
+            )
+            topics[-1]["devices"] = []
         rate = sum(topic["rate"] for topic in topics)
         return {
             "version": "0.1.0",
@@ -184,7 +192,7 @@ class Fake:
             "addresses": {"http": "http://127.0.0.1:8080", "mqtt": "127.0.0.1:1883"},
             "ingest": {"messages": base, "rate": rate, "quarantined": len(rejected), "log_bytes": base * 82},
             "topics": topics,
-            "models": [self._model(learner) for learner in self.learners.values()] if running else [],
+            "models": models,
             "quarantine": {"count": len(rejected), "recent": rejected},
         }
 
@@ -223,25 +231,26 @@ class Fake:
         }
 
     def detail(self, name: str, days: float) -> dict[str, Any]:
-        learner = self.learners[name]
+        learner = self.learners.get(name, self.learners["pv-rls"])
         since = START + self.hour * HOUR - days * DAY
         hours = range(max(0, self.hour - round(days * 24)), self.hour)
 
         def recent(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
             return [item for item in items if item["origin_ms"] >= since]
 
+        bare = self.scenario == "odd"
         return {
             "name": name,
-            "key": "trio",
+            "key": "" if bare else "trio",
             "target": "power",
-            "unit": "W",
+            "unit": None if bare else "W",
             "step_ms": HOUR,
             "timezone": "Etc/GMT+8",
             "horizon": 24,
             "actual": [[START + hour * HOUR, None if hour % 211 == 59 else power(hour)] for hour in hours],
-            "forecasts": recent(learner.forecasts),
-            "scores": recent(learner.scores),
-            "summary": self._summary(learner, since),
+            "forecasts": recent(learner.forecasts)[-1 if bare else 0 :],
+            "scores": [] if bare else recent(learner.scores),
+            "summary": {} if bare else self._summary(learner, since),
             "decisions": recent(learner.decisions),
         }
 
@@ -259,6 +268,23 @@ class Fake:
             yard = sum(score["hour-mean"]["mse"] for score in own) / len(own)
             result[name] = {**means, "skill": round(1 - means["mse"] / yard, 4), "days": len(own)}
         return result
+
+
+def _odd_models(usual: dict[str, Any]) -> list[dict[str, Any]]:
+    """One model over everything, one that failed, one that no device has fed yet."""
+    failed = {"state": "failed", "detail": "checkpoint of another version: run `headrace rebuild pv-gru`", "skill": {}}
+    waiting = {
+        "state": "waiting",
+        "detail": "no topic matches shop/+/door",
+        "progress": 0.0,
+        "snapshot": "",
+        "skill": {},
+    }
+    return [
+        {**usual, "name": "whole-site", "keys": [""], "skill": {}},
+        {**usual, "name": "pv-gru", "keys": [], **failed},
+        {**usual, "name": "door", "keys": [], "topics": ["shop/+/door"], "published": 0, **waiting},
+    ]
 
 
 def _errors(truth: list[float], guess: list[float]) -> dict[str, Any]:
@@ -286,7 +312,7 @@ def create(fake: Fake) -> Starlette:
 
     async def model(request: Request) -> Response:
         fake.advance()
-        if request.path_params["name"] not in fake.learners:
+        if request.path_params["name"] not in {*fake.learners, "whole-site"}:
             return JSONResponse({"error": "no such model"}, 404)
         return JSONResponse(fake.detail(request.path_params["name"], float(request.query_params.get("days", "7"))))
 

@@ -242,6 +242,21 @@ def test_a_collecting_model_shows_how_far_it_is(visit: Visit, site: Site) -> Non
     visit.wait("document.querySelector('#model-detail').textContent.includes('to go at this pace')")
 
 
+def test_missing_facts_and_failed_models_are_said(visit: Visit, site: Site) -> None:
+    visit.page.goto(site("odd"))
+    visit.page.locator("#chart path.forecast.current").wait_for(state="attached")
+    assert visit.text("#model-name") == "whole-site"
+    assert visit.page.locator("#chart text.unit").text_content() == "no unit"
+    assert "plant/silent: 3 messages, 3 not understood" in visit.text("#devices")
+    assert "Not known yet" in visit.text("#yardsticks")
+    assert visit.page.locator("#skill").is_hidden()
+    visit.page.locator("#picker input").nth(1).check(force=True)
+    visit.wait("document.querySelector('#model-state').textContent === 'Stopped by an error'")
+    assert "headrace rebuild pv-gru" in visit.text("#model-detail")
+    visit.page.locator("#picker input").nth(2).check(force=True)
+    visit.wait("document.querySelector('#model-detail').textContent.includes('No topic matches')")
+
+
 def test_many_devices_are_folded(visit: Visit, site: Site) -> None:
     _with_forecast(visit, site("many"))
     assert visit.page.locator("#devices .device").count() == 4

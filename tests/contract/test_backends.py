@@ -58,8 +58,8 @@ def digests() -> list[str]:
     lines = []
     for case in CASES:
         name, shape = case.values
-        story = suite._story(maker(str(name)), suite.SHAPES[str(shape)])
-        lines.append(f"{case.id} {hashlib.sha256(b''.join(story)).hexdigest()}")
+        pages = suite.story(maker(str(name)), suite.SHAPES[str(shape)])
+        lines.append(f"{case.id} {hashlib.sha256(b''.join(pages)).hexdigest()}")
     return lines
 
 

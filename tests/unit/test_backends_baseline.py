@@ -8,6 +8,7 @@ import pytest
 from headrace.errors import CorruptState, LearningError, Unsupported
 from headrace.models.backends import Shape
 from headrace.models.backends.baseline import SLOTS, HourMean, Persistence
+from headrace.models.backends.saved import seal
 from headrace.records import Array
 
 SHAPE = Shape((4, 1), 4, per_target=True)
@@ -77,5 +78,7 @@ def test_hour_mean_refuses_what_it_cannot_count(x: Array, y: float) -> None:
 
 
 def test_the_state_of_another_backend_is_refused() -> None:
+    with pytest.raises(CorruptState, match=r"holds \['means'\], expected \['counts', 'sums'\]"):
+        hour_mean().load(seal("hour-mean", {"means": 1}))
     with pytest.raises(CorruptState, match="'persistence' was given to backend 'hour-mean'"):
         hour_mean().load(Persistence(Persistence.Params(), SHAPE, 0).dump())

@@ -23,12 +23,12 @@ def make(shape: Shape = RECORD, **params: object) -> Rls:
 def records(n: int, d: int = 10, seed: int = 0) -> tuple[Array, Array]:
     generator = np.random.default_rng(seed)
     x = generator.random((n, d))
-    return x, x @ generator.normal(size=d) + 0.1 * generator.normal(size=n)
+    y: Array = x @ generator.normal(size=d) + 0.1 * generator.normal(size=n)
+    return x, y
 
 
 def ridge(x: Array, y: Array, covariance: float = 100.0) -> Array:
-    solution: Array = np.linalg.solve(x.T @ x + np.eye(x.shape[1]) / covariance, x.T @ y)
-    return solution
+    return np.asarray(np.linalg.solve(x.T @ x + np.eye(x.shape[1]) / covariance, x.T @ y), np.float64)
 
 
 def test_equals_ridge_regression_per_target() -> None:
@@ -121,7 +121,7 @@ def test_forgetting_weighs_the_past_down() -> None:
     x, y = records(400)
     backend = make(forget=0.95)
     backend.run(x, y)
-    weights = 0.95 ** np.arange(399, -1, -1.0)
+    weights: Array = 0.95 ** np.arange(399, -1, -1.0)
     root = np.sqrt(weights)[:, None]
     expected = np.linalg.solve((root * x).T @ (root * x), (root * x).T @ (root[:, 0] * y))
     assert np.abs(backend._weights()[0] - expected).max() < 1e-6

@@ -202,7 +202,12 @@ def test_the_ten_features_of_the_rls() -> None:
     random = np.random.default_rng(7)
     days = random.uniform(0, 1, (9, 24))
     rows = hourly(days.ravel())
-    steps = {"steps": [24, 23, 25, 48], "means": [{"days": 7}], "yesterday": ["mean", "max"], "ahead": "season"}
+    steps: dict[str, Any] = {
+        "steps": [24, 23, 25, 48],
+        "means": [{"days": 7}],
+        "yesterday": ["mean", "max"],
+        "ahead": "season",
+    }
     rows = make("lags", **steps).apply(rows)
     rows = make("calendar", Context(timezone="Etc/GMT+8"), features=["hour_sin", "hour_cos", "constant"]).apply(rows)
     features = np.concatenate([rows.columns["x.lags"], rows.columns["x.calendar"]], axis=2)[-1]

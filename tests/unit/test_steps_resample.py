@@ -214,7 +214,7 @@ def test_hours_on_the_days_when_the_clocks_change() -> None:
         time = midnight + np.arange(0, 26 * HOUR, 15 * MINUTE, dtype=np.int64)
         made = make(Context(timezone="Europe/Madrid")).apply(Rows(time, {"value": np.ones(len(time))}))
         inside = (made.time >= midnight) & (made.time < following * SECOND)
-        assert (made.time[0], np.count_nonzero(inside)) == (midnight, hours)
+        assert (int(made.time[0]), int(np.count_nonzero(inside))) == (midnight, hours)
         assert not made.columns["masked"].any()
 
 
@@ -272,7 +272,7 @@ def test_every_reading_in_time_counts_once(pairs: list[tuple[int, float]], aggre
     by_hour: dict[int, list[float]] = {}
     for at, value in pairs:
         by_hour.setdefault(at // 3600, []).append(value)
-    plain = {"mean": np.mean, "sum": np.sum, "min": np.min, "max": np.max}[aggregate]
+    plain: Any = {"mean": np.mean, "sum": np.sum, "min": np.min, "max": np.max}[aggregate]
     found = {round(hour): value for hour, value, masked in table(made) if not masked}
     found.pop(300, None)
     assert found.keys() == by_hour.keys()

@@ -6,7 +6,19 @@ Each is a plain function that raises AssertionError with what went wrong; call i
 from __future__ import annotations
 
 from headrace.checks.backends import check_backend
+from headrace.checks.brokers import check_broker
+from headrace.checks.decoders import check_decoder
 from headrace.checks.intervals import check_interval
+from headrace.checks.logs import check_log
+from headrace.checks.objects import check_objects
 from headrace.checks.transformers import check_transformer
 
-__all__ = ["check_backend", "check_interval", "check_transformer"]
+__all__ = [
+    "check_backend",
+    "check_broker",
+    "check_decoder",
+    "check_interval",
+    "check_log",
+    "check_objects",
+    "check_transformer",
+]

@@ -28,10 +28,15 @@ Make: TypeAlias = Callable[[Shape], Backend]
 """Builds a new backend for a shape: always with the same params and seed."""
 
 
-def check_backend(make: Make, shape: Shape) -> None:
-    """Every check, on backends that `make` builds; raises AssertionError."""
-    for check in CHECKS:
-        check(make, shape)
+def check_backend(make: Make, *shapes: Shape) -> None:
+    """Every check on what `make` builds, for these shapes or else a window and features per target.
+
+    Raises:
+        AssertionError: the contract is broken; the message says how.
+    """
+    for shape in shapes or SHAPES.values():
+        for check in CHECKS:
+            check(make, shape)
 
 
 def examples(shape: Shape, n: int, seed: int = 0) -> tuple[Array, Array]:
@@ -42,6 +47,28 @@ def examples(shape: Shape, n: int, seed: int = 0) -> tuple[Array, Array]:
     y = 0.8 * level + 0.1 * generator.random((n, shape.horizon))
     x.flags.writeable = y.flags.writeable = False
     return x, y
+
+
+def story(make: Make, shape: Shape, interrupted: bool = False) -> list[bytes]:
+    """State and predictions after each of some calls; `interrupted`: each in a new backend with the last `dump`."""
+    backend = make(shape)
+    x, y = examples(shape, 60)
+    calls: list[Callable[[Backend], Any]] = [
+        lambda it: it.predict(x[:3]),
+        lambda it: it.fit(x[:30], y[:30]),
+        lambda it: it.learn(x[30:40], y[30:40], x[:20], y[:20]),
+        lambda it: it.predict(x[40:41]),
+        lambda it: it.learn(x[40:41], y[40:41], x[:0], y[:0]),
+        lambda it: it.learn(x[41:60], y[41:60], x[30:40], y[30:40]),
+    ]
+    pages = []
+    for call in calls:
+        if interrupted:
+            state, backend = backend.dump(), make(shape)
+            backend.load(state)
+        call(backend)
+        pages += [backend.dump(), backend.weights(), backend.predict(x[:5]).tobytes()]
+    return pages
 
 
 def check_members(make: Make, shape: Shape) -> None:
@@ -71,12 +98,14 @@ def check_predictions(make: Make, shape: Shape) -> None:
 
 def check_determinism(make: Make, shape: Shape) -> None:
     """The same calls give the same bytes, whatever the process-wide generators are up to."""
-    one = _story(make, shape)
-    random.seed(1)
-    np.random.seed(1)
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(1)
-    assert _story(make, shape) == one, "two backends with the same calls have different states"
+    stories = []
+    for seed in (1, 2):
+        random.seed(seed)
+        np.random.seed(seed)
+        if "torch" in sys.modules:
+            sys.modules["torch"].manual_seed(seed)
+        stories.append(story(make, shape))
+    assert stories[0] == stories[1], "two backends with the same calls have different states"
 
 
 def check_global_randomness(make: Make, shape: Shape) -> None:
@@ -93,7 +122,7 @@ def check_global_randomness(make: Make, shape: Shape) -> None:
 
 def check_interruptions(make: Make, shape: Shape) -> None:
     """Going on in a fresh backend from `dump`, between any two calls, changes nothing."""
-    assert _story(make, shape, interrupted=True) == _story(make, shape), "load(dump()) changes what follows"
+    assert story(make, shape, interrupted=True) == story(make, shape), "load(dump()) changes what follows"
 
 
 def check_predict_changes_nothing(make: Make, shape: Shape) -> None:
@@ -257,28 +286,6 @@ def _fitted(make: Make, shape: Shape, seed: int = 0) -> Backend:
     backend = make(shape)
     backend.fit(*examples(shape, 40, seed))
     return backend
-
-
-def _story(make: Make, shape: Shape, interrupted: bool = False) -> list[bytes]:
-    """State and predictions after each of some calls; `interrupted`: each in a new backend with the last `dump`."""
-    backend = make(shape)
-    x, y = examples(shape, 60)
-    calls: list[Callable[[Backend], Any]] = [
-        lambda it: it.predict(x[:3]),
-        lambda it: it.fit(x[:30], y[:30]),
-        lambda it: it.learn(x[30:40], y[30:40], x[:20], y[:20]),
-        lambda it: it.predict(x[40:41]),
-        lambda it: it.learn(x[40:41], y[40:41], x[:0], y[:0]),
-        lambda it: it.learn(x[41:60], y[41:60], x[30:40], y[30:40]),
-    ]
-    pages = []
-    for call in calls:
-        if interrupted:
-            state, backend = backend.dump(), make(shape)
-            backend.load(state)
-        call(backend)
-        pages += [backend.dump(), backend.weights(), backend.predict(x[:5]).tobytes()]
-    return pages
 
 
 def _global_randomness() -> tuple[object, ...]:

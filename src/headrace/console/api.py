@@ -110,7 +110,7 @@ class ConsoleApi:
             "detail": detail,
             "progress": progress,
             "serve": spec.publish.serve,
-            "keys": store.keys() if store is not None else [],
+            "keys": store.lanes() if store is not None else [],
             "topics": list(spec.input.topics),
             "target": spec.input.target,
             "lag": max(0, self._log.end() - view.position) if not view.failed else 0,
@@ -241,7 +241,7 @@ class Feed:
         if store is None:
             return []
         found: list[tuple[str, dict[str, Any]]] = []
-        for key in store.keys():
+        for key in store.lanes():
             place = (f"{view.name}@{view.entered.generation}", key)
             since = self._actual.get(place)
             newest = store.newest_actual(key)
@@ -340,7 +340,7 @@ def summary(view: View, key: str) -> dict[str, Any]:
 
 def skills(view: View) -> dict[str, dict[str, float | None]]:
     """Skill of each contender, by key."""
-    keys = view.store.keys() if view.store is not None else []
+    keys = view.store.lanes() if view.store is not None else []
     return {key: {name: one["skill"] for name, one in summary(view, key).items()} for key in keys[:20]}
 
 
@@ -349,7 +349,7 @@ def decisions(view: View, key: str) -> list[dict[str, Any]]:
     rows = view.store.decisions(key) if view.store is not None else []
     return [
         {
-            "origin_ms": origin // MS,
+            "origin_ms": time_ // MS,
             "publish": bool(publish),
             "reason": reason,
             "champion": champion,
@@ -357,7 +357,7 @@ def decisions(view: View, key: str) -> list[dict[str, Any]]:
             "days": days,
             "snapshot": snapshot,
         }
-        for _, origin, publish, reason, champion, challenger, days, snapshot in rows
+        for _, time_, publish, reason, champion, challenger, days, snapshot in rows
     ]
 
 

@@ -81,15 +81,16 @@ function dayAxis(root, box, x, from, to, zone) {
 /** The main figure. `view` holds what to draw, all values already in the unit of the axis; returns what a cursor needs. */
 export function drawForecast(host, view) {
   const narrow = host.clientWidth < 560;
-  const { root, box } = frame(host, narrow ? 270 : 350, { left: 46, right: 14, top: 40, bottom: 28 });
-  const x = scale(view.from, view.to, box.left, box.right);
   const steps = ticks(Math.min(0, view.low), view.high, narrow ? 4 : 5);
+  const left = Math.max(46, Math.max(...steps.map((value) => number(value).length)) * LETTER + 16);
+  const { root, box } = frame(host, narrow ? 270 : 350, { left, right: 14, top: 40, bottom: 28 });
+  const x = scale(view.from, view.to, box.left, box.right);
   const y = scale(steps[0], steps.at(-1), box.bottom, box.top);
   for (const [from, to] of view.nights) {
     root.append(svg("rect", { class: "night", x: x(from), width: Math.max(0, x(to) - x(from)), y: box.top, height: box.bottom - box.top }));
   }
   dayAxis(root, box, x, view.from, view.to, view.zone);
-  valueAxis(root, box, y, steps, view.unit);
+  valueAxis(root, box, y, steps, view.unit || "no unit");
   for (const { current, points, low, high } of view.forecasts) {
     if (low) root.append(svg("path", { class: current ? "band current" : "band", d: band(high, low, x, y) }));
     root.append(svg("path", { class: current ? "forecast current" : "forecast", d: line(points, x, y) }));

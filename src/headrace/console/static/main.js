@@ -6,7 +6,7 @@ import {
   WINDOW_DAYS, apart, compare, coverage, insert, latest, merge, nights, persistence, skillSeries, trailing, trim, valueAt,
 } from "./numbers.js";
 import { decisions, errorTable, headline, modelHead, noModels, picker, quarantine, readings, remember, yardsticks } from "./sections.js";
-import { CONTENDERS, DAY, HOUR, clock, date, dayName, fixed, localZone, many, moment, number, scaleOf, signed, zoneName } from "./words.js";
+import { CONTENDERS, DAY, HOUR, clock, date, dayName, fixed, localZone, many, moment, number, scaleOf, signed, titled, zoneName } from "./words.js";
 
 const KEPT_DAYS = 30;
 const MOST_PAIRS = 12; // beyond these, a model's details are loaded when it is chosen
@@ -211,6 +211,8 @@ function paintFigure(detail) {
   const from = Math.max(end - state.days * DAY, Math.min(detail.actual[0][0], current?.origin_ms ?? Infinity));
   const view = viewOf(detail, current, from, end);
   state.view = view;
+  const whose = `${detail.target} by ${titled(detail.name, detail.key)}`;
+  byId("chart").setAttribute("aria-label", `Forecast of ${whose} beside what happened, last ${state.days} days; arrow keys read single values`);
   state.drawn = drawForecast(byId("chart"), view);
   legend(view);
   const scores = detail.scores.length ? trailing(detail.scores, detail.scores.at(-1).origin_ms) : [];
@@ -327,7 +329,7 @@ function paintSkill(detail, known) {
   const scores = detail?.scores || [];
   const names = NAMES.filter((name) => name !== "hour-mean" && scores.some(({ contenders }) => contenders[name]));
   const series = names.length ? remembered(scores, names) : [];
-  const title = detail ? `${detail.name} · ${detail.key}, trailing ${WINDOW_DAYS} days` : "";
+  const title = detail ? `${titled(detail.name, detail.key)}, trailing ${WINDOW_DAYS} days` : "";
   say(byId("skill-note"), title);
   errorTable(known, KEPT_DAYS);
   const chart = byId("skill-chart");

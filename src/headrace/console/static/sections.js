@@ -5,7 +5,7 @@ import { spark } from "./chart.js";
 import { nextForecast } from "./numbers.js";
 import {
   CONTENDERS, DAY, STATES, TERMS, brief, bytes, clip, clock, count, date, fixed, fullMoment, hourOf, localZone,
-  many, number, offset, rate, signed, span, zoneName,
+  many, number, offset, rate, signed, span, titled, zoneName,
 } from "./words.js";
 
 const SHOWN_DEVICES = 4;
@@ -147,8 +147,17 @@ export function readings(overview, zoneFor) {
   const keys = shown.map(({ topic, device }) => JSON.stringify([topic.topic, device.device]));
   for (const key of cards.keys()) if (!keys.includes(key)) cards.delete(key);
   for (const key of keys) if (!cards.has(key)) cards.set(key, makeCard());
-  refresh(host, [keys, all.length], () => [...keys.map((key) => cards.get(key).root), moreDevices(all.length, overview, zoneFor)].filter(Boolean));
+  const silent = overview.topics.filter(({ devices }) => !devices.length).map(({ topic, messages, quarantined }) => [topic, messages, quarantined]);
+  refresh(host, [keys, all.length, silent], () =>
+    [...keys.map((key) => cards.get(key).root), moreDevices(all.length, overview, zoneFor), silentTopics(silent)].filter(Boolean));
   shown.forEach(({ topic, device }, index) => paintCard(cards.get(keys[index]), topic, device, zoneFor(device.device)));
+}
+
+function silentTopics(silent) {
+  if (!silent.length) return null;
+  const lines = silent.slice(0, 6).map(([topic, messages, quarantined]) =>
+    el("li", {}, el("code", { class: "topic" }, clip(topic, 80)), `: ${many(messages, "message")}, ${quarantined ? `${count(quarantined)} not understood` : "no device named yet"}`));
+  return el("ul", { class: "small silent", "aria-label": "Topics without readings" }, lines);
 }
 
 function moreDevices(total, overview, zoneFor) {
@@ -181,7 +190,7 @@ export function picker(pairs, selected, onchoose) {
       return [el("label", { for: "pick" }, "Model "), menu];
     }
     const options = pairs.map(({ id, model, key }) => ({
-      value: id, label: key === null || key === "" ? model.name : `${model.name} · ${key}`, mark: model.state, title: STATES[model.state] || model.state,
+      value: id, label: titled(model.name, key), mark: model.state, title: STATES[model.state] || model.state,
     }));
     return el("fieldset", { class: "tabs" }, el("legend", { class: "unseen" }, "Model shown"), choices("model", options, selected, onchoose));
   });
@@ -189,7 +198,7 @@ export function picker(pairs, selected, onchoose) {
 
 export function modelHead(pair, overview) {
   const { model, key } = pair;
-  say(byId("model-name"), key ? `${model.name} · ${key}` : model.name);
+  say(byId("model-name"), titled(model.name, key));
   const badge = byId("model-state");
   say(badge, STATES[model.state] || model.state);
   badge.dataset.state = model.state;
@@ -287,7 +296,7 @@ function tableGroup(detail) {
   const names = Object.keys(CONTENDERS).filter((name) => detail.summary[name]);
   const largest = Math.max(0, ...detail.actual.map(([, value]) => Math.abs(value ?? 0)));
   const unit = detail.display(largest);
-  const title = el("tr", { class: "group" }, el("th", { scope: "rowgroup", colspan: 6 }, `${detail.name} · ${detail.key} `, el("small", {}, `MAE in ${unit.unit || "the target's own unit"}`)));
+  const title = el("tr", { class: "group" }, el("th", { scope: "rowgroup", colspan: 6 }, `${titled(detail.name, detail.key)} `, el("small", {}, `MAE in ${unit.unit || "the target's own unit"}`)));
   const rows = names.map((name) => {
     const { mse, mae, skill, daylight_mse: daylight, days } = detail.summary[name];
     return el("tr", {}, el("th", { scope: "row" }, CONTENDERS[name], el("span", { class: "alias" }, TERMS[name])),
@@ -304,7 +313,7 @@ let everyDecision = false;
 export function decisions(detail) {
   const list = detail ? [...detail.decisions].reverse() : [];
   const published = list.filter(({ publish }) => publish).length;
-  say(byId("gate-note"), list.length ? `${detail.name} · ${detail.key}: published ${published} of ${many(list.length, "decision")}` : "");
+  say(byId("gate-note"), list.length ? `${titled(detail.name, detail.key)}: published ${published} of ${many(list.length, "decision")}` : "");
   refresh(byId("decisions"), [list, everyDecision], () => {
     if (!list.length) return el("li", { class: "small" }, "No decision yet. After each scored forecast the gate compares the learning model (challenger) with the published one (champion).");
     return list.slice(0, everyDecision ? 200 : SHOWN_DECISIONS).map((decision) => decided(decision, detail.timezone));

@@ -117,6 +117,8 @@ export function bytes(value) {
 
 /** "sha256:ab12cd34…" is enough to recognise; the whole digest is in the title. */
 export const brief = (digest) => (digest && digest.length > 19 ? `${digest.slice(0, 15)}…` : digest || "");
+/** "pv-rls · trio"; a model over everything has no key. */
+export const titled = (name, key) => (key ? `${name} · ${key}` : name);
 export const clip = (text, size) => (text.length > size ? `${text.slice(0, size - 1)}…` : text);
 
 export const STATES = {

@@ -2,14 +2,14 @@
 
 `trio.csv.gz` holds the measured rows and no others. What to know about them:
 
-- Times are UTC: sunrise and sunset drift smoothly through 10 March 2019, when US clocks changed, and the power is
-  centred on 11:35 (November) to 12:05 (spring) if 8 hours are taken away, so the site lies near the meridian of UTC-8. A row
-  is taken for the mean of the 5 minutes that begin at its time.
+- Times are UTC, though the source does not say so. The power is centred on 11:35 (November) to 12:05 (spring) of a
+  clock 8 hours behind, as it is near the meridian of UTC-8, and sunrise drifts smoothly through 10 March 2019, when US
+  clocks changed. A row is taken for the mean of the 5 minutes that begin at its time.
 - The inverter sleeps at night and sends nothing: the 224 nights have no rows, and zero is right there.
-- 157 gaps of 5 minutes to 3 h 05 (16.9 h in all, 143 of them between rows with power) and one of 24 h are real: nothing is
-  known of them.
+- 157 gaps of 5 minutes to 3 h 05 (16.9 h in all; 143 of them between rows with power) and one of 24 h from
+  21 April 2019, 15:50 local time, are real: nothing is known of them.
 
-Source, licence and derivation: THIRD_PARTY_NOTICES.md and examples/01-pv-forecast/derive.py.
+Source and licence: THIRD_PARTY_NOTICES.md; derivation: examples/01-pv-forecast/derive.py.
 """
 
 from __future__ import annotations

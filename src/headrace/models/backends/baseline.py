@@ -82,10 +82,9 @@ class HourMean:
         return seal("hour-mean", {"sums": self._sums, "counts": self._counts})
 
     def load(self, data: bytes) -> None:
-        state = unseal("hour-mean", data)
-        size = len(state["counts"]) if isinstance(state.get("counts"), np.ndarray) else 0
-        counts = expect("hour-mean", "counts", state.get("counts"), np.zeros(size, np.int64))
-        sums = expect("hour-mean", "sums", state.get("sums"), np.zeros(size))
+        state = unseal("hour-mean", data, "sums", "counts")
+        counts = expect("hour-mean", "counts", state["counts"], np.zeros(np.size(state["counts"]), np.int64))
+        sums = expect("hour-mean", "sums", state["sums"], np.zeros(len(counts)))
         if (counts < 0).any() or not np.isfinite(sums).all():
             raise CorruptState(detail="a state of backend 'hour-mean' holds impossible sums or counts")
         self._sums, self._counts = sums, counts

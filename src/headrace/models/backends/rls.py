@@ -99,7 +99,7 @@ class Rls:
         return seal("rls", {"both": self._both})
 
     def load(self, data: bytes) -> None:
-        self._both = expect("rls", "both", unseal("rls", data).get("both"), self._both)
+        self._both = expect("rls", "both", unseal("rls", data, "both")["both"], self._both)
 
     def weights(self) -> bytes:
         return safetensors({"weights": self._weights()})
@@ -163,8 +163,6 @@ class Rls:
             predictions.append(prediction)
             if target != target:  # noqa: PLR0124 (the fastest test for NaN)
                 continue
-            if forgets and self._forget(both):
-                dot(row, flat)
             energy = inner(row)
             if energy < 0:
                 energy = self._reset(both, row, flat)
@@ -172,6 +170,8 @@ class Rls:
             multiply(flat, 1 / sqrt(1 + energy), flat)
             multiply(column, gain, product)
             subtract(both, product, both)
+            if forgets:
+                self._forget(both)
         return predictions
 
     def _every(self, both: Array, rows: Array, targets: Array) -> None:
@@ -186,8 +186,6 @@ class Rls:
             missing = np.isnan(target)
             if missing.all():
                 continue
-            if self._params.forget < 1:
-                self._forget(both)
             both.dot(row, flat)
             energy = gain.dot(row)
             if energy < 0:
@@ -197,15 +195,15 @@ class Rls:
             np.multiply(flat, 1 / sqrt(1 + energy), flat)
             np.multiply(flat[:, None], gain, product)
             np.subtract(both, product, both)
+            if self._params.forget < 1:
+                self._forget(both)
 
-    def _forget(self, both: Array) -> bool:
+    def _forget(self, both: Array) -> None:
         """Widen P by 1/forget, unless it knows no more than at the start: unexcited directions would grow for ever."""
         size, params = self._size, self._params
-        if both.trace() >= params.forget * size * params.covariance:
-            return False
-        covariance = both[:size]
-        np.multiply(covariance, 1 / params.forget, covariance)
-        return True
+        if both.trace() < params.forget * size * params.covariance:
+            covariance = both[:size]
+            np.multiply(covariance, 1 / params.forget, covariance)
 
     def _reset(self, both: Array, row: Array, flat: Array) -> float:
         """Start P again: x'·P·x < 0 says that rounding (inputs of 1e9, say) has eaten it. The weights stay."""

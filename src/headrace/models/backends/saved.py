@@ -35,11 +35,11 @@ def seal(backend: str, state: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(body).digest()[:_SEAL] + body
 
 
-def unseal(backend: str, data: bytes) -> dict[str, Any]:
-    """The state that was sealed.
+def unseal(backend: str, data: bytes, *names: str) -> dict[str, Any]:
+    """The state that was sealed, with exactly these names in it.
 
     Raises:
-        CorruptState: the bytes are damaged, or another backend's.
+        CorruptState: the bytes are damaged, another backend's, or another version's.
     """
     body = bytes(data[_SEAL:])
     if hashlib.sha256(body).digest()[:_SEAL] != bytes(data[:_SEAL]):
@@ -48,6 +48,8 @@ def unseal(backend: str, data: bytes) -> dict[str, Any]:
     found = state.pop("backend", None)
     if found != backend:
         raise CorruptState(detail=f"a state of backend {found!r} was given to backend {backend!r}")
+    if set(state) != set(names):
+        raise CorruptState(detail=f"a state of backend {backend!r} holds {sorted(state)}, expected {sorted(names)}")
     return state
 
 

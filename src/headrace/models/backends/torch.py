@@ -127,7 +127,7 @@ class Torch:
         return seal("torch", state)
 
     def load(self, data: bytes) -> None:
-        state, tensors = unseal("torch", data), self._tensors
+        state, tensors = unseal("torch", data, "module", "optimizer", "order", "noise"), self._tensors
         mine = _arrays(self._module.state_dict())
         if list(state["module"]) != list(mine):
             raise CorruptState(detail="a state of backend 'torch' belongs to another module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,12 @@ from headrace.records import Array
 class Interval(Protocol):
     """The band around one key's forecasts. Scaled units; times are target times in ns."""
 
-    Params: ClassVar[type[Params]]
+    @property
+    def Params(self) -> type[Params]:
+        """The settings: a nested class (a property here, because type checkers take a nested class for read-only)."""
+        ...
+
+    # def __init__(self, params: Params) -> None
 
     def cover(self, prediction: Array, times: NDArray[np.int64]) -> tuple[Array, Array] | None:
         """Lower and upper bound, each (horizon,); None while too few residuals are known."""

@@ -1,23 +1,26 @@
 """Transformers: steps from a device's readings to a model's inputs, the chapter's Transformer boundary.
 
-A pipeline is a list of steps; rows of one key flow through them in log order, in blocks of any size. The result must not
-depend on where the blocks are cut (**chunk invariance**: one block of 1000 rows gives the same bytes as 1000 blocks of
-one), and `state`/`load` must allow a stop anywhere. `headrace.checks.check_transformer` tests both.
+A pipeline is a list of steps; rows of one key flow through them in log order, in blocks of any size. The result must
+not depend on where the blocks are cut (**chunk invariance**: one block of 1000 rows gives the same bytes as 1000 blocks
+of one), and `state`/`load` must allow a stop anywhere. `headrace.checks.check_transformer` tests both.
 
 Three sorts of steps share the Protocol:
 
 - *row steps* (three_phase_power, python) change columns of readings as they come;
 - *grid steps* (resample, scale) put readings on a regular grid. After `resample`, `Rows.time` is the **start** of each
-  grid window, rows come in time order without holes, and the boolean column ``masked`` says that a row's value was filled in
-  and must not be learnt or scored;
-- *feature steps* (window, lags, calendar) add columns ``x.*``: what the model may see when it forecasts the `horizon` grid
-  windows that follow the row. They hold NaN where there is not enough history.
+  grid window, rows come in time order without holes, and the boolean column ``masked`` says that a row's value was
+  filled in and must not be learnt or scored;
+- *feature steps* (window, lags, calendar) add columns ``x.*``: what the model may see when it forecasts the `horizon`
+  grid windows that follow the row. They hold NaN where there is not enough history.
+
+A step may also have ``tick(time: int) -> Rows`` (what leaves because it is that late, without a reading) and
+``counts() -> dict[str, int]`` (readings that did not make it, by reason). A result without rows may lack columns.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from headrace.plugins import Family, Params
 from headrace.records import DAY, HOUR, Array, Rows
@@ -43,7 +46,12 @@ class Context:
 class Transformer(Protocol):
     """One step for one key."""
 
-    Params: ClassVar[type[Params]]
+    @property
+    def Params(self) -> type[Params]:
+        """The settings: a nested class (a property here, because type checkers take a nested class for read-only)."""
+        ...
+
+    # def __init__(self, params: Params, context: Context) -> None
 
     def apply(self, rows: Rows) -> Rows:
         """The rows that leave the step for those that enter: fewer, more or none. May reuse the input's columns."""

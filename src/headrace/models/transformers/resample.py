@@ -63,8 +63,8 @@ class Resample:
         beyond_masked: bool = False
         """Mask the zeros of `beyond: zero`, too."""
         asleep_below: float | None = None
-        """If given, those zeros are true only when the window before the gap was at most this: what falls silent at noon
-        is not asleep."""
+        """If given, those zeros are true only when the window before the gap was at most this: what falls silent at
+        noon is not asleep."""
         outage: Duration = Field(default=DAY, ge=0)
         """From here on into a gap even those zeros are masked."""
         expect: Duration | None = Field(default=None, gt=0)
@@ -86,7 +86,8 @@ class Resample:
         self._params = params
         self._every = params.every or context.every
         if self._every != context.every:
-            raise ValueError(f"resample every {self._every} ns, but the model's grid step is {context.every} ns")
+            mine, grid = self._every / SECOND, context.every / SECOND
+            raise ValueError(f"resample every {mine:g} s, but the model's grid step is {grid:g} s")
         self._columns = list(dict.fromkeys([context.target, *params.columns]))
         self._origin = -standard_offset(context.timezone)
         self._watermark = Watermark(max(params.max_jump, 3 * self._every))

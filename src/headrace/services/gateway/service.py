@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sqlite3
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from headrace.errors import Undecodable, UnknownTopic
 from headrace.records import Entry, Reading, Record
-from headrace.streams.brokers import Broker
 from headrace.streams.decoders import DECODERS
 from headrace.streams.logs import Log
+
+if TYPE_CHECKING:
+    from headrace.streams.brokers import Broker
 
 RECENT = 500
 """Messages `inspect` looks at."""
@@ -207,14 +210,13 @@ def _decoders(records: list[Record]) -> dict[str, int]:
 
 
 def decoder_of(record: Record) -> str:
-    """The first decoder that understands a record, in the order detection asks them."""
+    """The decoder that understands a record, in the order detection asks them."""
     auto = DECODERS.find("auto")(DECODERS.params("auto", {}))
     try:
-        name: str = auto.match(record.stream, record.payload)
         auto.decode(record.stream, record.payload, record.time or record.received)
     except Undecodable:
         return "(quarantined)"
-    return name
+    return str(auto.which(record.stream, record.payload))
 
 
 def _devices(records: list[Record]) -> list[dict[str, Any]]:
@@ -231,7 +233,7 @@ def _devices(records: list[Record]) -> list[dict[str, Any]]:
 
 def _device(name: str, readings: list[Reading]) -> dict[str, Any]:
     times = sorted({reading.time for reading in readings})
-    steps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    steps = [later - earlier for earlier, later in itertools.pairwise(times)]
     fields: dict[str, dict[str, Any]] = {}
     for reading in readings:
         for field, value in reading.fields.items():

@@ -23,6 +23,8 @@ from headrace.services.learning.plan import Contender, Plan
 from headrace.states import digest
 
 LIVE, CHAMPION = "live", "champion"
+TICKS = DAY
+"""Ticks move a lane at most this far beyond its last reading, ns."""
 ACTIVE = 0.02
 """A target counts as active (daylight, for PV) above this fraction of the scale."""
 
@@ -110,6 +112,9 @@ class Example:
     y: Array
     known: int = 0
     forecasts: dict[str, Array] = field(default_factory=dict)
+    """What each contender predicted, if a forecast was issued at this origin."""
+    yard: dict[str, Array] = field(default_factory=dict)
+    """The baselines' inputs, if they are to learn from this example."""
 
 
 class Memory:
@@ -174,7 +179,9 @@ class GridLane:
             self._grid(self._pipeline.apply(rows))
 
     def tick(self, time: int) -> None:
-        self._grid(self._pipeline.tick(time))
+        # While old readings are still being loaded, the wall clock is far ahead of them and must not make them late.
+        if self._span is not None and time - self._span[1] <= TICKS:
+            self._grid(self._pipeline.tick(time))
 
     def _grid(self, rows: Rows) -> None:
         if not len(rows):
@@ -217,12 +224,10 @@ class GridLane:
         example = Example(origin, x, np.full(self._horizon, np.nan))
         if wanted and self._fitted:
             self._forecast(example, yard)
+        if wanted:  # baselines see the same examples whatever the model learns from: they are one yardstick for all
+            example.yard = yard
         if wanted or policy.examples == "steps":
-            self._remember_yardsticks(example, yard)
             self._open.append(example)
-
-    def _remember_yardsticks(self, example: Example, yard: dict[str, Array]) -> None:
-        example.forecasts.update({f"x:{name}": x for name, x in yard.items()})
 
     # -- learning
 
@@ -293,11 +298,9 @@ class GridLane:
         self._ordinal += 1
 
     def _complete(self, example: Example) -> None:
-        yard = {name[2:]: x for name, x in example.forecasts.items() if name.startswith("x:")}
-        made = {name: y for name, y in example.forecasts.items() if not name.startswith("x:")}
-        if made:
-            self._score(example, made)
-        for name, x in yard.items():
+        if example.forecasts:
+            self._score(example, example.forecasts)
+        for name, x in example.yard.items():
             contender = self._yardsticks[name]
             nothing = np.empty((0, *contender.shape.input)), np.empty((0, self._horizon))
             contender.backend.learn(x[None], example.y[None], *nothing)
@@ -327,15 +330,16 @@ class GridLane:
         self._interval.update(made[self._served() if self._served() in made else LIVE], example.y, times)
         if CHAMPION in made and known.any():
             champion, live = (float(squares[name][known].sum()) for name in (CHAMPION, LIVE))
-            self._decide(example.origin, self._gate.judge(example.origin, int(known.sum()), champion, live))
+            decided = example.origin + self._horizon * self._every
+            self._decide(decided, self._gate.judge(example.origin, int(known.sum()), champion, live))
 
-    def _decide(self, origin: int, verdict: Verdict) -> None:
+    def _decide(self, time: int, verdict: Verdict) -> None:
         snapshot = self._publish() if verdict.publish else ""
         self.effects.decisions.append(
             Decision(
                 model=self.plan.spec.name,
                 key=self.key,
-                origin=origin,
+                time=time,
                 publish=verdict.publish,
                 reason=verdict.reason,
                 champion=verdict.champion,
@@ -358,7 +362,8 @@ class GridLane:
     def scaled(self, values: Array) -> Array:
         """Target values in the unit the model works in."""
         low, high = self._pipeline.inverse(np.array([0.0, 1.0]))
-        return (values - low) / (high - low)
+        scaled: Array = (values - low) / (high - low)
+        return scaled
 
     def feedback(self, origin: int, y: Array) -> None:
         for example in list(self._open):
@@ -380,7 +385,7 @@ class GridLane:
             "gate": self._gate.state(),
             "memory": [[origin, x, y] for origin, x, y in self._memory.examples],
             "fresh": self._memory.fresh,
-            "open": [[one.origin, one.x, one.y, one.known, one.forecasts] for one in self._open],
+            "open": [[one.origin, one.x, one.y, one.known, one.forecasts, one.yard] for one in self._open],
             "first": self._first,
             "span": self._span,
             "fitted": self._fitted,

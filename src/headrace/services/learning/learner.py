@@ -205,6 +205,7 @@ class Learner:
         self._exported_at = self.position if export else self._exported_at
         with self.store.writing():
             self.store.save(self.position, data)
+            self.store.set("lanes", len(self.lanes))
             self.store.set("progress", max((lane.progress for lane in self.lanes.values()), default=0.0))
             for key, role, servable in exports:
                 self.store.add_servable(key, role, servable)

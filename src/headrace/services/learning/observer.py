@@ -158,7 +158,8 @@ class Observer:
                 self._rejected,
             )
             self._db.execute(
-                "DELETE FROM quarantine WHERE position <= (SELECT position FROM quarantine ORDER BY position DESC LIMIT 1 OFFSET ?)",
+                "DELETE FROM quarantine WHERE position <="
+                " (SELECT position FROM quarantine ORDER BY position DESC LIMIT 1 OFFSET ?)",
                 (QUARANTINE,),
             )
 

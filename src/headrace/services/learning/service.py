@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -222,7 +223,7 @@ class LearningService:
     def republish(self) -> None:
         """The newest forecast of every key, for those who subscribe after a restart."""
         for view in self.views.values():
-            for key in view.store.keys() if view.store is not None else []:
+            for key in view.store.lanes() if view.store is not None else []:
                 latest = view.store.latest(key) if view.store is not None else None
                 if latest is not None:
                     topic = view.plan.spec.output.topic.replace("{model}", view.name).replace("{key}", level(key))
@@ -309,7 +310,7 @@ class LearningService:
             raise BadTensor(detail=f"targets have shape {list(y.shape)}, expected [{len(x)}, {view.shape().horizon}]")
         if np.isinf(y).any():
             raise BadTensor(detail="targets hold infinite values")
-        return {"key": key, "x": x.ravel().tolist(), "y": [None if v != v else v for v in y.ravel().tolist()]}
+        return {"key": key, "x": x.ravel().tolist(), "y": [None if math.isnan(v) else v for v in y.ravel().tolist()]}
 
     def feedback_entry(self, name: str, identity: str, outcome: Any) -> dict[str, Any]:
         """The checked content of a feedback entry. Raises UnknownPrediction, BadInput."""
@@ -328,7 +329,7 @@ class LearningService:
         if view.restarting:
             return "restarting", "its worker stopped and is being started again; nothing is lost"
         store = view.store
-        if store is None or (not store.keys() and not store.get("progress")):
+        if store is None or not int(store.get("lanes") or 0):
             return "waiting", f"no readings yet on {', '.join(view.plan.spec.input.topics)}"
         if store.latest() is not None:
             return "live", ""

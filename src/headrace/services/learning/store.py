@@ -28,8 +28,8 @@ CREATE TABLE IF NOT EXISTS scores (
     key TEXT, origin INTEGER, contender TEXT, n INTEGER, squared REAL, absolute REAL, daylight INTEGER,
     daylight_squared REAL, PRIMARY KEY (key, origin, contender)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS decisions (
-    key TEXT, origin INTEGER, publish INTEGER, reason TEXT, champion REAL, challenger REAL, days INTEGER, snapshot TEXT,
-    PRIMARY KEY (key, origin)) WITHOUT ROWID;
+    key TEXT, time INTEGER, publish INTEGER, reason TEXT, champion REAL, challenger REAL, days INTEGER, snapshot TEXT,
+    PRIMARY KEY (key, time)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS actuals (key TEXT, time INTEGER, value REAL, PRIMARY KEY (key, time)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS servables (key TEXT, role TEXT, version INTEGER, data BLOB, PRIMARY KEY (key, role)) WITHOUT ROWID;
 """
@@ -98,7 +98,7 @@ class Store:
 
     def add_decisions(self, decisions: Iterable[Decision]) -> None:
         """Gate decisions; idempotent."""
-        rows = [(d.key, d.origin, d.publish, d.reason, d.champion, d.challenger, d.days, d.snapshot) for d in decisions]
+        rows = [(d.key, d.time, d.publish, d.reason, d.champion, d.challenger, d.days, d.snapshot) for d in decisions]
         self._db.executemany("INSERT OR REPLACE INTO decisions VALUES (?,?,?,?,?,?,?,?)", rows)
 
     def add_actuals(self, key: str, points: Iterable[tuple[int, float]]) -> None:
@@ -132,7 +132,7 @@ class Store:
         """A word set by the worker, or None."""
         return self._meta(name)
 
-    def keys(self) -> list[str]:
+    def lanes(self) -> list[str]:
         """Keys with at least one grid value or prediction."""
         rows = self._db.execute("SELECT DISTINCT key FROM actuals UNION SELECT DISTINCT key FROM predictions")
         return sorted(row[0] for row in rows)
@@ -192,9 +192,9 @@ class Store:
         ).fetchall()
 
     def decisions(self, key: str | None = None) -> list[tuple[Any, ...]]:
-        """(key, origin, publish, reason, champion, challenger, days, snapshot) in order."""
+        """(key, time, publish, reason, champion, challenger, days, snapshot) in order."""
         where, arguments = ("WHERE key = ?", (key,)) if key is not None else ("", ())
-        return self._db.execute(f"SELECT * FROM decisions {where} ORDER BY key, origin", arguments).fetchall()
+        return self._db.execute(f"SELECT * FROM decisions {where} ORDER BY key, time", arguments).fetchall()
 
     def servable(self, key: str, role: str, than: int = 0) -> tuple[int, bytes] | None:
         """(version, data) of an exported model newer than version `than`."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from headrace.events import Score
+from headrace.models.transformers.blocks import column
 from headrace.records import Array, Rows
 from headrace.services.learning.lane import LIVE, Effects, span
 from headrace.services.learning.plan import Plan
@@ -36,7 +37,7 @@ class StreamLane:
             return
         self._span = span(self._span, rows)
         rows = self._pipeline.apply(rows)
-        target = np.asarray(rows.columns[self.plan.context.target], dtype=np.float64)
+        target = column(rows, self.plan.context.target)
         keep = np.isfinite(target)
         rows, target = (rows.take(keep), target[keep]) if not keep.all() else (rows, target)
         if len(rows):
@@ -49,7 +50,7 @@ class StreamLane:
         before = x[:0] if self._last is None else self._last[None]
         inputs = np.concatenate([before, x[:-1]])
         truths = target if self._last is not None else target[1:]
-        ready = np.isfinite(inputs.reshape(len(inputs), -1)).all(axis=1)
+        ready = np.isfinite(_flat(inputs)).all(axis=1)
         made = np.full(len(inputs), np.nan)
         made[ready] = self._run(inputs[ready], truths[ready])
         self._last = x[-1].copy()
@@ -62,7 +63,7 @@ class StreamLane:
         """Predictions for x[i] made before learning (x[i], y[i]), one after the other."""
         run: Callable[[Array, Array], Array] | None = getattr(self._live.backend, "run", None)
         if run is not None:
-            return run(x.reshape(len(x), -1), y)
+            return run(_flat(x), y)
         nothing = x[:0], np.empty((0, 1))
         made = np.empty(len(x))
         for index in range(len(x)):
@@ -114,7 +115,8 @@ class StreamLane:
     def scaled(self, values: Array) -> Array:
         """Target values in the unit the model works in."""
         low, high = self._pipeline.inverse(np.array([0.0, 1.0]))
-        return (values - low) / (high - low)
+        scaled: Array = (values - low) / (high - low)
+        return scaled
 
     def state(self) -> dict[str, Any]:
         return {
@@ -154,3 +156,8 @@ class StreamLane:
     def progress(self) -> float:
         """There is nothing to wait for."""
         return 1.0
+
+
+def _flat(x: Array) -> Array:
+    """(n, d) of (n, a, b)."""
+    return x.reshape(len(x), x.shape[1] * x.shape[2])

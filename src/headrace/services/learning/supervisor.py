@@ -72,7 +72,7 @@ class Worker:
 
     async def _keep_alive(self) -> None:
         pause = BACKOFF[0]
-        while not self._stopping:
+        while True:
             started = time.monotonic()
             code = await self._run()
             if self._stopping:

@@ -51,7 +51,7 @@ class View:
         if self._store is None and self.path.exists():
             with contextlib.suppress(sqlite3.OperationalError):
                 store = Store(self.path)
-                store.keys()  # the tables are there
+                store.lanes()  # the tables are there
                 self._store = store
                 self.position = max(self.position, store.position())
                 self.failed = self.failed or str(store.get("failed") or "")
@@ -78,7 +78,7 @@ class View:
         latest = store.latest() if store is not None else None
         if latest is not None:
             return latest[0]
-        keys = store.keys() if store is not None else []
+        keys = store.lanes() if store is not None else []
         return keys[0] if keys else ""
 
     def last(self, key: str) -> dict[str, Any]:

@@ -121,6 +121,8 @@ class Loop:
     def run(self) -> None:
         """Take turns; when nobody has anything to do, save, and wait for a nudge."""
         self._reporter.say(ready=True)
+        for learner in self._learners:
+            self._reporter.say(model=learner.name, generation=learner.generation, position=learner.position)
         while True:
             busy = self._turn()
             if self._stopping(0 if busy else self._idle()):

@@ -2,18 +2,27 @@
 
 `decode` below is what the platform calls. It must be quick (micro-seconds a message), pure (the same bytes give the same
 readings, in any process, at any time) and safe on hostile input.
+
+Who is talking is said by the payload, else by the topic: the topic without its last level if that names a role
+(``telemetry``, ``reading``, ``state`` ...; all are in `rules.ROLES`). A payload that is one bare number takes its name from the
+topic's last level. What is refused, and the limits, are in `rules`.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+import msgspec
 
 from headrace.plugins import Family, Params
-from headrace.records import Reading
+from headrace.records import Reading, Record
 
 
 class Decoder(Protocol):
     """One payload convention."""
+
+    Params: ClassVar[type[Params]]
 
     def sniff(self, topic: str, payload: bytes) -> bool:
         """Whether this payload looks like mine; cheap, no full parse needed."""
@@ -39,4 +48,56 @@ DECODERS = Family(
     },
 )
 
-__all__ = ["DECODERS", "Decoder", "Params"]
+
+
+class _Headers(msgspec.Struct):
+    id: str = ""
+
+
+_headers = msgspec.json.Decoder(_Headers).decode
+_MAX_ID = 256
+
+
+def build(name: str, given: Mapping[str, Any] | None = None) -> Decoder:
+    """The decoder called `name` with the parameters `given`."""
+    decoder: Decoder = DECODERS.find(name)(DECODERS.params(name, given or {}))
+    return decoder
+
+
+def decode(decoder: Decoder, record: Record) -> list[Reading]:
+    """The readings of a committed record, with what only its transport knew.
+
+    A time the door was told counts for readings whose payload names none; a message id of the transport for those without
+    one of their own, numbered when they are several (``abc/0``, ``abc/1``).
+
+    Raises:
+        Undecodable: see `Decoder.decode`.
+    """
+    readings = decoder.decode(record.stream, record.payload, record.received)
+    if not record.headers and not record.time:
+        return readings
+    time = record.received
+    if record.time:
+        from headrace.streams.decoders.rules import check_time
+
+        time = check_time(record.time, record.received, "the message's properties")
+    identity = _transport_id(record.headers)
+    return [
+        reading._replace(
+            time=time if reading.time == record.received else reading.time,
+            id=reading.id or (f"{identity}/{index}" if identity and len(readings) > 1 else identity),
+        )
+        for index, reading in enumerate(readings)
+    ]
+
+
+def _transport_id(headers: bytes) -> str:
+    if not headers:
+        return ""
+    try:
+        return _headers(headers).id[:_MAX_ID]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+__all__ = ["DECODERS", "Decoder", "Params", "build", "decode"]

@@ -25,7 +25,9 @@ class AutoDecoder:
 
     def __init__(self, params: AutoParams) -> None:
         self.params = params
-        self._decoders: list[tuple[str, Decoder]] = [(name, DECODERS.find(name)(DECODERS.params(name, {}))) for name in ORDER]
+        self._decoders: list[tuple[str, Decoder]] = [
+            (name, DECODERS.find(name)(DECODERS.params(name, {}))) for name in ORDER
+        ]
         self._json = dict(self._decoders)["json"]
 
     def sniff(self, topic: str, payload: bytes) -> bool:

@@ -124,7 +124,12 @@ class JsonDecoder:
         """How to read flat objects with these keys, remembered unless they are many; None if by the long way."""
         keys = tuple(plain)
         named = self.params.device
-        if not keys or not self._plain or not all(0 < len(key) <= MAX_NAME for key in keys) or (named and named not in keys):
+        if (
+            not keys
+            or not self._plain
+            or not all(0 < len(key) <= MAX_NAME for key in keys)
+            or (named and named not in keys)
+        ):
             return None
         device, identity = _first(self._devices, keys), _first(IDS, keys)
         quotes = 2 * (len(keys) + (device is not None) + (identity is not None))

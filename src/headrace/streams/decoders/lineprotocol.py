@@ -28,7 +28,7 @@ from headrace.streams.decoders import rules
 DEVICE_TAGS = ("device", "host", "sensor", "id")
 
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": SECOND}
-_BOOLEANS = {word: word[0] in "tT" for word in "t T true True TRUE f F false False FALSE".split()}
+_BOOLEANS = {word: word[0] in "tT" for word in ["t", "T", "true", "True", "TRUE", "f", "F", "false", "False", "FALSE"]}
 
 # A backslash hides the character after it; possessive quantifiers keep every match linear in the text.
 _MEASUREMENT = r"(?:[^\\, \n]|\\.)++"

@@ -104,7 +104,9 @@ def _record(plain: Any) -> _Record:
         raise Undecodable(detail="a SenML pack holds something that is not a record; send an array of objects")
     unknown = next((name for name in plain if name.endswith("_")), None)
     if unknown is not None:
-        raise Undecodable(detail=f"the SenML label {rules.preview(unknown)} must be understood and is not; leave it out")
+        raise Undecodable(
+            detail=f"the SenML label {rules.preview(unknown)} must be understood and is not; leave it out"
+        )
     try:
         return msgspec.convert(plain, _Record)
     except (msgspec.ValidationError, OverflowError) as error:

@@ -53,7 +53,7 @@ class SqliteReader:
             ids = [identity for identity in map(self._identity, streams) if identity is not None]
             marks = ",".join("?" * len(ids))
             rows = self._db.execute(
-                f"SELECT {_COLUMNS} FROM records WHERE position > ? AND stream IN ({marks}) ORDER BY position LIMIT ?",  # noqa: S608 - only question marks are inserted
+                f"SELECT {_COLUMNS} FROM records WHERE position > ? AND stream IN ({marks}) ORDER BY position LIMIT ?",
                 (after, *ids, limit),
             ).fetchall()
         return self._records(rows)

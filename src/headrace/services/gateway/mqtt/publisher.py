@@ -47,7 +47,7 @@ class Publisher(asyncio.Protocol):
         self.acknowledged = start
         """Messages acknowledged, counted from the first of `messages`, the `start` skipped ones included."""
         self._source: Iterator[tuple[str, bytes]] = islice(iter(messages), start, None)
-        self._window, self._on_ack, self._rate = window, on_ack, rate
+        self._window, self._on_ack, self._rate = window, on_ack, rate or None
         self._hello = _connect(client_id, username, password)
         self._unacknowledged: deque[bytes] = deque()
         self._early: set[int] = set()
