@@ -226,8 +226,11 @@ def _flat(plan: _Plan, plain: _Flat, tidy: bool, topic: str, payload: bytes, rec
         elif (type(when) is float and when > _EXACT_FLOAT) or not _is_time(time_name, when, sure):
             return None
         else:
-            time = rules.check_time(rules.moment(when, time_name), received, time_name)
-        if time > received + YOUNGEST_AHEAD:
+            try:
+                time = rules.moment(when, time_name)
+            except Undecodable:
+                return None
+        if not OLDEST <= time <= received + YOUNGEST_AHEAD:
             return None
     if device_name is not None:
         device = plain.pop(device_name)  # type: ignore[assignment]

@@ -45,7 +45,7 @@ _DIGITS = re.compile(r"\d{9,20}(\.\d{1,9})?", re.ASCII)
 def preview(payload: bytes | str) -> str:
     """The first characters of a payload, fit for a message: enough to recognise it, too few to carry its secrets."""
     text = payload[:64].decode("utf-8", "replace") if isinstance(payload, bytes) else payload
-    return repr(text[:24]) + ("…" if len(text) > 24 else "")
+    return repr(text[:16]) + ("…" if len(text) > 16 else "")
 
 
 def check_bytes(payload: bytes) -> None:
