@@ -6,12 +6,13 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from inspect import iscoroutinefunction, signature
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import BadInput, StorageUnavailable, UnknownModel
@@ -679,14 +680,15 @@ def test_no_bytes_make_the_door_stumble(hello: bytes | None, packets: list[bytes
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 300), st.integers(0, 2), st.booleans()), min_size=1, max_size=8),
-    st.lists(st.integers(1, 320), min_size=1, max_size=20),
+    st.lists(st.tuples(st.integers(0, 8), st.integers(-2, 9)), max_size=12),
     st.sampled_from([4, 5]),
 )
+@example([(300, 1, False), (1, 1, False), (1, 1, False)], [(1, 1), (2, 0)], 4)
 def test_where_the_reads_are_cut_does_not_matter(
-    sizes: list[tuple[int, int, bool]], cuts: list[int], version: int
+    sizes: list[tuple[int, int, bool]], cuts: list[tuple[int, int]], version: int
 ) -> None:
     async def run() -> None:
-        log = ListLog()
+        log = ListLog(manual=True)
         core = Core(MqttSettings(), log, None, Clock())
         connection = Connection(core)
         connection.connection_made(Wire())
@@ -694,14 +696,16 @@ def test_where_the_reads_are_cut_does_not_matter(
             publish("a/b", b"x" * size, qos, n, version, retain=retain)
             for n, (size, qos, retain) in enumerate(sizes, 1)
         ]
-        data, start = connect("c", version) + b"".join(messages), 0
-        for cut in cuts:
-            connection.data_received(data[start : start + cut]) if data[start : start + cut] else None
-            start += cut
-        if data[start:]:
-            connection.data_received(data[start:])
-        await asyncio.sleep(0)
-        assert [len(payload) for payload in log.payloads] == [size for size, _, _ in sizes]
+        hello = connect("c", version)
+        data, start = hello + b"".join(messages), 0
+        ends = list(accumulate(map(len, messages), initial=len(hello)))
+        near = {ends[min(index, len(ends) - 1)] + offset for index, offset in cuts}
+        for stop in sorted({stop for stop in near if stop < len(data)} | {len(data)}):
+            connection.data_received(data[start:stop])
+            start = stop
+            log.commit()
+            whole = sum(end <= stop for end in ends[1:])
+            assert [len(payload) for payload in log.payloads] == [size for size, _, _ in sizes[:whole]]
         assert not connection._rest
         connection.connection_lost(None)
 
