@@ -1,1 +1,1 @@
-"""Contract suites: what every member of a plug-in family must do, shipped so that third parties can run them on theirs."""
+"""Contract suites: what every member of a plug-in family must do, shipped so that third parties can run them too."""
