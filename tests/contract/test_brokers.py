@@ -26,7 +26,13 @@ def test_open_finds_the_plugin() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["mqtt://u:hunter2/x@broker:1883", "mqtt://u:hunter2@:1883", "mqtt://u:hunter2@[broker", "u:hunter2@broker", "kafkaa://u:hunter2@b"],
+    [
+        "mqtt://u:hunter2/x@broker:1883",
+        "mqtt://u:hunter2@:1883",
+        "mqtt://u:hunter2@[broker",
+        "u:hunter2@broker",
+        "kafkaa://u:hunter2@b",
+    ],
 )
 def test_a_wrong_url_is_refused_without_its_password(url: str) -> None:
     with pytest.raises((HeadraceError, ValidationError)) as caught:
@@ -49,9 +55,15 @@ def test_settings_do_not_show_the_password() -> None:
 
 
 def test_sessions_have_a_name_of_their_own() -> None:
-    names = {MqttBroker(MqttParams.model_validate({"url": url}))._address.client_id for url in ("mqtt://a", "mqtt://b", "mqtt://u@a")}
+    names = {
+        MqttBroker(MqttParams.model_validate({"url": url}))._address.client_id
+        for url in ("mqtt://a", "mqtt://b", "mqtt://u@a")
+    }
     assert len(names) == 3
-    assert names == {MqttBroker(MqttParams.model_validate({"url": url}))._address.client_id for url in ("mqtt://a", "mqtt://b", "mqtt://u@a")}
+    assert names == {
+        MqttBroker(MqttParams.model_validate({"url": url}))._address.client_id
+        for url in ("mqtt://a", "mqtt://b", "mqtt://u@a")
+    }
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,9 @@ async def test_contract_in_mqtt_3(mosquitto: Mosquitto) -> None:
     await check_broker(make)
 
 
-async def test_a_wrong_password_is_refused_without_being_shown(guarded: Mosquitto, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_wrong_password_is_refused_without_being_shown(
+    guarded: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
     for login in ("ann:hunter2@", "hunter2:x@", ""):
         with pytest.raises(Forbidden, match="refuses the login") as caught:
             async with guarded.client("c", login):
@@ -145,7 +147,9 @@ asyncio.run(main())
 
 async def test_a_killed_reader_gets_everything_again(mosquitto: Mosquitto) -> None:
     url = f"mqtt://127.0.0.1:{mosquitto.port}?client_id=victim"
-    child = await asyncio.create_subprocess_exec(sys.executable, "-c", CHILD, url, stdout=asyncio.subprocess.PIPE, env=_path())
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CHILD, url, stdout=asyncio.subprocess.PIPE, env=_path()
+    )
     assert child.stdout is not None
     assert await child.stdout.readline() == b"ready\n"
     sent = [b"%d" % index for index in range(200)]

@@ -17,17 +17,33 @@ from headrace.streams.decoders import DECODERS, build, decode, rules
 from headrace.streams.decoders import json as json_decoder
 from headrace.streams.decoders.json import JsonDecoder, JsonParams
 
-NAMES = [*json_decoder.TIMES[:4], *json_decoder.DEVICES[:3], "id", *json_decoder.IDS[:2], "values", "a", "b", "a:b", "ü", '"']
+NAMES = [
+    *json_decoder.TIMES[:4],
+    *json_decoder.DEVICES[:3],
+    "id",
+    *json_decoder.IDS[:2],
+    "values",
+    "a",
+    "b",
+    "a:b",
+    "ü",
+    '"',
+]
 SCALARS = (
     st.none()
     | st.booleans()
     | st.integers(-5, 5)
-    | st.sampled_from([1_700_000_000, 1_700_000_000_123, 1_700_000_000_123_456, 1_700_000_000_123_456_789, 2**64, 10**30])
+    | st.sampled_from(
+        [1_700_000_000, 1_700_000_000_123, 1_700_000_000_123_456, 1_700_000_000_123_456_789, 2**64, 10**30]
+    )
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.sampled_from(["", "x", "a:b", "2023-11-14T22:13:20Z", "2023-11-14 22:13:20.5", "x" * 300, "\\", '"'])
 )
 OBJECTS = st.dictionaries(st.sampled_from(NAMES), SCALARS, max_size=8)
-VALUES = st.recursive(SCALARS | OBJECTS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3))
+VALUES = st.recursive(
+    SCALARS | OBJECTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
+)
 
 
 def _outcome(decoder: Any, payload: bytes, topic: str = "plant/a/reading") -> list[Reading] | str:
@@ -39,12 +55,14 @@ def _outcome(decoder: Any, payload: bytes, topic: str = "plant/a/reading") -> li
 
 
 @pytest.mark.parametrize("name", DECODERS.names())
+@settings(deadline=None)
 @given(payload=st.binary(max_size=200), topic=st.text(max_size=20))
 def test_bytes_never_raise_anything_else(name: str, payload: bytes, topic: str) -> None:
     assert _outcome(build(name), payload, topic)
 
 
 @pytest.mark.parametrize("name", DECODERS.names())
+@settings(deadline=None)
 @given(payload=st.text(alphabet='{}[]":,.-+e0123456789 tfnulrasvbi=\\\n#', max_size=80))
 @example(payload='m a="' + "\\")
 @example(payload="m\\")
@@ -52,6 +70,7 @@ def test_text_like_the_formats_never_raises_anything_else(name: str, payload: st
     assert _outcome(build(name), payload.encode())
 
 
+@settings(deadline=None)
 @given(plain=VALUES, ascii_only=st.booleans())
 def test_json_never_raises_anything_else(plain: Any, ascii_only: bool) -> None:
     payload = json.dumps(plain, ensure_ascii=ascii_only).encode()
@@ -59,11 +78,17 @@ def test_json_never_raises_anything_else(plain: Any, ascii_only: bool) -> None:
     assert _outcome(build("senml"), payload)
 
 
-PARAMS = [JsonParams(), JsonParams(time="t"), JsonParams(time=""), JsonParams(device="a"), JsonParams(time="b", device="id")]
+PARAMS = [
+    JsonParams(),
+    JsonParams(time="t"),
+    JsonParams(time=""),
+    JsonParams(device="a"),
+    JsonParams(time="b", device="id"),
+]
 
 
 @pytest.mark.parametrize("params", PARAMS, ids=str)
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(pairs=st.lists(st.tuples(st.sampled_from(NAMES), SCALARS), max_size=6), ascii_only=st.booleans())
 def test_the_short_cut_changes_nothing(params: JsonParams, pairs: list[tuple[str, Any]], ascii_only: bool) -> None:
     """Flat objects, names that repeat included, are read as by the long way."""
@@ -137,7 +162,10 @@ def test_json_reasons(payload: bytes, reason: str) -> None:
 
 def test_a_reason_shows_little_of_the_payload() -> None:
     secret = "hunter2-hunter2-hunter2"
-    for payload in (f'{{"padding-padding-padding":1,"password":"{secret}",}}', f"m,padding=paddingpadding a={secret}{secret}"):
+    for payload in (
+        f'{{"padding-padding-padding":1,"password":"{secret}",}}',
+        f"m,padding=paddingpadding a={secret}{secret}",
+    ):
         for name in DECODERS.names():
             assert secret not in str(_outcome(build(name), payload.encode()))
 
@@ -158,7 +186,13 @@ def test_units_of_time_are_told_by_size(time: int) -> None:
 
 def test_detection_order_and_refusal() -> None:
     auto: Any = build("auto")
-    told = {b'[{"n":"a","v":1}]': "senml", b'[{"n":1,"v":1}]': "json", b"1": "number", b"m a=1": "lineprotocol", b"??": None}
+    told = {
+        b'[{"n":"a","v":1}]': "senml",
+        b'[{"n":1,"v":1}]': "json",
+        b"1": "number",
+        b"m a=1": "lineprotocol",
+        b"??": None,
+    }
     assert {payload: auto.which("t", payload) for payload in told} == told
     assert "name a decoder" in str(_outcome(auto, b"??"))
 
@@ -171,7 +205,9 @@ def test_what_the_transport_knew() -> None:
     json_one = build("json")
     plain, both = b'{"a":1}', b'[{"a":1,"uuid":"own"},{"a":2,"ts":1699999999}]'
     assert decode(json_one, _record(plain)) == [Reading("plant/a", RECEIVED, {"a": 1.0})]
-    assert decode(json_one, _record(plain, b'{"id":"m1"}', RECEIVED - 5)) == [Reading("plant/a", RECEIVED - 5, {"a": 1.0}, "m1")]
+    assert decode(json_one, _record(plain, b'{"id":"m1"}', RECEIVED - 5)) == [
+        Reading("plant/a", RECEIVED - 5, {"a": 1.0}, "m1")
+    ]
     assert [(one.id, one.time) for one in decode(json_one, _record(both, b'{"id":"m1"}', RECEIVED - 5))] == [
         ("own", RECEIVED - 5),
         ("m1/1", 1_699_999_999 * 10**9),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -65,8 +67,14 @@ READINGS = st.lists(
 )
 
 
-@settings(max_examples=400)
-@given(readings=READINGS, limit=st.integers(1, 8), cuts=st.lists(st.integers(0, 40)), ids=st.booleans(), rising=st.booleans())
+@settings(max_examples=400, deadline=None)
+@given(
+    readings=READINGS,
+    limit=st.integers(1, 8),
+    cuts=st.lists(st.integers(0, 40)),
+    ids=st.booleans(),
+    rising=st.booleans(),
+)
 def test_duplicates_as_defined_wherever_blocks_are_cut(
     readings: list[Reading], limit: int, cuts: list[int], ids: bool, rising: bool
 ) -> None:
@@ -78,7 +86,7 @@ def test_duplicates_as_defined_wherever_blocks_are_cut(
     expected = [naive.keep(reading) for reading in readings]
     got: list[bool] = []
     edges = sorted({0, len(readings), *(cut for cut in cuts if cut < len(readings))})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         block = readings[start:end]
         told = [reading.id for reading in block] if ids else None
         got += one.keep(columns(block), told, [reading.device for reading in block]).tolist()

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 """Contract suites: what every member of a plug-in family must do, shipped so that third parties can run them on theirs.
 
 Each is a plain function that raises AssertionError with what went wrong; call it from a test.
@@ -22,3 +23,6 @@ __all__ = [
     "check_objects",
     "check_transformer",
 ]
+=======
+"""Contract suites: what every member of a plug-in family must do, shipped so that third parties can run them too."""
+>>>>>>> decoders

@@ -103,6 +103,8 @@ class ConsoleApi:
         if state == "collecting":
             days = spec.learning.initial / DAY
             detail = f"needs {days:g} days of readings before the first fit, has {progress * days:.1f}"
+            if progress >= 1:
+                detail = "has its readings, but no complete example yet: its features look back further than that"
         return {
             "name": entered.name,
             "backend": spec.backend.name,

@@ -33,7 +33,7 @@ class Rls:
         """P starts as this times the identity: the inverse of a ridge penalty on the weights."""
         forget: float = Field(default=1.0, gt=0.5, le=1)
         """Weight of the past after each record; 1 never forgets, 0.999 has a memory of about 1000 records."""
-        floor: float | None = 0.0
+        floor: float | None = None
         """Predictions below this, in scaled units, are raised to it; null for none. Learning does not see it."""
 
     features: ClassVar[list[dict[str, Any]]] = [

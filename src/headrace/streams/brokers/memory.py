@@ -108,7 +108,9 @@ async def _deliver(session: _Session, handler: Handler) -> None:
         try:
             await handler(batch)
         except Exception as error:
-            _log.warning("storing %d messages failed (%s); trying again in %.2f s", len(batch), type(error).__name__, pause)
+            _log.warning(
+                "storing %d messages failed (%s); trying again in %.2f s", len(batch), type(error).__name__, pause
+            )
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE)
             continue

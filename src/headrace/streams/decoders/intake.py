@@ -51,8 +51,9 @@ def _column(values: list[float | str | bool | None]) -> Array | None:
 class Deduplicator:
     """Recognises, for one key, readings that came before: by message id, or by device, time and numbers.
 
-    It remembers the last `limit` rows it kept, as 24 bytes each: time, a 64-bit fingerprint of device, time and numbers, and
-    one of the id (0 for none). The result does not depend on where blocks are cut. Texts do not count: rows have none.
+    It remembers the last `limit` rows it kept, as 24 bytes each: time, a 64-bit fingerprint of device, time and
+    numbers, and one of the id (0 for none). The result does not depend on where blocks are cut. Texts do not count:
+    rows have none.
     """
 
     def __init__(self, limit: int = 4096) -> None:
@@ -60,7 +61,9 @@ class Deduplicator:
         self._memory = np.empty((3, 0), np.uint64)
         self._size = 0
 
-    def keep(self, rows: Rows, ids: Sequence[str] | None = None, devices: Sequence[str] | None = None) -> NDArray[np.bool_]:
+    def keep(
+        self, rows: Rows, ids: Sequence[str] | None = None, devices: Sequence[str] | None = None
+    ) -> NDArray[np.bool_]:
         """Which rows are new.
 
         Args:

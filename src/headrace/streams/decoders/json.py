@@ -1,9 +1,9 @@
 """JSON as devices send it: flat or nested objects, arrays of them, one a line, and ThingsBoard's shapes.
 
-- Nested names are joined with a dot: ``{"ENERGY": {"Power": 12}}`` is the field ``ENERGY.Power``; the members of an array
-  inside a reading are numbered: ``phase.0``.
-- ``{"ts": 1700000000000, "values": {...}}`` holds its fields in ``values``; ``{"Dev A": [{...}], "Dev B": [...]}`` (a
-  gateway) holds readings of several devices.
+- Nested names are joined with a dot: ``{"ENERGY": {"Power": 12}}`` is the field ``ENERGY.Power``; the members of an
+  array inside a reading are numbered: ``phase.0``.
+- ``{"ts": 1700000000000, "values": {...}}`` holds its fields in ``values``; a gateway's ``{"Dev A": [{"ts": ...,
+  "values": {...}}], "Dev B": [...]}`` holds readings of several devices.
 - The **time** is the first of `TIMES` that is there. ``t`` counts as a time only if it can be one: ``{"t": 21.5}`` is a
   temperature.
 - The **device** is the first of `DEVICES` that holds a text, else the topic (`rules.device_of`).
@@ -211,7 +211,9 @@ def _is_time(name: str, value: object, sure: bool) -> bool:
     return False
 
 
-def _flat(plan: _Plan, plain: _Flat, tidy: bool, topic: str, payload: bytes, received: int) -> Reading | None:
+def _flat(  # noqa: PLR0911, PLR0912, PLR0917 (the hot path: a call each would cost more than what it does)
+    plan: _Plan, plain: _Flat, tidy: bool, topic: str, payload: bytes, received: int
+) -> Reading | None:
     """The reading of a flat object, or None if anything about it is out of the ordinary. Consumes `plain`."""
     time_name, sure, device_name, id_name, quotes, colons = plan
     if payload.count(b'"') != quotes:  # texts among the values, or a name that appears twice
@@ -337,7 +339,8 @@ def _complaint(payload: bytes, error: Exception) -> str:
         return f"the JSON holds a text that is not UTF-8 (byte {error.start} of it); send UTF-8"
     if _WORD.search(payload):
         return "the JSON holds NaN or Infinity, which are no numbers; send null or leave the field out"
-    return f"the payload is not JSON ({str(error).removeprefix('JSON is malformed: ')}): it starts {rules.preview(payload)}"
+    where = str(error).removeprefix("JSON is malformed: ")
+    return f"the payload is not JSON ({where}): it starts {rules.preview(payload)}"
 
 
 def check_names(plain: Any, payload: bytes) -> None:
@@ -365,5 +368,5 @@ def _count_colons(plain: Any, depth: int) -> int:
         return sum(_count_colons(one, depth + 1) for one in plain)
     if type(plain) is dict:
         inner = sum(_count_colons(one, depth + 1) for one in plain.values())
-        return len(plain) + inner + sum(name.count(":") for name in plain)
+        return len(plain) + inner + "".join(plain).count(":")
     return 0
