@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 """Contract suites: what every member of a plug-in family must do, shipped so that third parties can run them on theirs.
 
 Each is a plain function that raises AssertionError with what went wrong; call it from a test.
@@ -23,6 +22,3 @@ __all__ = [
     "check_objects",
     "check_transformer",
 ]
-=======
-"""Contract suites: what every member of a plug-in family must do, shipped so that third parties can run them too."""
->>>>>>> decoders

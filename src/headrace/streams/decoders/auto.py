@@ -25,13 +25,7 @@ class AutoDecoder:
 
     def __init__(self, params: AutoParams) -> None:
         self.params = params
-<<<<<<< HEAD
-        self._decoders: list[tuple[str, Decoder]] = [
-            (name, DECODERS.find(name)(DECODERS.params(name, {}))) for name in ORDER
-        ]
-=======
         self._decoders = [(name, build(name)) for name in ORDER]
->>>>>>> decoders
         self._json = dict(self._decoders)["json"]
 
     def sniff(self, topic: str, payload: bytes) -> bool:

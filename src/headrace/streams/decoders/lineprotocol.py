@@ -28,13 +28,9 @@ from headrace.streams.decoders import rules
 DEVICE_TAGS = ("device", "host", "sensor", "id")
 
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": SECOND}
-<<<<<<< HEAD
-_BOOLEANS = {word: word[0] in "tT" for word in ["t", "T", "true", "True", "TRUE", "f", "F", "false", "False", "FALSE"]}
-=======
 _BOOLEANS = dict.fromkeys(("t", "T", "true", "True", "TRUE"), True) | dict.fromkeys(
     ("f", "F", "false", "False", "FALSE"), False
 )
->>>>>>> decoders
 
 # A backslash hides the character after it; possessive quantifiers keep every match linear in the text.
 _MEASUREMENT = r"(?:[^\\, \n]|\\.)++"
