@@ -78,7 +78,7 @@ class _Taker:
 async def _until(condition: Callable[[], bool], what: str) -> None:
     try:
         async with asyncio.timeout(_PATIENCE):
-            while not condition():  # noqa: ASYNC110 (any condition of the other side)
+            while not condition():
                 await asyncio.sleep(0.01)
     except TimeoutError as error:
         raise AssertionError(f"waited {_PATIENCE:.0f} s for {what}") from error

@@ -211,7 +211,7 @@ def _is_time(name: str, value: object, sure: bool) -> bool:
     return False
 
 
-def _flat(  # noqa: PLR0911, PLR0912, PLR0917 (the hot path: a call each would cost more than what it does)
+def _flat(  # noqa: PLR0911, PLR0912 (the hot path: a call each would cost more than what it does)
     plan: _Plan, plain: _Flat, tidy: bool, topic: str, payload: bytes, received: int
 ) -> Reading | None:
     """The reading of a flat object, or None if anything about it is out of the ordinary. Consumes `plain`."""
