@@ -145,7 +145,7 @@ def _unit(value: int | float) -> int:
 
 def _spoken(text: str, name: str) -> int:
     text = text.strip()
-    if len(text) <= 30 and _DIGITS.fullmatch(text):
+    if text[4:5] != "-" and _DIGITS.fullmatch(text[:40]):
         return moment(float(text) if "." in text else int(text), name)
     try:
         when = datetime.fromisoformat(text if len(text) <= 40 else "")

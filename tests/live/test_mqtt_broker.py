@@ -263,3 +263,30 @@ async def test_user_properties_become_headers(mosquitto: Mosquitto) -> None:
         super(type(writer._link), writer._link).publish("x", b"1", qos=1, **properties)
         await until(lambda: bool(kept))
     assert kept[0].headers == b'{"content-type":"text/plain","properties":{"id":"m7","trace":"t"},"id":"m7"}'
+
+
+async def test_pubacks_on_the_wire_are_those_of_stored_messages(tmp_path: Path) -> None:
+    """Counted in the broker's own log, while a second commit hangs and then fails."""
+    _program()
+    log = tmp_path / "log"
+    broker = Mosquitto(tmp_path, "allow_anonymous true", "log_type all", f"log_dest file {log}")
+    broker.start()
+    try:
+        sizes: list[int] = []
+
+        async def once(entries: list[Entry]) -> None:
+            sizes.append(len(entries))
+            if len(sizes) > 1:
+                await asyncio.sleep(0.3)
+                raise OSError("no space left")
+
+        async with broker.client("reader") as reader, broker.client("writer") as writer:
+            await reader.subscribe(["x"], once)
+            await asyncio.gather(*(writer.publish("x", b"%d" % index) for index in range(500)))
+            await until(lambda: len(sizes) > 1)
+            await asyncio.sleep(0.2)
+            assert len(sizes) == 2
+            acknowledged = log.read_text().count("Received PUBACK from reader")
+            assert acknowledged == sizes[0]
+    finally:
+        broker.stop()
