@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from headrace.errors import BadSpec, Problem
 from headrace.records import DAY, HOUR, MINUTE, SECOND
+from headrace.topics import valid_filter
 
 _UNITS = {"ms": 1_000_000, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 
@@ -93,13 +94,7 @@ class Input(_Strict):
     @classmethod
     def _filters(cls, topics: list[str]) -> list[str]:
         for topic in topics:
-            levels = topic.split("/")
-            if (
-                not topic
-                or topic.startswith("$")
-                or "#" in levels[:-1]
-                or any(("+" in level or "#" in level) and len(level) > 1 for level in levels)
-            ):
+            if topic.startswith("$") or not valid_filter(topic):
                 raise ValueError(f"expected an MQTT topic filter such as plant/+/reading, got {topic!r}")
         return topics
 

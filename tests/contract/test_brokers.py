@@ -10,7 +10,7 @@ from headrace.errors import BadInput, HeadraceError, UnknownPlugin
 from headrace.streams.brokers import open as open_broker
 from headrace.streams.brokers.memory import Hub, MemoryBroker, MemoryParams
 from headrace.streams.brokers.mqtt import MqttBroker, MqttParams
-from headrace.streams.brokers.topics import matches
+from headrace.topics import matches
 
 
 async def test_memory() -> None:

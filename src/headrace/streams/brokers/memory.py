@@ -14,7 +14,8 @@ from headrace.errors import Temporary, Unsupported
 from headrace.plugins import Params
 from headrace.records import Entry
 from headrace.streams.brokers import Handler
-from headrace.streams.brokers.topics import check_filters, check_topic, matches
+from headrace.streams.brokers.topics import check_filters, check_topic
+from headrace.topics import matches
 
 _MAX_QUEUED = 100_000
 _MAX_BATCH = 1000

@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import msgspec
 from gmqtt import Client, Subscription
 from gmqtt.mqtt.handler import MQTTConnectError
 from gmqtt.storage import PersistentStorage
@@ -27,7 +26,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator
 
 from headrace.errors import Forbidden, Unsupported
 from headrace.plugins import Params
-from headrace.records import Entry
+from headrace.records import Entry, transport_headers
 from headrace.streams.brokers import Handler
 from headrace.streams.brokers.topics import check_filters, check_topic
 
@@ -468,17 +467,9 @@ async def _receive(link: _Link, topic: str | bytes, payload: bytes, qos: int, pr
 
 
 def _headers(properties: dict[str, Any]) -> bytes:
-    """As the MQTT door writes them: ``content-type``, ``properties`` (the user's) and ``id``, where given."""
-    found: dict[str, Any] = {}
-    if properties.get("content_type"):
-        found["content-type"] = properties["content_type"][0]
-    user = dict(properties.get("user_property", ()))
-    if user:
-        found["properties"] = user
-        identity = user.get("id") or user.get("message-id")
-        if identity:
-            found["id"] = identity
-    return msgspec.json.encode(found) if found else b""
+    """As the MQTT door writes them."""
+    content_type = properties.get("content_type") or [""]
+    return transport_headers(content_type[0], dict(properties.get("user_property", ())))
 
 
 async def _acknowledged(tasks: list[asyncio.Task[Any]]) -> None:

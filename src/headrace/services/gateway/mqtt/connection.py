@@ -22,9 +22,10 @@ from headrace.services.gateway.mqtt.requests import (
     is_request,
 )
 from headrace.services.gateway.mqtt.session import Message, Session
-from headrace.services.gateway.mqtt.topics import split_shared, valid_filter, valid_topic
+from headrace.services.gateway.mqtt.topics import split_shared
 from headrace.services.gateway.mqtt.users import ANYTHING, Access
 from headrace.services.gateway.mqtt.wire import V5, V311, Connect, Filter, Property, Reader, Reason, Refused
+from headrace.topics import valid_filter, valid_topic
 
 logger = logging.getLogger("headrace.mqtt")
 

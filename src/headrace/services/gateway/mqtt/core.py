@@ -8,9 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-import msgspec
-
-from headrace.records import Entry
+from headrace.records import Entry, transport_headers
 from headrace.services.gateway.mqtt.routing import Retained, Router
 from headrace.services.gateway.mqtt.session import Backlog, Link, Message, Outgoing, Session
 from headrace.services.gateway.mqtt.topics import split_shared
@@ -239,13 +237,4 @@ def headers(properties: Properties) -> bytes:
     """
     if not properties:
         return b""
-    found: dict[str, Any] = {}
-    if Property.CONTENT_TYPE in properties:
-        found["content-type"] = properties[Property.CONTENT_TYPE]
-    user = dict(properties.get(Property.USER, ()))
-    if user:
-        found["properties"] = user
-        identity = user.get("id") or user.get("message-id")
-        if identity:
-            found["id"] = identity
-    return msgspec.json.encode(found) if found else b""
+    return transport_headers(properties.get(Property.CONTENT_TYPE, ""), dict(properties.get(Property.USER, ())))

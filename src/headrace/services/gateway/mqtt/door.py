@@ -17,10 +17,10 @@ from headrace.services.gateway.mqtt.connection import Connection
 from headrace.services.gateway.mqtt.core import Core, LogWriter
 from headrace.services.gateway.mqtt.requests import RequestHandler
 from headrace.services.gateway.mqtt.session import Message
-from headrace.services.gateway.mqtt.topics import valid_topic
 from headrace.services.gateway.mqtt.users import Users
 from headrace.services.gateway.mqtt.wire import Property, Reason
 from headrace.settings import MqttSettings
+from headrace.topics import valid_topic
 
 _SWEEP = 0.5
 """Seconds between looks at what has timed out: keep alives are whole seconds."""
