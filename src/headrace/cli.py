@@ -162,6 +162,27 @@ def inspect(
 
 
 @app.command()
+def log(
+    topic: str,
+    offset: Annotated[int | None, typer.Option(help="Start here; without it: the newest messages.")] = None,
+    partition: Annotated[int, typer.Option(help="Partition of the topic.")] = 0,
+    limit: Annotated[int, typer.Option(help="At most this many, up to 1000.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    url: Url = URL,
+) -> None:
+    """Print the recorded messages of a topic, as they came."""
+    from urllib.parse import quote
+
+    query = f"limit={limit}" + (f"&offset={offset}&partition={partition}" if offset is not None else "")
+    found = _call(url, "GET", f"/api/records/{quote(topic, safe='')}?{query}")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        rows = [[one["offset"], one["position"], _clock(one["received_ms"]), one["payload"][:200]] for one in found]
+        _table(["offset", "position", "received (UTC)", "payload"], rows, empty="no messages there")
+
+
+@app.command()
 def predict(
     model: str,
     key: Annotated[str, typer.Option(help="Which device.")] = "",
@@ -286,6 +307,12 @@ def _print_topic(one: dict[str, Any]) -> None:
         )
     for row in one["rejected"]:
         typer.echo(f"rejected at {row['position']}: {row['reason']}")
+
+
+def _clock(ms: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _short(value: object) -> str:

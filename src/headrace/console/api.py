@@ -14,8 +14,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from headrace import __version__
-from headrace.errors import BadInput, HeadraceError, TooLarge, Undecodable
-from headrace.records import DAY
+from headrace.errors import BadInput, HeadraceError, TooLarge
+from headrace.records import DAY, Record
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import code
 from headrace.services.learning.registry import Entered
@@ -66,7 +66,7 @@ class ConsoleApi:
             Route("/api/topics/{topic:path}", _safe(self._inspect)),
             Route("/api/quarantine", _safe(self._quarantine), methods=["GET"]),
             Route("/api/quarantine/replay", _safe(self._replay), methods=["POST"]),
-            Route("/api/log/{position:int}", _safe(self._record)),
+            Route("/api/records/{topic:path}", _safe(self._records)),
         ]
 
     # -- what runs
@@ -166,19 +166,15 @@ class ConsoleApi:
     async def _replay(self, request: Request) -> Any:
         return {"replayed": await self._gateway.replay(request.query_params.get("topic"))}
 
-    async def _record(self, request: Request) -> Any:
-        found = self._log.read(request.path_params["position"] - 1, 1)
-        if not found or found[0].position != request.path_params["position"]:
-            raise Undecodable(detail="there is no such log position")
-        record = found[0]
-        return {
-            "position": record.position,
-            "topic": record.stream,
-            "partition": record.partition,
-            "offset": record.offset,
-            "received_ms": record.received // MS,
-            "payload": record.payload[:4096].decode("utf-8", "replace"),
-        }
+    async def _records(self, request: Request) -> Any:
+        """Raw messages of a topic, from an offset on; without one, the newest."""
+        topic, limit = request.path_params["topic"], int(_number(request, "limit", 20, 1, 1000))
+        if "offset" in request.query_params:
+            partition = int(_number(request, "partition", 0, 0, 2**31))
+            found = self._log.at(topic, partition, int(_number(request, "offset", 0, 0, 2**62)), limit)
+        else:
+            found = self._log.last(topic, limit)
+        return [_plain(record) for record in found]
 
     # -- pushed
 
@@ -393,6 +389,19 @@ async def _body(request: Request) -> bytes:
 
 def _event(name: str, data: object) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(data))
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    return {
+        "position": record.position,
+        "topic": record.stream,
+        "partition": record.partition,
+        "offset": record.offset,
+        "received_ms": record.received // MS,
+        "headers": record.headers.decode("utf-8", "replace"),
+        "bytes": len(record.payload),
+        "payload": record.payload[:4096].decode("utf-8", "replace"),
+    }
 
 
 def _safe(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
