@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 Url = Annotated[str, typer.Option("--url", envvar="HEADRACE_URL", help="Where the platform answers.")]
 URL = "http://127.0.0.1:8080"
+_TAKEN = {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL}
 
 
 @app.command()
@@ -30,7 +32,12 @@ def up(
     mqtt_port: Annotated[int, typer.Option(help="MQTT port; 0 takes a free one.")] = 1883,
     host: Annotated[str, typer.Option(help="Address to bind both doors to.")] = "127.0.0.1",
     broker: Annotated[
-        str, typer.Option(envvar="HEADRACE_BROKER", help="Also take messages from this broker: mqtt://host:port.")
+        str,
+        typer.Option(
+            envvar="HEADRACE_BROKER",
+            help="Also take messages from this broker: mqtt://host:port. Give one with a password in the environment, "
+            "where `ps` does not show it.",
+        ),
     ] = "",
     broker_topic: Annotated[list[str] | None, typer.Option(help="Topic filters on that broker (default: #).")] = None,
     mqtt_users: Annotated[Path | None, typer.Option(help="YAML file of MQTT users and their topics.")] = None,
@@ -293,7 +300,8 @@ def _print_spec(one: dict[str, Any], as_json: bool) -> None:
 
 def _print_topic(one: dict[str, Any]) -> None:
     decoders = ", ".join(f"{name} ({count})" for name, count in one["decoders"].items())
-    typer.echo(f"{one['topic']}: {one['messages']:,} messages, {one['quarantined']:,} rejected; read as {decoders}")
+    typer.echo(f"{one['topic']}: {one['messages']:,} messages, {one['quarantined']:,} rejected")
+    typer.echo(f"the newest {one['looked_at']:,} are read as {decoders}")
     for device in one["devices"]:
         every = device["every_seconds"]
         rate = f"a reading every {every:g} s" if every else "one reading"
@@ -342,9 +350,10 @@ def _guard(work: Any) -> None:
     except HeadraceError as error:
         _fail(str(error))
     except OSError as error:
-        if os.environ.get("HEADRACE_DEBUG"):
+        if os.environ.get("HEADRACE_DEBUG") or isinstance(error, BrokenPipeError):
             raise
-        _fail(f"{error.strerror or error}; choose other ports with --http-port and --mqtt-port (0 takes a free one)")
+        ports = "; choose other ports with --http-port and --mqtt-port (0 takes a free one)"
+        _fail(f"{error.strerror or error}{ports if error.errno in _TAKEN else ''}")
 
 
 def _fail(message: str) -> NoReturn:
@@ -358,7 +367,8 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever read our output has gone; nor must the flush at the end complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(141)
 
 

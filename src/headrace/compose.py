@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -21,7 +22,7 @@ from starlette.applications import Starlette
 
 from headrace import console
 from headrace.console.api import ConsoleApi
-from headrace.errors import DirectoryInUse, NotFound
+from headrace.errors import DirectoryInUse, HeadraceError, NotFound, UnusableDirectory
 from headrace.services.gateway.http import IngestDoor
 from headrace.services.gateway.mqtt import MqttDoor
 from headrace.services.gateway.service import GatewayService
@@ -35,6 +36,7 @@ from headrace.streams.logs.sqlite import SqliteLog
 PREDICT = "headrace/predict/"
 MESSAGES = Gauge("headrace_log_position", "Messages in the log")
 RESTARTS = Gauge("headrace_worker_restarts", "Worker processes that died and were started again")
+REBUILT = Gauge("headrace_rebuilt", "Damaged state files that were set aside and rebuilt from the log")
 PUBLISHED = Gauge("headrace_forecasts_published", "Forecasts sent to output topics since the start")
 DOOR = Gauge("headrace_mqtt", "The MQTT door's counters", ["what"])
 
@@ -73,10 +75,7 @@ class Platform:
             for output in outputs:
                 output(topic, payload)
 
-        learning = LearningService(
-            log, settings.data, fan_out,
-            checkpoint_seconds=settings.checkpoint_seconds,
-        )  # fmt: skip
+        learning = LearningService(log, settings.data, fan_out, checkpoint_seconds=settings.checkpoint_seconds)
         inference = InferenceDoor(learning, settings.body_limit)
         door = MqttDoor(settings.mqtt, log, _requests(inference))
         outputs.append(lambda topic, payload: door.publish(topic, payload, retain=True))
@@ -84,8 +83,9 @@ class Platform:
         self.learning = await stack.enter_async_context(learning)
         self.gateway = await stack.enter_async_context(
             GatewayService(
-                log, settings.data, lambda: self._slowest(), age=settings.retention_age, size=settings.retention_size
-            )
+                log, settings.data, self._slowest, age=settings.retention_age, size=settings.retention_size,
+                every=settings.retention_seconds, pinned=learning.pinned,
+            )  # fmt: skip
         )
         learning.republish()
         await stack.enter_async_context(door)
@@ -99,7 +99,14 @@ class Platform:
         forward = Forwarder(broker.publish)
         await self._stack.enter_async_context(forward)
         outputs.append(forward)
-        await self.gateway.bridge(broker, list(self.settings.broker_topics))
+        bridge = self.gateway.bridge(broker, list(self.settings.broker_topics), self.learning.publishes)
+        task = asyncio.create_task(_said(bridge), name="bridge")  # a broker that is down must not keep us from starting
+
+        async def stop() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._stack.push_async_callback(stop)
 
     async def _serve(self, inference: InferenceDoor, door: MqttDoor) -> None:
         settings = self.settings
@@ -133,6 +140,7 @@ class Platform:
             await asyncio.sleep(0.01)
 
     def _slowest(self) -> int:
+        """The log position that every learner and the observer have saved."""
         places = [
             view.store.position() if view.store else 0 for view in self.learning.views.values() if not view.failed
         ]
@@ -146,6 +154,7 @@ class Platform:
         """The Prometheus page."""
         MESSAGES.set(self.log.end())
         RESTARTS.set(self.learning.restarts)
+        REBUILT.set(self.learning.rebuilt)
         PUBLISHED.set(self.learning.published)
         for what, value in self.door.stats().items():
             DOOR.labels(what=what).set(value)
@@ -244,7 +253,19 @@ class Forwarder:
     async def _run(self) -> None:
         while True:
             topic, payload = await self._queue.get()
-            await self._publish(topic, payload, retain=True, qos=1)
+            try:
+                await self._publish(topic, payload, retain=True, qos=1)
+            except HeadraceError as error:
+                self.dropped += 1
+                print(f"headrace: a forecast was not forwarded: {error}", file=sys.stderr)
+
+
+async def _said(work: Awaitable[None]) -> None:
+    """Await something in the background; our own errors become a line for people."""
+    try:
+        await work
+    except HeadraceError as error:
+        print(f"headrace: {error}", file=sys.stderr)
 
 
 def _requests(inference: InferenceDoor) -> Callable[[str, bytes], Awaitable[bytes]]:
@@ -270,15 +291,28 @@ def _listen(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def locked(data: Path) -> Any:
-    """One platform per data directory. Raises DirectoryInUse."""
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (data / "lock").open("a+") as file:
+    """One platform per data directory. The lock ends with the process, however that ends.
+
+    Raises:
+        DirectoryInUse: another platform runs on it.
+        UnusableDirectory: it cannot be made or written.
+    """
+    with _lock_file(data) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
             raise DirectoryInUse(path=data, pid=file.read().strip() or "?") from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
         yield
+
+
+def _lock_file(data: Path) -> Any:
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)  # what devices send is nobody else's business
+        return (data / "lock").open("a+")
+    except OSError as error:
+        raise UnusableDirectory(path=data, reason=error.strerror) from error

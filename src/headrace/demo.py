@@ -14,7 +14,7 @@ from typing import Any
 from headrace.compose import Platform
 from headrace.console.api import summary as score_summary
 from headrace.errors import Permanent
-from headrace.running import settings_of, start, stop_signals
+from headrace.running import say, settings_of, start, stop_signals
 from headrace.running import summary as one_line
 from headrace.spec import parse
 
@@ -62,9 +62,7 @@ async def _watch(platform: Platform, speed: float) -> None:
         await _begin(platform)
         publisher = await _publish(platform, LIVE_DAYS, speed)
         try:
-            print(
-                "Ctrl-C stops it; the data directory of the example is temporary unless you give --data\n", flush=True
-            )
+            say("Ctrl-C stops it; the data directory of the example is temporary unless you give --data\n")
             await _show(platform, publisher, stop)
         finally:
             await _end(publisher)
@@ -74,7 +72,7 @@ async def _watch(platform: Platform, speed: float) -> None:
 async def _begin(platform: Platform) -> None:
     text = files("headrace.examples.pv").joinpath("headrace.yaml").read_text()
     await platform.learning.apply(parse(text, "examples/pv/headrace.yaml"), {})
-    print(f"page   {platform.addresses['http']}\nMQTT   {platform.addresses['mqtt']}\n", flush=True)
+    say(f"page   {platform.addresses['http']}\nMQTT   {platform.addresses['mqtt']}\n")
 
 
 async def _publish(platform: Platform, live_days: int, speed: float) -> asyncio.subprocess.Process:
@@ -121,13 +119,13 @@ async def _show(platform: Platform, publisher: asyncio.subprocess.Process, stop:
     terminal, said = sys.stdout.isatty(), False
     while not stop.is_set():
         if terminal:
-            print(f"\r\033[K{one_line(platform)}", end="", flush=True)
+            say(f"\r\033[K{one_line(platform)}", end="")
         if publisher.returncode is not None and not said:
             said = True
-            print("\nall readings have been published; the page stays up until you press Ctrl-C", flush=True)
+            say("\nall readings have been published; the page stays up until you press Ctrl-C")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 1)
-    print()
+    say("")
 
 
 def print_scores(platform: Platform) -> None:

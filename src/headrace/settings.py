@@ -104,5 +104,7 @@ class PlatformSettings:
     retention_size: int = 10 * 1024 * MIB
     """Bytes of log above which the oldest records may be deleted (never before every learner has passed them); 0: no
     limit. 10 GiB hold about 60 million readings."""
+    retention_seconds: float = 60.0
+    """Seconds between looks at what may be deleted."""
     checkpoint_seconds: float = 5.0
     """Seconds between a busy learner's checkpoints: what it computes again after a crash."""

@@ -11,7 +11,7 @@ import {
 const SHOWN_DEVICES = 4;
 const SHOWN_DECISIONS = 4;
 /** How a reading is posted by hand. */
-const postPath = (topic) => `/topics/${topic}`;
+const postPath = (topic) => `/ingest/${topic}`;
 
 const devicesOf = (overview) => overview.topics.flatMap((topic) => topic.devices);
 
@@ -137,7 +137,9 @@ function paintCard(part, topic, device, zone) {
 export function readings(overview, zoneFor) {
   const host = byId("devices");
   const all = overview.topics.flatMap((topic) => topic.devices.map((device) => ({ topic, device })));
-  say(byId("readings-sum"), overview.topics.length ? `${many(overview.topics.length, "topic")}, ${many(devicesOf(overview).length, "device")}` : "");
+  const known = overview.known || { topics: overview.topics.length, devices: devicesOf(overview).length };
+  const newest = known.topics > overview.topics.length ? `; the ${overview.topics.length} heard last are listed` : "";
+  say(byId("readings-sum"), known.topics ? `${many(known.topics, "topic")}, ${many(known.devices, "device")}${newest}` : "");
   if (!all.length) {
     cards.clear();
     refresh(host, ["none", overview.addresses], () => noReadings(overview));

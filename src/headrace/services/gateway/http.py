@@ -39,7 +39,7 @@ class IngestDoor:
 
     async def _ingest(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw = scope.get("raw_path") or scope["path"].encode()
-        topic = unquote(raw.split(b"?", 1)[0].decode("latin-1").removeprefix("/ingest/"), errors="strict")
+        topic = _topic(raw.split(b"?", 1)[0].decode("latin-1").removeprefix("/ingest/"))
         if not valid(topic):
             raise BadInput(detail=f"{topic[:80]!r} is no topic one can publish to (no +, #, NUL, nor a $ in front)")
         body = await read_body(scope, receive, self._limit, "http.body_limit")
@@ -73,6 +73,16 @@ def _event_time(scope: Scope) -> int:
     if not text:
         return 0
     try:
-        return round(float(text) * SECOND)
+        time = round(float(text) * SECOND)
     except (ValueError, OverflowError) as error:
         raise BadInput(detail="X-Event-Time is not a number of seconds since the epoch") from error
+    if not 0 < time < 2**63:
+        raise BadInput(detail="X-Event-Time is not between 1970 and 2262")
+    return time
+
+
+def _topic(path: str) -> str:
+    try:
+        return unquote(path, errors="strict")
+    except UnicodeDecodeError as error:
+        raise BadInput(detail="the topic in the path is not UTF-8") from error

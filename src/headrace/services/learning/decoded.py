@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import msgspec
-
 from headrace.errors import Undecodable
 from headrace.records import INTERNAL, Reading, Record
 from headrace.spec import Plug
-from headrace.streams.decoders import DECODERS
+from headrace.streams.decoders import DECODERS, decode
 from headrace.streams.logs import LogReader
 
 BLOCK = 2048
@@ -37,8 +35,8 @@ class DecodedLog:
         place = (after, repr(decoder))
         found = self._blocks.get(place)
         if found is None:
-            decode = self._decoder(decoder)
-            found = [self._one(record, decode) for record in self.log.read(after, limit)]
+            made = self._decoder(decoder)
+            found = [_decode(record, made) for record in self.log.read(after, limit)]
             if found:
                 if len(self._blocks) >= 4:
                     self._blocks.pop(next(iter(self._blocks)))
@@ -47,30 +45,24 @@ class DecodedLog:
 
     def decode(self, record: Record, decoder: Plug) -> tuple[list[Reading] | None, str]:
         """One record with another decoder."""
-        found = self._one(record, self._decoder(decoder))
+        found = _decode(record, self._decoder(decoder))
         return found.readings, found.error
-
-    def _one(self, record: Record, decode: Any) -> Decoded:
-        if record.headers and b'"precision"' in record.headers:
-            decode = self._decoder(_line_protocol(record.headers))
-        return _decode(record, decode)
 
     def _decoder(self, plug: Plug) -> Any:
         name = repr(plug)
         if name not in self._decoders:
-            self._decoders[name] = DECODERS.find(plug.name)(DECODERS.params(plug.name, plug.params)).decode
+            self._decoders[name] = DECODERS.find(plug.name)(DECODERS.params(plug.name, plug.params))
         return self._decoders[name]
 
 
-def _line_protocol(headers: bytes) -> Plug:
-    """The decoder of what came through the Influx door, which is told the unit of its timestamps beside the payload."""
-    return Plug(name="lineprotocol", params={"precision": msgspec.json.decode(headers)["precision"]})
-
-
-def _decode(record: Record, decode: Any) -> Decoded:
+def _decode(record: Record, decoder: Any) -> Decoded:
     if record.stream.startswith(INTERNAL):
         return Decoded(record, None, "")
     try:
-        return Decoded(record, decode(record.stream, record.payload, record.time or record.received), "")
+        if record.headers or record.time:
+            return Decoded(record, decode(decoder, record), "")
+        return Decoded(record, decoder.decode(record.stream, record.payload, record.received), "")
     except Undecodable as error:
         return Decoded(record, None, str(error))
+    except Exception as error:  # a decoder's bug costs this message, not every model that reads the log
+        return Decoded(record, None, f"the decoder failed: {type(error).__name__}: {error}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ import msgspec
 import numpy as np
 
 from headrace import states
-from headrace.errors import BadInput, HeadraceError
+from headrace.errors import BadInput, CorruptState, HeadraceError
 from headrace.records import CONTROL, Array, Reading, Record
 from headrace.services.learning.decoded import Decoded, DecodedLog
 from headrace.services.learning.lane import GridLane, Lane, identity
@@ -49,15 +51,30 @@ class Learner:
         self._prefixes: dict[str, str] = {}
         saved = store.checkpoint()
         if saved is not None:
-            self.position = self._saved = saved[0]
-            self._load(states.unpack(saved[1]))
+            self._restore(*saved)
+
+    def _restore(self, position: int, state: bytes) -> None:
+        self.position = self._saved = position
+        try:
+            self._make("")  # if the user's code or a library fails, the state is not to blame
+        except Exception as error:
+            self._stop(error, f"log position {position}")
+            return
+        try:
+            self._load(states.unpack(state))
+        except Exception as error:
+            raise CorruptState(detail=f"the checkpoint at log position {position} cannot be read: {error}") from error
 
     # -- the log
 
     def step(self, log: DecodedLog) -> bool:
-        """Take in one block; whether there was one. A failing model stops where it failed and says why."""
+        """Take in one block; whether there was one. A failing model stops where it failed and says why.
+
+        Raises sqlite3.Error or OSError if the store cannot be written: nothing is lost, and the next call tries again.
+        """
         if self.failed:
             return False
+        self._write()  # what a full disk kept from being written goes first
         block = log.block(self.position, self.plan.spec.input.decoder)
         if not block:
             return False
@@ -71,10 +88,12 @@ class Learner:
         return True
 
     def _fail(self, error: Exception, block: Sequence[Decoded]) -> None:
-        first, last = block[0].record.position, block[-1].record.position
+        self._stop(error, f"log positions {block[0].record.position} to {block[-1].record.position}")
+
+    def _stop(self, error: Exception, where: str) -> None:
         kind = "" if isinstance(error, HeadraceError) else f"{type(error).__name__}: "
-        self.failed = f"{kind}{error} (log positions {first} to {last}); mend the spec and `headrace apply` it again"
-        with self.store.writing():
+        self.failed = f"{kind}{error} ({where}); mend the spec and `headrace apply` it again"
+        with contextlib.suppress(sqlite3.OperationalError), self.store.writing():  # a full disk: the report says it too
             self.store.set("failed", self.failed)
 
     def _process(self, block: Sequence[Decoded]) -> None:
@@ -200,26 +219,28 @@ class Learner:
         export = (export or not self.plan.heavy) and self.position != self._exported_at
         if self.failed or (self.position == self._saved and not export):
             return
+        self._write()
         data = states.pack(self._state())
         exports = self._exports() if export else []
-        self._exported_at = self.position if export else self._exported_at
         with self.store.writing():
             self.store.save(self.position, data)
             self.store.set("lanes", len(self.lanes))
             self.store.set("progress", max((lane.progress for lane in self.lanes.values()), default=0.0))
-            for key, role, servable in exports:
+            self.store.set("failed", "")
+            for key, role, _, servable in exports:
                 self.store.add_servable(key, role, servable)
             self.store.keep_predictions(KEEP_PREDICTIONS)
         self._saved = self.position
+        self._exported_at = self.position if export else self._exported_at
+        self._exported |= {(key, role): dump for key, role, dump, _ in exports}
 
-    def _exports(self) -> list[tuple[str, str, bytes]]:
+    def _exports(self) -> list[tuple[str, str, str, bytes]]:
         made = []
         for key, lane in self.lanes.items():
             for role, export in lane.servables.items():
                 dump = states.digest(lane.weights(role))
                 if self._exported.get((key, role)) != dump:
-                    self._exported[key, role] = dump
-                    made.append((key, role, lane_servable(lane, export())))
+                    made.append((key, role, dump, lane_servable(lane, export())))
         return made
 
     def _state(self) -> dict[str, Any]:
@@ -263,5 +284,9 @@ def _message_id(record: Record) -> str:
 def open_store(path: Path) -> Store:
     """A model's store, claimed: older workers of the same model can no longer write."""
     store = Store(path, writer=True)
-    store.claim()
+    try:
+        store.claim()
+    except BaseException:
+        store.close()
+        raise
     return store

@@ -6,6 +6,8 @@ import ast
 import asyncio
 import contextlib
 import math
+import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,16 +16,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from headrace.errors import BadInput, BadSpec, BadTensor, Problem, UnknownModel
+from headrace.errors import BadInput, BadSpec, BadTensor, HeadraceError, Problem, StorageUnavailable, UnknownModel
 from headrace.records import MINUTE, Array
 from headrace.services.learning.plan import check
 from headrace.services.learning.registry import Applied, Entered, Registry, apply_entry, control
-from headrace.services.learning.supervisor import Supervisor
+from headrace.services.learning.supervisor import SILENCE, Supervisor
 from headrace.services.learning.view import View
 from headrace.services.learning.worker import ModelConfig
 from headrace.spec import Document, needed_files
 from headrace.streams.logs import Log
-from headrace.topics import level
+from headrace.topics import level, matches
 
 Publish = Callable[[str, bytes], None]
 PAGE = 2000
@@ -47,10 +49,11 @@ class LearningService:
         tick: float = MINUTE / 1e9,
         clock: Callable[[], int] = time.time_ns,
         checkpoint_seconds: float = 5.0,
+        silence: float = SILENCE,
     ) -> None:
         self._log, self._data, self._publish, self._tick, self._clock = log, data, publish, tick, clock
         self._registry = Registry(data)
-        self._supervisor = Supervisor(data, self._report, checkpoint_seconds)
+        self._supervisor = Supervisor(data, self._report, checkpoint_seconds, silence)
         self.views: dict[str, View] = {}
         self._cursors: dict[str, int] = {}
         self._due: set[str] = set()
@@ -58,8 +61,10 @@ class LearningService:
         self._moved = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
         self._applying = asyncio.Lock()
+        self._behind = False
+        """The log holds a change of models that a full disk kept from being taken in."""
         self.ready = asyncio.Event()
-        self.restarts = 0
+        self.restarts = self.rebuilt = 0
         self.published = 0
 
     async def __aenter__(self) -> LearningService:
@@ -75,8 +80,9 @@ class LearningService:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._supervisor.close()
-        await self._drain()
-        self._registry.set_cursors(self._cursors)
+        with contextlib.suppress(sqlite3.Error):  # a full disk: some forecasts are published again, under their ids
+            await self._drain()
+            self._registry.set_cursors(self._cursors)
         for view in self.views.values():
             view.close()
         self._registry.close()
@@ -96,8 +102,7 @@ class LearningService:
             changed = [document for document in documents if changes[document.spec.name] != "unchanged"]
             if changed:
                 await self._log.append([apply_entry(changed, files)])
-                self._registry.fold(self._log)
-                await self._adopt()
+                await self._follow()
         return changes
 
     def diff(self, documents: list[Document], files: dict[str, str]) -> dict[str, str]:
@@ -118,8 +123,17 @@ class LearningService:
         async with self._applying:
             self._entered(name)
             await self._log.append([control({"kind": "delete", "name": name})])
+            await self._follow()
+
+    async def _follow(self) -> None:
+        """Take in what the log says about models. Raises StorageUnavailable; then it is tried again each second."""
+        self._behind = True
+        try:
             self._registry.fold(self._log)
-            await self._adopt()
+        except (sqlite3.Error, OSError) as error:
+            raise StorageUnavailable(detail=f"{error}, but the change is in the log and follows by itself") from error
+        self._behind = False
+        await self._adopt()
 
     async def _adopt(self) -> None:
         """Make views and workers follow the registry."""
@@ -162,7 +176,9 @@ class LearningService:
     # -- what the workers say
 
     def _report(self, event: dict[str, Any]) -> None:
-        if "died" in event:
+        if "rebuilt" in event:
+            self._rebuilt(event)
+        elif "died" in event:
             self.restarts += 1
             for view in self._of(event["worker"]):
                 view.restarting = True
@@ -172,6 +188,13 @@ class LearningService:
                 view.restarting = False
         elif "model" in event:
             self._moved_on(event)
+
+    def _rebuilt(self, event: dict[str, Any]) -> None:
+        """A worker put a new file in the place of a damaged one."""
+        self.rebuilt += 1
+        view = self.views.get(event.get("model", ""))
+        if view is not None:
+            view.reopen()
 
     def _of(self, worker: str) -> list[View]:
         return [view for view in self.views.values() if (view.name if view.plan.heavy else "") == worker]
@@ -183,15 +206,27 @@ class LearningService:
         if "saved" in event:
             view.failed = event.get("failed") or ""
             view.refresh()
+            self._mind_cursor(view)
         else:
             view.position = event["position"]
         self._due.add(view.name)
         self._wake.set()
 
+    def _mind_cursor(self, view: View) -> None:
+        """A store that was rebuilt from a shorter log counts its predictions anew."""
+        place, store = _place(view.entered), view.store
+        if store is None or view.position < self._log.end() or store.last_number() >= self._cursors.get(place, 0):
+            return
+        self._cursors[place] = store.last_number()
+        self._republish(view)
+
     async def _publishing(self) -> None:
         while True:
             await self._wake.wait()
-            await self._drain()
+            try:
+                await self._drain()
+            except (sqlite3.Error, HeadraceError) as error:  # the next wake-up tries again
+                print(f"headrace: forecasts could not be published: {error}", file=sys.stderr)
             async with self._moved:
                 self._moved.notify_all()
 
@@ -201,10 +236,9 @@ class LearningService:
         due, self._due = self._due, set()
         for name in due:
             view = self.views.get(name)
-            if view is None or view.store is None:
-                continue
-            while self._page(view):
+            while view is not None and view.store is not None and self._page(view):
                 await asyncio.sleep(0)
+                view = self.views.get(name)
 
     def _page(self, view: View) -> bool:
         place = _place(view.entered)
@@ -223,16 +257,33 @@ class LearningService:
     def republish(self) -> None:
         """The newest forecast of every key, for those who subscribe after a restart."""
         for view in self.views.values():
-            for key in view.store.lanes() if view.store is not None else []:
-                latest = view.store.latest(key) if view.store is not None else None
-                if latest is not None:
-                    topic = view.plan.spec.output.topic.replace("{model}", view.name).replace("{key}", level(key))
-                    self._publish(topic, latest[1])
+            with contextlib.suppress(sqlite3.Error):  # damaged: its worker will say so
+                self._republish(view)
+
+    def _republish(self, view: View) -> None:
+        for key in view.store.lanes() if view.store is not None else []:
+            latest = view.store.latest(key) if view.store is not None else None
+            if latest is not None:
+                topic = view.plan.spec.output.topic.replace("{model}", view.name).replace("{key}", level(key))
+                self._publish(topic, latest[1])
 
     async def _remembering(self) -> None:
         while True:
             await asyncio.sleep(1)
-            self._registry.set_cursors(self._cursors)
+            with contextlib.suppress(sqlite3.Error, StorageUnavailable):  # a full disk: the next second will do
+                self._registry.set_cursors(self._cursors)
+                if self._behind and not self._applying.locked():
+                    async with self._applying:
+                        await self._follow()
+
+    def publishes(self, topic: str) -> bool:
+        """Whether forecasts of a model in service go to this topic."""
+        patterns = (view.plan.spec.output.topic.replace("{model}", view.name) for view in self.views.values())
+        return any(matches(pattern.replace("{key}", "+"), topic) for pattern in patterns)
+
+    def pinned(self) -> list[tuple[str, dict[str, Any]]]:
+        """(topic filter, decoder) of the models that read with a decoder of their own."""
+        return _pinned(self._registry.models)
 
     async def _ticking(self) -> None:
         while True:

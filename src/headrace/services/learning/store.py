@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.disk import open_file, transaction
 from headrace.errors import Fenced
 from headrace.events import Decision, Prediction, Score
 
@@ -39,15 +40,12 @@ class Store:
     """A model's file. `writer` is for its worker, `reader` for the others."""
 
     def __init__(self, path: Path, *, writer: bool = False) -> None:
-        self._path = path
+        self.path = path
         self.epoch = 0
         if writer:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
             # NORMAL: after a power loss the file may be some transactions older, never damaged; the log brings it up.
-            for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
-                self._db.execute(f"PRAGMA {pragma}")
-            self._db.executescript(_SCHEMA)
+            self._db = open_file(path, _SCHEMA, "journal_mode=WAL", "synchronous=NORMAL")
         else:
             self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=5)
 
@@ -55,25 +53,21 @@ class Store:
 
     def claim(self) -> int:
         """Become the one writer: from now on every older claimant is fenced. Returns the new epoch."""
-        self._db.execute("BEGIN IMMEDIATE")
-        self.epoch = int(self._meta("epoch") or 0) + 1
-        self._set("epoch", self.epoch)
-        self._db.execute("COMMIT")
+        with transaction(self._db):
+            epoch = int(self._meta("epoch") or 0) + 1
+            self._set("epoch", epoch)
+        self.epoch = epoch
         return self.epoch
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """A transaction under this writer's epoch. Raises Fenced, having written nothing, if there is a newer one."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self._db):
             current = int(self._meta("epoch") or 0)
             if current != self.epoch:
                 raise Fenced(mine=self.epoch, current=current)
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+
 
     def save(self, position: int, state: bytes) -> None:
         """The checkpoint; inside `writing`."""

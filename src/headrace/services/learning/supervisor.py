@@ -30,10 +30,11 @@ class Worker:
 
     Args:
         report: called with every event the process sends, and with {"died": code} when it does.
+        silence: seconds without a sign of life after which it is killed and replaced.
     """
 
-    def __init__(self, name: str, config: Config, report: Report) -> None:
-        self.name, self.config, self._report = name, config, report
+    def __init__(self, name: str, config: Config, report: Report, silence: float = SILENCE) -> None:
+        self.name, self.config, self._report, self._silence = name, config, report, silence
         self.process: asyncio.subprocess.Process | None = None
         self.restarts = 0
         self._seen = 0.0
@@ -74,7 +75,11 @@ class Worker:
         pause = BACKOFF[0]
         while True:
             started = time.monotonic()
-            code = await self._run()
+            try:
+                code = await self._run()
+            except OSError as error:  # no memory, no file handle: later perhaps
+                print(f"headrace: a worker cannot be started ({error})", file=sys.stderr)
+                code = -1
             if self._stopping:
                 return
             self.restarts += 1
@@ -90,6 +95,7 @@ class Worker:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=2**20,
+            start_new_session=True,  # Ctrl-C in a terminal is for the platform, which lets its workers save
         )
         self.process, self._seen = process, time.monotonic()
         assert process.stdin is not None and process.stdout is not None
@@ -98,7 +104,8 @@ class Worker:
         try:
             while line := await process.stdout.readline():
                 self._seen = time.monotonic()
-                self._report({**msgspec.json.decode(line), "worker": self.name})
+                with contextlib.suppress(msgspec.DecodeError):
+                    self._report({**msgspec.json.decode(line), "worker": self.name})
             return await process.wait()
         except asyncio.CancelledError:
             with contextlib.suppress(ProcessLookupError):
@@ -112,8 +119,8 @@ class Worker:
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         while True:
-            await asyncio.sleep(SILENCE / 10)
-            if time.monotonic() - self._seen > SILENCE and process.returncode is None:
+            await asyncio.sleep(self._silence / 10)
+            if time.monotonic() - self._seen > self._silence and process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
 
@@ -121,8 +128,10 @@ class Worker:
 class Supervisor:
     """The set of workers that the applied models need: one for all light models and the observer, one per heavy model."""
 
-    def __init__(self, data: Path, report: Report, checkpoint_seconds: float = 5.0) -> None:
-        self._data, self._report = data, report
+    def __init__(
+        self, data: Path, report: Report, checkpoint_seconds: float = 5.0, silence: float = SILENCE
+    ) -> None:
+        self._data, self._report, self._silence = data, report, silence
         self._checkpoint = checkpoint_seconds
         self.workers: dict[str, Worker] = {}
 
@@ -136,7 +145,7 @@ class Supervisor:
         await asyncio.gather(*(self.workers.pop(name).stop() for name in changed))
         for name, config in wanted.items():
             if name not in self.workers:
-                self.workers[name] = Worker(name, config, self._report)
+                self.workers[name] = Worker(name, config, self._report, self._silence)
                 self.workers[name].start()
 
     def _config(self, models: list[ModelConfig], pinned: list[tuple[str, dict[str, Any]]], *, observer: bool) -> Config:

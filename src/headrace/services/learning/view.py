@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,13 +48,20 @@ class View:
     def store(self) -> Store | None:
         """The worker's file, once it exists."""
         if self._store is None and self.path.exists():
-            with contextlib.suppress(sqlite3.OperationalError):
-                store = Store(self.path)
+            store = Store(self.path)
+            try:
                 store.lanes()  # the tables are there
-                self._store = store
                 self.position = max(self.position, store.position())
                 self.failed = self.failed or str(store.get("failed") or "")
+                self._store = store
+            except sqlite3.DatabaseError:  # not written yet, or damaged: its worker sees to it
+                store.close()
         return self._store
+
+    def reopen(self) -> None:
+        """Its worker put a new file in the place of a damaged one: nothing of the old one counts."""
+        self.close()
+        self._loaded, self.position, self.failed = {}, 0, ""
 
     def refresh(self) -> None:
         """The worker saved: exported models may be newer."""

@@ -11,16 +11,24 @@ import ctypes
 import os
 import select
 import signal
+import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from headrace.disk import set_aside, unavailable
+
 FENCED = 3
 """Exit code of a worker that found itself replaced."""
+PAUSE = 1.0
+"""Seconds between attempts while the disk is full."""
+SAYING = 60.0
+"""Seconds between sentences about a full disk."""
 HEARTBEAT = 1.0
 """Seconds between signs of life."""
 
@@ -50,15 +58,15 @@ class Config(msgspec.Struct):
 class Reporter:
     """Writes events to the supervisor, from the work loop and the heartbeat thread."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, output: int = 1) -> None:
+        self._lock, self._output = threading.Lock(), output
 
     def say(self, **event: object) -> None:
         """One line. A supervisor that has gone is no error: the end of the input follows."""
         line = msgspec.json.encode(event) + b"\n"
         try:
             with self._lock:
-                os.write(1, line)
+                os.write(self._output, line)
         except BrokenPipeError:
             pass
 
@@ -78,7 +86,8 @@ def main() -> None:
     _die_with(config.parent)
     from headrace.errors import Fenced
 
-    reporter = Reporter()
+    reporter = Reporter(os.dup(1))
+    os.dup2(2, 1)  # what a user's step prints is for people, not for the supervisor
     threading.Thread(target=reporter.beat, daemon=True).start()
     try:
         Loop(config, reporter).run()
@@ -96,12 +105,26 @@ class Loop:
 
         self._config, self._reporter = config, reporter
         data = Path(config.data)
+        self._data = data
         self._log = DecodedLog(open_reader(data))
-        self._learners = [self._learner(model, data) for model in config.models]
-        self._observer = self._observe(data) if config.observer else None
-        self._saved = time.monotonic()
+        self._learners: list[Any] = []
+        self._observer: Any = None
+        self._saved = self._said = time.monotonic()
+        self._said -= SAYING
 
-    def _learner(self, model: ModelConfig, data: Path) -> Any:
+    def _open(self) -> bool:
+        """Open what is not open yet; whether all is."""
+        return self._guarded(self._open_all)
+
+    def _open_all(self) -> bool:
+        for model in self._config.models[len(self._learners) :]:
+            self._learners.append(self._learner(model))
+        if self._config.observer and self._observer is None:
+            self._observe()
+        return True
+
+    def _learner(self, model: ModelConfig) -> Any:
+        from headrace.errors import CorruptState
         from headrace.services.learning.learner import Learner, open_store
         from headrace.services.learning.plan import Plan
         from headrace.services.learning.store import generation_file
@@ -109,17 +132,57 @@ class Loop:
         from headrace.stores.objects.files import FileObjects
 
         spec = from_plain(model.plain).spec
-        store = open_store(generation_file(data, spec.name, model.generation))
-        return Learner(Plan(spec, model.folder), model.generation, store, FileObjects(data / "objects"))
+        path, plan = generation_file(self._data, spec.name, model.generation), Plan(spec, model.folder)
+        objects = FileObjects(self._data / "objects")
+        store = None
+        try:
+            store = open_store(path)
+            return Learner(plan, model.generation, store, objects)
+        except (sqlite3.DatabaseError, CorruptState) as error:
+            if store is not None:
+                store.close()
+            if unavailable(error):
+                raise
+            self._set_aside(path, error)
+            self._reporter.say(model=spec.name, generation=model.generation, rebuilt=True)
+        return Learner(plan, model.generation, open_store(path), objects)
 
-    def _observe(self, data: Path) -> Any:
-        from headrace.services.learning.observer import Observer
+    def _observe(self) -> None:
+        from headrace.services.learning.observer import FILE, Observer
         from headrace.spec import Plug
 
-        return Observer(data, [(pattern, Plug.model_validate(plug)) for pattern, plug in self._config.pinned])
+        pinned = [(pattern, Plug.model_validate(plug)) for pattern, plug in self._config.pinned]
+        path = self._data / "state" / FILE
+        try:
+            self._observer = Observer(self._data, pinned)
+        except sqlite3.DatabaseError as error:
+            if unavailable(error):
+                raise
+            self._set_aside(path, error)
+            self._reporter.say(rebuilt="observer")
+            self._observer = Observer(self._data, pinned)
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        kept = set_aside(path)
+        print(f"headrace: {path.name} is damaged ({error}); kept as {kept.name}, rebuilding from the log", file=sys.stderr)
+
+    def _guarded(self, work: Callable[[], bool]) -> bool:
+        """What `work` returns; False while the disk does not take it, which is said once a minute."""
+        try:
+            return work()
+        except (sqlite3.Error, OSError) as error:
+            if not unavailable(error):
+                raise
+            if time.monotonic() - self._said >= SAYING:
+                self._said = time.monotonic()
+                print(f"headrace: a worker waits for the disk ({error}); it goes on by itself", file=sys.stderr)
+            return False
 
     def run(self) -> None:
         """Take turns; when nobody has anything to do, save, and wait for a nudge."""
+        while not self._open():
+            if self._stopping(PAUSE):
+                return
         self._reporter.say(ready=True)
         for learner in self._learners:
             self._reporter.say(model=learner.name, generation=learner.generation, position=learner.position)
@@ -131,17 +194,31 @@ class Loop:
                 self._save(export=False)
         self._save(export=True)
         if self._observer is not None:
-            self._observer.close()
+            self._guarded(lambda: self._observer.close() or True)
 
     def _turn(self) -> bool:
         busy = False
-        for learner in self._learners:
-            if learner.step(self._log):
+        for place, learner in enumerate(self._learners):
+            if self._guarded(lambda place=place: self._step(place)):  # type: ignore[misc]
                 busy = True
                 self._reporter.say(model=learner.name, generation=learner.generation, position=learner.position)
         if self._observer is not None:
-            busy = self._observer.step(self._log) or busy
+            busy = self._guarded(lambda: bool(self._observer.step(self._log))) or busy
         return busy
+
+    def _step(self, place: int) -> bool:
+        """One step of a learner; one whose file turns out to be damaged is opened anew."""
+        try:
+            return bool(self._learners[place].step(self._log))
+        except sqlite3.DatabaseError as error:
+            if unavailable(error):
+                raise
+            model, learner = self._config.models[place], self._learners[place]
+            learner.store.close()
+            self._set_aside(learner.store.path, error)
+            self._reporter.say(model=learner.name, generation=learner.generation, rebuilt=True)
+            self._learners[place] = self._learner(model)
+            return True
 
     def _idle(self) -> float:
         """Save if it is time; seconds to wait for a nudge."""
@@ -154,8 +231,9 @@ class Loop:
     def _save(self, *, export: bool) -> None:
         for learner in self._learners:
             before = learner.position
-            learner.checkpoint(export=export)
-            self._reporter.say(model=learner.name, generation=learner.generation, saved=before, failed=learner.failed)
+            if self._guarded(lambda learner=learner: learner.checkpoint(export=export) or True):  # type: ignore[misc]
+                event = {"model": learner.name, "generation": learner.generation, "saved": before}
+                self._reporter.say(**event, failed=learner.failed)
         self._saved = time.monotonic()
 
     @staticmethod

@@ -9,6 +9,7 @@ acknowledgements and nothing else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -17,7 +18,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from zlib import crc32
 
-from headrace.errors import StorageUnavailable
+from headrace.disk import damaged
+from headrace.errors import CorruptState, StorageUnavailable
 from headrace.records import Entry, Record
 from headrace.streams.logs import Done
 
@@ -115,15 +117,7 @@ class SqliteLog(SqliteReader):
 
     def __init__(self, path: Path, partitions: int = 1, clock: Callable[[], int] = time.time_ns) -> None:
         path.mkdir(parents=True, exist_ok=True)
-        self._writer = sqlite3.connect(path / FILE, isolation_level=None, check_same_thread=False, cached_statements=32)
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "wal_autocheckpoint=4000",
-            "journal_size_limit=67108864",
-        ):
-            self._writer.execute(f"PRAGMA {pragma}")
-        self._writer.executescript(_SCHEMA)
+        self._writer = _open(path / FILE)
         super().__init__(path)
         self._partitions = partitions
         self._clock = clock
@@ -201,7 +195,7 @@ class SqliteLog(SqliteReader):
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             self._writer.executemany(_INSERT, self._rows(batch))
-        except sqlite3.Error as error:
+        except Exception as error:  # whatever it is, the next commit may succeed
             self._committed(batch, error)
             return
         self._jobs.put((self._commit, lambda error: self._committed(batch, error)))
@@ -231,7 +225,8 @@ class SqliteLog(SqliteReader):
 
     def _committed(self, batch: list[tuple[Sequence[Entry], Done]], error: Exception | None) -> None:
         if error is not None:
-            self._undo()
+            with contextlib.suppress(sqlite3.Error):  # a failing disk: the next failure undoes again
+                self._undo(batch)
             error = StorageUnavailable(detail=str(error))
         for _, done in batch:
             done(error)
@@ -242,19 +237,29 @@ class SqliteLog(SqliteReader):
         else:
             self._busy = False
 
-    def _undo(self) -> None:
+    def _undo(self, batch: list[tuple[Sequence[Entry], Done]]) -> None:
         """Forget a failed transaction, in the file and in the counters taken from it."""
         if self._writer.in_transaction:
             self._writer.execute("ROLLBACK")
-        self._ids = {name: identity for identity, name in self._writer.execute("SELECT id, name FROM streams")}
-        for stream, part in list(self._ends):
+        for name in {entry.stream for entries, _ in batch for entry in entries}:
+            self._undo_stream(name)
+        (position,) = self._writer.execute("SELECT MAX(position) FROM records").fetchone()
+        self._position = position or 0
+
+    def _undo_stream(self, name: str) -> None:
+        stream = self._ids.get(name)
+        if stream is None:
+            return
+        if self._writer.execute("SELECT 1 FROM streams WHERE id = ?", (stream,)).fetchone() is None:
+            del self._ids[name]
+        for part in range(self._partitions):
+            if (stream, part) not in self._ends:
+                continue
             (off,) = self._writer.execute(
                 "SELECT MAX(COALESCE((SELECT MAX(off) + 1 FROM records WHERE stream = :s AND part = :p), 0),"
                 " COALESCE((SELECT off FROM ends WHERE stream = :s AND part = :p), 0))", {"s": stream, "p": part}
             ).fetchone()  # fmt: skip
             self._ends[stream, part] = off
-        (position,) = self._writer.execute("SELECT MAX(position) FROM records").fetchone()
-        self._position = position or 0
 
     # -- the thread
 
@@ -290,6 +295,7 @@ class SqliteLog(SqliteReader):
         return await future
 
     def _delete(self, before: int) -> int:
+        # The file does not shrink: what becomes free in it is used for the records to come.
         self._writer.execute("BEGIN IMMEDIATE")
         self._writer.execute(
             "INSERT INTO ends SELECT stream, part, MAX(off) + 1 FROM records WHERE position < ? GROUP BY stream, part "
@@ -298,3 +304,19 @@ class SqliteLog(SqliteReader):
         count = self._writer.execute("DELETE FROM records WHERE position < ?", (before,)).rowcount
         self._writer.execute("COMMIT")
         return count
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    """The writing connection. Raises StorageUnavailable, or CorruptState for a file that is no log."""
+    db = sqlite3.connect(file, isolation_level=None, check_same_thread=False, cached_statements=32)
+    try:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=4000", "journal_size_limit=67108864"):
+            db.execute(f"PRAGMA {pragma}")
+        db.executescript(_SCHEMA)
+    except sqlite3.DatabaseError as error:
+        db.close()
+        if damaged(error):
+            detail = f"the log {file} is damaged ({error}); bring it back from a backup, or start with another --data"
+            raise CorruptState(detail=detail) from error
+        raise StorageUnavailable(detail=f"{file}: {error}") from error
+    return db
