@@ -16,7 +16,7 @@ from headrace.records import CONTROL, Array, Reading, Record
 from headrace.services.learning.decoded import Decoded, DecodedLog
 from headrace.services.learning.lane import GridLane, Lane, identity
 from headrace.services.learning.plan import Plan
-from headrace.services.learning.store import Store, body, stream_rows
+from headrace.services.learning.store import Run, Store, body, stream_bodies
 from headrace.services.learning.stream_lane import StreamLane
 from headrace.stores.objects import Objects
 from headrace.streams.decoders.intake import Deduplicator, columns
@@ -47,6 +47,8 @@ class Learner:
         self._saved = self._exported_at = 0
         self._exported: dict[tuple[str, str], str] = {}
         self._prefixes: dict[str, str] = {}
+        self.news: list[Run] = []
+        """What the last step predicted and stored."""
         saved = store.checkpoint()
         if saved is not None:
             self.position = self._saved = saved[0]
@@ -56,6 +58,7 @@ class Learner:
 
     def step(self, log: DecodedLog) -> bool:
         """Take in one block; whether there was one. A failing model stops where it failed and says why."""
+        self.news = []
         if self.failed:
             return False
         block = log.block(self.position, self.plan.spec.input.decoder)
@@ -171,24 +174,29 @@ class Learner:
             for weights in effect.snapshots.values():
                 self._objects.put(weights)
         now = self._clock()
+        news: list[Run] = []
         with self.store.writing():
             for key, effect in effects:
-                self._store(key, effect, now)
+                news += self._store(key, effect, now)
+        self.news = news
         for key, _ in effects:
             self.lanes[key].effects = type(effects[0][1])()
 
-    def _store(self, key: str, effect: Any, now: int) -> None:
-        rows = [(key, n, p.id, p.origin, now, body(p)) for n, p in effect.predictions]
+    def _store(self, key: str, effect: Any, now: int) -> list[Run]:
+        add, made = self.store.add_run, []
+        for ordinal, p in effect.predictions:
+            made.append(add(key, ordinal, p.id, p.origin, now, [body(p)]))
         for first, times, values in effect.stream:
-            rows += stream_rows(self.name, key, self._prefix(key), first, times, values, now)
-        if rows:
-            self.store.add_predictions(rows)
+            prefix = self._prefix(key)
+            bodies = stream_bodies(self.name, key, prefix, first, times, values)
+            made.append(add(key, first, prefix, times[-1], now, bodies))
         if effect.scores:
             self.store.add_scores(effect.scores)
         if effect.decisions:
             self.store.add_decisions(effect.decisions)
         if effect.actuals:
             self.store.add_actuals(key, effect.actuals)
+        return [run for run in made if run is not None]
 
     def _prefix(self, key: str) -> str:
         if key not in self._prefixes:

@@ -1,12 +1,14 @@
 """A worker process: learners (and the observer) that tail the log, one compute thread.
 
 Started by the supervisor as ``python -m headrace.services.learning.worker``; the first line of its input is its
-configuration, every further line a nudge ("the log has grown"); the end of its input means stop. It answers with one JSON
-line per event. Everything it knows is in the log and in its stores: it may be killed at any moment.
+configuration, every further line a nudge ("the log has grown"); the end of its input means stop. It answers with one
+frame per event (`Event`): what it has predicted, once that is stored, among them. Everything it knows is in the log and in
+its stores: it may be killed at any moment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -23,6 +25,8 @@ FENCED = 3
 """Exit code of a worker that found itself replaced."""
 HEARTBEAT = 1.0
 """Seconds between signs of life."""
+REPORT = 8 * 2**20
+"""Bytes of predictions that are sent along with a report; more are left for the platform to read from the store."""
 
 
 class ModelConfig(msgspec.Struct):
@@ -47,26 +51,41 @@ class Config(msgspec.Struct):
     checkpoint_seconds: float = 5.0
 
 
+class Event(msgspec.Struct, omit_defaults=True):
+    """What a worker says; its frame is a length of four bytes and MessagePack."""
+
+    ready: bool = False
+    model: str = ""
+    generation: int = 0
+    position: int | None = None
+    """The log position the model has come to."""
+    saved: bool = False
+    """The model was checkpointed; what serves it may be newer."""
+    failed: str = ""
+    runs: list[tuple[int, str, int, bytes]] | None = None
+    """What it predicted on the way there (`store.Run`); None: look into its store."""
+
+
 class Reporter:
     """Writes events to the supervisor, from the work loop and the heartbeat thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._encode = msgspec.msgpack.Encoder().encode
 
-    def say(self, **event: object) -> None:
-        """One line. A supervisor that has gone is no error: the end of the input follows."""
-        line = msgspec.json.encode(event) + b"\n"
-        try:
-            with self._lock:
-                os.write(1, line)
-        except BrokenPipeError:
-            pass
+    def say(self, event: Event) -> None:
+        """One frame. A supervisor that has gone is no error: the end of the input follows."""
+        data = self._encode(event)
+        frame = memoryview(len(data).to_bytes(4, "big") + data)
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            while frame:
+                frame = frame[os.write(1, frame) :]
 
     def beat(self) -> None:
         """A sign of life each second, also while a long training runs."""
         while True:
             time.sleep(HEARTBEAT)
-            self.say(beat=True)
+            self.say(Event())
 
 
 def main() -> None:
@@ -120,9 +139,9 @@ class Loop:
 
     def run(self) -> None:
         """Take turns; when nobody has anything to do, save, and wait for a nudge."""
-        self._reporter.say(ready=True)
+        self._reporter.say(Event(ready=True))
         for learner in self._learners:
-            self._reporter.say(model=learner.name, generation=learner.generation, position=learner.position)
+            self._reporter.say(self._event(learner, position=learner.position))
         while True:
             busy = self._turn()
             if self._stopping(0 if busy else self._idle()):
@@ -138,7 +157,9 @@ class Loop:
         for learner in self._learners:
             if learner.step(self._log):
                 busy = True
-                self._reporter.say(model=learner.name, generation=learner.generation, position=learner.position)
+                small = sum(len(run.bodies) for run in learner.news) < REPORT
+                runs = learner.news if small else None
+                self._reporter.say(self._event(learner, position=learner.position, runs=runs))
         if self._observer is not None:
             busy = self._observer.step(self._log) or busy
         return busy
@@ -155,8 +176,12 @@ class Loop:
         for learner in self._learners:
             before = learner.position
             learner.checkpoint(export=export)
-            self._reporter.say(model=learner.name, generation=learner.generation, saved=before, failed=learner.failed)
+            self._reporter.say(self._event(learner, position=before, saved=True, failed=learner.failed))
         self._saved = time.monotonic()
+
+    @staticmethod
+    def _event(learner: Any, **about: Any) -> Event:
+        return Event(model=learner.name, generation=learner.generation, **about)
 
     @staticmethod
     def _stopping(wait: float) -> bool:
