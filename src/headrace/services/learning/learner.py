@@ -81,36 +81,29 @@ class Learner:
             self.store.set("failed", self.failed)
 
     def _process(self, block: Sequence[Decoded]) -> None:
-        waiting: dict[str, tuple[list[Reading], list[str]]] = {}
+        waiting: dict[str, list[Reading]] = {}
+        topics, by = self._topics, self.plan.spec.input.key
         for record, readings, _ in block:
-            if record.stream == CONTROL:
-                if record.position > self.generation:
+            topic = record.stream
+            if not readings:
+                if topic == CONTROL and record.position > self.generation:
                     self._control(record, waiting)
-            elif readings and self._wanted(record.stream):
-                self._collect(record, readings, waiting)
+            elif topics[topic] if topic in topics else self._wanted(topic):
+                if record.headers:
+                    readings = _with_id(record, readings)
+                for reading in readings:
+                    key = "all" if by == "none" else reading.device if by == "device" else topic
+                    if key in waiting:
+                        waiting[key].append(reading)
+                    elif key in self.lanes or self._admit(key):
+                        waiting[key] = [reading]
         self._flush(waiting)
 
     def _wanted(self, topic: str) -> bool:
-        known = self._topics.get(topic)
-        if known is None:
-            if len(self._topics) > 100_000:
-                self._topics.clear()
-            known = self._topics[topic] = any(matches(pattern, topic) for pattern in self.plan.spec.input.topics)
+        if len(self._topics) > 100_000:
+            self._topics.clear()
+        known = self._topics[topic] = any(matches(pattern, topic) for pattern in self.plan.spec.input.topics)
         return known
-
-    def _collect(
-        self, record: Record, readings: list[Reading], waiting: dict[str, tuple[list[Reading], list[str]]]
-    ) -> None:
-        by = self.plan.spec.input.key
-        identity_ = _message_id(record) if record.headers else ""
-        for reading in readings:
-            key = reading.device if by == "device" else record.stream if by == "topic" else "all"
-            if key not in waiting:
-                if key not in self.lanes and not self._admit(key):
-                    continue
-                waiting[key] = ([], [])
-            waiting[key][0].append(reading)
-            waiting[key][1].append(reading.id or identity_)
 
     def _admit(self, key: str) -> bool:
         if len(self.lanes) >= self.plan.spec.input.max_keys:
@@ -122,16 +115,17 @@ class Learner:
     def _make(self, key: str) -> Lane:
         return GridLane(self.plan, key) if self.plan.grid else StreamLane(self.plan, key)
 
-    def _flush(self, waiting: dict[str, tuple[list[Reading], list[str]]]) -> None:
-        for key, (readings, ids) in waiting.items():
+    def _flush(self, waiting: dict[str, list[Reading]]) -> None:
+        for key, readings in waiting.items():
             rows = columns(readings, None)
+            ids = [reading.id for reading in readings]
             keep = self._seen[key].keep(rows, ids if any(ids) else None)
             self.lanes[key].process(rows if keep.all() else rows.take(keep))
         waiting.clear()
 
     # -- control entries
 
-    def _control(self, record: Record, waiting: dict[str, tuple[list[Reading], list[str]]]) -> None:
+    def _control(self, record: Record, waiting: dict[str, list[Reading]]) -> None:
         entry = msgspec.json.decode(record.payload)
         kind = entry.get("kind")
         if kind == "tick":
@@ -261,11 +255,13 @@ def _any(effects: Any) -> bool:
     return bool(effects.predictions or effects.stream or effects.scores or effects.decisions or effects.actuals)
 
 
-def _message_id(record: Record) -> str:
+def _with_id(record: Record, readings: list[Reading]) -> list[Reading]:
+    """The readings, with the id the transport gave their message where they have none of their own."""
     try:
-        return str(msgspec.json.decode(record.headers).get("id", ""))
+        identity_ = str(msgspec.json.decode(record.headers).get("id", ""))
     except (msgspec.DecodeError, AttributeError):
-        return ""
+        return readings
+    return [reading if reading.id else reading._replace(id=identity_) for reading in readings]
 
 
 def open_store(path: Path) -> Store:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import select
 import signal
@@ -25,6 +26,8 @@ FENCED = 3
 """Exit code of a worker that found itself replaced."""
 HEARTBEAT = 1.0
 """Seconds between signs of life."""
+REST = 0.2
+"""Seconds after the last message until the observer's counts are stored."""
 REPORT = 8 * 2**20
 """Bytes of predictions that are sent along with a report; more are left for the platform to read from the store."""
 
@@ -119,6 +122,8 @@ class Loop:
         self._learners = [self._learner(model, data) for model in config.models]
         self._observer = self._observe(data) if config.observer else None
         self._saved = time.monotonic()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)  # a block of records makes thousands of objects, and none of them is garbage yet
 
     def _learner(self, model: ModelConfig, data: Path) -> Any:
         from headrace.services.learning.learner import Learner, open_store
@@ -166,11 +171,13 @@ class Loop:
 
     def _idle(self) -> float:
         """Save if it is time; seconds to wait for a nudge."""
-        since = time.monotonic() - self._saved
-        if since < 1.0:
-            return 1.0 - since
-        self._save(export=True)
-        return 1.0
+        wait = self._saved + 1.0 - time.monotonic()
+        if wait <= 0:
+            self._save(export=True)
+            wait = 1.0
+        if self._observer is not None and self._observer.waiting:
+            wait = min(wait, REST)
+        return wait
 
     def _save(self, *, export: bool) -> None:
         for learner in self._learners:
