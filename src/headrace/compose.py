@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from headrace.services.gateway.mqtt import MqttDoor
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import App, Receive, Scope, Send, answer, answer_json, header, refuse
 from headrace.services.learning.http import InferenceDoor
-from headrace.services.learning.service import LearningService
+from headrace.services.learning.service import LearningService, Publish
 from headrace.settings import PlatformSettings
 from headrace.streams import brokers
 from headrace.streams.logs.sqlite import SqliteLog
@@ -69,23 +69,28 @@ class Platform:
         log = SqliteLog(settings.data, settings.partitions)
         stack.push_async_callback(log.aclose)
         self.log = log
-        outputs: list[Callable[[str, bytes], None]] = []
+        outputs: list[Publish] = []
 
-        def fan_out(topic: str, payload: bytes) -> None:
+        def fan_out(topic: str, payloads: Sequence[bytes]) -> None:
             for output in outputs:
-                output(topic, payload)
+                output(topic, payloads)
 
         learning = LearningService(log, settings.data, fan_out, checkpoint_seconds=settings.checkpoint_seconds)
         inference = InferenceDoor(learning, settings.body_limit)
         door = MqttDoor(settings.mqtt, log, _requests(inference))
-        outputs.append(lambda topic, payload: door.publish(topic, payload, retain=True))
+        outputs.append(door.publish_forecasts)
         log.on_commit = learning.nudge
         self.learning = await stack.enter_async_context(learning)
         self.gateway = await stack.enter_async_context(
             GatewayService(
-                log, settings.data, self._slowest, age=settings.retention_age, size=settings.retention_size,
-                every=settings.retention_seconds, pinned=learning.pinned,
-            )  # fmt: skip
+                log,
+                settings.data,
+                self._slowest,
+                age=settings.retention_age,
+                size=settings.retention_size,
+                every=settings.retention_seconds,
+                pinned=learning.pinned,
+            )
         )
         learning.republish()
         await stack.enter_async_context(door)
@@ -94,7 +99,7 @@ class Platform:
             await self._external(settings.broker, outputs)
         await self._serve(inference, door)
 
-    async def _external(self, url: str, outputs: list[Callable[[str, bytes], None]]) -> None:
+    async def _external(self, url: str, outputs: list[Publish]) -> None:
         broker = await self._stack.enter_async_context(brokers.open(url))
         forward = Forwarder(broker.publish)
         await self._stack.enter_async_context(forward)
@@ -236,11 +241,12 @@ class Forwarder:
         self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(limit)
         self.dropped = 0
 
-    def __call__(self, topic: str, payload: bytes) -> None:
-        if self._queue.full():
-            self._queue.get_nowait()
-            self.dropped += 1
-        self._queue.put_nowait((topic, payload))
+    def __call__(self, topic: str, payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            if self._queue.full():
+                self._queue.get_nowait()
+                self.dropped += 1
+            self._queue.put_nowait((topic, payload))
 
     async def __aenter__(self) -> Forwarder:
         self._task = asyncio.create_task(self._run(), name="forwarder")

@@ -110,7 +110,11 @@ class ConsoleApi:
         except sqlite3.Error as error:
             view = self._learning.view(entered.name)
             view.close()
-            return {**self._summary(entered, None), "state": "restarting", "detail": f"its state cannot be read: {error}"}
+            return {
+                **self._summary(entered, None),
+                "state": "restarting",
+                "detail": f"its state cannot be read: {error}",
+            }
 
     def _summary(self, entered: Entered, *without: None) -> dict[str, Any]:
         view = self._learning.view(entered.name)
@@ -214,7 +218,6 @@ class ConsoleApi:
                     await asyncio.wait_for(self.closing.wait(), PULSE)
         finally:
             self._listeners -= 1
-
 
     def _news(self, feed: Feed) -> list[tuple[str, dict[str, Any]]]:
         found = []

@@ -18,7 +18,7 @@ from headrace.records import CONTROL, Array, Reading, Record
 from headrace.services.learning.decoded import Decoded, DecodedLog
 from headrace.services.learning.lane import GridLane, Lane, identity
 from headrace.services.learning.plan import Plan
-from headrace.services.learning.store import Store, body, stream_rows
+from headrace.services.learning.store import Run, Store, body, stream_bodies
 from headrace.services.learning.stream_lane import StreamLane
 from headrace.stores.objects import Objects
 from headrace.streams.decoders.intake import Deduplicator, columns
@@ -49,6 +49,8 @@ class Learner:
         self._saved = self._exported_at = 0
         self._exported: dict[tuple[str, str], str] = {}
         self._prefixes: dict[str, str] = {}
+        self.news: list[Run] = []
+        """What the last step predicted and stored."""
         saved = store.checkpoint()
         if saved is not None:
             self._restore(*saved)
@@ -72,6 +74,7 @@ class Learner:
 
         Raises sqlite3.Error or OSError if the store cannot be written: nothing is lost, and the next call tries again.
         """
+        self.news = []
         if self.failed:
             return False
         self._write()  # what a full disk kept from being written goes first
@@ -97,36 +100,27 @@ class Learner:
             self.store.set("failed", self.failed)
 
     def _process(self, block: Sequence[Decoded]) -> None:
-        waiting: dict[str, tuple[list[Reading], list[str]]] = {}
+        waiting: dict[str, list[Reading]] = {}
+        topics, by = self._topics, self.plan.spec.input.key
         for record, readings, _ in block:
-            if record.stream == CONTROL:
-                if record.position > self.generation:
+            topic = record.stream
+            if not readings:
+                if topic == CONTROL and record.position > self.generation:
                     self._control(record, waiting)
-            elif readings and self._wanted(record.stream):
-                self._collect(record, readings, waiting)
+            elif topics[topic] if topic in topics else self._wanted(topic):
+                for reading in readings:
+                    key = "all" if by == "none" else reading.device if by == "device" else topic
+                    if key in waiting:
+                        waiting[key].append(reading)
+                    elif key in self.lanes or self._admit(key):
+                        waiting[key] = [reading]
         self._flush(waiting)
 
     def _wanted(self, topic: str) -> bool:
-        known = self._topics.get(topic)
-        if known is None:
-            if len(self._topics) > 100_000:
-                self._topics.clear()
-            known = self._topics[topic] = any(matches(pattern, topic) for pattern in self.plan.spec.input.topics)
+        if len(self._topics) > 100_000:
+            self._topics.clear()
+        known = self._topics[topic] = any(matches(pattern, topic) for pattern in self.plan.spec.input.topics)
         return known
-
-    def _collect(
-        self, record: Record, readings: list[Reading], waiting: dict[str, tuple[list[Reading], list[str]]]
-    ) -> None:
-        by = self.plan.spec.input.key
-        identity_ = _message_id(record) if record.headers else ""
-        for reading in readings:
-            key = reading.device if by == "device" else record.stream if by == "topic" else "all"
-            if key not in waiting:
-                if key not in self.lanes and not self._admit(key):
-                    continue
-                waiting[key] = ([], [])
-            waiting[key][0].append(reading)
-            waiting[key][1].append(reading.id or identity_)
 
     def _admit(self, key: str) -> bool:
         if len(self.lanes) >= self.plan.spec.input.max_keys:
@@ -138,16 +132,17 @@ class Learner:
     def _make(self, key: str) -> Lane:
         return GridLane(self.plan, key) if self.plan.grid else StreamLane(self.plan, key)
 
-    def _flush(self, waiting: dict[str, tuple[list[Reading], list[str]]]) -> None:
-        for key, (readings, ids) in waiting.items():
+    def _flush(self, waiting: dict[str, list[Reading]]) -> None:
+        for key, readings in waiting.items():
             rows = columns(readings, None)
+            ids = [reading.id for reading in readings]
             keep = self._seen[key].keep(rows, ids if any(ids) else None)
             self.lanes[key].process(rows if keep.all() else rows.take(keep))
         waiting.clear()
 
     # -- control entries
 
-    def _control(self, record: Record, waiting: dict[str, tuple[list[Reading], list[str]]]) -> None:
+    def _control(self, record: Record, waiting: dict[str, list[Reading]]) -> None:
         entry = msgspec.json.decode(record.payload)
         kind = entry.get("kind")
         if kind == "tick":
@@ -190,24 +185,29 @@ class Learner:
             for weights in effect.snapshots.values():
                 self._objects.put(weights)
         now = self._clock()
+        news: list[Run] = []
         with self.store.writing():
             for key, effect in effects:
-                self._store(key, effect, now)
+                news += self._store(key, effect, now)
+        self.news = news
         for key, _ in effects:
             self.lanes[key].effects = type(effects[0][1])()
 
-    def _store(self, key: str, effect: Any, now: int) -> None:
-        rows = [(key, n, p.id, p.origin, now, body(p)) for n, p in effect.predictions]
+    def _store(self, key: str, effect: Any, now: int) -> list[Run]:
+        add, made = self.store.add_run, []
+        for ordinal, p in effect.predictions:
+            made.append(add(key, ordinal, p.id, p.origin, now, [body(p)]))
         for first, times, values in effect.stream:
-            rows += stream_rows(self.name, key, self._prefix(key), first, times, values, now)
-        if rows:
-            self.store.add_predictions(rows)
+            prefix = self._prefix(key)
+            bodies = stream_bodies(self.name, key, prefix, first, times, values)
+            made.append(add(key, first, prefix, times[-1], now, bodies))
         if effect.scores:
             self.store.add_scores(effect.scores)
         if effect.decisions:
             self.store.add_decisions(effect.decisions)
         if effect.actuals:
             self.store.add_actuals(key, effect.actuals)
+        return [run for run in made if run is not None]
 
     def _prefix(self, key: str) -> str:
         if key not in self._prefixes:
@@ -272,13 +272,6 @@ def lane_servable(lane: Any, servable: Any) -> bytes:
 
 def _any(effects: Any) -> bool:
     return bool(effects.predictions or effects.stream or effects.scores or effects.decisions or effects.actuals)
-
-
-def _message_id(record: Record) -> str:
-    try:
-        return str(msgspec.json.decode(record.headers).get("id", ""))
-    except (msgspec.DecodeError, AttributeError):
-        return ""
 
 
 def open_store(path: Path) -> Store:

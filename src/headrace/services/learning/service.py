@@ -9,7 +9,7 @@ import math
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +20,24 @@ from headrace.errors import BadInput, BadSpec, BadTensor, HeadraceError, Problem
 from headrace.records import MINUTE, Array
 from headrace.services.learning.plan import check
 from headrace.services.learning.registry import Applied, Entered, Registry, apply_entry, control
+from headrace.services.learning.store import Run
 from headrace.services.learning.supervisor import SILENCE, Supervisor
 from headrace.services.learning.view import View
-from headrace.services.learning.worker import ModelConfig
+from headrace.services.learning.worker import Event, ModelConfig
 from headrace.spec import Document, needed_files
 from headrace.streams.logs import Log
-from headrace.topics import level, matches
+from headrace.topics import matches
 
-Publish = Callable[[str, bytes], None]
-PAGE = 2000
-"""Predictions published per turn of the event loop."""
+Publish = Callable[[str, Sequence[bytes]], None]
+PAGE = 20
+"""Stored runs of predictions published per turn of the event loop."""
 
 
 class LearningService:
     """See `headrace.services.learning.Learning`.
 
     Args:
-        publish: sends a forecast to an output topic, retained.
+        publish: sends forecasts to an output topic, in order; the last is retained.
         tick: seconds between the ticks of models with ``clock: wall``.
     """
 
@@ -53,7 +54,7 @@ class LearningService:
     ) -> None:
         self._log, self._data, self._publish, self._tick, self._clock = log, data, publish, tick, clock
         self._registry = Registry(data)
-        self._supervisor = Supervisor(data, self._report, checkpoint_seconds, silence)
+        self._supervisor = Supervisor(data, self._report, self._died, checkpoint_seconds, silence)
         self.views: dict[str, View] = {}
         self._cursors: dict[str, int] = {}
         self._due: set[str] = set()
@@ -175,41 +176,43 @@ class LearningService:
 
     # -- what the workers say
 
-    def _report(self, event: dict[str, Any]) -> None:
-        if "rebuilt" in event:
+    def _died(self, worker: str) -> None:
+        self.restarts += 1
+        for view in self._of(worker):
+            view.restarting = True
+
+    def _report(self, worker: str, event: Event) -> None:
+        if event.rebuilt:
             self._rebuilt(event)
-        elif "died" in event:
-            self.restarts += 1
-            for view in self._of(event["worker"]):
-                view.restarting = True
-        elif "ready" in event:
+        elif event.ready:
             self.ready.set()
-            for view in self._of(event["worker"]):
+            for view in self._of(worker):
                 view.restarting = False
-        elif "model" in event:
+        elif event.model:
             self._moved_on(event)
 
-    def _rebuilt(self, event: dict[str, Any]) -> None:
+    def _rebuilt(self, event: Event) -> None:
         """A worker put a new file in the place of a damaged one."""
         self.rebuilt += 1
-        view = self.views.get(event.get("model", ""))
+        view = self.views.get(event.model)
         if view is not None:
             view.reopen()
 
     def _of(self, worker: str) -> list[View]:
         return [view for view in self.views.values() if (view.name if view.plan.heavy else "") == worker]
 
-    def _moved_on(self, event: dict[str, Any]) -> None:
-        view = self.views.get(event["model"])
-        if view is None or view.entered.generation != event["generation"]:
+    def _moved_on(self, event: Event) -> None:
+        view = self.views.get(event.model)
+        if view is None or view.entered.generation != event.generation:
             return
-        if "saved" in event:
-            view.failed = event.get("failed") or ""
+        if event.saved:
+            view.failed = event.failed
             view.refresh()
             self._mind_cursor(view)
-        else:
-            view.position = event["position"]
-        self._due.add(view.name)
+        elif event.position is not None:
+            view.position = event.position
+        if event.runs is None or not self._straight(view, event.runs):
+            self._due.add(view.name)
         self._wake.set()
 
     def _mind_cursor(self, view: View) -> None:
@@ -219,6 +222,15 @@ class LearningService:
             return
         self._cursors[place] = store.last_number()
         self._republish(view)
+
+    def _straight(self, view: View, runs: list[tuple[int, str, int, bytes]]) -> bool:
+        """Publish what a report brings, if it goes on where the last left off; else the store has to be asked."""
+        place = _place(view.entered)
+        for number, key, count, bodies in runs:
+            if number - count != self._cursors.get(place, 0):
+                return False
+            self._send(view, Run(number, key, count, bodies))
+        return True
 
     async def _publishing(self) -> None:
         while True:
@@ -243,16 +255,15 @@ class LearningService:
     def _page(self, view: View) -> bool:
         place = _place(view.entered)
         assert view.store is not None
-        rows = view.store.predictions(self._cursors.get(place, 0), PAGE)
-        pattern = view.plan.spec.output.topic
-        topics: dict[str, str] = {}
-        for number, key, _, payload in rows:
-            if key not in topics:
-                topics[key] = pattern.replace("{model}", view.name).replace("{key}", level(key))
-            self._publish(topics[key], payload)
-            self._cursors[place] = number
-        self.published += len(rows)
-        return len(rows) == PAGE
+        runs = view.store.runs(self._cursors.get(place, 0), PAGE)
+        for run in runs:
+            self._send(view, run)
+        return len(runs) == PAGE
+
+    def _send(self, view: View, run: Run) -> None:
+        self._publish(view.topic(run.key), run.bodies.split(b"\n"))
+        self._cursors[_place(view.entered)] = run.number
+        self.published += run.size
 
     def republish(self) -> None:
         """The newest forecast of every key, for those who subscribe after a restart."""
@@ -264,8 +275,7 @@ class LearningService:
         for key in view.store.lanes() if view.store is not None else []:
             latest = view.store.latest(key) if view.store is not None else None
             if latest is not None:
-                topic = view.plan.spec.output.topic.replace("{model}", view.name).replace("{key}", level(key))
-                self._publish(topic, latest[1])
+                self._publish(view.topic(key), [latest[1]])
 
     async def _remembering(self) -> None:
         while True:

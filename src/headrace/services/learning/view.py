@@ -18,6 +18,7 @@ from headrace.services.learning.plan import assemble
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.serving import Runner, load
 from headrace.services.learning.store import Store, generation_file
+from headrace.topics import level
 
 
 class Loaded(NamedTuple):
@@ -40,6 +41,7 @@ class View:
         self._stale = True
         self._shape: Shape | None = None
         self._names: list[str] = []
+        self._topics: dict[str, str] = {}
         self.position = 0
         self.failed = ""
         self.restarting = False
@@ -78,6 +80,14 @@ class View:
             self._shape, self._names = shape_of(self.entered)
         return self._shape
 
+    def topic(self, key: str) -> str:
+        """Where a key's forecasts are published."""
+        found = self._topics.get(key)
+        if found is None:
+            found = self.plan.spec.output.topic.replace("{model}", self.name).replace("{key}", level(key))
+            self._topics[key] = found
+        return found
+
     def default_key(self) -> str:
         """The only key, or the one that was forecast last."""
         store = self.store
@@ -101,7 +111,7 @@ class View:
         found = self.store.prediction(identity) if self.store is not None else None
         if found is None:
             raise UnknownPrediction(id=identity, model=self.name)
-        return found[0], msgspec.json.decode(found[2])
+        return found[0], msgspec.json.decode(found[1])
 
     def runner(self, key: str, role: str = "") -> Loaded:
         """The exported model that answers for a key. Raises NotReady."""

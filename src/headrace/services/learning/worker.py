@@ -1,13 +1,16 @@
 """A worker process: learners (and the observer) that tail the log, one compute thread.
 
 Started by the supervisor as ``python -m headrace.services.learning.worker``; the first line of its input is its
-configuration, every further line a nudge ("the log has grown"); the end of its input means stop. It answers with one JSON
-line per event. Everything it knows is in the log and in its stores: it may be killed at any moment.
+configuration, every further line a nudge ("the log has grown"); the end of its input means stop. It answers with one
+frame per event (`Event`): what it has predicted, once that is stored, among them. Everything it knows is in the log and in
+its stores: it may be killed at any moment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
 import os
 import select
 import signal
@@ -31,6 +34,10 @@ SAYING = 60.0
 """Seconds between sentences about a full disk."""
 HEARTBEAT = 1.0
 """Seconds between signs of life."""
+REST = 0.2
+"""Seconds after the last message until the observer's counts are stored."""
+REPORT = 8 * 2**20
+"""Bytes of predictions that are sent along with a report; more are left for the platform to read from the store."""
 
 
 class ModelConfig(msgspec.Struct):
@@ -55,26 +62,43 @@ class Config(msgspec.Struct):
     checkpoint_seconds: float = 5.0
 
 
+class Event(msgspec.Struct, omit_defaults=True):
+    """What a worker says; its frame is a length of four bytes and MessagePack."""
+
+    ready: bool = False
+    model: str = ""
+    generation: int = 0
+    position: int | None = None
+    """The log position the model has come to."""
+    saved: bool = False
+    """The model was checkpointed; what serves it may be newer."""
+    failed: str = ""
+    rebuilt: bool = False
+    """A damaged file was set aside and is made anew: the model's, or without a model the observer's."""
+    runs: list[tuple[int, str, int, bytes]] | None = None
+    """What it predicted on the way there (`store.Run`); None: look into its store."""
+
+
 class Reporter:
     """Writes events to the supervisor, from the work loop and the heartbeat thread."""
 
     def __init__(self, output: int = 1) -> None:
         self._lock, self._output = threading.Lock(), output
+        self._encode = msgspec.msgpack.Encoder().encode
 
-    def say(self, **event: object) -> None:
-        """One line. A supervisor that has gone is no error: the end of the input follows."""
-        line = msgspec.json.encode(event) + b"\n"
-        try:
-            with self._lock:
-                os.write(self._output, line)
-        except BrokenPipeError:
-            pass
+    def say(self, event: Event) -> None:
+        """One frame. A supervisor that has gone is no error: the end of the input follows."""
+        data = self._encode(event)
+        frame = memoryview(len(data).to_bytes(4, "big") + data)
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            while frame:
+                frame = frame[os.write(self._output, frame) :]
 
     def beat(self) -> None:
         """A sign of life each second, also while a long training runs."""
         while True:
             time.sleep(HEARTBEAT)
-            self.say(beat=True)
+            self.say(Event())
 
 
 def main() -> None:
@@ -111,6 +135,10 @@ class Loop:
         self._observer: Any = None
         self._saved = self._said = time.monotonic()
         self._said -= SAYING
+        gc.freeze()
+        gc.set_threshold(
+            20_000, 20, 20
+        )  # a block of records makes thousands of objects, and none of them is garbage yet
 
     def _open(self) -> bool:
         """Open what is not open yet; whether all is."""
@@ -144,7 +172,7 @@ class Loop:
             if unavailable(error):
                 raise
             self._set_aside(path, error)
-            self._reporter.say(model=spec.name, generation=model.generation, rebuilt=True)
+            self._reporter.say(Event(model=spec.name, generation=model.generation, rebuilt=True))
         return Learner(plan, model.generation, open_store(path), objects)
 
     def _observe(self) -> None:
@@ -159,12 +187,14 @@ class Loop:
             if unavailable(error):
                 raise
             self._set_aside(path, error)
-            self._reporter.say(rebuilt="observer")
+            self._reporter.say(Event(rebuilt=True))
             self._observer = Observer(self._data, pinned)
 
     def _set_aside(self, path: Path, error: Exception) -> None:
         kept = set_aside(path)
-        print(f"headrace: {path.name} is damaged ({error}); kept as {kept.name}, rebuilding from the log", file=sys.stderr)
+        print(
+            f"headrace: {path.name} is damaged ({error}); kept as {kept.name}, rebuilding from the log", file=sys.stderr
+        )
 
     def _guarded(self, work: Callable[[], bool]) -> bool:
         """What `work` returns; False while the disk does not take it, which is said once a minute."""
@@ -183,9 +213,9 @@ class Loop:
         while not self._open():
             if self._stopping(PAUSE):
                 return
-        self._reporter.say(ready=True)
+        self._reporter.say(Event(ready=True))
         for learner in self._learners:
-            self._reporter.say(model=learner.name, generation=learner.generation, position=learner.position)
+            self._reporter.say(self._event(learner, position=learner.position))
         while True:
             busy = self._turn()
             if self._stopping(0 if busy else self._idle()):
@@ -201,7 +231,9 @@ class Loop:
         for place, learner in enumerate(self._learners):
             if self._guarded(lambda place=place: self._step(place)):  # type: ignore[misc]
                 busy = True
-                self._reporter.say(model=learner.name, generation=learner.generation, position=learner.position)
+                small = sum(len(run.bodies) for run in learner.news) < REPORT
+                runs = learner.news if small else None
+                self._reporter.say(self._event(learner, position=learner.position, runs=runs))
         if self._observer is not None:
             busy = self._guarded(lambda: bool(self._observer.step(self._log))) or busy
         return busy
@@ -216,25 +248,30 @@ class Loop:
             model, learner = self._config.models[place], self._learners[place]
             learner.store.close()
             self._set_aside(learner.store.path, error)
-            self._reporter.say(model=learner.name, generation=learner.generation, rebuilt=True)
+            self._reporter.say(self._event(learner, rebuilt=True))
             self._learners[place] = self._learner(model)
             return True
 
     def _idle(self) -> float:
         """Save if it is time; seconds to wait for a nudge."""
-        since = time.monotonic() - self._saved
-        if since < 1.0:
-            return 1.0 - since
-        self._save(export=True)
-        return 1.0
+        wait = self._saved + 1.0 - time.monotonic()
+        if wait <= 0:
+            self._save(export=True)
+            wait = 1.0
+        if self._observer is not None and self._observer.waiting:
+            wait = min(wait, REST)
+        return wait
 
     def _save(self, *, export: bool) -> None:
         for learner in self._learners:
             before = learner.position
             if self._guarded(lambda learner=learner: learner.checkpoint(export=export) or True):  # type: ignore[misc]
-                event = {"model": learner.name, "generation": learner.generation, "saved": before}
-                self._reporter.say(**event, failed=learner.failed)
+                self._reporter.say(self._event(learner, position=before, saved=True, failed=learner.failed))
         self._saved = time.monotonic()
+
+    @staticmethod
+    def _event(learner: Any, **about: Any) -> Event:
+        return Event(model=learner.name, generation=learner.generation, **about)
 
     @staticmethod
     def _stopping(wait: float) -> bool:
