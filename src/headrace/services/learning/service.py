@@ -229,6 +229,7 @@ class LearningService:
         self._publish(view.topic(run.key), run.bodies.split(b"\n"))
         self._cursors[_place(view.entered)] = run.number
         self.published += run.count
+        view.predicted(run.key)
 
     def republish(self) -> None:
         """The newest forecast of every key, for those who subscribe after a restart."""
