@@ -124,7 +124,11 @@ class Rls:
         return self._biased(x.reshape(len(x), self._size - 1))
 
     def _biased(self, rows: Array) -> Array:
-        return rows if self._shape.per_target else np.column_stack([rows, np.ones(len(rows))])
+        if self._shape.per_target:
+            return rows
+        wide = np.ones((len(rows), self._size))
+        wide[:, :-1] = rows
+        return wide
 
     def _clip(self, predictions: Array) -> Array:
         floor = self._params.floor
