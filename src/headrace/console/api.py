@@ -51,6 +51,8 @@ class ConsoleApi:
         self._started = time.time_ns() // MS
         self._rates = Rates()
         self._listeners = 0
+        self._pushing = asyncio.Lock()
+        self._pushed_event, self._pushed_at = b"", 0.0
         self.closing = asyncio.Event()
 
     def routes(self) -> list[Route]:
@@ -71,9 +73,9 @@ class ConsoleApi:
 
     # -- what runs
 
-    def overview(self) -> dict[str, Any]:
+    def overview(self, topics: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         """Everything at a glance."""
-        topics = self._gateway.topics()
+        topics = self._gateway.topics() if topics is None else topics
         for topic in topics:
             topic["rate"] = self._rates.of(topic["topic"], topic["messages"])
         return {
@@ -194,11 +196,20 @@ class ConsoleApi:
                 for name in self._learning.names():
                     for event, data in feed.news(self._learning.view(name)):
                         yield _event(event, data)
-                yield _event("overview", self.overview())
+                yield await self._shared()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.closing.wait(), PULSE)
         finally:
             self._listeners -= 1
+
+    async def _shared(self) -> bytes:
+        """The overview as an event, made once a pulse for all pages; topics may be many, so they are read on a thread."""
+        async with self._pushing:
+            if time.monotonic() - self._pushed_at > 0.9 * PULSE:
+                topics = await asyncio.to_thread(self._gateway.topics)
+                self._pushed_event = _event("overview", self.overview(topics))
+                self._pushed_at = time.monotonic()
+        return self._pushed_event
 
 
 class SpecFile(msgspec.Struct):

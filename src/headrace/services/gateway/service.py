@@ -39,7 +39,7 @@ class Understood:
         if self._db is None:
             if not self._file.exists():
                 return []
-            self._db = sqlite3.connect(self._file, isolation_level=None, timeout=5)
+            self._db = sqlite3.connect(self._file, isolation_level=None, timeout=5, check_same_thread=False)
         try:
             return self._db.execute(query, arguments).fetchall()
         except sqlite3.OperationalError:

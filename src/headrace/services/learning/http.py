@@ -26,7 +26,9 @@ from headrace.services.learning.view import View
 
 EXTENSIONS = ["binary_tensor_data", "model_repository", "headrace_learn", "headrace_feedback"]
 PREDICTIONS = Counter("headrace_predictions_total", "Predictions answered over HTTP", ["model"])
-SECONDS = Durations("headrace_infer_seconds", "Time to answer /infer", (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1))
+SECONDS = Durations(
+    "headrace_infer_seconds", "Time to answer /infer", (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1)
+)
 REGISTRY.register(SECONDS)
 
 

@@ -89,9 +89,7 @@ class Learner:
                 if topic == CONTROL and record.position > self.generation:
                     self._control(record, waiting)
             elif topics[topic] if topic in topics else self._wanted(topic):
-                if record.headers:
-                    readings = _with_id(record, readings)
-                for reading in readings:
+                for reading in _with_id(record, readings) if record.headers else readings:
                     key = "all" if by == "none" else reading.device if by == "device" else topic
                     if key in waiting:
                         waiting[key].append(reading)
@@ -119,7 +117,8 @@ class Learner:
         for key, readings in waiting.items():
             rows = columns(readings, None)
             ids = [reading.id for reading in readings]
-            keep = self._seen[key].keep(rows, ids if any(ids) else None)
+            devices = None if self.plan.spec.input.key == "device" else [reading.device for reading in readings]
+            keep = self._seen[key].keep(rows, ids if any(ids) else None, devices)
             self.lanes[key].process(rows if keep.all() else rows.take(keep))
         waiting.clear()
 

@@ -18,9 +18,9 @@ from headrace.errors import BadInput, BadSpec, BadTensor, Problem, UnknownModel
 from headrace.records import MINUTE, Array
 from headrace.services.learning.plan import check
 from headrace.services.learning.registry import Applied, Entered, Registry, apply_entry, control
+from headrace.services.learning.store import Run
 from headrace.services.learning.supervisor import Supervisor
 from headrace.services.learning.view import View
-from headrace.services.learning.store import Run
 from headrace.services.learning.worker import Event, ModelConfig
 from headrace.spec import Document, needed_files
 from headrace.streams.logs import Log
@@ -193,10 +193,10 @@ class LearningService:
     def _straight(self, view: View, runs: list[tuple[int, str, int, bytes]]) -> bool:
         """Publish what a report brings, if it goes on where the last left off; else the store has to be asked."""
         place = _place(view.entered)
-        for number, key, count, bodies in runs:
-            if number - count != self._cursors.get(place, 0):
+        for run in map(Run._make, runs):
+            if run.number - run.size != self._cursors.get(place, 0):
                 return False
-            self._send(view, Run(number, key, count, bodies))
+            self._send(view, run)
         return True
 
     async def _publishing(self) -> None:
@@ -228,7 +228,7 @@ class LearningService:
     def _send(self, view: View, run: Run) -> None:
         self._publish(view.topic(run.key), run.bodies.split(b"\n"))
         self._cursors[_place(view.entered)] = run.number
-        self.published += run.count
+        self.published += run.size
         view.predicted(run.key)
 
     def republish(self) -> None:

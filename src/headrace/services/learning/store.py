@@ -50,7 +50,8 @@ class Run(NamedTuple):
     number: int
     """Of its last prediction; predictions are numbered without gaps in the order of their first computation."""
     key: str
-    count: int
+    size: int
+    """How many they are."""
     bodies: bytes
     """One JSON object a line."""
 
@@ -186,7 +187,7 @@ class Store:
         found = [
             (number, run.key, msgspec.json.decode(body)["origin_ms"] * 1_000_000, body)
             for run in self.runs(after, limit)
-            for number, body in enumerate(run.bodies.split(b"\n"), run.number - run.count + 1)
+            for number, body in enumerate(run.bodies.split(b"\n"), run.number - run.size + 1)
         ]
         return found[:limit]
 
@@ -308,10 +309,10 @@ def stream_bodies(
 
 def _after(run: Run, number: int) -> Run:
     """The part of a run that is newer than a number."""
-    known = number - (run.number - run.count)
+    known = number - (run.number - run.size)
     if known <= 0:
         return run
-    return Run(run.number, run.key, run.count - known, b"\n".join(run.bodies.split(b"\n")[known:]))
+    return Run(run.number, run.key, run.size - known, b"\n".join(run.bodies.split(b"\n")[known:]))
 
 
 def generation_file(data: Path, model: str, generation: int) -> Path:

@@ -138,7 +138,7 @@ class Worker:
                 "-m",
                 "headrace.services.learning.worker",
                 stdin=asyncio.subprocess.PIPE,
-                stdout=theirs,
+                stdout=theirs.fileno(),
             )
         frames = Frames(ours, self._heard)
         self.process, self._seen = process, time.monotonic()

@@ -123,7 +123,9 @@ class Loop:
         self._observer = self._observe(data) if config.observer else None
         self._saved = time.monotonic()
         gc.freeze()
-        gc.set_threshold(20_000, 20, 20)  # a block of records makes thousands of objects, and none of them is garbage yet
+        gc.set_threshold(
+            20_000, 20, 20
+        )  # a block of records makes thousands of objects, and none of them is garbage yet
 
     def _learner(self, model: ModelConfig, data: Path) -> Any:
         from headrace.services.learning.learner import Learner, open_store

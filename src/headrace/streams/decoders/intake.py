@@ -62,7 +62,9 @@ class Deduplicator:
         self._latest: int | None = None
         """No time remembered is later."""
 
-    def keep(self, rows: Rows, ids: Sequence[str] | None = None, devices: Sequence[str] | None = None) -> NDArray[np.bool_]:
+    def keep(
+        self, rows: Rows, ids: Sequence[str] | None = None, devices: Sequence[str] | None = None
+    ) -> NDArray[np.bool_]:
         """Which rows are new.
 
         Args:

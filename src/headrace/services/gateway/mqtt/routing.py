@@ -122,9 +122,7 @@ class Router:
         for message in messages:
             for group in plan.groups:
                 member = group.pick()
-                member.session.deliver(
-                    Outgoing(message, member.qos, member.as_published, member.identifiers)
-                )
+                member.session.deliver(Outgoing(message, member.qos, member.as_published, member.identifiers))
 
     def _changed(self) -> None:
         self._plans.clear()

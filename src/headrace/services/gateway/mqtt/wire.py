@@ -415,7 +415,8 @@ def write_publishes(first: int, head: bytes, payloads: Sequence[bytes], limit: i
     Args:
         head: what stands before each payload: topic and properties.
     """
-    start, size, parts = bytes((first,)), len(head), []
+    start, size = bytes((first,)), len(head)
+    parts: list[bytes] = []
     heads: dict[int, bytes] = {}
     for payload in payloads:
         length = size + len(payload)
