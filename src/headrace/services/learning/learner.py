@@ -136,7 +136,8 @@ class Learner:
         for key, readings in waiting.items():
             rows = columns(readings, None)
             ids = [reading.id for reading in readings]
-            keep = self._seen[key].keep(rows, ids if any(ids) else None)
+            devices = None if self.plan.spec.input.key == "device" else [reading.device for reading in readings]
+            keep = self._seen[key].keep(rows, ids if any(ids) else None, devices)
             self.lanes[key].process(rows if keep.all() else rows.take(keep))
         waiting.clear()
 

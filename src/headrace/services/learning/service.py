@@ -226,10 +226,10 @@ class LearningService:
     def _straight(self, view: View, runs: list[tuple[int, str, int, bytes]]) -> bool:
         """Publish what a report brings, if it goes on where the last left off; else the store has to be asked."""
         place = _place(view.entered)
-        for number, key, count, bodies in runs:
-            if number - count != self._cursors.get(place, 0):
+        for run in map(Run._make, runs):
+            if run.number - run.size != self._cursors.get(place, 0):
                 return False
-            self._send(view, Run(number, key, count, bodies))
+            self._send(view, run)
         return True
 
     async def _publishing(self) -> None:
@@ -264,6 +264,7 @@ class LearningService:
         self._publish(view.topic(run.key), run.bodies.split(b"\n"))
         self._cursors[_place(view.entered)] = run.number
         self.published += run.size
+        view.predicted(run.key)
 
     def republish(self) -> None:
         """The newest forecast of every key, for those who subscribe after a restart."""

@@ -52,6 +52,7 @@ class Run(NamedTuple):
     """Of its last prediction; predictions are numbered without gaps in the order of their first computation."""
     key: str
     size: int
+    """How many they are."""
     bodies: bytes
     """One JSON object a line."""
 

@@ -42,6 +42,7 @@ class View:
         self._shape: Shape | None = None
         self._names: list[str] = []
         self._topics: dict[str, str] = {}
+        self._key: str | None = None
         self.position = 0
         self.failed = ""
         self.restarting = False
@@ -69,6 +70,10 @@ class View:
         """The worker saved: exported models may be newer."""
         self._stale = True
 
+    def predicted(self, key: str) -> None:
+        """A key has a new forecast."""
+        self._key = key
+
     @property
     def serve(self) -> str:
         """Which role answers."""
@@ -90,12 +95,14 @@ class View:
 
     def default_key(self) -> str:
         """The only key, or the one that was forecast last."""
-        store = self.store
-        latest = store.latest() if store is not None else None
-        if latest is not None:
-            return latest[0]
-        keys = store.lanes() if store is not None else []
-        return keys[0] if keys else ""
+        if self._key is None:
+            store = self.store
+            latest = store.latest() if store is not None else None
+            if latest is None:
+                keys = store.lanes() if store is not None else []
+                return keys[0] if keys else ""
+            self._key = latest[0]
+        return self._key
 
     def last(self, key: str) -> dict[str, Any]:
         """The last available forecast. Raises NotReady."""

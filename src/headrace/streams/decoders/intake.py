@@ -60,6 +60,8 @@ class Deduplicator:
         self.limit = limit
         self._memory = np.empty((3, 0), np.uint64)
         self._size = 0
+        self._latest: int | None = None
+        """No time remembered is later."""
 
     def keep(
         self, rows: Rows, ids: Sequence[str] | None = None, devices: Sequence[str] | None = None
@@ -91,17 +93,20 @@ class Deduplicator:
         """Go on from a `state`."""
         self._memory = np.stack([np.asarray(state["time"]).view(np.uint64), state["rows"], state["ids"]])
         self._size = self._memory.shape[1]
+        self._latest = int(np.max(state["time"])) if self._size else None
 
     def _is_new(self, time: NDArray[np.int64], ids: NDArray[np.uint64]) -> bool:
         """Whether the times alone show that nothing repeats: no ids, every time later than all before."""
-        known = self._known()[0].view(np.int64)
-        later = not len(known) or time[0] > known.max()
+        later = self._latest is None or time[0] > self._latest
         return bool(later and not ids.any() and (time[1:] > time[:-1]).all())
 
     def _known(self) -> NDArray[np.uint64]:
         return self._memory[:, max(0, self._size - self.limit) : self._size]
 
     def _remember(self, fresh: NDArray[np.uint64]) -> None:
+        if fresh.shape[1]:
+            latest = int(fresh[0].view(np.int64).max())
+            self._latest = latest if self._latest is None else max(latest, self._latest)
         fresh = fresh[:, max(0, fresh.shape[1] - self.limit) :]
         end = self._size + fresh.shape[1]
         if end > self._memory.shape[1]:

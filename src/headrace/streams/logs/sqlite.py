@@ -106,7 +106,7 @@ class SqliteReader:
         names = self._names
         for identity in {row[1] for row in rows}.difference(names):
             (names[identity],) = self._db.execute("SELECT name FROM streams WHERE id = ?", (identity,)).fetchone()
-        return [_record(Record, (at, names[stream], *rest)) for at, stream, *rest in rows]
+        return [_record(Record, (a, names[b], c, d, e, f, g, h, i)) for a, b, c, d, e, f, g, h, i in rows]
 
 
 class SqliteLog(SqliteReader):
