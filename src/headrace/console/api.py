@@ -14,10 +14,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from headrace import __version__
-from headrace.errors import BadInput, HeadraceError, TooLarge, Undecodable
+from headrace.errors import BadInput, HeadraceError, NotFound, TooLarge
 from headrace.records import DAY
 from headrace.services.gateway.service import GatewayService
-from headrace.services.http import code
+from headrace.services.http import DAMAGED, code
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.service import LearningService
 from headrace.services.learning.view import View
@@ -139,7 +139,7 @@ class ConsoleApi:
         body = await _body(request)
         try:
             wanted = msgspec.json.decode(body, type=SpecFile)
-        except msgspec.DecodeError as error:
+        except DAMAGED as error:
             raise BadInput(detail=f'expected {{"text": "...", "file": "...", "files": {{}}}}: {error}') from error
         documents: list[Document] = parse(wanted.text, wanted.file)
         if "dry_run" in request.query_params:
@@ -165,9 +165,10 @@ class ConsoleApi:
         return {"replayed": await self._gateway.replay(request.query_params.get("topic"))}
 
     async def _record(self, request: Request) -> Any:
-        found = self._log.read(request.path_params["position"] - 1, 1)
-        if not found or found[0].position != request.path_params["position"]:
-            raise Undecodable(detail="there is no such log position")
+        position = request.path_params["position"]
+        found = self._log.read(position - 1, 1) if position < 2**63 else []
+        if not found or found[0].position != position:
+            raise NotFound(detail=f"there is no log position {position}")
         record = found[0]
         return {
             "position": record.position,
@@ -375,7 +376,10 @@ def _brief(summary_: dict[str, Any]) -> dict[str, Any]:
 
 def _number(request: Request, name: str, default: float, low: float, high: float) -> float:
     try:
-        return min(high, max(low, float(request.query_params.get(name, default))))
+        number = float(request.query_params.get(name, default))
+        if number != number:  # NaN
+            raise ValueError(name)
+        return min(high, max(low, number))
     except ValueError as error:
         raise BadInput(detail=f"{name} is not a number") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 import time
@@ -15,6 +16,7 @@ import msgspec
 
 from headrace.services.learning.worker import Config, ModelConfig
 
+logger = logging.getLogger("headrace.learning")
 SILENCE = 30.0
 """Seconds without a sign of life after which a worker is killed and replaced."""
 STOPPING = 20.0
@@ -98,7 +100,7 @@ class Worker:
         try:
             while line := await process.stdout.readline():
                 self._seen = time.monotonic()
-                self._report({**msgspec.json.decode(line), "worker": self.name})
+                self._hear(line)
             return await process.wait()
         except asyncio.CancelledError:
             with contextlib.suppress(ProcessLookupError):
@@ -109,6 +111,14 @@ class Worker:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            event = msgspec.json.decode(line, type=dict[str, Any])
+        except msgspec.DecodeError:
+            logger.warning("worker %r said something that is no event: %.200r", self.name, line)
+            return
+        self._report({**event, "worker": self.name})
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         while True:

@@ -50,23 +50,33 @@ class Config(msgspec.Struct):
 class Reporter:
     """Writes events to the supervisor, from the work loop and the heartbeat thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: int) -> None:
+        self._output = output
         self._lock = threading.Lock()
+        self.task: tuple[str, int, float] | None = None
+        """(model, its generation, start) of the block being worked on, by the monotonic clock."""
 
     def say(self, **event: object) -> None:
         """One line. A supervisor that has gone is no error: the end of the input follows."""
         line = msgspec.json.encode(event) + b"\n"
         try:
             with self._lock:
-                os.write(1, line)
+                os.write(self._output, line)
         except BrokenPipeError:
             pass
 
     def beat(self) -> None:
-        """A sign of life each second, also while a long training runs."""
+        """A sign of life each second, also while a long training runs, and for how long one block has taken so far.
+
+        A user's endless loop beats on: only a person can tell it from a long training, so the platform shows the time.
+        """
         while True:
             time.sleep(HEARTBEAT)
-            self.say(beat=True)
+            if task := self.task:
+                name, generation, start = task
+                self.say(beat=True, model=name, generation=generation, busy=round(time.monotonic() - start, 1))
+            else:
+                self.say(beat=True)
 
 
 def main() -> None:
@@ -74,14 +84,15 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    config = msgspec.json.decode(_first_line(), type=Config)
+    input_, output = _own_pipes()
+    config = msgspec.json.decode(_first_line(input_), type=Config)
     _die_with(config.parent)
     from headrace.errors import Fenced
 
-    reporter = Reporter()
+    reporter = Reporter(output)
     threading.Thread(target=reporter.beat, daemon=True).start()
     try:
-        Loop(config, reporter).run()
+        Loop(config, reporter, input_).run()
     except Fenced as error:
         print(error, file=sys.stderr)
         raise SystemExit(FENCED) from error
@@ -90,11 +101,11 @@ def main() -> None:
 class Loop:
     """The work loop of one process."""
 
-    def __init__(self, config: Config, reporter: Reporter) -> None:
+    def __init__(self, config: Config, reporter: Reporter, input_: int) -> None:
         from headrace.services.learning.decoded import DecodedLog
         from headrace.streams.logs import open_reader
 
-        self._config, self._reporter = config, reporter
+        self._config, self._reporter, self._input = config, reporter, input_
         data = Path(config.data)
         self._log = DecodedLog(open_reader(data))
         self._learners = [self._learner(model, data) for model in config.models]
@@ -136,12 +147,23 @@ class Loop:
     def _turn(self) -> bool:
         busy = False
         for learner in self._learners:
+            self._reporter.task = (learner.name, learner.generation, time.monotonic())
             if learner.step(self._log):
                 busy = True
-                self._reporter.say(model=learner.name, generation=learner.generation, position=learner.position)
+                self._moved(learner)
+        self._reporter.task = None
         if self._observer is not None:
             busy = self._observer.step(self._log) or busy
         return busy
+
+    def _moved(self, learner: Any) -> None:
+        about = {"model": learner.name, "generation": learner.generation}
+        self._reporter.say(**about, position=learner.position)
+        for token, reason in learner.refused:
+            self._reporter.say(**about, refused=token, reason=reason)
+        learner.refused.clear()
+        if learner.taught:
+            self._save_one(learner, export=True)
 
     def _idle(self) -> float:
         """Save if it is time; seconds to wait for a nudge."""
@@ -153,22 +175,37 @@ class Loop:
 
     def _save(self, *, export: bool) -> None:
         for learner in self._learners:
-            before = learner.position
-            learner.checkpoint(export=export)
-            self._reporter.say(model=learner.name, generation=learner.generation, saved=before, failed=learner.failed)
+            self._reporter.task = (learner.name, learner.generation, time.monotonic())
+            self._save_one(learner, export=export)
+        self._reporter.task = None
         self._saved = time.monotonic()
 
-    @staticmethod
-    def _stopping(wait: float) -> bool:
+    def _save_one(self, learner: Any, *, export: bool) -> None:
+        before = learner.position
+        learner.checkpoint(export=export)
+        self._reporter.say(model=learner.name, generation=learner.generation, saved=before, failed=learner.failed)
+
+    def _stopping(self, wait: float) -> bool:
         """Whether the input has ended; returns early on a nudge."""
-        ready, _, _ = select.select([0], [], [], wait)
-        return bool(ready) and not os.read(0, 65536)
+        ready, _, _ = select.select([self._input], [], [], wait)
+        return bool(ready) and not os.read(self._input, 65536)
 
 
-def _first_line() -> bytes:
+def _own_pipes() -> tuple[int, int]:
+    """The pipes to the supervisor as (input, output), taken away from a user's code: what it prints goes to stderr, and
+    it reads an empty standard input."""
+    pipes = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return pipes
+
+
+def _first_line(input_: int) -> bytes:
     """The configuration; read byte by byte so that no nudge is swallowed by a buffer."""
     line = bytearray()
-    while (byte := os.read(0, 1)) not in {b"", b"\n"}:
+    while (byte := os.read(input_, 1)) not in {b"", b"\n"}:
         line += byte
     if not line:
         raise SystemExit(0)
