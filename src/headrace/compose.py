@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from starlette.responses import JSONResponse
 
 from headrace import console
 from headrace.console.api import ConsoleApi
-from headrace.errors import DirectoryInUse, NotFound
+from headrace.errors import DirectoryInUse, NotFound, PortInUse
 from headrace.services.gateway.http import IngestDoor
 from headrace.services.gateway.mqtt import MqttDoor
 from headrace.services.gateway.service import GatewayService
@@ -90,7 +91,8 @@ class Platform:
             )
         )
         learning.republish()
-        await stack.enter_async_context(door)
+        with _port(settings.mqtt.host, settings.mqtt.port, "--mqtt-port"):
+            await stack.enter_async_context(door)
         self.door = door
         if settings.broker:
             await self._external(settings.broker, outputs)
@@ -105,16 +107,15 @@ class Platform:
 
     async def _serve(self, inference: InferenceDoor, door: MqttDoor) -> None:
         settings = self.settings
-        listener = _listen(settings.http_host, settings.http_port)
+        with _port(settings.http_host, settings.http_port, "--http-port"):
+            listener = _listen(settings.http_host, settings.http_port)
         port = listener.getsockname()[1]
         self.addresses |= {
             "http": f"http://{settings.http_host}:{port}",
             "mqtt": f"{settings.mqtt.host}:{door.port}",
         }
         self.api = api = ConsoleApi(self.log, self.gateway, self.learning, self.addresses)
-        pages = Starlette(
-            routes=[*api.routes(), *console.routes()], exception_handlers={404: _no_page, 405: _no_page}
-        )
+        pages = Starlette(routes=[*api.routes(), *console.routes()], exception_handlers={404: _no_page, 405: _no_page})
         ingest = IngestDoor(self.log, settings.body_limit)
         front = Front(self, inference, ingest, door.handle_websocket, pages, _hosts(settings, port))
         server = _Server(
@@ -263,6 +264,17 @@ def _requests(inference: InferenceDoor) -> Callable[[str, bytes], Awaitable[byte
         return msgspec.json.encode(inference.over_mqtt(topic.removeprefix(PREDICT), payload))
 
     return answer_request
+
+
+@contextlib.contextmanager
+def _port(host: str, port: int, option: str) -> Iterator[None]:
+    """Raises PortInUse for what the system says about an address."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}:
+            raise
+        raise PortInUse(host=host, port=port, reason=os.strerror(error.errno).lower(), option=option) from error
 
 
 def _listen(host: str, port: int) -> socket.socket:

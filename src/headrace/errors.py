@@ -18,7 +18,7 @@ HeadraceError
 │   ├── NotReady        exists, but has nothing to serve yet
 │   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
 └── Permanent           the operator has to act
-    ├── MissingExtra, DirectoryInUse, Fenced, CorruptState, LearningError
+    ├── MissingExtra, DirectoryInUse, PortInUse, Fenced, CorruptState, LearningError
 """
 
 from __future__ import annotations
@@ -132,6 +132,10 @@ class MissingExtra(Permanent):
 
 class DirectoryInUse(Permanent):
     """{path} is in use by another Headrace (pid {pid}); stop it, or choose another --data."""
+
+
+class PortInUse(Permanent):
+    """Cannot listen on {host}:{port} ({reason}); choose another with {option} (0 takes a free one)."""
 
 
 class Fenced(Permanent):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -141,7 +142,7 @@ class ConsoleApi:
             wanted = msgspec.json.decode(body, type=SpecFile)
         except DAMAGED as error:
             raise BadInput(detail=f'expected {{"text": "...", "file": "...", "files": {{}}}}: {error}') from error
-        documents: list[Document] = parse(wanted.text, wanted.file)
+        documents: list[Document] = await asyncio.to_thread(parse, wanted.text, wanted.file)
         if "dry_run" in request.query_params:
             return {"changes": self._learning.diff(documents, wanted.files)}
         return {"changes": await self._learning.apply(documents, wanted.files)}
@@ -377,7 +378,7 @@ def _brief(summary_: dict[str, Any]) -> dict[str, Any]:
 def _number(request: Request, name: str, default: float, low: float, high: float) -> float:
     try:
         number = float(request.query_params.get(name, default))
-        if number != number:  # NaN
+        if math.isnan(number):
             raise ValueError(name)
         return min(high, max(low, number))
     except ValueError as error:

@@ -7,6 +7,8 @@ import asyncio
 import contextlib
 import logging
 import math
+import re
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -24,7 +26,8 @@ from headrace.services.learning.store import generation_file
 from headrace.services.learning.supervisor import Supervisor
 from headrace.services.learning.view import ORIGINS, View
 from headrace.services.learning.worker import ModelConfig
-from headrace.spec import Document, needed_files
+from headrace.spec import Document, user_code
+from headrace.spec import Path as Place
 from headrace.streams.logs import Log
 from headrace.topics import level
 
@@ -387,16 +390,39 @@ class LearningService:
 
 
 def _check(document: Document, files: dict[str, str]) -> list[Problem]:
-    problems = check(document)
-    for name in needed_files(document.plain):
-        if name not in files:
-            problems.append(document.problem(("transform",), f"file {name!r} was not found beside the spec"))
-            continue
-        try:
-            ast.parse(files[name], name)
-        except SyntaxError as error:
-            problems.append(Problem(name, error.lineno or 1, "(Python)", str(error.msg)))
-    return problems
+    """Everything wrong with a document and the user's own files it needs, without running any of them."""
+    needed = user_code(document.plain)
+    problems = [
+        problem for place, name, wanted in needed for problem in _check_file(document, files, place, name, wanted)
+    ]
+    if problems:
+        return problems
+    with tempfile.TemporaryDirectory(prefix="headrace-check-") as folder:
+        for _, name, _ in needed:
+            (Path(folder) / name).write_text(files[name], encoding="utf-8")
+        return check(document, folder)
+
+
+def _check_file(document: Document, files: dict[str, str], place: Place, name: str, wanted: str) -> list[Problem]:
+    if re.fullmatch(r"[A-Za-z_][\w-]*\.py", name, re.ASCII) is None:
+        return [document.problem(place, f"expected the name of a Python file beside the spec, got {name[:60]!r}")]
+    if name not in files:
+        return [document.problem(place, f"file {name!r} was not found beside the spec")]
+    try:
+        tree = ast.parse(files[name].encode(), name)
+    except SyntaxError as error:
+        return [Problem(name, error.lineno or 1, "(Python)", error.msg)]
+    except (ValueError, RecursionError, MemoryError) as error:
+        return [Problem(name, 1, "(Python)", str(error) or "nested too deep")]
+    classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    if (
+        wanted
+        and wanted not in classes
+        and all(isinstance(n, ast.ClassDef | ast.FunctionDef | ast.Expr) for n in tree.body)
+    ):
+        known = ", ".join(sorted(classes)) or "none"
+        return [document.problem(place, f"there is no class {wanted!r} in {name}; its classes: {known}")]
+    return []
 
 
 def _finite(value: object) -> bool:
