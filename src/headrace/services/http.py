@@ -110,19 +110,20 @@ async def _rest(first: bytes, receive: Receive, limit: int, setting: str) -> byt
 def _decompress(coding: bytes, body: bytes, limit: int, setting: str) -> bytes:
     if coding == b"identity":
         return bytes(body)
-    if coding not in {b"gzip", b"x-gzip"}:
-        raise errors.BadInput(detail=f"content-encoding {coding.decode('latin-1')[:40]!r} is not known, only gzip is")
+    name = coding.decode("latin-1")[:40]
+    if coding not in {b"gzip", b"x-gzip", b"deflate"}:
+        raise errors.BadInput(detail=f"content-encoding {name!r} is not known, only gzip and deflate are")
     try:
-        return _gunzip(body, limit, setting)
+        return _inflate(body, limit, setting)
     except zlib.error as error:
-        raise errors.BadInput(detail=f"the body says gzip but cannot be decompressed: {error}") from error
+        raise errors.BadInput(detail=f"the body says {name} but cannot be decompressed: {error}") from error
 
 
-def _gunzip(body: bytes, limit: int, setting: str) -> bytes:
-    """Every member of a gzip file; never more than `limit` bytes are made."""
+def _inflate(body: bytes, limit: int, setting: str) -> bytes:
+    """Every member of a gzip file, or a zlib stream; never more than `limit` bytes are made."""
     plain, rest = bytearray(), bytes(body)
     while rest:
-        engine = zlib.decompressobj(wbits=31)
+        engine = zlib.decompressobj(wbits=47)
         plain += engine.decompress(rest, limit + 1 - len(plain))
         if len(plain) > limit:
             raise errors.TooLarge(what="the decompressed body", size=f"more than {limit}", limit=limit, setting=setting)

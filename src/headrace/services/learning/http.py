@@ -94,7 +94,8 @@ class InferenceDoor:
 
     def _answer(self, name: str, request: oip.InferRequest) -> tuple[dict[str, Any], Array]:
         inputs, key = oip.arrays(request), request.key
-        head: dict[str, Any] = {"model_name": name, "id": request.id or uuid.uuid4().hex}
+        version = str(self._service.view(name).entered.generation)
+        head: dict[str, Any] = {"model_name": name, "model_version": version, "id": request.id or uuid.uuid4().hex}
         if not inputs or all(array.size == 0 for array in inputs.values()):
             forecast = self._service.last(name, key)
             head["parameters"] = {item: forecast[item] for item in ("key", "origin_ms", "step_ms", "by")}

@@ -292,13 +292,13 @@ class LearningService:
         key = key or view.default_key()
         if "x" in inputs:
             return view.predict(view.check(inputs["x"]), key, role)
-        if "history" not in inputs:
-            named = ", ".join(sorted(inputs)) or "nothing"
-            raise BadTensor(detail=f"expected an input named 'x' or 'history', got {named}")
         return view.predict(self.features(view, inputs, key), key, role)
 
     def features(self, view: View, inputs: dict[str, Any], key: str) -> Array:
-        """Model-space inputs from histories."""
+        """Model-space inputs from histories. Raises BadTensor."""
+        if "history" not in inputs:
+            named = ", ".join(sorted(inputs)) or "nothing"
+            raise BadTensor(detail=f"expected an input named 'x' or 'history', got {named[:200]}")
         history = np.atleast_2d(np.asarray(inputs["history"], dtype=np.float64))
         if history.ndim != 2 or not 0 < history.size <= HISTORIES:
             detail = f"history has shape {list(history.shape)}, expected [n, steps], 1 to {HISTORIES} values in all"
