@@ -405,8 +405,10 @@ def explain(item: Any) -> tuple[Path, str]:
         case "value_error":
             return path, str(item["ctx"]["error"])
         case _:
-            message = str(item["msg"]).removeprefix("Input should be ")
-            return path, f"expected {message}, got {_short(found)}"
+            message = str(item["msg"])
+            if message.startswith("Input should be "):
+                return path, f"expected {message.removeprefix('Input should be ')}, got {_short(found)}"
+            return path, f"{message[:1].lower()}{message[1:]}, got {_short(found)}"
 
 
 def _repeated(documents: list[Document], problems: list[Problem]) -> None:

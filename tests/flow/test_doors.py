@@ -467,7 +467,8 @@ def test_learn_refuses_wrong_data(up: Up, inputs: list[dict[str, Any]]) -> None:
 def test_data_a_model_cannot_learn_from_is_refused_and_the_model_goes_on(up: Up) -> None:
     question = {"inputs": [tensor("x", [1, 6, 1], [0.5] * 6)]}
     before = post(up, "/v2/models/next/infer", question).json()["outputs"]
-    body = {"inputs": [tensor("x", [2, 6, 1], [1.0] * 12), tensor("y", [2, 1], [1.7e308, -1.7e308])]}
+    targets = [1.7e308] * 2000 + [-1.7e308]
+    body = {"inputs": [tensor("x", [2001, 6, 1], [100.0] * 12006), tensor("y", [2001, 1], targets)]}
     assert "left the range of floats" in refused(post(up, "/v2/models/next/learn", body), 400)
     assert post(up, "/v2/models/next/infer", question).json()["outputs"] == before
     assert up.call("GET", "/v2/models/next/ready").json()["ready"]

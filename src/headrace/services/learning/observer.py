@@ -44,6 +44,7 @@ class Observer:
         self._db.executescript(_SCHEMA)
         self._db.execute("INSERT INTO progress VALUES (1, 0, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1")
         self.position, self._epoch = self._db.execute("SELECT position, epoch FROM progress").fetchone()
+        self._stored = self.position
         self._pinned = pinned
         self._pins: dict[str, Plug | None] = {}
         self._topics: dict[str, list[int]] = {}
@@ -117,7 +118,7 @@ class Observer:
     def write(self) -> None:
         """Store what was seen since the last write."""
         self._written = time.monotonic()
-        if not self._topics:
+        if self.position == self._stored:
             return
         self._db.execute("BEGIN IMMEDIATE")
         (epoch,) = self._db.execute("SELECT epoch FROM progress").fetchone()
@@ -127,6 +128,7 @@ class Observer:
         self._rows()
         self._db.execute("UPDATE progress SET position = ?", (self.position,))
         self._db.execute("COMMIT")
+        self._stored = self.position
         self._topics, self._devices, self._rejected = {}, {}, []
 
     def _rows(self) -> None:

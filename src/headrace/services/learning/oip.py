@@ -162,10 +162,10 @@ def from_json(data: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     kind = found.dtype.kind
     if kind == "U" or (kind == "O" and any(isinstance(value, str) for value in found.flat)):
         raise ValueError("there is text in it")
-    whole = dtype.kind not in "iu" or kind in "iub" or (kind == "f" and not (found % 1).any())
-    if not whole or (dtype.kind == "b" and not np.isin(found, (0, 1)).all()):
-        raise ValueError("not every value is one of that type")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        whole = dtype.kind not in "iu" or kind in "iub" or (kind == "f" and not (found % 1).any())
+        if not whole or (dtype.kind == "b" and not np.isin(found, (0, 1)).all()):
+            raise ValueError("not every value is one of that type")
         return np.asarray(data, dtype=dtype)
 
 
