@@ -137,6 +137,7 @@ class LearningService:
         models = self._registry.models
         for name, view in list(self.views.items()):
             if name not in models or models[name].generation != view.entered.generation:
+                self._retract(view)
                 view.close()
                 del self.views[name]
         for name, entered in models.items():
@@ -244,11 +245,10 @@ class LearningService:
         place = _place(view.entered)
         assert view.store is not None
         rows = view.store.predictions(self._cursors.get(place, 0), PAGE)
-        pattern = view.plan.spec.output.topic
         topics: dict[str, str] = {}
         for number, key, _, payload in rows:
             if key not in topics:
-                topics[key] = pattern.replace("{model}", view.name).replace("{key}", level(key))
+                topics[key] = _output(view, key)
             self._publish(topics[key], payload)
             self._cursors[place] = number
         self.published += len(rows)
@@ -260,8 +260,15 @@ class LearningService:
             for key in view.store.lanes() if view.store is not None else []:
                 latest = view.store.latest(key) if view.store is not None else None
                 if latest is not None:
-                    topic = view.plan.spec.output.topic.replace("{model}", view.name).replace("{key}", level(key))
-                    self._publish(topic, latest[1])
+                    self._publish(_output(view, key), latest[1])
+
+    def _retract(self, view: View) -> None:
+        """A deleted model's forecasts are no longer kept for those who subscribe later: MQTT's empty retained message."""
+        known = self._registry.models.get(view.name)
+        if known is not None and known.plan.spec.output == view.plan.spec.output:
+            return  # the next generation's forecasts take their place
+        for key in view.store.lanes() if view.store is not None else []:
+            self._publish(_output(view, key), b"")
 
     async def _remembering(self) -> None:
         while True:
@@ -423,6 +430,11 @@ def _check_file(document: Document, files: dict[str, str], place: Place, name: s
         known = ", ".join(sorted(classes)) or "none"
         return [document.problem(place, f"there is no class {wanted!r} in {name}; its classes: {known}")]
     return []
+
+
+def _output(view: View, key: str) -> str:
+    """The topic a key's forecasts are published to."""
+    return view.plan.spec.output.topic.replace("{model}", view.name).replace("{key}", level(key))
 
 
 def _finite(value: object) -> bool:

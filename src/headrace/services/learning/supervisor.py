@@ -21,6 +21,8 @@ SILENCE = 30.0
 """Seconds without a sign of life after which a worker is killed and replaced."""
 STOPPING = 20.0
 """Seconds a worker may take to save and leave."""
+SUPERSEDED = 1.0
+"""Seconds a worker may take to leave whose model was deleted or applied anew."""
 BACKOFF = (0.2, 10.0)
 """First and longest pause before a restart, seconds."""
 
@@ -54,8 +56,8 @@ class Worker:
             if transport.get_write_buffer_size() == 0:
                 process.stdin.write(b"\n")
 
-    async def stop(self) -> None:
-        """Let it save and leave; kill it if it does not."""
+    async def stop(self, patience: float = STOPPING) -> None:
+        """Let it save and leave; kill it if it does not within `patience` seconds."""
         self._stopping = True
         if self._task is None:
             return
@@ -64,7 +66,7 @@ class Worker:
             assert process.stdin is not None
             process.stdin.close()
             try:
-                await asyncio.wait_for(process.wait(), STOPPING)
+                await asyncio.wait_for(process.wait(), patience)
             except TimeoutError:
                 process.kill()
         else:
@@ -143,7 +145,8 @@ class Supervisor:
         wanted = {name: self._config([model], [], observer=False) for name, model in heavy.items()}
         wanted[""] = self._config(light, pinned, observer=True)
         changed = [name for name, worker in self.workers.items() if wanted.get(name) != worker.config]
-        await asyncio.gather(*(self.workers.pop(name).stop() for name in changed))
+        # What a heavy worker computed for a superseded generation is not needed: it may be in an endless loop.
+        await asyncio.gather(*(self.workers.pop(name).stop(SUPERSEDED if name else STOPPING) for name in changed))
         for name, config in wanted.items():
             if name not in self.workers:
                 self.workers[name] = Worker(name, config, self._report)
