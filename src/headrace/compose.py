@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 import uvicorn
 from prometheus_client import REGISTRY, Gauge, generate_latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from headrace import console
 from headrace.console.api import ConsoleApi
-from headrace.errors import DirectoryInUse, HeadraceError, NotFound, UnusableDirectory
+from headrace.errors import DirectoryInUse, HeadraceError, NotFound, PortInUse, UnusableDirectory
 from headrace.services.gateway.http import IngestDoor
 from headrace.services.gateway.mqtt import MqttDoor
 from headrace.services.gateway.service import GatewayService
@@ -93,7 +96,8 @@ class Platform:
             )
         )
         learning.republish()
-        await stack.enter_async_context(door)
+        with _port(settings.mqtt.host, settings.mqtt.port, "--mqtt-port"):
+            await stack.enter_async_context(door)
         self.door = door
         if settings.broker:
             await self._external(settings.broker, outputs)
@@ -115,14 +119,15 @@ class Platform:
 
     async def _serve(self, inference: InferenceDoor, door: MqttDoor) -> None:
         settings = self.settings
-        listener = _listen(settings.http_host, settings.http_port)
+        with _port(settings.http_host, settings.http_port, "--http-port"):
+            listener = _listen(settings.http_host, settings.http_port)
         port = listener.getsockname()[1]
         self.addresses |= {
             "http": f"http://{settings.http_host}:{port}",
             "mqtt": f"{settings.mqtt.host}:{door.port}",
         }
         self.api = api = ConsoleApi(self.log, self.gateway, self.learning, self.addresses)
-        pages = Starlette(routes=[*api.routes(), *console.routes()])
+        pages = Starlette(routes=[*api.routes(), *console.routes()], exception_handlers={404: _no_page, 405: _no_page})
         ingest = IngestDoor(self.log, settings.body_limit)
         front = Front(self, inference, ingest, door.handle_websocket, pages, _hosts(settings, port))
         server = _Server(
@@ -166,6 +171,13 @@ class Platform:
         return generate_latest(REGISTRY)
 
 
+async def _no_page(request: Request, error: Exception) -> JSONResponse:
+    """404 and 405 as every other door says them."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    message = f"there is nothing at {request.method} {request.url.path}."
+    return JSONResponse({"error": message}, status, error.headers if isinstance(error, HTTPException) else None)
+
+
 class Front:
     """The ASGI entrance: guards the loopback door, sends each path to its service."""
 
@@ -195,18 +207,18 @@ class Front:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        if path.startswith(("/v2", "/v1")):
+        if path.startswith(("/v2/", "/v1/")) or path in {"/v2", "/v1"}:
             await self._inference(scope, receive, send)
         elif path.startswith("/ingest/") or path in {"/api/v2/write", "/write"}:
             await self._ingest(scope, receive, send)
-        elif path == "/metrics":
+        elif path == "/metrics" and scope["method"] in {"GET", "HEAD"}:
             await answer(send, 200, self._platform.metrics(), [(b"content-type", b"text/plain; version=0.0.4")])
-        elif path == "/" and b"text/html" not in header(scope, b"accept"):
+        elif path == "/" and scope["method"] in {"GET", "HEAD"} and b"text/html" not in header(scope, b"accept"):
             await answer_json(send, {"status": "alive"})
         elif path == "/" or path.startswith(("/api/", "/console/", "/favicon")):
             await self._pages(scope, receive, send)
         else:
-            await refuse(send, NotFound(detail=f"there is nothing at {path}"))
+            await refuse(send, NotFound(detail=f"there is nothing at {scope['method']} {path}"))
 
     def _foreign(self, scope: Scope) -> bool:
         """A page of another site, or a name that was made to point here (DNS rebinding)."""
@@ -214,7 +226,7 @@ class Front:
         if self._hosts and host not in self._hosts:
             return True
         origin = header(scope, b"origin").lower()
-        return bool(origin) and urlsplit(origin).netloc != host
+        return bool(origin) and origin.partition(b"://")[2] != host
 
 
 def _hosts(settings: PlatformSettings, port: int) -> set[bytes]:
@@ -279,6 +291,17 @@ def _requests(inference: InferenceDoor) -> Callable[[str, bytes], Awaitable[byte
         return msgspec.json.encode(inference.over_mqtt(topic.removeprefix(PREDICT), payload))
 
     return answer_request
+
+
+@contextlib.contextmanager
+def _port(host: str, port: int, option: str) -> Iterator[None]:
+    """Raises PortInUse for what the system says about an address."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}:
+            raise
+        raise PortInUse(host=host, port=port, reason=os.strerror(error.errno).lower(), option=option) from error
 
 
 def _listen(host: str, port: int) -> socket.socket:

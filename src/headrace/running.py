@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.compose import Platform
-from headrace.settings import MqttSettings, PlatformSettings
+from headrace.settings import MIB, MqttSettings, PlatformSettings
 
 GIB = 1024**3
 
@@ -31,6 +31,7 @@ def settings_of(
     tls_port: int = 8883,
     retention_days: float = 0,
     retention_gb: float = 10,
+    body_limit_mb: float = 16,
 ) -> PlatformSettings:
     """The settings behind `headrace up`'s options."""
     mqtt = MqttSettings(
@@ -45,6 +46,7 @@ def settings_of(
         broker_topics=tuple(broker_topics or ["#"]),
         retention_age=retention_days * 86400,
         retention_size=round(retention_gb * GIB),
+        body_limit=round(body_limit_mb * MIB),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +19,7 @@ from headrace import __version__
 from headrace.errors import BadInput, HeadraceError, TooLarge
 from headrace.records import DAY, Record
 from headrace.services.gateway.service import GatewayService
-from headrace.services.http import code
+from headrace.services.http import DAMAGED, code
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.service import LearningService
 from headrace.services.learning.view import View
@@ -163,9 +164,9 @@ class ConsoleApi:
         body = await _body(request)
         try:
             wanted = msgspec.json.decode(body, type=SpecFile)
-        except msgspec.DecodeError as error:
+        except DAMAGED as error:
             raise BadInput(detail=f'expected {{"text": "...", "file": "...", "files": {{}}}}: {error}') from error
-        documents: list[Document] = parse(wanted.text, wanted.file)
+        documents: list[Document] = await asyncio.to_thread(parse, wanted.text, wanted.file)
         if "dry_run" in request.query_params:
             return {"changes": self._learning.diff(documents, wanted.files)}
         return {"changes": await self._learning.apply(documents, wanted.files)}
@@ -410,7 +411,10 @@ def _brief(summary_: dict[str, Any]) -> dict[str, Any]:
 
 def _number(request: Request, name: str, default: float, low: float, high: float) -> float:
     try:
-        return min(high, max(low, float(request.query_params.get(name, default))))
+        number = float(request.query_params.get(name, default))
+        if math.isnan(number):
+            raise ValueError(name)
+        return min(high, max(low, number))
     except ValueError as error:
         raise BadInput(detail=f"{name} is not a number") from error
 

@@ -148,7 +148,7 @@ def _order(plugs: Sequence[Plug]) -> Iterator[tuple[Path, str]]:
         if rank is None:
             continue
         if rank < highest:
-            yield (index, plug.name), f"{plug.name!r} belongs before: the order is {', '.join(_ORDER)}"
+            yield (index, plug.name), f"{plug.name!r} stands too late: the order is {', '.join(_ORDER)}"
         elif rank > _GRID and plug.name not in _GRIDLESS and "resample" not in seen:
             yield (index, plug.name), f"{plug.name!r} needs a regular grid: put `resample` before it"
         if rank >= _GRID and plug.name in seen:

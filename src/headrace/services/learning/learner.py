@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import msgspec
 import numpy as np
 
 from headrace import states
-from headrace.errors import BadInput, CorruptState, HeadraceError
+from headrace.errors import BadInput, CorruptState, HeadraceError, LearningError, Unsupported
 from headrace.records import CONTROL, Array, Reading, Record
 from headrace.services.learning.decoded import Decoded, DecodedLog
 from headrace.services.learning.lane import GridLane, Lane, identity
@@ -45,10 +46,15 @@ class Learner:
         self._seen: dict[str, Deduplicator] = {}
         self.position = 0
         self.failed = ""
+        self.taught = False
+        """Something came through /learn or /feedback since the last checkpoint: its sender waits."""
+        self.refused: list[tuple[str, str]] = []
+        """(token, reason) of entries that could not be used since they were last collected."""
         self._topics: dict[str, bool] = {}
         self._saved = self._exported_at = 0
         self._exported: dict[tuple[str, str], str] = {}
         self._prefixes: dict[str, str] = {}
+        self._unserved = ""
         self.news: list[Run] = []
         """What the last step predicted and stored."""
         saved = store.checkpoint()
@@ -59,12 +65,12 @@ class Learner:
         self.position = self._saved = position
         try:
             self._make("")  # if the user's code or a library fails, the state is not to blame
-        except Exception as error:
-            self._stop(error, f"log position {position}")
+        except (Exception, SystemExit) as error:
+            self._fail(error, f"going on from log position {position}")
             return
         try:
             self._load(states.unpack(state))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CorruptState(detail=f"the checkpoint at log position {position} cannot be read: {error}") from error
 
     # -- the log
@@ -83,19 +89,17 @@ class Learner:
             return False
         try:
             self._process(block)
-        except Exception as error:  # a user's step, a damaged state: this model stops, the others go on
-            self._fail(error, block)
+        except (Exception, SystemExit) as error:  # a user's step, a damaged state: this model stops, the others go on
+            self._fail(error, f"log positions {block[0].record.position} to {block[-1].record.position}")
             return False
         self.position = block[-1].record.position
         self._write()
         return True
 
-    def _fail(self, error: Exception, block: Sequence[Decoded]) -> None:
-        self._stop(error, f"log positions {block[0].record.position} to {block[-1].record.position}")
-
-    def _stop(self, error: Exception, where: str) -> None:
+    def _fail(self, error: BaseException, when: str) -> None:
         kind = "" if isinstance(error, HeadraceError) else f"{type(error).__name__}: "
-        self.failed = f"{kind}{error} ({where}); mend the spec and `headrace apply` it again"
+        where = user_line(error, self.plan.folder)
+        self.failed = f"{where}{kind}{error} ({when}); mend it and `headrace apply` again"
         with contextlib.suppress(sqlite3.OperationalError), self.store.writing():  # a full disk: the report says it too
             self.store.set("failed", self.failed)
 
@@ -157,18 +161,23 @@ class Learner:
 
     def _taught(self, kind: str, entry: dict[str, Any]) -> None:
         """/learn and /feedback. A refused entry changes nothing and does not stop the model."""
-        lane = self.lanes.get(str(entry.get("key", "")))
-        if lane is None:
-            return
+        self.taught = True
         try:
-            if kind == "learn":
-                lane.learn(*self._examples(lane, entry))
-            else:
-                lane.feedback(int(entry["origin"]), np.asarray(entry["outcome"], dtype=np.float64))
-        except (BadInput, ValueError, KeyError, TypeError):
-            return
+            self._teach(kind, entry)
+        except (BadInput, LearningError, ValueError, KeyError, TypeError, OverflowError) as error:
+            self.refused.append((str(entry.get("token", "")), str(error)))
 
-    def _examples(self, lane: Any, entry: dict[str, Any]) -> tuple[Array, Array]:
+    def _teach(self, kind: str, entry: dict[str, Any]) -> None:
+        key = str(entry.get("key", ""))
+        lane = self.lanes.get(key)
+        if lane is None:
+            raise BadInput(detail=f"model {self.name!r} knows no {key!r}")
+        if kind == "learn":
+            lane.learn(*self._examples(entry))
+        elif not lane.feedback(int(entry["origin"]), np.asarray(entry["outcome"], dtype=np.float64)):
+            raise BadInput(detail="the outcome of this prediction is known already, or it was never awaited")
+
+    def _examples(self, entry: dict[str, Any]) -> tuple[Array, Array]:
         shape = self.plan.contender().shape
         x = np.asarray(entry.get("x", []), dtype=np.float64).reshape(-1, *shape.input)
         y = np.asarray(entry.get("y", []), dtype=np.float64).reshape(-1, shape.horizon)
@@ -217,14 +226,21 @@ class Learner:
 
     def checkpoint(self, *, export: bool) -> None:
         """Save where this learner stands, and the models the serving process runs (`export`: the slow ones too)."""
-        export = (export or not self.plan.heavy) and self.position != self._exported_at
+        export = (export or self.taught or not self.plan.heavy) and self.position != self._exported_at
+        self.taught = False
         if self.failed or (self.position == self._saved and not export):
             return
         self._write()
-        data = states.pack(self._state())
-        exports = self._exports() if export else []
+        try:
+            data = states.pack(self._state())
+            exports = self._exports() if export else []
+        except (Exception, SystemExit) as error:
+            self._fail(error, f"saving at log position {self.position}")
+            return
         with self.store.writing():
             self.store.save(self.position, data)
+            self.store.set("failed", "")
+            self.store.set("unserved", self._unserved)
             self.store.set("lanes", len(self.lanes))
             self.store.set("progress", max((lane.progress for lane in self.lanes.values()), default=0.0))
             self.store.set("failed", "")
@@ -236,12 +252,15 @@ class Learner:
         self._exported |= {(key, role): dump for key, role, dump, _ in exports}
 
     def _exports(self) -> list[tuple[str, str, str, bytes]]:
-        made = []
-        for key, lane in self.lanes.items():
-            for role, export in lane.servables.items():
-                dump = states.digest(lane.weights(role))
-                if self._exported.get((key, role)) != dump:
-                    made.append((key, role, dump, lane_servable(lane, export())))
+        made: list[tuple[str, str, str, bytes]] = []
+        try:
+            for key, lane in self.lanes.items():
+                for role, export in lane.servables.items():
+                    dump = states.digest(lane.weights(role))
+                    if self._exported.get((key, role)) != dump:
+                        made.append((key, role, dump, lane_servable(lane, export())))
+        except Unsupported as error:  # it goes on to learn and forecast here; only questions cannot be answered
+            self._unserved = str(error)
         return made
 
     def _state(self) -> dict[str, Any]:
@@ -255,6 +274,19 @@ class Learner:
             self._admit(key)
             self.lanes[key].load(lane)
             self._seen[key].load(state["seen"][key])
+
+
+def user_line(error: BaseException, folder: str) -> str:
+    """``step.py:12: `` of the last line of a user's file on the way to an error, "" if there is none."""
+    home, found = Path(folder).resolve(), ""
+    cause: BaseException | None = error
+    while cause is not None:
+        for frame in traceback.extract_tb(cause.__traceback__):
+            path = Path(frame.filename)
+            if path.is_absolute() and path.parent == home:
+                found = f"{path.name}:{frame.lineno}: "
+        cause = cause.__cause__
+    return found
 
 
 def lane_servable(lane: Any, servable: Any) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -16,10 +17,13 @@ import msgspec
 
 from headrace.services.learning.worker import Config, Event, ModelConfig
 
+logger = logging.getLogger("headrace.learning")
 SILENCE = 30.0
 """Seconds without a sign of life after which a worker is killed and replaced."""
 STOPPING = 20.0
 """Seconds a worker may take to save and leave."""
+SUPERSEDED = 1.0
+"""Seconds a worker may take to leave whose model was deleted or applied anew."""
 BACKOFF = (0.2, 10.0)
 """First and longest pause before a restart, seconds."""
 
@@ -101,8 +105,8 @@ class Worker:
             if transport.get_write_buffer_size() == 0:
                 process.stdin.write(b"\n")
 
-    async def stop(self) -> None:
-        """Let it save and leave; kill it if it does not."""
+    async def stop(self, patience: float = STOPPING) -> None:
+        """Let it save and leave; kill it if it does not within `patience` seconds."""
         self._stopping = True
         if self._task is None:
             return
@@ -111,7 +115,7 @@ class Worker:
             assert process.stdin is not None
             process.stdin.close()
             try:
-                await asyncio.wait_for(process.wait(), STOPPING)
+                await asyncio.wait_for(process.wait(), patience)
             except TimeoutError:
                 process.kill()
         else:
@@ -199,7 +203,8 @@ class Supervisor:
         wanted = {name: self._config([model], [], observer=False) for name, model in heavy.items()}
         wanted[""] = self._config(light, pinned, observer=True)
         changed = [name for name, worker in self.workers.items() if wanted.get(name) != worker.config]
-        await asyncio.gather(*(self.workers.pop(name).stop() for name in changed))
+        # What a heavy worker computed for a superseded generation is not needed: it may be in an endless loop.
+        await asyncio.gather(*(self.workers.pop(name).stop(SUPERSEDED if name else STOPPING) for name in changed))
         for name, config in wanted.items():
             if name not in self.workers:
                 self.workers[name] = Worker(name, config, self._report, self._died, self._silence)

@@ -73,6 +73,12 @@ class Event(msgspec.Struct, omit_defaults=True):
     saved: bool = False
     """The model was checkpointed; what serves it may be newer."""
     failed: str = ""
+    busy: float = 0.0
+    """Seconds it has been at one and the same block."""
+    refused: str = ""
+    """Token of a /learn or /feedback it could not use..."""
+    reason: str = ""
+    """...and why."""
     rebuilt: bool = False
     """A damaged file was set aside and is made anew: the model's, or without a model the observer's."""
     runs: list[tuple[int, str, int, bytes]] | None = None
@@ -82,9 +88,11 @@ class Event(msgspec.Struct, omit_defaults=True):
 class Reporter:
     """Writes events to the supervisor, from the work loop and the heartbeat thread."""
 
-    def __init__(self, output: int = 1) -> None:
+    def __init__(self, output: int) -> None:
         self._lock, self._output = threading.Lock(), output
         self._encode = msgspec.msgpack.Encoder().encode
+        self.task: tuple[str, int, float] | None = None
+        """(model, its generation, start) of the block being worked on, by the monotonic clock."""
 
     def say(self, event: Event) -> None:
         """One frame. A supervisor that has gone is no error: the end of the input follows."""
@@ -95,10 +103,17 @@ class Reporter:
                 frame = frame[os.write(self._output, frame) :]
 
     def beat(self) -> None:
-        """A sign of life each second, also while a long training runs."""
+        """A sign of life each second, also while a long training runs, and for how long one block has taken so far.
+
+        A user's endless loop beats on: only a person can tell it from a long training, so the platform shows the time.
+        """
         while True:
             time.sleep(HEARTBEAT)
-            self.say(Event())
+            if task := self.task:
+                name, generation, start = task
+                self.say(Event(model=name, generation=generation, busy=round(time.monotonic() - start, 1)))
+            else:
+                self.say(Event())
 
 
 def main() -> None:
@@ -106,15 +121,15 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    config = msgspec.json.decode(_first_line(), type=Config)
+    input_, output = _own_pipes()
+    config = msgspec.json.decode(_first_line(input_), type=Config)
     _die_with(config.parent)
     from headrace.errors import Fenced
 
-    reporter = Reporter(os.dup(1))
-    os.dup2(2, 1)  # what a user's step prints is for people, not for the supervisor
+    reporter = Reporter(output)
     threading.Thread(target=reporter.beat, daemon=True).start()
     try:
-        Loop(config, reporter).run()
+        Loop(config, reporter, input_).run()
     except Fenced as error:
         print(error, file=sys.stderr)
         raise SystemExit(FENCED) from error
@@ -123,11 +138,11 @@ def main() -> None:
 class Loop:
     """The work loop of one process."""
 
-    def __init__(self, config: Config, reporter: Reporter) -> None:
+    def __init__(self, config: Config, reporter: Reporter, input_: int) -> None:
         from headrace.services.learning.decoded import DecodedLog
         from headrace.streams.logs import open_reader
 
-        self._config, self._reporter = config, reporter
+        self._config, self._reporter, self._input = config, reporter, input_
         data = Path(config.data)
         self._data = data
         self._log = DecodedLog(open_reader(data))
@@ -229,11 +244,11 @@ class Loop:
     def _turn(self) -> bool:
         busy = False
         for place, learner in enumerate(self._learners):
+            self._reporter.task = (learner.name, learner.generation, time.monotonic())
             if self._guarded(lambda place=place: self._step(place)):  # type: ignore[misc]
                 busy = True
-                small = sum(len(run.bodies) for run in learner.news) < REPORT
-                runs = learner.news if small else None
-                self._reporter.say(self._event(learner, position=learner.position, runs=runs))
+                self._moved(self._learners[place])
+        self._reporter.task = None
         if self._observer is not None:
             busy = self._guarded(lambda: bool(self._observer.step(self._log))) or busy
         return busy
@@ -252,6 +267,16 @@ class Loop:
             self._learners[place] = self._learner(model)
             return True
 
+    def _moved(self, learner: Any) -> None:
+        small = sum(len(run.bodies) for run in learner.news) < REPORT
+        runs = learner.news if small else None
+        self._reporter.say(self._event(learner, position=learner.position, runs=runs))
+        for token, reason in learner.refused:
+            self._reporter.say(self._event(learner, refused=token, reason=reason))
+        learner.refused.clear()
+        if learner.taught:
+            self._save_one(learner, export=True)
+
     def _idle(self) -> float:
         """Save if it is time; seconds to wait for a nudge."""
         wait = self._saved + 1.0 - time.monotonic()
@@ -264,26 +289,41 @@ class Loop:
 
     def _save(self, *, export: bool) -> None:
         for learner in self._learners:
-            before = learner.position
-            if self._guarded(lambda learner=learner: learner.checkpoint(export=export) or True):  # type: ignore[misc]
-                self._reporter.say(self._event(learner, position=before, saved=True, failed=learner.failed))
+            self._reporter.task = (learner.name, learner.generation, time.monotonic())
+            self._save_one(learner, export=export)
+        self._reporter.task = None
         self._saved = time.monotonic()
+
+    def _save_one(self, learner: Any, *, export: bool) -> None:
+        before = learner.position
+        if self._guarded(lambda: learner.checkpoint(export=export) or True):
+            self._reporter.say(self._event(learner, position=before, saved=True, failed=learner.failed))
 
     @staticmethod
     def _event(learner: Any, **about: Any) -> Event:
         return Event(model=learner.name, generation=learner.generation, **about)
 
-    @staticmethod
-    def _stopping(wait: float) -> bool:
+    def _stopping(self, wait: float) -> bool:
         """Whether the input has ended; returns early on a nudge."""
-        ready, _, _ = select.select([0], [], [], wait)
-        return bool(ready) and not os.read(0, 65536)
+        ready, _, _ = select.select([self._input], [], [], wait)
+        return bool(ready) and not os.read(self._input, 65536)
 
 
-def _first_line() -> bytes:
+def _own_pipes() -> tuple[int, int]:
+    """The pipes to the supervisor as (input, output), taken away from a user's code: what it prints goes to stderr, and
+    it reads an empty standard input."""
+    pipes = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return pipes
+
+
+def _first_line(input_: int) -> bytes:
     """The configuration; read byte by byte so that no nudge is swallowed by a buffer."""
     line = bytearray()
-    while (byte := os.read(0, 1)) not in {b"", b"\n"}:
+    while (byte := os.read(input_, 1)) not in {b"", b"\n"}:
         line += byte
     if not line:
         raise SystemExit(0)
