@@ -677,13 +677,14 @@ def test_no_bytes_make_the_door_stumble(hello: bytes | None, packets: list[bytes
     asyncio.run(run())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 300), st.integers(0, 2), st.booleans()), min_size=1, max_size=8),
     st.lists(st.tuples(st.integers(0, 8), st.integers(-2, 9)), max_size=12),
     st.sampled_from([4, 5]),
 )
 @example([(300, 1, False), (1, 1, False), (1, 1, False)], [(1, 1), (2, 0)], 4)
+@example([(0, 0, False), (0, 0, False), (0, 1, False), (0, 0, False)], [(2, 2), (3, 1)], 4)
 def test_where_the_reads_are_cut_does_not_matter(
     sizes: list[tuple[int, int, bool]], cuts: list[tuple[int, int]], version: int
 ) -> None:

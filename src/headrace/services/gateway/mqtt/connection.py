@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
             self._rest += data
             if self._state == _LOGIN or len(self._rest) < self._need:
                 return
-            data, self._rest = bytes(self._rest), bytearray()
+            data, self._rest, self._need = bytes(self._rest), bytearray(), 0
         self._feed(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
