@@ -22,6 +22,10 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str, typer.Option("--url", envvar="HEADRACE_URL", help="Where the platform answers.")]
 URL = "http://127.0.0.1:8080"
+NARROW = 60
+"""Columns below which a table is left to the terminal to break: it breaks lines, rich would leave cells out."""
+SHORT = 12
+"""Characters up to which a cell is never broken, however narrow the terminal."""
 
 
 @app.command()
@@ -124,7 +128,7 @@ def get(
         typer.echo(json.dumps(specs, indent=2))
     else:
         _table(
-            ["model", "backend", "state", "keys", "published", "behind"],
+            ["model", "backend", "state", "keys", "snapshots", "behind"],
             [
                 [s["name"], s["backend"], s["state"], _some(s["keys"]), f"{s['published']:,}", f"{s['lag']:,}"]
                 for s in specs
@@ -187,7 +191,8 @@ def predict(
         ]
         for i, v in enumerate(values)
     ]
-    typer.echo(f"{model} for {about['key']}, made by {about['by']}")
+    by = "the learning model" if about["by"] == "live" else f"snapshot {about['by']}"
+    typer.echo(f"{model} for {about['key']}, made by {by}")
     _table(["from (UTC)", "forecast"], rows)
 
 
@@ -212,7 +217,8 @@ def quarantine_replay(
 ) -> None:
     """Send them through the decoders again, after what made them fail was mended."""
     query = f"?topic={_quoted(topic)}" if topic else ""
-    typer.echo(f"replayed {_call(url, 'POST', f'/api/quarantine/replay{query}')['replayed']} messages")
+    count = _call(url, "POST", f"/api/quarantine/replay{query}")["replayed"]
+    typer.echo(f"replayed {count:,} message{'' if count == 1 else 's'}")
 
 
 @app.command()
@@ -309,7 +315,10 @@ def _print_spec(one: dict[str, Any], as_json: bool) -> None:
 
 def _print_topic(one: dict[str, Any]) -> None:
     decoders = ", ".join(f"{name} ({count})" for name, count in one["decoders"].items())
-    typer.echo(f"{one['topic']}: {one['messages']:,} messages, {one['quarantined']:,} rejected; read as {decoders}")
+    plural = "" if one["messages"] == 1 else "s"
+    typer.echo(
+        f"{one['topic']}: {one['messages']:,} message{plural}, {one['quarantined']:,} rejected; read as {decoders}"
+    )
     for device in one["devices"]:
         every = device["every_seconds"]
         rate = f"a reading every {every:g} s" if every else "one reading"
@@ -338,13 +347,18 @@ def _table(head: list[str], rows: list[list[Any]], empty: str = "") -> None:
     from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name, cell in zip(head, rows[0], strict=True):
-        number = not isinstance(cell, str) or cell.replace(",", "").isdigit()
-        table.add_column(name, overflow="fold", justify="right" if number else "left", no_wrap=number)
+    for index, (name, cell) in enumerate(zip(head, rows[0], strict=True)):
+        number = not isinstance(cell, str) or not cell.strip("-0123456789,.")
+        longest = max(len(str(row[index])) for row in rows)
+        table.add_column(name, overflow="fold", justify="right" if number else "left", no_wrap=longest <= SHORT)
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
-    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000  # a pipe gets whole lines
-    Console(width=wide).print(table)
+    console = Console()
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        console.width = max(console.width, NARROW)
+    else:
+        console.width = 10_000  # a pipe gets whole lines
+    console.print(table)
 
 
 def _guard(work: Any) -> None:
@@ -369,7 +383,7 @@ def _fail(message: str) -> NoReturn:
 def main() -> None:
     """Entry point of the `headrace` command."""
     try:
-        app()
+        app(prog_name="headrace")
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

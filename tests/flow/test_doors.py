@@ -62,7 +62,9 @@ def test_v1_lists_and_readiness(up: Up) -> None:
     assert "sun" not in refused(up.call("GET", "/v1/models/moon"), 404)
 
 
-@pytest.mark.parametrize("body", [b"", b'{"instances": []}', b'{"instances": [[]]}', b'{"instances":[],"parameters":null}'])
+@pytest.mark.parametrize(
+    "body", [b"", b'{"instances": []}', b'{"instances": [[]]}', b'{"instances":[],"parameters":null}']
+)
 def test_v1_empty_input_is_the_last_forecast(up: Up, body: bytes) -> None:
     (values,) = post(up, "/v1/models/sun:predict", body).json()["predictions"]
     assert values == post(up, "/v2/models/sun/infer", {}).json()["outputs"][0]["data"]
@@ -164,7 +166,8 @@ def binary(arrays: dict[str, np.ndarray[Any, Any]], datatype: str, **more: Any) 
 
 
 @pytest.mark.parametrize(
-    "how", [{"parameters": {"binary_data_output": True}}, {"outputs": [{"name": "y", "parameters": {"binary_data": True}}]}]
+    "how",
+    [{"parameters": {"binary_data_output": True}}, {"outputs": [{"name": "y", "parameters": {"binary_data": True}}]}],
 )
 @pytest.mark.parametrize(("datatype", "dtype"), [("FP64", "<f8"), ("FP32", "<f4")])
 def test_v2_binary_tensors_both_ways(up: Up, datatype: str, dtype: str, how: dict[str, Any]) -> None:
@@ -211,11 +214,13 @@ TENSORS = [
     tensor("x", [2**62, 2**62, 0], []), tensor("x", [10**30], [1]), tensor("x", [1] * 70, [1]), tensor("x", [1.5], [1]),
     tensor("x", [1], ["aGk="], "BYTES"), tensor("x", [1], [1], "FP128"), tensor("x", [1], [1], ""), tensor("x", [1], None),
     tensor("x", [1, 24, 10], [None] * 240), tensor("x", [1, 24, 10], ["0.5"] * 240), tensor("x", [1, 24, 10], {"a": 1}),
-    tensor("x", [1, 24, 10], [[0.5] * 239, 0.5]), tensor("x", [1, 24, 10], [0.5] * 240, "INT64"), tensor("x", [1], [300], "UINT8"),
+    tensor("x", [1, 24, 10], [[0.5] * 239, 0.5]), tensor("x", [1, 24, 10], [0.5] * 240, "INT64"),
+    tensor("x", [1], [300], "UINT8"),
     tensor("x", [1], [-1], "UINT64"), tensor("x", [1, 24, 10], [1e300] * 240, "FP32"), tensor("x", [1, 24, 10], [10**400] * 240),
     tensor("x", [1, 24, 10], [10**30] * 240, "INT64"), tensor("x", [1], [2], "BOOL"), tensor("z", [1], [1]),
     tensor("history", [1, 2], [1.0, 2.0]), tensor("history", [1, 1, 1], [1.0]), tensor("history", [1], [None]),
-    {"name": "x", "shape": [1, 24, 10], "datatype": "FP64", "parameters": {"binary_data_size": 1920}}, tensor("z" * 9999, [1], [1]),
+    {"name": "x", "shape": [1, 24, 10], "datatype": "FP64", "parameters": {"binary_data_size": 1920}},
+    tensor("z" * 9999, [1], [1]),
 ]  # fmt: skip
 
 
@@ -372,7 +377,12 @@ def test_random_bytes_never_break_a_door(up: Up) -> None:
         "/v2/models/sun/infer", "/v1/models/sun:predict", "/v2/models/sun/learn", "/v2/models/sun/feedback",
         "/v2/repository/index", "/api/specs", "/write", "/v2/models/next/infer",
     ]  # fmt: skip
-    seeds = [json.dumps(GOOD).encode(), b'{"instances":[[1,2,3]]}', b'{"text":"kind: OnlineModel"}', b'{"id":"x","outcome":[1]}']
+    seeds = [
+        json.dumps(GOOD).encode(),
+        b'{"instances":[[1,2,3]]}',
+        b'{"text":"kind: OnlineModel"}',
+        b'{"id":"x","outcome":[1]}',
+    ]
     with httpx.Client(base_url=up.http, trust_env=False, timeout=30) as client:
         for _ in range(400):
             body = bytearray(rng.choice(seeds)) if rng.random() < 0.8 else bytearray(rng.randbytes(rng.randrange(300)))
@@ -381,7 +391,9 @@ def test_random_bytes_never_break_a_door(up: Up) -> None:
                     body[rng.randrange(len(body))] = rng.choice(b'0123456789-+eE.{}[]",:nulltrue\x00\xff')
             headers = {"inference-header-content-length": str(rng.randrange(400))} if rng.random() < 0.2 else {}
             path = rng.choice(paths)
-            answer = client.request("PUT" if path == "/api/specs" else "POST", path, content=bytes(body), headers=headers)
+            answer = client.request(
+                "PUT" if path == "/api/specs" else "POST", path, content=bytes(body), headers=headers
+            )
             assert answer.status_code < 500 or answer.status_code in {501, 503}, (path, bytes(body), answer.text)
 
 
@@ -416,7 +428,9 @@ def test_cloud_events_structured_mode(up: Up, encoded: bool) -> None:
     assert len(body["data"]["predictions"][0]) == 24
 
 
-@pytest.mark.parametrize("event", [{}, [], {"id": "1"}, {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data_base64": "?"}])
+@pytest.mark.parametrize(
+    "event", [{}, [], {"id": "1"}, {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data_base64": "?"}]
+)
 def test_cloud_events_that_are_none(up: Up, event: Any) -> None:
     refused(post(up, "/v1/models/sun:predict", event, headers={"content-type": "application/cloudevents+json"}), 400)
 

@@ -93,7 +93,9 @@ def test_the_life_of_a_model(up: Up, tmp_path: Path) -> None:
         plant.wait_ready(again, "sun")
         assert last(again, "sun")["outputs"] == first["outputs"], "the same spec over the same log differs"
         assert again.stop() == 0
-    kinds = [(one["kind"], one.get("name") or one["documents"][0]["plain"]["metadata"]["name"]) for one in controls(up.data)]
+    kinds = [
+        (one["kind"], one.get("name") or one["documents"][0]["plain"]["metadata"]["name"]) for one in controls(up.data)
+    ]
     assert kinds == [("apply", "sun"), ("apply", "sun"), ("delete", "sun"), ("apply", "sun")]
 
 

@@ -82,7 +82,9 @@ def test_a_step_of_ones_own(up: Up, tmp_path: Path) -> None:
     done = apply(up, tmp_path, "twice", step(body))
     assert (done.returncode, done.stdout) == (0, "twice: created\n"), done.stderr
     wait(up, "twice", "live")
-    plain, twice = (up.call("POST", f"/v2/models/{name}/infer", json={}).json()["outputs"][0] for name in ("sun", "twice"))
+    plain, twice = (
+        up.call("POST", f"/v2/models/{name}/infer", json={}).json()["outputs"][0] for name in ("sun", "twice")
+    )
     assert [round(2 * value, 3) for value in plain["data"]] == [round(value, 3) for value in twice["data"]]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -15,7 +16,9 @@ from headrace.services.learning import oip
 from headrace.services.learning.http import _from_cloud_event, _inputs
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**30)
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner), max_leaves=12)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner), max_leaves=12
+)
 SHAPES = st.lists(st.integers(-2, 6) | st.sampled_from([2**31, 2**40, 2**62, 2**64, 10**30]), max_size=10)
 TYPES = st.sampled_from([*oip.DTYPES, "BYTES", "FP128", "", "fp64"])
 
@@ -35,14 +38,15 @@ def test_bytes_are_a_request_or_refused(body: bytes, length: int | None) -> None
 
 
 @fuzz
-@given(st.dictionaries(st.sampled_from(["inputs", "id", "parameters", "outputs"]), VALUES, max_size=4), st.binary(max_size=40))
+@given(
+    st.dictionaries(st.sampled_from(["inputs", "id", "parameters", "outputs"]), VALUES, max_size=4),
+    st.binary(max_size=40),
+)
 def test_json_of_any_form_is_a_request_or_refused(value: dict[str, Any], more: bytes) -> None:
     head = json.dumps(value, allow_nan=True).encode()
     for length in (None, len(head)):
-        try:
+        with contextlib.suppress(BadTensor):
             oip.arrays(oip.read_infer(head + (more if length else b""), length))
-        except BadTensor:
-            pass
 
 
 @fuzz
@@ -61,10 +65,8 @@ def test_tensors_fill_their_shape_or_are_refused(shape: list[int], data: Any, da
 @fuzz
 @given(SHAPES, st.binary(max_size=64), TYPES)
 def test_raw_tensors_fill_their_shape_or_are_refused(shape: list[int], data: bytes, datatype: str) -> None:
-    try:
+    with contextlib.suppress(BadTensor):
         assert list(oip.array(oip.Tensor("x", shape, datatype, data)).shape) == shape
-    except BadTensor:
-        pass
 
 
 @fuzz

@@ -154,12 +154,12 @@ class GatewayService:
 
     async def replay(self, topic: str | None = None) -> int:
         """Append the quarantined messages again, under their old receive time, after what made them fail was mended."""
-        count = 0
+        count, end = 0, self._log.end()  # what fails again comes to stand after `end`: it is not replayed for ever
         query = (
             "SELECT position, topic, received, payload FROM quarantine "
-            "WHERE replayed = 0 AND (topic = ? OR ? IS NULL) ORDER BY position LIMIT ?"
+            "WHERE replayed = 0 AND position <= ? AND (topic = ? OR ? IS NULL) ORDER BY position LIMIT ?"
         )
-        while rows := self.understood.rows(query, topic, topic, REPLAY):
+        while rows := self.understood.rows(query, end, topic, topic, REPLAY):
             entries = [
                 Entry(name, bytes(payload), headers=msgspec.json.encode({"replay_of": position}), time=received)
                 for position, name, received, payload in rows
