@@ -13,10 +13,13 @@ import psutil
 import pytest
 
 SCRUBBED = ("HEADRACE_", "OMP_", "MKL_", "OPENBLAS_", "PIP_", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+collect_ignore_glob = ["live/oracles/*"]
+"""Scripts for other environments."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write what the code gives into tests/golden")
+    parser.addoption("--oracles", action="store_true", help="also ask with other people's clients (installs them)")
     parser.addoption("--chaos", action="store_true", help="the long kill -9 runs too")
 
 

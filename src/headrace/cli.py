@@ -24,6 +24,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str, typer.Option("--url", envvar="HEADRACE_URL", help="Where the platform answers.")]
 URL = "http://127.0.0.1:8080"
 _TAKEN = {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL}
+NARROW = 60
+"""Columns below which a table is left to the terminal to break: it breaks lines, rich would leave cells out."""
+SHORT = 12
+"""Characters up to which a cell is never broken, however narrow the terminal."""
 
 
 @app.command()
@@ -131,7 +135,7 @@ def get(
         typer.echo(json.dumps(specs, indent=2))
     else:
         _table(
-            ["model", "backend", "state", "keys", "published", "behind"],
+            ["model", "backend", "state", "keys", "snapshots", "behind"],
             [
                 [s["name"], s["backend"], s["state"], _some(s["keys"]), f"{s['published']:,}", f"{s['lag']:,}"]
                 for s in specs
@@ -215,7 +219,8 @@ def predict(
         ]
         for i, v in enumerate(values)
     ]
-    typer.echo(f"{model} for {about['key']}, made by {about['by']}")
+    by = "the learning model" if about["by"] == "live" else f"snapshot {about['by']}"
+    typer.echo(f"{model} for {about['key']}, made by {by}")
     _table(["from (UTC)", "forecast"], rows)
 
 
@@ -240,7 +245,8 @@ def quarantine_replay(
 ) -> None:
     """Send them through the decoders again, after what made them fail was mended."""
     query = f"?topic={_quoted(topic)}" if topic else ""
-    typer.echo(f"replayed {_call(url, 'POST', f'/api/quarantine/replay{query}')['replayed']} messages")
+    count = _call(url, "POST", f"/api/quarantine/replay{query}")["replayed"]
+    typer.echo(f"replayed {count:,} message{'' if count == 1 else 's'}")
 
 
 @app.command()
@@ -337,7 +343,8 @@ def _print_spec(one: dict[str, Any], as_json: bool) -> None:
 
 def _print_topic(one: dict[str, Any]) -> None:
     decoders = ", ".join(f"{name} ({count})" for name, count in one["decoders"].items())
-    typer.echo(f"{one['topic']}: {one['messages']:,} messages, {one['quarantined']:,} rejected")
+    plural = "" if one["messages"] == 1 else "s"
+    typer.echo(f"{one['topic']}: {one['messages']:,} message{plural}, {one['quarantined']:,} rejected")
     typer.echo(f"the newest {one['looked_at']:,} are read as {decoders}")
     for device in one["devices"]:
         every = device["every_seconds"]
@@ -373,13 +380,18 @@ def _table(head: list[str], rows: list[list[Any]], empty: str = "") -> None:
     from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name, cell in zip(head, rows[0], strict=True):
-        number = not isinstance(cell, str) or cell.replace(",", "").isdigit()
-        table.add_column(name, overflow="fold", justify="right" if number else "left", no_wrap=number)
+    for index, (name, cell) in enumerate(zip(head, rows[0], strict=True)):
+        number = not isinstance(cell, str) or not cell.strip("-0123456789,.")
+        longest = max(len(str(row[index])) for row in rows)
+        table.add_column(name, overflow="fold", justify="right" if number else "left", no_wrap=longest <= SHORT)
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
-    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 10_000  # a pipe gets whole lines
-    Console(width=wide).print(table)
+    console = Console()
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        console.width = max(console.width, NARROW)
+    else:
+        console.width = 10_000  # a pipe gets whole lines
+    console.print(table)
 
 
 def _guard(work: Any) -> None:
@@ -405,7 +417,7 @@ def _fail(message: str) -> NoReturn:
 def main() -> None:
     """Entry point of the `headrace` command."""
     try:
-        app()
+        app(prog_name="headrace")
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # whoever read our output has gone; nor must the flush at the end complain

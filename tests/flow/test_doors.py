@@ -214,11 +214,13 @@ TENSORS = [
     tensor("x", [2**62, 2**62, 0], []), tensor("x", [10**30], [1]), tensor("x", [1] * 70, [1]), tensor("x", [1.5], [1]),
     tensor("x", [1], ["aGk="], "BYTES"), tensor("x", [1], [1], "FP128"), tensor("x", [1], [1], ""), tensor("x", [1], None),
     tensor("x", [1, 24, 10], [None] * 240), tensor("x", [1, 24, 10], ["0.5"] * 240), tensor("x", [1, 24, 10], {"a": 1}),
-    tensor("x", [1, 24, 10], [[0.5] * 239, 0.5]), tensor("x", [1, 24, 10], [0.5] * 240, "INT64"), tensor("x", [1], [300], "UINT8"),
+    tensor("x", [1, 24, 10], [[0.5] * 239, 0.5]), tensor("x", [1, 24, 10], [0.5] * 240, "INT64"),
+    tensor("x", [1], [300], "UINT8"),
     tensor("x", [1], [-1], "UINT64"), tensor("x", [1, 24, 10], [1e300] * 240, "FP32"), tensor("x", [1, 24, 10], [10**400] * 240),
     tensor("x", [1, 24, 10], [10**30] * 240, "INT64"), tensor("x", [1], [2], "BOOL"), tensor("z", [1], [1]),
     tensor("history", [1, 2], [1.0, 2.0]), tensor("history", [1, 1, 1], [1.0]), tensor("history", [1], [None]),
-    {"name": "x", "shape": [1, 24, 10], "datatype": "FP64", "parameters": {"binary_data_size": 1920}}, tensor("z" * 9999, [1], [1]),
+    {"name": "x", "shape": [1, 24, 10], "datatype": "FP64", "parameters": {"binary_data_size": 1920}},
+    tensor("z" * 9999, [1], [1]),
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -44,10 +45,8 @@ def test_bytes_are_a_request_or_refused(body: bytes, length: int | None) -> None
 def test_json_of_any_form_is_a_request_or_refused(value: dict[str, Any], more: bytes) -> None:
     head = json.dumps(value, allow_nan=True).encode()
     for length in (None, len(head)):
-        try:
+        with contextlib.suppress(BadTensor):
             oip.arrays(oip.read_infer(head + (more if length else b""), length))
-        except BadTensor:
-            pass
 
 
 @fuzz
@@ -66,10 +65,8 @@ def test_tensors_fill_their_shape_or_are_refused(shape: list[int], data: Any, da
 @fuzz
 @given(SHAPES, st.binary(max_size=64), TYPES)
 def test_raw_tensors_fill_their_shape_or_are_refused(shape: list[int], data: bytes, datatype: str) -> None:
-    try:
+    with contextlib.suppress(BadTensor):
         assert list(oip.array(oip.Tensor("x", shape, datatype, data)).shape) == shape
-    except BadTensor:
-        pass
 
 
 @fuzz
