@@ -26,8 +26,8 @@ from headrace.spec import Document, needed_files
 from headrace.streams.logs import Log
 
 Publish = Callable[[str, Sequence[bytes]], None]
-PAGE = 20
-"""Stored runs of predictions published per turn of the event loop."""
+PAGE = 2000
+"""Predictions read from a store and published per turn of the event loop, or the rest of a run more."""
 
 
 class LearningService:
@@ -223,7 +223,7 @@ class LearningService:
         runs = view.store.runs(self._cursors.get(place, 0), PAGE)
         for run in runs:
             self._send(view, run)
-        return len(runs) == PAGE
+        return bool(runs)
 
     def _send(self, view: View, run: Run) -> None:
         self._publish(view.topic(run.key), run.bodies.split(b"\n"))
