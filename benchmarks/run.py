@@ -90,8 +90,18 @@ class Bench:
         before = processes.cpu_seconds(path.pids)
         found = self._load("stream", path, cores, first=FRESH, **limits)
         self._processor(f"stream.{name}", path.pids, before, found["sent"])
+        if cores:
+            self._limits(name, found["generator_us_per_reading"])
         self._complete(f"{name} flat out", found["answered"], found["sent"])
         self.run.add(f"stream.{name}.per_s", found["rate"])
+
+    def _limits(self, name: str, generator: float) -> None:
+        """What each core could do at most: processor time a reading of all that was pinned to it."""
+        latest = {each: values[-1] for each, values in self.run.samples.items()}
+        gateway = latest[f"stream.{name}.cpu_us.gateway"]
+        learner = latest[f"stream.{name}.cpu_us"] - gateway
+        self.run.add(f"stream.{name}.limit.learner_core_per_s", 1e6 / learner)
+        self.run.add(f"stream.{name}.limit.gateway_core_per_s", 1e6 / (gateway + generator))
 
     def _processor(self, name: str, pids: Mapping[str, int], before: Mapping[str, float], count: float) -> None:
         used = {each: after - before[each] for each, after in processes.cpu_seconds(pids).items()}

@@ -38,8 +38,8 @@ HISTORIES = 100_000
 """Values of all histories of one request; more would hold up everybody else for seconds."""
 BUSY = 10.0
 """Seconds one block may take before people are told. Nothing is ever stopped for it: a first fit may take minutes."""
-PAGE = 20
-"""Stored runs of predictions published per turn of the event loop."""
+PAGE = 2000
+"""Predictions read from a store and published per turn of the event loop, or the rest of a run more."""
 
 
 class LearningService:
@@ -287,7 +287,7 @@ class LearningService:
         runs = view.store.runs(self._cursors.get(place, 0), PAGE)
         for run in runs:
             self._send(view, run)
-        return len(runs) == PAGE
+        return bool(runs)
 
     def _send(self, view: View, run: Run) -> None:
         self._publish(view.topic(run.key), run.bodies.split(b"\n"))

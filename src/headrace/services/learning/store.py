@@ -169,11 +169,15 @@ class Store:
         return sorted({key for table in ("actuals", "runs") for (key,) in self._db.execute(_KEYS.format(table=table))})
 
     def runs(self, after: int, limit: int) -> list[Run]:
-        """What was predicted after a number, in order of first computation; at most `limit` rows of it."""
-        rows = self._db.execute(
-            "SELECT number, key, count, bodies FROM runs WHERE number > ? ORDER BY number LIMIT ?", (after, limit)
-        )
-        return [_after(Run(*row), after) for row in rows]
+        """What was predicted after a number, in order of first computation: as many runs as hold `limit` predictions."""
+        found: list[Run] = []
+        for row in self._db.execute(
+            "SELECT number, key, count, bodies FROM runs WHERE number > ? ORDER BY number", (after,)
+        ):
+            found.append(_after(Run(*row), after))
+            if found[-1].number - after >= limit:
+                break
+        return found
 
     def predictions(self, after: int, limit: int) -> list[tuple[int, str, int, bytes]]:
         """(number, key, origin, body) of single predictions, in order of first computation."""

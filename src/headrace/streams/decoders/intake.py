@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from headrace.records import Array, Reading, Rows
 from headrace.streams.decoders.rules import MAX_FIELDS
 
+_64_BITS = (1 << 64) - 1
+_FLOAT, _BITS = struct.Struct("<d"), struct.Struct("<Q")
 _NUMBERS = frozenset({float, bool, int, type(None)})
 
 
@@ -159,6 +162,8 @@ def _places(known: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> dict[int, 
 
 def _fingerprints(rows: Rows, devices: Sequence[str] | None) -> NDArray[np.uint64]:
     """64 bits of each row's time, device and numbers; independent of the order of columns and of those that are NaN."""
+    if len(rows) == 1:
+        return np.array([_fingerprint_of_one(rows, devices)], np.uint64)
     result = _mix(rows.time.view(np.uint64))
     if devices is not None:
         result = _mix(result ^ np.fromiter(map(_fingerprint, devices), np.uint64, len(rows)))
@@ -171,6 +176,25 @@ def _fingerprints(rows: Rows, devices: Sequence[str] | None) -> NDArray[np.uint6
     mixed[np.isnan(values)] = 0
     total: NDArray[np.uint64] = result + mixed.sum(axis=0, dtype=np.uint64)
     return total
+
+
+def _fingerprint_of_one(rows: Rows, devices: Sequence[str] | None) -> int:
+    """The same for a single row, on plain numbers: a tenth of the time that many small arrays take."""
+    result = _mix_one(int(rows.time[0]) & _64_BITS)
+    if devices is not None:
+        result = _mix_one(result ^ _fingerprint(devices[0]))
+    for name, column in rows.columns.items():
+        value = float(column[0]) + 0.0 if column.ndim == 1 else np.nan
+        if value == value:  # noqa: PLR0124 - NaN is not
+            (bits,) = _BITS.unpack(_FLOAT.pack(value))
+            result += _mix_one(bits ^ _fingerprint(name))
+    return result & _64_BITS
+
+
+def _mix_one(bits: int) -> int:
+    bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9 & _64_BITS
+    bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EB & _64_BITS
+    return bits ^ (bits >> 31)
 
 
 def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
