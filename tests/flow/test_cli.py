@@ -18,6 +18,7 @@ import pytest
 from tests import plant, sun
 from tests.running import Up, free_port, scrubbed
 
+pytestmark = pytest.mark.xdist_group("cli")  # one platform for all of them
 GOLDEN = Path(__file__).parent.parent / "golden" / "help.txt"
 COMMANDS = [
     "",

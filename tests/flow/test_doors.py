@@ -24,6 +24,7 @@ from tests import plant, sun
 from tests.plant import tensor
 from tests.running import Up
 
+pytestmark = pytest.mark.xdist_group("doors")  # one platform for all of them
 X = [-1, 24, 10]
 GOOD = {"inputs": [tensor("x", [1, 24, 10], [0.5] * 240)]}
 
@@ -294,7 +295,7 @@ def test_too_large_plain_chunked_and_compressed(up: Up) -> None:
     assert "--body-limit-mb" in refused(post(up, "/v2/models/sun/infer", big), 413)
     chunks = (big[start : start + 65536] for start in range(0, len(big), 65536))
     refused(up.call("POST", "/v2/models/sun/infer", content=chunks), 413)
-    bomb = gzip.compress(bytes(200 * 2**20), mtime=0)
+    bomb = gzip.compress(bytes(200 * 2**20))
     assert len(bomb) < 2**20
     refused(post(up, "/v2/models/sun/infer", bomb, headers={"content-encoding": "gzip"}), 413)
     refused(post(up, "/ingest/a/b", bomb, headers={"content-encoding": "gzip"}), 413)
@@ -303,10 +304,11 @@ def test_too_large_plain_chunked_and_compressed(up: Up) -> None:
 
 @pytest.mark.parametrize(
     ("coding", "body", "status"),
-    [("gzip", gzip.compress(json.dumps(GOOD).encode(), mtime=0), 200), ("GZIP", gzip.compress(json.dumps(GOOD).encode(), mtime=0), 200),
+    [("gzip", gzip.compress(json.dumps(GOOD).encode()), 200), ("GZIP", gzip.compress(json.dumps(GOOD).encode()), 200),
      ("deflate", zlib.compress(json.dumps(GOOD).encode()), 200), ("identity", json.dumps(GOOD).encode(), 200),
-     ("gzip", gzip.compress(b'{"inputs":', mtime=0) + gzip.compress(b"[]}", mtime=0), 200), ("gzip", gzip.compress(b'{"inputs":[]}', mtime=0)[:-9], 400),
-     ("gzip", b"junk", 400), ("gzip", gzip.compress(b"{}", mtime=0) + b"junk", 400), ("br", b"{}", 400), ("gzip, gzip", b"{}", 400)],
+     ("gzip", gzip.compress(b'{"inputs":') + gzip.compress(b"[]}"), 200), ("gzip", gzip.compress(b'{"inputs":[]}')[:-9], 400),
+     ("gzip", b"junk", 400), ("gzip", gzip.compress(b"{}") + b"junk", 400), ("br", b"{}", 400), ("gzip, gzip", b"{}", 400)],
+    ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_encodings(up: Up, coding: str, body: bytes, status: int) -> None:
     answer = post(up, "/v2/models/sun/infer", body, headers={"content-encoding": coding})

@@ -18,6 +18,7 @@ from paho.mqtt.properties import Properties
 from tests import plant, sun
 from tests.running import Up
 
+pytestmark = pytest.mark.xdist_group("mqtt_predictions")  # one platform for all of them
 ASK = "headrace/predict/"
 OUTPUT = "headrace/forecast/sun/plant_one"
 

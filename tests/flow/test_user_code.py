@@ -14,6 +14,7 @@ import pytest
 from tests import plant, sun
 from tests.running import Up, scrubbed
 
+pytestmark = pytest.mark.xdist_group("user_code")  # one platform for all of them
 DAYS = 9
 
 
