@@ -139,6 +139,7 @@ class ConsoleApi:
             "topics": list(spec.input.topics),
             "target": spec.input.target,
             "lag": max(0, self._log.end() - view.position) if not view.failed else 0,
+            "dropped": msgspec.json.decode(store.get("dropped") or b"{}") if store is not None else {},
             "published": len(published),
             "snapshot": published[-1][7] if published else "",
             "skill": skills(view) if store is not None else {},

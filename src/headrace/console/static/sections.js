@@ -15,8 +15,9 @@ const postPath = (topic) => `/ingest/${topic}`;
 
 const devicesOf = (overview) => overview.topics.flatMap((topic) => topic.devices);
 
-function ingestWords({ ingest, topics }) {
-  const devices = new Set(topics.flatMap(({ devices: some }) => some.map(({ device }) => device))).size;
+function ingestWords({ ingest, topics, known }) {
+  const listed = new Set(topics.flatMap(({ devices: some }) => some.map(({ device }) => device))).size;
+  const devices = known && known.topics > topics.length ? known.devices : listed;
   if (!ingest.messages) return "Waiting for the first reading";
   if (ingest.rate > 0.05) return `Receiving ${rate(ingest.rate)} readings/s from ${many(devices, "device")}`;
   const last = Math.max(0, ...topics.map(({ last_received_ms: ms }) => ms || 0));
@@ -207,6 +208,7 @@ export function modelHead(pair, overview) {
   const facts = [
     `backend ${model.backend}`, `forecasts ${model.target}`, `from ${model.topics.join(", ")}`, `serves the ${model.serve} version`,
     model.published ? `published ${many(model.published, "time")}` : "never published", model.lag ? `${many(model.lag, "reading")} behind` : "",
+    ...Object.entries(model.dropped || {}).map(([why, size]) => `${count(size)} ${clip(why, 20)}`),
     model.snapshot ? brief(model.snapshot) : "",
   ];
   say(byId("model-facts"), facts.filter(Boolean).join(" · "));

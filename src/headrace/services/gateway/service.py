@@ -208,7 +208,7 @@ class GatewayService:
                 "topic": topic,
                 "reason": reason,
                 "received_ms": received // 1_000_000,
-                "preview": bytes(payload).decode("utf-8", "replace"),
+                "preview": bytes(payload or b"").decode("utf-8", "replace"),  # SQLite cuts an empty blob to NULL
                 "replayed": bool(replayed),
             }
             for position, topic, reason, received, payload, replayed in self.understood.rows(query, topic, limit)

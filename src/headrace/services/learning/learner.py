@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class Learner:
         self.store, self._objects, self._clock = store, objects, clock
         self.lanes: dict[str, Any] = {}
         self._seen: dict[str, Deduplicator] = {}
-        self.position = 0
+        self.position = self._duplicates = 0
         self.failed = ""
         self.taught = False
         """Something came through /learn or /feedback since the last checkpoint: its sender waits."""
@@ -142,6 +143,7 @@ class Learner:
             ids = [reading.id for reading in readings]
             devices = None if self.plan.spec.input.key == "device" else [reading.device for reading in readings]
             keep = self._seen[key].keep(rows, ids if any(ids) else None, devices)
+            self._duplicates += len(rows) - int(np.count_nonzero(keep))
             self.lanes[key].process(rows if keep.all() else rows.take(keep))
         waiting.clear()
 
@@ -244,6 +246,7 @@ class Learner:
             self.store.set("lanes", len(self.lanes))
             self.store.set("progress", max((lane.progress for lane in self.lanes.values()), default=0.0))
             self.store.set("failed", "")
+            self.store.set("dropped", msgspec.json.encode(self.dropped()))
             for key, role, _, servable in exports:
                 self.store.add_servable(key, role, servable)
             self.store.keep_predictions(KEEP_PREDICTIONS)
@@ -267,9 +270,18 @@ class Learner:
         return {
             "lanes": {key: lane.state() for key, lane in self.lanes.items()},
             "seen": {key: seen.state() for key, seen in self._seen.items()},
+            "duplicates": self._duplicates,
         }
 
+    def dropped(self) -> dict[str, int]:
+        """Readings that taught nothing, by reason: duplicate, and whatever the steps say (late, absurd, ...)."""
+        counts = Counter({"duplicate": self._duplicates})
+        for lane in self.lanes.values():
+            counts.update({name.rpartition(".")[2]: count for name, count in lane.counts().items()})
+        return {name: count for name, count in counts.items() if count}
+
     def _load(self, state: dict[str, Any]) -> None:
+        self._duplicates = state.get("duplicates", 0)
         for key, lane in state["lanes"].items():
             self._admit(key)
             self.lanes[key].load(lane)

@@ -94,7 +94,7 @@ def read_infer(body: bytes, header_length: int | None = None) -> InferRequest:
         BadTensor: not JSON, or not of the protocol's shape.
     """
     head = body if header_length is None else body[:header_length]
-    if not head.strip():
+    if not body.strip():
         return InferRequest()
     try:
         request = _infer.decode(head)
@@ -113,6 +113,8 @@ def _attach(request: InferRequest, body: bytes, place: int) -> None:
                 raise BadTensor(detail=f"input {tensor.name!r}: binary_data_size {size!r} goes beyond the body")
             tensor.data = body[place : place + size]
             place += size
+    if place != len(body):
+        raise BadTensor(detail=f"{len(body) - place} bytes of the body belong to no input")
 
 
 def read_instances(body: bytes) -> InstancesRequest:
