@@ -20,9 +20,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Machine learning on IoT streams: messages in, forecasts out, models that learn on the way.",
 )
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str, typer.Option("--url", envvar="HEADRACE_URL", help="Where the platform answers.")]
 URL = "http://127.0.0.1:8080"
 _TAKEN = {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL}
+NARROW = 60
+"""Columns below which a table is left to the terminal to break: it breaks lines, rich would leave cells out."""
+SHORT = 12
+"""Characters up to which a cell is never broken, however narrow the terminal."""
 
 
 @app.command()
@@ -46,6 +51,7 @@ def up(
     tls_port: Annotated[int, typer.Option(help="MQTT port for TLS; 0 takes a free one.")] = 8883,
     retention_days: Annotated[float, typer.Option(help="Forget records older than this; 0: never.")] = 0,
     retention_gb: Annotated[float, typer.Option(help="Keep the log below this size; 0: no limit.")] = 10,
+    body_limit_mb: Annotated[float, typer.Option(help="Largest HTTP body, also after decompression.")] = 16,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line with all addresses once ready.")] = False,
 ) -> None:
     """Start the whole platform. Stops cleanly on Ctrl-C or SIGTERM; safe to start again on the same directory."""
@@ -64,6 +70,7 @@ def up(
         tls_port=tls_port,
         retention_days=retention_days,
         retention_gb=retention_gb,
+        body_limit_mb=body_limit_mb,
     )
     _guard(lambda: run(settings, as_json=as_json))
 
@@ -99,8 +106,8 @@ def diff(file: Annotated[Path, typer.Option("--file", "-f", help="The spec file.
 
     import yaml
 
-    known = {one["name"]: one["spec"] for one in _call(url, "GET", "/api/specs")}
     changes = _put(url, file, dry=True)
+    known = {one["name"]: one["spec"] for one in _call(url, "GET", "/api/specs")}
     wanted = {document["metadata"]["name"]: document for document in yaml.safe_load_all(file.read_text()) if document}
     for name, change in changes.items():
         typer.echo(f"{name}: {change}")
@@ -114,7 +121,7 @@ def diff(file: Annotated[Path, typer.Option("--file", "-f", help="The spec file.
 @app.command()
 def get(
     name: Annotated[str | None, typer.Argument(help="One model: print its spec.")] = None,
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    as_json: Json = False,
     url: Url = URL,
 ) -> None:
     """List the models in service, or print one's spec."""
@@ -128,40 +135,41 @@ def get(
         typer.echo(json.dumps(specs, indent=2))
     else:
         _table(
-            ["model", "backend", "state", "keys", "published", "behind", ""],
+            ["model", "backend", "state", "keys", "snapshots", "behind"],
             [
-                [s["name"], s["backend"], s["state"], ", ".join(s["keys"][:3]), s["published"], s["lag"], s["detail"]]
+                [s["name"], s["backend"], s["state"], _some(s["keys"]), f"{s['published']:,}", f"{s['lag']:,}"]
                 for s in specs
             ],
             empty="no models in service; `headrace apply -f headrace.yaml` takes one in",
         )
+        for one in specs:
+            if one["detail"]:
+                typer.echo(f"{one['name']}: {one['detail']}")
 
 
 @app.command()
-def delete(name: str, url: Url = URL) -> None:
+def delete(name: Annotated[str, typer.Argument(help="The model.")], url: Url = URL) -> None:
     """Take a model out of service. Its recorded input stays in the log."""
-    _call(url, "DELETE", f"/api/specs/{name}")
+    _call(url, "DELETE", f"/api/specs/{_quoted(name)}")
     typer.echo(f"{name}: deleted")
 
 
 @app.command()
 def inspect(
     topic: Annotated[str | None, typer.Argument(help="Without it: all topics.")] = None,
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    as_json: Json = False,
     url: Url = URL,
 ) -> None:
     """Show what was understood of a topic: devices, fields, units, rate, last values, rejected messages."""
-    from urllib.parse import quote
-
     if topic is None:
         found = _call(url, "GET", "/api/topics")
-        rows = [[t["topic"], t["messages"], t["quarantined"], len(t["devices"])] for t in found]
+        rows = [[t["topic"], f"{t['messages']:,}", f"{t['quarantined']:,}", len(t["devices"])] for t in found]
         if as_json:
             typer.echo(json.dumps(found, indent=2))
         else:
             _table(["topic", "messages", "rejected", "devices"], rows, empty="nothing received yet")
         return
-    one = _call(url, "GET", f"/api/topics/{quote(topic, safe='')}")
+    one = _call(url, "GET", f"/api/topics/{_quoted(topic)}")
     if as_json:
         typer.echo(json.dumps(one, indent=2))
     else:
@@ -169,14 +177,35 @@ def inspect(
 
 
 @app.command()
-def predict(
-    model: str,
-    key: Annotated[str, typer.Option(help="Which device.")] = "",
+def log(
+    topic: str,
+    offset: Annotated[int | None, typer.Option(help="Start here; without it: the newest messages.")] = None,
+    partition: Annotated[int, typer.Option(help="Partition of the topic.")] = 0,
+    limit: Annotated[int, typer.Option(help="At most this many, up to 1000.")] = 20,
     as_json: Annotated[bool, typer.Option("--json")] = False,
     url: Url = URL,
 ) -> None:
+    """Print the recorded messages of a topic, as they came."""
+    from urllib.parse import quote
+
+    query = f"limit={limit}" + (f"&offset={offset}&partition={partition}" if offset is not None else "")
+    found = _call(url, "GET", f"/api/records/{quote(topic, safe='')}?{query}")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        rows = [[one["offset"], one["position"], _clock(one["received_ms"]), one["payload"][:200]] for one in found]
+        _table(["offset", "position", "received (UTC)", "payload"], rows, empty="no messages there")
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    key: Annotated[str, typer.Option(help="Which device; without it, the one that was forecast last.")] = "",
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
     """Print the last available forecast of a model."""
-    answer = _call(url, "POST", f"/v2/models/{model}/infer", {"parameters": {"key": key}})
+    answer = _call(url, "POST", f"/v2/models/{_quoted(model)}/infer", {"parameters": {"key": key}})
     if as_json:
         typer.echo(json.dumps(answer))
         return
@@ -190,7 +219,8 @@ def predict(
         ]
         for i, v in enumerate(values)
     ]
-    typer.echo(f"{model} for {about['key']}, made by {about['by']}")
+    by = "the learning model" if about["by"] == "live" else f"snapshot {about['by']}"
+    typer.echo(f"{model} for {about['key']}, made by {by}")
     _table(["from (UTC)", "forecast"], rows)
 
 
@@ -199,12 +229,13 @@ app.add_typer(quarantine, name="quarantine")
 
 
 @quarantine.command("list")
-def quarantine_list(url: Url = URL) -> None:
+def quarantine_list(as_json: Json = False, url: Url = URL) -> None:
     """The newest, with the reason."""
-    rows = [
-        [one["position"], one["topic"], one["reason"], "yes" if one["replayed"] else ""]
-        for one in _call(url, "GET", "/api/quarantine")
-    ]
+    found = _call(url, "GET", "/api/quarantine")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    rows = [[one["position"], one["topic"], one["reason"], "yes" if one["replayed"] else ""] for one in found]
     _table(["position", "topic", "reason", "replayed"], rows, empty="quarantine is empty")
 
 
@@ -213,10 +244,9 @@ def quarantine_replay(
     topic: Annotated[str | None, typer.Argument(help="Only this topic.")] = None, url: Url = URL
 ) -> None:
     """Send them through the decoders again, after what made them fail was mended."""
-    from urllib.parse import quote
-
-    query = f"?topic={quote(topic, safe='')}" if topic else ""
-    typer.echo(f"replayed {_call(url, 'POST', f'/api/quarantine/replay{query}')['replayed']} messages")
+    query = f"?topic={_quoted(topic)}" if topic else ""
+    count = _call(url, "POST", f"/api/quarantine/replay{query}")["replayed"]
+    typer.echo(f"replayed {count:,} message{'' if count == 1 else 's'}")
 
 
 @app.command()
@@ -228,12 +258,23 @@ def version() -> None:
 
 
 def _put(url: str, file: Path, *, dry: bool) -> dict[str, str]:
-    if not file.exists():
-        _fail(f"{file} does not exist")
-    text = file.read_text()
+    text = _text(file)
     body = {"text": text, "file": str(file), "files": _beside(text, file.parent)}
-    changes: dict[str, str] = _call(url, "PUT", "/api/specs" + ("?dry_run=1" if dry else ""), body)["changes"]
+    answer = _ask(url, "PUT", "/api/specs" + ("?dry_run=1" if dry else ""), body)
+    if answer.status_code == 400:
+        typer.echo(_reason(answer), err=True)
+        _fail("nothing was applied")
+    changes: dict[str, str] = _read(answer)["changes"]
     return changes
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        _fail(f"{file} is not UTF-8 text")
+    except OSError as error:
+        _fail(f"{file}: {error.strerror}")
 
 
 def _beside(text: str, folder: Path) -> dict[str, str]:
@@ -244,24 +285,47 @@ def _beside(text: str, folder: Path) -> dict[str, str]:
 
     try:
         documents = [one for one in yaml.safe_load_all(text) if isinstance(one, dict)]
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return {}  # the platform answers with the line
-    names = {Path(name).name for document in documents for name in needed_files(document)}
-    return {name: (folder / name).read_text() for name in names if (folder / name).is_file()}
+    names = {name for document in documents for name in needed_files(document) if name == Path(name).name}
+    return {name: _text(folder / name) for name in names if (folder / name).is_file()}
 
 
 def _call(url: str, method: str, path: str, body: Any = None) -> Any:
+    return _read(_ask(url, method, path, body))
+
+
+def _ask(url: str, method: str, path: str, body: Any = None) -> httpx.Response:
     import httpx
 
     try:
-        answer = httpx.request(method, url.rstrip("/") + path, json=body, timeout=60, trust_env=False)
-    except httpx.HTTPError as error:
-        _fail(
-            f"no answer from {url} ({type(error).__name__}); is it up? `headrace up` starts it, --url says where it is"
-        )
+        return httpx.request(method, url.rstrip("/") + path, json=body, timeout=60, trust_env=False)
+    except httpx.TimeoutException:
+        _fail(f"{url} did not answer within 60 s; it may be busy, try again")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = str(error) or type(error).__name__
+        _fail(f"no answer from {url} ({reason}); is it up? `headrace up` starts it, --url says where it is")
+
+
+def _read(answer: httpx.Response) -> Any:
     if answer.is_error:
         _fail(_reason(answer))
-    return answer.json()
+    try:
+        return answer.json()
+    except ValueError:
+        _fail(f"{answer.url} answered with something that is not Headrace's; does --url name the right port?")
+
+
+def _quoted(name: str) -> str:
+    """A name as one level of a path."""
+    from urllib.parse import quote
+
+    return quote(name, safe="")
+
+
+def _some(keys: list[str], most: int = 3) -> str:
+    more = f" and {len(keys) - most:,} more" if len(keys) > most else ""
+    return ", ".join(keys[:most]) + more
 
 
 def _reason(answer: httpx.Response) -> str:
@@ -279,7 +343,8 @@ def _print_spec(one: dict[str, Any], as_json: bool) -> None:
 
 def _print_topic(one: dict[str, Any]) -> None:
     decoders = ", ".join(f"{name} ({count})" for name, count in one["decoders"].items())
-    typer.echo(f"{one['topic']}: {one['messages']:,} messages, {one['quarantined']:,} rejected")
+    plural = "" if one["messages"] == 1 else "s"
+    typer.echo(f"{one['topic']}: {one['messages']:,} message{plural}, {one['quarantined']:,} rejected")
     typer.echo(f"the newest {one['looked_at']:,} are read as {decoders}")
     for device in one["devices"]:
         every = device["every_seconds"]
@@ -296,6 +361,12 @@ def _print_topic(one: dict[str, Any]) -> None:
         typer.echo(f"rejected at {row['position']}: {row['reason']}")
 
 
+def _clock(ms: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def _short(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)[:40]
 
@@ -308,10 +379,19 @@ def _table(head: list[str], rows: list[list[Any]], empty: str = "") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*head, box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for index, (name, cell) in enumerate(zip(head, rows[0], strict=True)):
+        number = not isinstance(cell, str) or not cell.strip("-0123456789,.")
+        longest = max(len(str(row[index])) for row in rows)
+        table.add_column(name, overflow="fold", justify="right" if number else "left", no_wrap=longest <= SHORT)
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
-    Console().print(table)
+    console = Console()
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        console.width = max(console.width, NARROW)
+    else:
+        console.width = 10_000  # a pipe gets whole lines
+    console.print(table)
 
 
 def _guard(work: Any) -> None:
@@ -337,7 +417,7 @@ def _fail(message: str) -> NoReturn:
 def main() -> None:
     """Entry point of the `headrace` command."""
     try:
-        app()
+        app(prog_name="headrace")
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # whoever read our output has gone; nor must the flush at the end complain

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 import uvicorn
 from prometheus_client import REGISTRY, Gauge, generate_latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from headrace import console
 from headrace.console.api import ConsoleApi
-from headrace.errors import DirectoryInUse, HeadraceError, NotFound, UnusableDirectory
+from headrace.errors import DirectoryInUse, HeadraceError, NotFound, PortInUse, UnusableDirectory
 from headrace.services.gateway.http import IngestDoor
 from headrace.services.gateway.mqtt import MqttDoor
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import App, Receive, Scope, Send, answer, answer_json, header, refuse
 from headrace.services.learning.http import InferenceDoor
-from headrace.services.learning.service import LearningService
+from headrace.services.learning.service import LearningService, Publish
 from headrace.settings import PlatformSettings
 from headrace.streams import brokers
 from headrace.streams.logs.sqlite import SqliteLog
@@ -69,32 +72,38 @@ class Platform:
         log = SqliteLog(settings.data, settings.partitions)
         stack.push_async_callback(log.aclose)
         self.log = log
-        outputs: list[Callable[[str, bytes], None]] = []
+        outputs: list[Publish] = []
 
-        def fan_out(topic: str, payload: bytes) -> None:
+        def fan_out(topic: str, payloads: Sequence[bytes]) -> None:
             for output in outputs:
-                output(topic, payload)
+                output(topic, payloads)
 
         learning = LearningService(log, settings.data, fan_out, checkpoint_seconds=settings.checkpoint_seconds)
         inference = InferenceDoor(learning, settings.body_limit)
         door = MqttDoor(settings.mqtt, log, _requests(inference))
-        outputs.append(lambda topic, payload: door.publish(topic, payload, retain=True))
+        outputs.append(door.publish_forecasts)
         log.on_commit = learning.nudge
         self.learning = await stack.enter_async_context(learning)
         self.gateway = await stack.enter_async_context(
             GatewayService(
-                log, settings.data, self._slowest, age=settings.retention_age, size=settings.retention_size,
-                every=settings.retention_seconds, pinned=learning.pinned,
-            )  # fmt: skip
+                log,
+                settings.data,
+                self._slowest,
+                age=settings.retention_age,
+                size=settings.retention_size,
+                every=settings.retention_seconds,
+                pinned=learning.pinned,
+            )
         )
         learning.republish()
-        await stack.enter_async_context(door)
+        with _port(settings.mqtt.host, settings.mqtt.port, "--mqtt-port"):
+            await stack.enter_async_context(door)
         self.door = door
         if settings.broker:
             await self._external(settings.broker, outputs)
         await self._serve(inference, door)
 
-    async def _external(self, url: str, outputs: list[Callable[[str, bytes], None]]) -> None:
+    async def _external(self, url: str, outputs: list[Publish]) -> None:
         broker = await self._stack.enter_async_context(brokers.open(url))
         forward = Forwarder(broker.publish)
         await self._stack.enter_async_context(forward)
@@ -110,14 +119,15 @@ class Platform:
 
     async def _serve(self, inference: InferenceDoor, door: MqttDoor) -> None:
         settings = self.settings
-        listener = _listen(settings.http_host, settings.http_port)
+        with _port(settings.http_host, settings.http_port, "--http-port"):
+            listener = _listen(settings.http_host, settings.http_port)
         port = listener.getsockname()[1]
         self.addresses |= {
             "http": f"http://{settings.http_host}:{port}",
             "mqtt": f"{settings.mqtt.host}:{door.port}",
         }
         self.api = api = ConsoleApi(self.log, self.gateway, self.learning, self.addresses)
-        pages = Starlette(routes=[*api.routes(), *console.routes()])
+        pages = Starlette(routes=[*api.routes(), *console.routes()], exception_handlers={404: _no_page, 405: _no_page})
         ingest = IngestDoor(self.log, settings.body_limit)
         front = Front(self, inference, ingest, door.handle_websocket, pages, _hosts(settings, port))
         server = _Server(
@@ -161,6 +171,13 @@ class Platform:
         return generate_latest(REGISTRY)
 
 
+async def _no_page(request: Request, error: Exception) -> JSONResponse:
+    """404 and 405 as every other door says them."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    message = f"there is nothing at {request.method} {request.url.path}."
+    return JSONResponse({"error": message}, status, error.headers if isinstance(error, HTTPException) else None)
+
+
 class Front:
     """The ASGI entrance: guards the loopback door, sends each path to its service."""
 
@@ -190,18 +207,18 @@ class Front:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        if path.startswith(("/v2", "/v1")):
+        if path.startswith(("/v2/", "/v1/")) or path in {"/v2", "/v1"}:
             await self._inference(scope, receive, send)
         elif path.startswith("/ingest/") or path in {"/api/v2/write", "/write"}:
             await self._ingest(scope, receive, send)
-        elif path == "/metrics":
+        elif path == "/metrics" and scope["method"] in {"GET", "HEAD"}:
             await answer(send, 200, self._platform.metrics(), [(b"content-type", b"text/plain; version=0.0.4")])
-        elif path == "/" and b"text/html" not in header(scope, b"accept"):
+        elif path == "/" and scope["method"] in {"GET", "HEAD"} and b"text/html" not in header(scope, b"accept"):
             await answer_json(send, {"status": "alive"})
         elif path == "/" or path.startswith(("/api/", "/console/", "/favicon")):
             await self._pages(scope, receive, send)
         else:
-            await refuse(send, NotFound(detail=f"there is nothing at {path}"))
+            await refuse(send, NotFound(detail=f"there is nothing at {scope['method']} {path}"))
 
     def _foreign(self, scope: Scope) -> bool:
         """A page of another site, or a name that was made to point here (DNS rebinding)."""
@@ -209,7 +226,7 @@ class Front:
         if self._hosts and host not in self._hosts:
             return True
         origin = header(scope, b"origin").lower()
-        return bool(origin) and urlsplit(origin).netloc != host
+        return bool(origin) and origin.partition(b"://")[2] != host
 
 
 def _hosts(settings: PlatformSettings, port: int) -> set[bytes]:
@@ -236,11 +253,12 @@ class Forwarder:
         self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(limit)
         self.dropped = 0
 
-    def __call__(self, topic: str, payload: bytes) -> None:
-        if self._queue.full():
-            self._queue.get_nowait()
-            self.dropped += 1
-        self._queue.put_nowait((topic, payload))
+    def __call__(self, topic: str, payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            if self._queue.full():
+                self._queue.get_nowait()
+                self.dropped += 1
+            self._queue.put_nowait((topic, payload))
 
     async def __aenter__(self) -> Forwarder:
         self._task = asyncio.create_task(self._run(), name="forwarder")
@@ -273,6 +291,17 @@ def _requests(inference: InferenceDoor) -> Callable[[str, bytes], Awaitable[byte
         return msgspec.json.encode(inference.over_mqtt(topic.removeprefix(PREDICT), payload))
 
     return answer_request
+
+
+@contextlib.contextmanager
+def _port(host: str, port: int, option: str) -> Iterator[None]:
+    """Raises PortInUse for what the system says about an address."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES}:
+            raise
+        raise PortInUse(host=host, port=port, reason=os.strerror(error.errno).lower(), option=option) from error
 
 
 def _listen(host: str, port: int) -> socket.socket:

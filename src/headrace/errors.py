@@ -18,7 +18,7 @@ HeadraceError
 │   ├── NotReady        exists, but has nothing to serve yet
 │   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
 └── Permanent           the operator has to act
-    ├── MissingExtra, DirectoryInUse, UnusableDirectory, Fenced, CorruptState, LearningError
+    ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, Fenced, CorruptState, LearningError
 """
 
 from __future__ import annotations
@@ -136,6 +136,10 @@ class DirectoryInUse(Permanent):
 
 class UnusableDirectory(Permanent):
     """The data directory {path} cannot be used ({reason}); choose another --data, or make it yours."""
+
+
+class PortInUse(Permanent):
+    """Cannot listen on {host}:{port} ({reason}); choose another with {option} (0 takes a free one)."""
 
 
 class Fenced(Permanent):

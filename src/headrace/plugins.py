@@ -57,7 +57,7 @@ class Family:
         if target is None:
             near = difflib.get_close_matches(name, self.names(), n=1)
             known = ", ".join(self.names()) + (f" (did you mean {near[0]!r}?)" if near else "")
-            raise UnknownPlugin(family=self.name, name=name, known=known)
+            raise UnknownPlugin(family=self.name.removesuffix("s"), name=name, known=known)
         module, _, attribute = target.partition(":")
         try:
             found: type[Any] = getattr(import_module(module), attribute)

@@ -69,7 +69,7 @@ class MqttSettings:
     subscriptions: int = 1_000
     """Filters of one session; one more is refused in its SUBACK."""
     sessions: int = 100_000
-    """Sessions, connected or kept for absent clients; one more is refused in its CONNACK."""
+    """Sessions, connected or kept for absent clients; for one more, the one absent for longest is forgotten."""
     session_expiry: int = 86_400
     """Seconds for which an absent client's session is kept at most, whatever it asks for. One day bridges an outage."""
     concurrent_requests: int = 256

@@ -6,19 +6,29 @@ run them, which reports problems with `Document.problem`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from datetime import date
 from typing import Annotated, Any, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from yaml.error import MarkedYAMLError
 
 from headrace.errors import BadSpec, Problem
 from headrace.records import DAY, HOUR, MINUTE, SECOND
+from headrace.topics import valid, valid_filter
 
+TEXT = 256 * 1024
+"""Characters of a spec file: some thousand models, and a second of parsing."""
+VALUES = 50_000
+"""Values of a document with its aliases written out."""
+LONGEST = 36_500 * DAY
+Path: TypeAlias = tuple[str | int, ...]
+"""Place of a field in a document."""
 _UNITS = {"ms": 1_000_000, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 
 
@@ -32,15 +42,28 @@ def duration(text: object) -> int:
         ...
     ValueError: expected a duration such as 30s, 5m, 1h or 16d, got 'soon'
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", text.strip()) if isinstance(text, str) else None
+    match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,12})?)\s*(ms|s|m|h|d)", text.strip()) if isinstance(text, str) else None
     if match is None:
-        raise ValueError(f"expected a duration such as 30s, 5m, 1h or 16d, got {text!r}")
-    return round(float(match[1]) * _UNITS[match[2]])
+        raise ValueError(f"expected a duration such as 30s, 5m, 1h or 16d, got {_short(text)}")
+    found = round(float(match[1]) * _UNITS[match[2]])
+    if found > LONGEST:
+        raise ValueError(f"expected at most 36500d, got {text}")
+    return found
 
 
-Duration: TypeAlias = Annotated[
-    int, BeforeValidator(lambda value: value if isinstance(value, int) else duration(value))
-]
+def _duration(value: object) -> int:
+    """A duration, also as the ns our own code gives. A small number in a spec is a forgotten unit, not nanoseconds."""
+    own = isinstance(value, int) and not isinstance(value, bool) and (value == 0 or value >= _UNITS["ms"])
+    return value if own else duration(value)  # type: ignore[return-value]
+
+
+def _short(value: object) -> str:
+    """A value as it is quoted in a message."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+Duration: TypeAlias = Annotated[int, BeforeValidator(_duration)]
 """Nanoseconds; in YAML "30s", "5m", "1h", "16d"."""
 
 
@@ -62,7 +85,7 @@ class Plug(_Strict):
         if isinstance(value, dict) and len(value) == 1 and "name" not in value:
             ((name, params),) = value.items()
             if params is not None and not isinstance(params, dict):
-                raise ValueError(f"expected parameters of {name!r} as a mapping, got {params!r}")
+                raise ValueError(f"expected parameters of {_short(name)} as a mapping, got {_short(params)}")
             return {"name": str(name), "params": params or {}}
         if isinstance(value, dict) and set(value) <= {"name", "params"}:
             return value
@@ -77,30 +100,25 @@ class Input(_Strict):
     key: Literal["device", "topic", "none"] = "device"
     """One independent model per device, per topic, or one over everything."""
     decoder: Plug = Plug(name="auto")
+    """How payloads are read; `auto` tells per message."""
     max_keys: int = Field(default=1000, ge=1)
     """Devices (or topics) beyond this many are ignored: a device must not be able to fill the memory."""
-    target: str
+    target: str = Field(min_length=1)
     """The field to forecast, as it is called after the transform."""
     unit: str = ""
     """Unit of the target, for people: W, kWh, °C."""
     timezone: str = "UTC"
     """Whose midnight and hours count; an IANA name."""
     clock: Literal["event", "wall"] = "event"
-    """"event": only readings move time. "wall": the platform also appends a tick to the log each grid step, so that a
+    """"event": only readings move time. "wall": the platform also appends a tick to the log each minute, so that a
     sleeping device's windows close on time; for live data whose timestamps are the real time."""
 
     @field_validator("topics")
     @classmethod
     def _filters(cls, topics: list[str]) -> list[str]:
         for topic in topics:
-            levels = topic.split("/")
-            if (
-                not topic
-                or topic.startswith("$")
-                or "#" in levels[:-1]
-                or any(("+" in level or "#" in level) and len(level) > 1 for level in levels)
-            ):
-                raise ValueError(f"expected an MQTT topic filter such as plant/+/reading, got {topic!r}")
+            if topic.startswith("$") or not valid_filter(topic):
+                raise ValueError(f"expected an MQTT topic filter such as plant/+/reading, got {_short(topic)}")
         return topics
 
     @field_validator("timezone")
@@ -109,7 +127,7 @@ class Input(_Strict):
         try:
             ZoneInfo(name)
         except (KeyError, ValueError, OSError):
-            raise ValueError(f"expected an IANA time zone such as Europe/Madrid, got {name!r}") from None
+            raise ValueError(f"expected an IANA time zone such as Europe/Madrid, got {_short(name)}") from None
         return name
 
 
@@ -136,6 +154,7 @@ class Learning(_Strict):
     replay: Literal["none", "ring", "all"] = "ring"
     """Old examples rehearsed with the new: none, those of the last `ring`, or all."""
     ring: Duration = 14 * DAY
+    """Event time of old examples kept with ``replay: ring``."""
 
 
 class Publish(_Strict):
@@ -155,28 +174,51 @@ class Output(_Strict):
     """Where forecasts go."""
 
     topic: str = "headrace/forecast/{model}/{key}"
-    """Each forecast is published here, retained."""
+    """Each forecast is published here, retained. ``{model}`` and ``{key}`` stand for what they say."""
+
+    @field_validator("topic")
+    @classmethod
+    def _topic(cls, topic: str) -> str:
+        plain = topic.replace("{model}", "m").replace("{key}", "k")
+        if not valid(plain) or "{" in plain or "}" in plain:
+            raise ValueError(
+                f"expected a topic without wildcards, with {{model}} and {{key}} if you like, got {_short(topic)}"
+            )
+        return topic
 
 
 class Metadata(_Strict):
+    """How the document is called."""
+
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")
+    """Unique among the models in service: lower-case letters, digits, dots and dashes, at most 63."""
 
 
 class OnlineModel(_Strict):
     """A model that learns from a stream."""
 
     kind: Literal["OnlineModel"]
+    """What this document describes."""
     metadata: Metadata
+    """Its name."""
     input: Input
+    """Which messages it sees, and which field it forecasts."""
     transform: list[Plug] = Field(default_factory=list)
     """Steps from readings to model inputs; feature steps left out are filled in with the backend's own."""
     forecast: Forecast = Forecast()
+    """How far ahead, and when."""
     backend: Plug
+    """What learns, with its parameters: ``rls``, ``torch: {module: gru}``."""
     interval: Plug = Plug(name="residual")
+    """The band around a forecast."""
     learning: Learning = Learning()
+    """When it learns, and from what."""
     publish: Publish = Publish()
+    """When a snapshot is published, and what is served."""
     output: Output = Output()
+    """Where forecasts go."""
     seed: int = 0
+    """Of everything random in the model."""
 
     @property
     def name(self) -> str:
@@ -194,16 +236,11 @@ class Document:
     spec: OnlineModel
     plain: dict[str, Any]
     """As written, for the log and for `diff`."""
-    lines: dict[tuple[str | int, ...], int]
+    lines: dict[Path, int]
 
-    def problem(self, path: tuple[str | int, ...], message: str) -> Problem:
+    def problem(self, path: Path, message: str) -> Problem:
         """A problem at `path`, on its line (or that of its nearest parent that is written)."""
         return _problem(self.file, self.lines, path, message)
-
-
-_MOST = 10_000
-"""Fields of a document, its aliases written out: a few lines of aliases of aliases can stand for billions."""
-_DEEP = f"nested too deeply, or more than {_MOST:,} fields with its aliases written out"
 
 
 def parse(text: str, file: str = "headrace.yaml") -> list[Document]:
@@ -214,14 +251,12 @@ def parse(text: str, file: str = "headrace.yaml") -> list[Document]:
     """
     problems: list[Problem] = []
     documents: list[Document] = []
+    if len(text) > TEXT:
+        raise BadSpec([Problem(file, 1, "(file)", f"{len(text):,} characters; at most {TEXT:,} are read")])
     try:
         nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        raise BadSpec([Problem(file, line, "(YAML)", str(getattr(error, "problem", error)))]) from error
-    except RecursionError as error:
-        raise BadSpec([Problem(file, 1, "(YAML)", _DEEP)]) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BadSpec([_yaml_problem(file, error, text)]) from error
     for node in nodes:
         if node is not None:
             _document(file, node, documents, problems)
@@ -240,44 +275,49 @@ def from_plain(plain: dict[str, Any], file: str = "(log)") -> Document:
 
 def needed_files(plain: dict[str, Any]) -> list[str]:
     """Names of the Python files a spec refers to: ``file: x.py`` and ``module: x.py:Class`` of its plug-ins."""
-    found: list[str] = []
+    return [file for _, file, _ in user_code(plain)]
 
-    def walk(value: object) -> None:
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                if name in {"file", "module"} and isinstance(inner, str) and ".py" in inner:
-                    found.append(inner.partition(":")[0])
-                else:
-                    walk(inner)
-        elif isinstance(value, list):
-            for inner in value:
-                walk(inner)
 
-    walk({name: plain.get(name) for name in ("transform", "backend", "interval")})
+def user_code(plain: dict[str, Any]) -> list[tuple[Path, str, str]]:
+    """(place in the spec, Python file, class or "") of everything of the user's own that a spec refers to."""
+    found: list[tuple[Path, str, str]] = []
+    for section in ("transform", "backend", "interval"):
+        value = plain.get(section)
+        plugs = enumerate(value) if isinstance(value, list) else [("", value)]
+        for index, plug in plugs:
+            for name, params in plug.items() if isinstance(plug, dict) else ():
+                place = (section, *([index] if index != "" else []), str(name))
+                found += _files_of(place, params)
     return found
+
+
+def _files_of(place: Path, params: object) -> Iterator[tuple[Path, str, str]]:
+    for name, value in params.items() if isinstance(params, dict) else ():
+        if name in {"file", "module"} and isinstance(value, str) and ".py" in value:
+            file, _, wanted = value.partition(":")
+            yield (*place, name), file, wanted
 
 
 def _document(file: str, node: yaml.Node, documents: list[Document], problems: list[Problem]) -> None:
     try:
-        lines = dict(islice(_lines(node, ()), _MOST))
-    except (RecursionError, TypeError):
-        lines = {}
-    if not 0 < len(lines) < _MOST:
-        problems.append(Problem(file, node.start_mark.line + 1, "(YAML)", _DEEP))
+        _weigh(node, set(), {})
+        _unlike(node, set())
+        plain = yaml.SafeLoader("").construct_document(node)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        problems.append(_yaml_problem(file, error, "", node.start_mark.line + 1))
         return
-    loader = yaml.SafeLoader("")
-    try:
-        plain = loader.construct_document(node)
-    except yaml.YAMLError as error:
-        problems.append(Problem(file, node.start_mark.line + 1, "(YAML)", str(error)))
+    lines = dict(_lines(node, ()))
+    odd = [_problem(file, lines, path, message) for path, message in _odd(plain, ())]
+    if odd:
+        problems += odd
         return
     if not isinstance(plain, dict):
         problems.append(Problem(file, node.start_mark.line + 1, "(document)", "expected a mapping with `kind:`"))
         return
     kind = plain.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         known = ", ".join(KINDS)
-        problems.append(_problem(file, lines, ("kind",), f"expected one of {known}, got {kind!r}"))
+        problems.append(_problem(file, lines, ("kind",), f"expected one of {known}, got {_short(kind)}"))
         return
     try:
         documents.append(Document(file, KINDS[kind].model_validate(plain), plain, lines))
@@ -285,7 +325,84 @@ def _document(file: str, node: yaml.Node, documents: list[Document], problems: l
         problems += [_problem(file, lines, *explain(item)) for item in error.errors()]
 
 
-def explain(item: Any) -> tuple[tuple[str | int, ...], str]:
+def _yaml_problem(file: str, error: Exception, text: str, line: int = 1) -> Problem:
+    """What YAML itself could not read."""
+    mark, place = getattr(error, "problem_mark", None), getattr(error, "position", None)
+    if mark is not None:
+        line = mark.line + 1
+    elif isinstance(place, int):
+        line = text.count("\n", 0, place) + 1
+    if isinstance(error, RecursionError):
+        message = "nested too deep"
+    else:
+        message = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
+    return Problem(file, line, "(YAML)", message.splitlines()[0] if message else "cannot be read")
+
+
+def _inner(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield key
+            yield value
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
+
+
+def _weigh(node: yaml.Node, above: set[int], known: dict[int, int]) -> int:
+    """How many values a node holds with its aliases written out.
+
+    Raises:
+        MarkedYAMLError: too many, or an alias inside what it stands for.
+    """
+    if id(node) in above:
+        raise MarkedYAMLError(problem="an alias contains itself", problem_mark=node.start_mark)
+    if id(node) not in known:
+        above.add(id(node))
+        known[id(node)] = 1 + sum(_weigh(inner, above, known) for inner in _inner(node))
+        above.remove(id(node))
+        if known[id(node)] > VALUES:
+            raise MarkedYAMLError(
+                problem=f"more than {VALUES:,} values, counting aliases", problem_mark=node.start_mark
+            )
+    return known[id(node)]
+
+
+def _unlike(node: yaml.Node, seen: set[int]) -> None:
+    """No mapping may name a key twice: YAML forbids it, its parser keeps the last. Raises MarkedYAMLError."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        names: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in names:
+                raise MarkedYAMLError(problem=f"{_short(key.value)} appears twice here", problem_mark=key.start_mark)
+            names.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+    for inner in _inner(node):
+        _unlike(inner, seen)
+
+
+def _odd(value: object, path: Path) -> Iterator[tuple[Path, str]]:
+    """What YAML knows and JSON, in which specs are kept, does not."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                yield path, f"expected names as keys, got {_short(key)}; put it in quotes"
+            else:
+                yield from _odd(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _odd(inner, (*path, index))
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield path, f"expected a finite number, got {value}"
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        yield path, "expected a number below 2^63"
+    elif not isinstance(value, str | int | float | None):
+        kind = "a date" if isinstance(value, date) else f"YAML's {type(value).__name__}"
+        yield path, f"{kind} is not known here; put a text in quotes"
+
+
+def explain(item: Any) -> tuple[Path, str]:
     """Path and plain message of one pydantic error."""
     path, found = tuple(item["loc"]), item.get("input")
     match item["type"]:
@@ -296,8 +413,10 @@ def explain(item: Any) -> tuple[tuple[str | int, ...], str]:
         case "value_error":
             return path, str(item["ctx"]["error"])
         case _:
-            message = str(item["msg"]).removeprefix("Input should be ")
-            return path, f"expected {message}, got {found!r}"
+            message = str(item["msg"])
+            if message.startswith("Input should be "):
+                return path, f"expected {message.removeprefix('Input should be ')}, got {_short(found)}"
+            return path, f"{message[:1].lower()}{message[1:]}, got {_short(found)}"
 
 
 def _repeated(documents: list[Document], problems: list[Problem]) -> None:
@@ -310,7 +429,7 @@ def _repeated(documents: list[Document], problems: list[Problem]) -> None:
         seen.add(document.spec.name)
 
 
-def _problem(file: str, lines: dict[tuple[str | int, ...], int], path: tuple[str | int, ...], message: str) -> Problem:
+def _problem(file: str, lines: dict[Path, int], path: Path, message: str) -> Problem:
     nearest = path
     while nearest and nearest not in lines:
         nearest = nearest[:-1]
@@ -318,7 +437,7 @@ def _problem(file: str, lines: dict[tuple[str | int, ...], int], path: tuple[str
     return Problem(file, lines.get(nearest, 1), field, message)
 
 
-def _lines(node: yaml.Node, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], int]]:
+def _lines(node: yaml.Node, path: Path) -> Iterator[tuple[Path, int]]:
     yield path, node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:

@@ -221,7 +221,9 @@ def test_an_array_under_one_message_id_is_many_readings(up: Up) -> None:
     for _ in range(2):
         assert up.call("POST", "/ingest/many/one/reading", content=body, headers={"x-message-id": "one"}).is_success
     try:
-        model = wait_for(lambda: next(one for one in up.overview()["models"] if one["name"] == "many" and one["dropped"]))
+        model = wait_for(
+            lambda: next(one for one in up.overview()["models"] if one["name"] == "many" and one["dropped"])
+        )
         assert model["dropped"] == {"duplicate": len(sun.messages(9))}
         assert up.call("POST", "/v2/models/many/infer", json={}).is_success
     finally:
@@ -263,7 +265,9 @@ def test_a_subscriber_that_never_reads_is_disconnected(up: Up) -> None:
 
     before = psutil.Process(up.process.pid).memory_info().rss
     with mqtt(up, "deaf") as client:
-        client.sendall(b"\x82\x0b\0\1\0\x06flood/\0"[:-1].replace(b"\x0b", b"\x0c").replace(b"\x06flood/", b"\x07flood/#") + b"\0")
+        client.sendall(
+            b"\x82\x0b\0\1\0\x06flood/\0"[:-1].replace(b"\x0b", b"\x0c").replace(b"\x06flood/", b"\x07flood/#") + b"\0"
+        )
         assert client.recv(5)[:1] == b"\x90"
         payload = b"x" * 20_000
         publish(up, [("flood/a", payload)] * 1500)
@@ -332,7 +336,9 @@ def test_requests_of_wrong_shape_or_type(up: Up, path: str, body: Any, status: i
 
 def test_tensors_beyond_the_body(up: Up) -> None:
     for size in (10**12, -1, "x", None, 1.5):
-        text = json.dumps({"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "parameters": {"binary_data_size": size}}]})
+        text = json.dumps(
+            {"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "parameters": {"binary_data_size": size}}]}
+        )
         for length in (len(text), 0, 10**9, "x", -1):
             headers = {"Inference-Header-Content-Length": str(length)}
             answer = up.call("POST", "/v2/models/sun/infer", content=text.encode() + b"12345678", headers=headers)
@@ -341,7 +347,18 @@ def test_tensors_beyond_the_body(up: Up) -> None:
 
 def test_specs_that_are_no_specs(up: Up) -> None:
     bomb = "a0: &a0 [1, 1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
-    for text in ("", "a: [", "kind: Nothing", "- 1\n- 2", "\0", "&a [*a]", "[" * 5000, bomb, "? [a]\n: 1", SPEC.replace("name: sun", "name: ../../x")):
+    for text in (
+        "",
+        "a: [",
+        "kind: Nothing",
+        "- 1\n- 2",
+        "\0",
+        "&a [*a]",
+        "[" * 5000,
+        bomb,
+        "? [a]\n: 1",
+        SPEC.replace("name: sun", "name: ../../x"),
+    ):
         answer = up.apply(text)
         assert answer.status_code in {200, 400}, (text, answer.text)
         assert answer.status_code == 400 or answer.json() == {"changes": {}}
@@ -352,7 +369,13 @@ def test_specs_that_are_no_specs(up: Up) -> None:
 def test_foreign_pages_and_odd_paths(up: Up) -> None:
     assert up.call("GET", "/api/overview", headers={"host": "evil.example"}).status_code == 403
     assert up.call("POST", "/ingest/a", headers={"origin": "http://evil.example"}, content=b"1").status_code == 403
-    for path in ("/api/topics/nothing%2Fhere", "/api/models/nobody", "/api/log/0", "/api/log/99999999999999999999", "/none"):
+    for path in (
+        "/api/topics/nothing%2Fhere",
+        "/api/models/nobody",
+        "/api/log/0",
+        "/api/log/99999999999999999999",
+        "/none",
+    ):
         assert up.call("GET", path).status_code in {400, 404}, path
     with httpx.Client(base_url=up.http, trust_env=False) as client:
         assert client.request("BREW", "/ingest/a").status_code in {400, 404, 405}

@@ -160,7 +160,7 @@ def test_start_stop_and_kill_on_a_full_disk(disk: Path, tmp_path: Path) -> None:
 
 def test_a_registry_that_cannot_be_written_follows_later(tmp_path: Path) -> None:
     log, registry = MemoryLog(), Registry(tmp_path)
-    documents = parse("---".join(sun.spec(f"m{n}", "{rls: {floor: %d}}" % n) for n in range(30)))
+    documents = parse("---".join(sun.spec(f"m{n}", f"{{rls: {{floor: {n}}}}}") for n in range(30)))
     log.submit([apply_entry([document], {}) for document in documents], lambda error: None)
     pages = registry._db.execute("PRAGMA page_count").fetchone()[0]
     registry._db.execute(f"PRAGMA max_page_count = {pages}")

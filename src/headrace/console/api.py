@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
@@ -15,10 +16,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from headrace import __version__
-from headrace.errors import BadInput, HeadraceError, NotFound, TooLarge
-from headrace.records import DAY
+from headrace.errors import BadInput, HeadraceError, TooLarge
+from headrace.records import DAY, Record
 from headrace.services.gateway.service import GatewayService
-from headrace.services.http import code
+from headrace.services.http import DAMAGED, code
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.service import LearningService
 from headrace.services.learning.view import View
@@ -75,7 +76,7 @@ class ConsoleApi:
             Route("/api/topics/{topic:path}", _safe(self._inspect)),
             Route("/api/quarantine", _safe(self._quarantine), methods=["GET"]),
             Route("/api/quarantine/replay", _safe(self._replay), methods=["POST"]),
-            Route("/api/log/{position:int}", _safe(self._record)),
+            Route("/api/records/{topic:path}", _safe(self._records)),
         ]
 
     # -- what runs
@@ -110,7 +111,11 @@ class ConsoleApi:
         except sqlite3.Error as error:
             view = self._learning.view(entered.name)
             view.close()
-            return {**self._summary(entered, None), "state": "restarting", "detail": f"its state cannot be read: {error}"}
+            return {
+                **self._summary(entered, None),
+                "state": "restarting",
+                "detail": f"its state cannot be read: {error}",
+            }
 
     def _summary(self, entered: Entered, *without: None) -> dict[str, Any]:
         view = self._learning.view(entered.name)
@@ -121,6 +126,8 @@ class ConsoleApi:
         if state == "collecting":
             days = spec.learning.initial / DAY
             detail = f"needs {days:g} days of readings before the first fit, has {progress * days:.1f}"
+            if progress >= 1:
+                detail = "has its readings, but no complete example yet: its features look back further than that"
         return {
             "name": entered.name,
             "backend": spec.backend.name,
@@ -158,9 +165,9 @@ class ConsoleApi:
         body = await _body(request)
         try:
             wanted = msgspec.json.decode(body, type=SpecFile)
-        except msgspec.DecodeError as error:
+        except DAMAGED as error:
             raise BadInput(detail=f'expected {{"text": "...", "file": "...", "files": {{}}}}: {error}') from error
-        documents: list[Document] = parse(wanted.text, wanted.file)
+        documents: list[Document] = await asyncio.to_thread(parse, wanted.text, wanted.file)
         if "dry_run" in request.query_params:
             return {"changes": self._learning.diff(documents, wanted.files)}
         return {"changes": await self._learning.apply(documents, wanted.files)}
@@ -183,20 +190,15 @@ class ConsoleApi:
     async def _replay(self, request: Request) -> Any:
         return {"replayed": await self._gateway.replay(request.query_params.get("topic"))}
 
-    async def _record(self, request: Request) -> Any:
-        position = request.path_params["position"]
-        found = self._log.read(position - 1, 1) if position < 2**63 else []
-        if not found or found[0].position != position:
-            raise NotFound(detail=f"there is no log position {position}, or it is older than what is kept")
-        record = found[0]
-        return {
-            "position": record.position,
-            "topic": record.stream,
-            "partition": record.partition,
-            "offset": record.offset,
-            "received_ms": record.received // MS,
-            "payload": record.payload[:4096].decode("utf-8", "replace"),
-        }
+    async def _records(self, request: Request) -> Any:
+        """Raw messages of a topic, from an offset on; without one, the newest."""
+        topic, limit = request.path_params["topic"], int(_number(request, "limit", 20, 1, 1000))
+        if "offset" in request.query_params:
+            partition = int(_number(request, "partition", 0, 0, 2**31))
+            found = self._log.at(topic, partition, int(_number(request, "offset", 0, 0, 2**62)), limit)
+        else:
+            found = self._log.last(topic, limit)
+        return [_plain(record) for record in found]
 
     # -- pushed
 
@@ -218,7 +220,6 @@ class ConsoleApi:
                     await asyncio.wait_for(self.closing.wait(), PULSE)
         finally:
             self._listeners -= 1
-
 
     def _news(self, feed: Feed) -> list[tuple[str, dict[str, Any]]]:
         found = []
@@ -411,7 +412,10 @@ def _brief(summary_: dict[str, Any]) -> dict[str, Any]:
 
 def _number(request: Request, name: str, default: float, low: float, high: float) -> float:
     try:
-        return min(high, max(low, float(request.query_params.get(name, default))))
+        number = float(request.query_params.get(name, default))
+        if math.isnan(number):
+            raise ValueError(name)
+        return min(high, max(low, number))
     except ValueError as error:
         raise BadInput(detail=f"{name} is not a number") from error
 
@@ -427,6 +431,19 @@ async def _body(request: Request) -> bytes:
 
 def _event(name: str, data: object) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(data))
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    return {
+        "position": record.position,
+        "topic": record.stream,
+        "partition": record.partition,
+        "offset": record.offset,
+        "received_ms": record.received // MS,
+        "headers": record.headers.decode("utf-8", "replace"),
+        "bytes": len(record.payload),
+        "payload": record.payload[:4096].decode("utf-8", "replace"),
+    }
 
 
 def _safe(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:

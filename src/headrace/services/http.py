@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
@@ -25,7 +25,13 @@ _CODES: list[tuple[type[errors.HeadraceError], int]] = [
     (errors.Unsupported, 501),
     (errors.Temporary, 503),
 ]
+_HEADERS = "headrace.headers"
+"""Where a scope keeps its headers by name once somebody has asked for one."""
 _JSON = [(b"content-type", b"application/json")]
+DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises on a body that is no JSON of the wanted form: wrong, not UTF-8, nested too deep."""
+BODY_SECONDS = 60.0
+"""Seconds in which a body must have come. 16 MiB in a minute is 2 Mbit/s; a client that trickles holds a connection."""
 encode = msgspec.json.Encoder().encode
 
 
@@ -53,10 +59,10 @@ async def refuse(send: Send, error: errors.HeadraceError) -> None:
 
 def header(scope: Scope, name: bytes) -> bytes:
     """The first header of that (lower-case) name, or b""."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return b""
+    found: dict[bytes, bytes] | None = scope.get(_HEADERS)
+    if found is None:
+        found = scope[_HEADERS] = dict(reversed(scope["headers"]))
+    return found.get(name, b"")
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) -> bytes:
@@ -72,12 +78,19 @@ async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) ->
     message = await receive()
     body = message.get("body", b"")
     if message.get("more_body") or len(body) > limit:
-        body = await _rest(body, receive, limit, setting)
+        body = await _in_time(_rest(body, receive, limit, setting))
     if message["type"] == "http.disconnect":
         raise errors.BadInput(detail="the client went away before its whole body came")
-    if header(scope, b"content-encoding") == b"gzip":
-        return _gunzip(body, limit, setting)
+    if coding := header(scope, b"content-encoding"):
+        return _decompress(coding.lower(), body, limit, setting)
     return bytes(body)
+
+
+async def _in_time(reading: Awaitable[bytes]) -> bytes:
+    try:
+        return await asyncio.wait_for(reading, BODY_SECONDS)
+    except TimeoutError as error:
+        raise errors.BadInput(detail=f"the body did not come within {BODY_SECONDS:g} seconds") from error
 
 
 async def _rest(first: bytes, receive: Receive, limit: int, setting: str) -> bytes:
@@ -96,12 +109,27 @@ async def _rest(first: bytes, receive: Receive, limit: int, setting: str) -> byt
     return bytes(body)
 
 
-def _gunzip(body: bytes, limit: int, setting: str) -> bytes:
+def _decompress(coding: bytes, body: bytes, limit: int, setting: str) -> bytes:
+    if coding == b"identity":
+        return bytes(body)
+    name = coding.decode("latin-1")[:40]
+    if coding not in {b"gzip", b"x-gzip", b"deflate"}:
+        raise errors.BadInput(detail=f"content-encoding {name!r} is not known, only gzip and deflate are")
     try:
-        engine = zlib.decompressobj(wbits=31)
-        plain = engine.decompress(body, limit + 1)
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise errors.BadInput(detail=f"the body says gzip but cannot be decompressed: {error}") from error
-    if len(plain) > limit:
-        raise errors.TooLarge(what="the decompressed body", size=f"more than {limit}", limit=limit, setting=setting)
-    return plain
+        return _inflate(body, limit, setting)
+    except zlib.error as error:
+        raise errors.BadInput(detail=f"the body says {name} but cannot be decompressed: {error}") from error
+
+
+def _inflate(body: bytes, limit: int, setting: str) -> bytes:
+    """Every member of a gzip file, or a zlib stream; never more than `limit` bytes are made."""
+    plain, rest = bytearray(), bytes(body)
+    while rest:
+        engine = zlib.decompressobj(wbits=47)
+        plain += engine.decompress(rest, limit + 1 - len(plain))
+        if len(plain) > limit:
+            raise errors.TooLarge(what="the decompressed body", size=f"more than {limit}", limit=limit, setting=setting)
+        if not engine.eof:
+            raise zlib.error("it ends too early")
+        rest = engine.unused_data
+    return bytes(plain)

@@ -27,7 +27,7 @@ function ingestWords({ ingest, topics, known }) {
 
 function modelWords({ models }) {
   if (!models.length) return "no model yet";
-  const groups = { live: "learning", collecting: "collecting readings", waiting: "waiting", restarting: "restarting", failed: "stopped by an error" };
+  const groups = { live: "learning", collecting: "collecting readings", waiting: "waiting", restarting: "restarting", busy: "computing", failed: "stopped by an error" };
   const words = [];
   for (const [state, verb] of Object.entries(groups)) {
     const size = models.filter((model) => model.state === state).length;

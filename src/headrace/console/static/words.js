@@ -127,6 +127,7 @@ export const STATES = {
   live: "Learning",
   failed: "Stopped by an error",
   restarting: "Restarting",
+  busy: "Computing",
 };
 
 export const CONTENDERS = {

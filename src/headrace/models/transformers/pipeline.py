@@ -46,6 +46,7 @@ class Pipeline:
 
     def __init__(self, steps: Sequence[tuple[str, Transformer]]) -> None:
         self.steps: list[tuple[str, Transformer | FeatureStep | Scaler]] = list(steps)
+        self._inverting = [step for _, step in reversed(steps) if isinstance(step, _Inverts)]
 
     def apply(self, rows: Rows) -> Rows:
         """The rows that leave the last step."""
@@ -67,9 +68,8 @@ class Pipeline:
 
     def inverse(self, values: Array) -> Array:
         """Values of the target as they leave the pipeline, in its own unit."""
-        for _, step in reversed(self.steps):
-            if isinstance(step, _Inverts):
-                values = step.inverse(values)
+        for step in self._inverting:
+            values = step.inverse(values)
         return values
 
     def counts(self) -> dict[str, int]:
@@ -148,7 +148,7 @@ def _order(plugs: Sequence[Plug]) -> Iterator[tuple[Path, str]]:
         if rank is None:
             continue
         if rank < highest:
-            yield (index, plug.name), f"{plug.name!r} belongs before: the order is {', '.join(_ORDER)}"
+            yield (index, plug.name), f"{plug.name!r} stands too late: the order is {', '.join(_ORDER)}"
         elif rank > _GRID and plug.name not in _GRIDLESS and "resample" not in seen:
             yield (index, plug.name), f"{plug.name!r} needs a regular grid: put `resample` before it"
         if rank >= _GRID and plug.name in seen:

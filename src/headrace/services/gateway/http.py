@@ -38,11 +38,10 @@ class IngestDoor:
             await refuse(send, error)
 
     async def _ingest(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raw = scope.get("raw_path") or scope["path"].encode()
-        topic = _topic(raw.split(b"?", 1)[0].decode("latin-1").removeprefix("/ingest/"))
+        topic = _topic(scope)
         if not valid(topic):
             raise BadInput(detail=f"{topic[:80]!r} is no topic one can publish to (no +, #, NUL, nor a $ in front)")
-        body = await read_body(scope, receive, self._limit, "http.body_limit")
+        body = await read_body(scope, receive, self._limit, "--body-limit-mb")
         entry = Entry(topic, body, headers=_headers(scope), time=_event_time(scope))
         await self._log.append([entry])
         self.received += 1
@@ -54,12 +53,21 @@ class IngestDoor:
         precision = query.get("precision", ["ns"])[0]
         if precision not in PRECISIONS:
             raise BadInput(detail=f"precision {precision[:20]!r} is not one of {', '.join(sorted(PRECISIONS))}")
-        body = await read_body(scope, receive, self._limit, "http.body_limit")
+        body = await read_body(scope, receive, self._limit, "--body-limit-mb")
         precision = {"u": "us", "µ": "us"}.get(precision, precision)
         headers = msgspec.json.encode({"precision": precision})
         await self._log.append([Entry(f"influx/{level(bucket)}", body, headers=headers)])
         self.received += 1
         await answer(send, 204, b"", [])
+
+
+def _topic(scope: Scope) -> str:
+    """The topic in the path. A "/" in it may be written as it is or as %2F."""
+    raw = scope.get("raw_path") or scope["path"].encode()
+    try:
+        return unquote(raw.split(b"?", 1)[0].decode("latin-1").removeprefix("/ingest/"), errors="strict")
+    except UnicodeDecodeError as error:
+        raise BadInput(detail="the topic is not UTF-8") from error
 
 
 def _headers(scope: Scope) -> bytes:
@@ -79,10 +87,3 @@ def _event_time(scope: Scope) -> int:
     if not 0 < time < 2**63:
         raise BadInput(detail="X-Event-Time is not between 1970 and 2262")
     return time
-
-
-def _topic(path: str) -> str:
-    try:
-        return unquote(path, errors="strict")
-    except UnicodeDecodeError as error:
-        raise BadInput(detail="the topic in the path is not UTF-8") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from headrace.errors import Undecodable
@@ -22,6 +23,10 @@ class Decoded(NamedTuple):
     error: str
 
 
+_decoded: Callable[[type[Decoded], tuple[Record, list[Reading] | None, str]], Decoded] = tuple.__new__
+"""Half the time of `Decoded(...)`, and there is one for every message."""
+
+
 class DecodedLog:
     """Blocks of decoded records; learners that stand at the same place share the work."""
 
@@ -29,14 +34,14 @@ class DecodedLog:
         self.log = log
         self._blocks: dict[tuple[int, str], list[Decoded]] = {}
         self._decoders: dict[str, Any] = {}
+        self._plugs: dict[int, tuple[Plug, str]] = {}
 
     def block(self, after: int, decoder: Plug, limit: int = BLOCK) -> list[Decoded]:
         """Up to `limit` records after a position; empty at the end of the log."""
-        place = (after, repr(decoder))
+        place = (after, self._name(decoder))
         found = self._blocks.get(place)
         if found is None:
-            made = self._decoder(decoder)
-            found = [_decode(record, made) for record in self.log.read(after, limit)]
+            found = self._decode(self.log.read(after, limit), self._decoder(decoder))
             if found:
                 if len(self._blocks) >= 4:
                     self._blocks.pop(next(iter(self._blocks)))
@@ -45,24 +50,36 @@ class DecodedLog:
 
     def decode(self, record: Record, decoder: Plug) -> tuple[list[Reading] | None, str]:
         """One record with another decoder."""
-        found = _decode(record, self._decoder(decoder))
+        (found,) = self._decode([record], self._decoder(decoder))
         return found.readings, found.error
 
+    def _decode(self, records: Sequence[Record], decoder: Any) -> list[Decoded]:
+        found, plain = [], decoder.decode
+        for record in records:
+            readings, error = None, ""
+            _, stream, _, _, _, received, time, headers, payload = record
+            if not stream.startswith(INTERNAL):
+                try:
+                    told = headers or time
+                    readings = decode(decoder, record) if told else plain(stream, payload, received)
+                except Undecodable as problem:
+                    error = str(problem)
+                except Exception as problem:  # a decoder's bug costs this message, not every model that reads the log
+                    error = f"the decoder failed: {type(problem).__name__}: {problem}"
+            found.append(_decoded(Decoded, (record, readings, error)))
+        return found
+
+    def _name(self, plug: Plug) -> str:
+        """What tells decoders apart; the `repr` of each plug is made once."""
+        known = self._plugs.get(id(plug))
+        if known is None or known[0] is not plug:
+            if len(self._plugs) >= 1000:
+                self._plugs.clear()
+            known = self._plugs[id(plug)] = (plug, repr(plug))
+        return known[1]
+
     def _decoder(self, plug: Plug) -> Any:
-        name = repr(plug)
+        name = self._name(plug)
         if name not in self._decoders:
             self._decoders[name] = DECODERS.find(plug.name)(DECODERS.params(plug.name, plug.params))
         return self._decoders[name]
-
-
-def _decode(record: Record, decoder: Any) -> Decoded:
-    if record.stream.startswith(INTERNAL):
-        return Decoded(record, None, "")
-    try:
-        if record.headers or record.time:
-            return Decoded(record, decode(decoder, record), "")
-        return Decoded(record, decoder.decode(record.stream, record.payload, record.received), "")
-    except Undecodable as error:
-        return Decoded(record, None, str(error))
-    except Exception as error:  # a decoder's bug costs this message, not every model that reads the log
-        return Decoded(record, None, f"the decoder failed: {type(error).__name__}: {error}")

@@ -5,28 +5,35 @@ A plain ASGI application: the hot path is one dictionary look-up, msgspec, and t
 
 from __future__ import annotations
 
-import uuid
+import base64
+import binascii
+import os
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any
-from urllib.parse import unquote
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from prometheus_client import Counter, Histogram
+from prometheus_client import REGISTRY, Counter
 
 from headrace import __version__
-from headrace.errors import BadInput, BadTensor, HeadraceError, NotFound, TooLarge
+from headrace.errors import BadInput, BadTensor, HeadraceError, NotFound, TooLarge, Unsupported
 from headrace.records import Array
-from headrace.services.http import Receive, Scope, Send, answer, answer_json, header, read_body, refuse
+from headrace.services.http import DAMAGED, Receive, Scope, Send, answer, answer_json, encode, header, read_body, refuse
 from headrace.services.learning import oip
+from headrace.services.learning.durations import Durations
 from headrace.services.learning.service import LearningService
 from headrace.services.learning.view import View
 
+SETTING = "--body-limit-mb"
+"""What raises the limit of a body."""
 EXTENSIONS = ["binary_tensor_data", "model_repository", "headrace_learn", "headrace_feedback"]
 PREDICTIONS = Counter("headrace_predictions_total", "Predictions answered over HTTP", ["model"])
-SECONDS = Histogram(
-    "headrace_infer_seconds", "Time to answer /infer", buckets=(0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1)
+SECONDS = Durations(
+    "headrace_infer_seconds", "Time to answer /infer", (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1)
 )
+REGISTRY.register(SECONDS)
 
 
 class InferenceDoor:
@@ -54,42 +61,42 @@ class InferenceDoor:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         parts = scope["path"].strip("/").split("/")
-        method = scope["method"]
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
         if len(parts) >= 4 and parts[1] == "models" and method == "POST" and parts[0] == "v2":
             name, action = parts[2], parts[-1]
-            if len(parts) == 6 and parts[3] == "versions":
-                self._known_version(name, parts[4])
-            if action in self._actions and len(parts) in {4, 6}:
+            versioned = len(parts) == 6 and parts[3] == "versions"
+            if action in self._actions and (versioned or len(parts) == 4):
+                if versioned:
+                    self._known_version(name, parts[4])
                 await self._actions[action](name, scope, receive, send)
                 return
         if parts[0] == "v1":
-            await self._v1(method, [unquote(part) for part in parts[1:]], scope, receive, send)
+            await self._v1(method, parts[1:], scope, receive, send)
         else:
             await self._v2(method, parts[1:], scope, receive, send)
 
     # -- V2
 
     async def _infer(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-        with SECONDS.time():
-            body = await read_body(scope, receive, self._limit, "http.body_limit")
-            length = header(scope, oip.BINARY_HEADER)
-            request = oip.read_infer(body, _length(length) if length else None)
-            head, values = self._answer(name, request)
-            if request.parameters.get("binary_data_output"):
-                data, size = oip.binary_response(head, [("y", values)])
-                headers = [
-                    (b"content-type", b"application/octet-stream"),
-                    (oip.BINARY_HEADER, str(size).encode()),
-                ]
-                await answer(send, 200, data, headers)
-                return
+        begin = time.perf_counter()
+        body = await read_body(scope, receive, self._limit, SETTING)
+        length = header(scope, oip.BINARY_HEADER)
+        request = oip.read_infer(body, _length(length) if length else None)
+        binary = request.binary()
+        head, values = self._answer(name, request)
+        if binary:
+            data, size = oip.binary_response(head, [("y", values)])
+            headers = [(b"content-type", b"application/octet-stream"), (oip.BINARY_HEADER, str(size).encode())]
+            await answer(send, 200, data, headers)
+        else:
             head["outputs"] = [oip.output("y", values)]
             await answer_json(send, head)
+        SECONDS.observe(time.perf_counter() - begin)
 
     def _answer(self, name: str, request: oip.InferRequest) -> tuple[dict[str, Any], Array]:
-        inputs = {tensor.name: oip.array(tensor) for tensor in request.inputs}
-        key = str(request.parameters.get("key", ""))
-        head: dict[str, Any] = {"model_name": name, "id": request.id or uuid.uuid4().hex}
+        inputs, key = oip.arrays(request), request.key
+        version = str(self._service.view(name).entered.generation)
+        head: dict[str, Any] = {"model_name": name, "model_version": version, "id": request.id or os.urandom(16).hex()}
         if not inputs or all(array.size == 0 for array in inputs.values()):
             forecast = self._service.last(name, key)
             head["parameters"] = {item: forecast[item] for item in ("key", "origin_ms", "step_ms", "by")}
@@ -106,17 +113,17 @@ class InferenceDoor:
         counter.inc()
 
     async def _learn(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(scope, receive, self._limit, "http.body_limit")
-        request = oip.read_infer(body)
-        inputs = {tensor.name: oip.array(tensor) for tensor in request.inputs}
-        entry = self._service.learn_entry(name, inputs, str(request.parameters.get("key", "")))
+        body = await read_body(scope, receive, self._limit, SETTING)
+        length = header(scope, oip.BINARY_HEADER)
+        request = oip.read_infer(body, _length(length) if length else None)
+        entry = self._service.learn_entry(name, oip.arrays(request), request.key)
         await self._teach(name, "learn", entry, send)
 
     async def _feedback(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(scope, receive, self._limit, "http.body_limit")
+        body = await read_body(scope, receive, self._limit, SETTING)
         try:
             request = msgspec.json.decode(body, type=dict[str, Any])
-        except msgspec.DecodeError as error:
+        except DAMAGED as error:
             raise BadInput(detail=f'expected {{"id": ..., "outcome": [...]}}: {error}') from error
         entry = self._service.feedback_entry(name, str(request.get("id", "")), request.get("outcome"))
         await self._teach(name, "feedback", entry, send)
@@ -136,7 +143,12 @@ class InferenceDoor:
             case ("GET", "models"):
                 await answer_json(send, {"models": self._service.names()})
             case ("GET", "models", name, "ready") | ("GET", "models", name, "versions", _, "ready"):
+                if len(parts) == 5:
+                    self._known_version(name, parts[3])
                 await self._ready(name, send)
+            case ("POST", "models", name, ("explain" | "decide" | "reward") as action):
+                self._service.view(name)
+                raise Unsupported(detail=f"/{action} is not offered yet")
             case ("GET", "models", name) | ("GET", "models", name, "versions", _):
                 if len(parts) == 4:
                     self._known_version(name, parts[3])
@@ -145,7 +157,7 @@ class InferenceDoor:
                 await answer_json(send, [self._index(name) for name in self._service.names()])
             case ("POST", "repository", "models", name, "load" | "unload"):
                 self._service.view(name)
-                raise BadInput(
+                raise Unsupported(
                     detail="models are taken into and out of service with `headrace apply` and `headrace delete`"
                 )
             case _:
@@ -176,38 +188,32 @@ class InferenceDoor:
         match (method, *parts):
             case ("GET", "models"):
                 await answer_json(send, {"models": self._service.names()})
-            case ("GET", "models", name):
-                ready = self._service.state_of(self._service.view(name))[0] == "live"
-                await answer_json(send, {"name": name, "ready": ready})
+            case ("GET", "models", name) if ":" not in name:
+                await self._ready(name, send)
             case ("POST", "models", action) if action.endswith(":predict"):
                 await self._predict(action.removesuffix(":predict"), scope, receive, send)
             case ("POST", "models", action) if action.endswith(":explain"):
                 self._service.view(action.removesuffix(":explain"))
-                raise NotFound(detail="explanations are not offered yet")
+                raise Unsupported(detail="explanations are not offered yet")
             case _:
                 raise NotFound(detail=f"there is nothing at {method} {scope['path']}")
 
     async def _predict(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await read_body(scope, receive, self._limit, "http.body_limit")
+        body = await read_body(scope, receive, self._limit, SETTING)
         plain, event = _from_cloud_event(scope, body)
         answered = {"predictions": self.predict_v1(name, oip.read_instances(plain))}
-        if not event:
+        if event is None:
             await answer_json(send, answered)
-            return
-        await _cloud_event(send, name, event, answered)
+        else:
+            await _cloud_event(send, name, event, answered)
 
     def predict_v1(self, name: str, request: oip.InstancesRequest) -> list[Any]:
         """Predictions of V1 instances: histories, or objects ``{"history": [...], "origin_ms": ...}`` or ``{"x": [...]}``."""
-        key = str(request.parameters.get("key", ""))
-        if not request.instances:
+        key = oip.key_of(request.parameters)
+        if not request.instances or request.instances == [[]]:
             return [self._service.last(name, key)["values"]]
         self._count(name)
-        if all(isinstance(one, dict) for one in request.instances):
-            names = {item for one in request.instances for item in one}
-            inputs = {item: _numbers([one.get(item) for one in request.instances]) for item in names}
-        else:
-            inputs = {"history": _numbers(request.instances)}
-        values: list[Any] = self._service.infer(name, inputs, key).tolist()
+        values: list[Any] = self._service.infer(name, _inputs(request.instances), key).tolist()
         return values
 
     def over_mqtt(self, name: str, body: bytes) -> dict[str, Any]:
@@ -216,7 +222,7 @@ class InferenceDoor:
             if not body.strip():
                 return self._service.last(name)
             if len(body) > self._limit:
-                raise TooLarge(what="the request", size=len(body), limit=self._limit, setting="http.body_limit")
+                raise TooLarge(what="the request", size=len(body), limit=self._limit, setting=SETTING)
             if b'"instances"' in body:
                 return {"predictions": self.predict_v1(name, oip.read_instances(body))}
             head, values = self._answer(name, oip.read_infer(body))
@@ -241,38 +247,76 @@ def metadata(view: View) -> dict[str, Any]:
     }
 
 
+def _inputs(instances: list[Any]) -> dict[str, Array]:
+    """V1 instances as inputs by name: arrays alone are histories."""
+    if not any(isinstance(one, dict) for one in instances):
+        return {"history": _numbers(instances)}
+    names = set(instances[0]) if isinstance(instances[0], dict) else set()
+    if not all(isinstance(one, dict) and set(one) == names for one in instances):
+        raise BadTensor(detail="instances are all arrays, or all objects with the same names")
+    return {name: _numbers([one[name] for one in instances]) for name in names}
+
+
 def _numbers(values: list[Any]) -> Array:
     try:
-        return np.asarray(values, dtype=np.float64)
-    except (ValueError, TypeError) as error:
+        return oip.from_json(values, np.dtype(np.float64))
+    except (ValueError, TypeError, OverflowError) as error:
         raise BadTensor(detail=f"instances are not numbers, or not all of one length: {error}") from error
 
 
 def _length(text: bytes) -> int:
-    if not text.isdigit():
+    if not text.isdigit() or len(text) > 12:
         raise BadTensor(detail="the header Inference-Header-Content-Length is not a number")
     return int(text)
 
 
-def _from_cloud_event(scope: Scope, body: bytes) -> tuple[bytes, str]:
-    """(V1 body, id of the CloudEvent it came in or ""): binary mode by headers, structured mode by content type."""
-    if identity := header(scope, b"ce-id"):
-        return body, identity.decode("latin-1")
-    if header(scope, b"content-type").startswith(b"application/cloudevents+json"):
+class CloudEvent(msgspec.Struct):
+    """A structured CloudEvent: what of it is used."""
+
+    id: str
+    source: str
+    type: str
+    specversion: str
+    data: msgspec.Raw = msgspec.Raw(b"")
+    data_base64: str = ""
+
+
+class Cause(NamedTuple):
+    """The event that is answered."""
+
+    id: str
+    structured: bool
+
+
+_event = msgspec.json.Decoder(CloudEvent)
+
+
+def _from_cloud_event(scope: Scope, body: bytes) -> tuple[bytes, Cause | None]:
+    """(V1 body, the CloudEvent it came in): binary mode by its headers, structured mode by its content type."""
+    if header(scope, b"content-type").lower().startswith(b"application/cloudevents+json"):
         try:
-            event = msgspec.json.decode(body, type=dict[str, Any])
-        except msgspec.DecodeError as error:
+            event = _event.decode(body)
+            data = bytes(event.data) or base64.b64decode(event.data_base64, validate=True)
+        except (*DAMAGED, binascii.Error) as error:
             raise BadInput(detail=f"not a CloudEvent: {error}") from error
-        return msgspec.json.encode(event.get("data", {})), str(event.get("id", ""))
-    return body, ""
+        return data, Cause(event.id, structured=True)
+    if identity := header(scope, b"ce-id"):
+        return body, Cause(identity.decode("latin-1"), structured=False)
+    return body, None
 
 
-async def _cloud_event(send: Send, name: str, cause: str, data: dict[str, Any]) -> None:
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"ce-specversion", b"1.0"),
-        (b"ce-id", cause.encode("latin-1", "replace")),
-        (b"ce-source", f"io.kserve.inference.{name}".encode()),
-        (b"ce-type", b"io.kserve.inference.response"),
-    ]
-    await answer(send, 200, msgspec.json.encode(data), headers)
+async def _cloud_event(send: Send, name: str, cause: Cause, data: dict[str, Any]) -> None:
+    """The answer in the mode of the question; its id is the question's, so that a repeated one is recognised."""
+    about = {
+        "specversion": "1.0",
+        "id": cause.id,
+        "source": f"io.kserve.inference.{name}",
+        "type": "io.kserve.inference.response",
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+    if cause.structured:
+        whole = encode({**about, "datacontenttype": "application/json", "data": data})
+        await answer(send, 200, whole, [(b"content-type", b"application/cloudevents+json")])
+        return
+    headers = [(f"ce-{key}".encode(), value.encode("latin-1")) for key, value in about.items()]
+    await answer(send, 200, encode(data), [(b"content-type", b"application/json"), *headers])

@@ -64,8 +64,8 @@ class Lane(Protocol):
         """Train on demand; both empty: rehearse what is remembered."""
         ...
 
-    def feedback(self, origin: int, y: Array) -> None:
-        """The outcome of an issued forecast, from outside."""
+    def feedback(self, origin: int, y: Array) -> bool:
+        """The outcome of an issued forecast, from outside; whether it was awaited."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -365,12 +365,14 @@ class GridLane:
         scaled: Array = (values - low) / (high - low)
         return scaled
 
-    def feedback(self, origin: int, y: Array) -> None:
-        for example in list(self._open):
+    def feedback(self, origin: int, y: Array) -> bool:
+        for index, example in enumerate(self._open):
             if example.origin == origin:
                 example.y[:] = self.scaled(y)
-                self._open.remove(example)
+                del self._open[index]
                 self._complete(example)
+                return True
+        return False
 
     # -- state
 

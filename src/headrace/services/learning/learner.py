@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,12 +15,12 @@ import msgspec
 import numpy as np
 
 from headrace import states
-from headrace.errors import BadInput, CorruptState, HeadraceError
+from headrace.errors import BadInput, CorruptState, HeadraceError, LearningError, Unsupported
 from headrace.records import CONTROL, Array, Reading, Record
 from headrace.services.learning.decoded import Decoded, DecodedLog
 from headrace.services.learning.lane import GridLane, Lane, identity
 from headrace.services.learning.plan import Plan
-from headrace.services.learning.store import Store, body, stream_rows
+from headrace.services.learning.store import Run, Store, body, stream_bodies
 from headrace.services.learning.stream_lane import StreamLane
 from headrace.stores.objects import Objects
 from headrace.streams.decoders.intake import Deduplicator, columns
@@ -46,10 +47,17 @@ class Learner:
         self._seen: dict[str, Deduplicator] = {}
         self.position = self._duplicates = 0
         self.failed = ""
+        self.taught = False
+        """Something came through /learn or /feedback since the last checkpoint: its sender waits."""
+        self.refused: list[tuple[str, str]] = []
+        """(token, reason) of entries that could not be used since they were last collected."""
         self._topics: dict[str, bool] = {}
         self._saved = self._exported_at = 0
         self._exported: dict[tuple[str, str], str] = {}
         self._prefixes: dict[str, str] = {}
+        self._unserved = ""
+        self.news: list[Run] = []
+        """What the last step predicted and stored."""
         saved = store.checkpoint()
         if saved is not None:
             self._restore(*saved)
@@ -58,12 +66,12 @@ class Learner:
         self.position = self._saved = position
         try:
             self._make("")  # if the user's code or a library fails, the state is not to blame
-        except Exception as error:
-            self._stop(error, f"log position {position}")
+        except (Exception, SystemExit) as error:
+            self._fail(error, f"going on from log position {position}")
             return
         try:
             self._load(states.unpack(state))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CorruptState(detail=f"the checkpoint at log position {position} cannot be read: {error}") from error
 
     # -- the log
@@ -73,6 +81,7 @@ class Learner:
 
         Raises sqlite3.Error or OSError if the store cannot be written: nothing is lost, and the next call tries again.
         """
+        self.news = []
         if self.failed:
             return False
         self._write()  # what a full disk kept from being written goes first
@@ -81,53 +90,42 @@ class Learner:
             return False
         try:
             self._process(block)
-        except Exception as error:  # a user's step, a damaged state: this model stops, the others go on
-            self._fail(error, block)
+        except (Exception, SystemExit) as error:  # a user's step, a damaged state: this model stops, the others go on
+            self._fail(error, f"log positions {block[0].record.position} to {block[-1].record.position}")
             return False
         self.position = block[-1].record.position
         self._write()
         return True
 
-    def _fail(self, error: Exception, block: Sequence[Decoded]) -> None:
-        self._stop(error, f"log positions {block[0].record.position} to {block[-1].record.position}")
-
-    def _stop(self, error: Exception, where: str) -> None:
+    def _fail(self, error: BaseException, when: str) -> None:
         kind = "" if isinstance(error, HeadraceError) else f"{type(error).__name__}: "
-        self.failed = f"{kind}{error} ({where}); mend the spec and `headrace apply` it again"
+        where = user_line(error, self.plan.folder)
+        self.failed = f"{where}{kind}{error} ({when}); mend it and `headrace apply` again"
         with contextlib.suppress(sqlite3.OperationalError), self.store.writing():  # a full disk: the report says it too
             self.store.set("failed", self.failed)
 
     def _process(self, block: Sequence[Decoded]) -> None:
-        waiting: dict[str, tuple[list[Reading], list[str]]] = {}
+        waiting: dict[str, list[Reading]] = {}
+        topics, by = self._topics, self.plan.spec.input.key
         for record, readings, _ in block:
-            if record.stream == CONTROL:
-                if record.position > self.generation:
+            topic = record.stream
+            if not readings:
+                if topic == CONTROL and record.position > self.generation:
                     self._control(record, waiting)
-            elif readings and self._wanted(record.stream):
-                self._collect(record, readings, waiting)
+            elif topics[topic] if topic in topics else self._wanted(topic):
+                for reading in readings:
+                    key = "all" if by == "none" else reading.device if by == "device" else topic
+                    if key in waiting:
+                        waiting[key].append(reading)
+                    elif key in self.lanes or self._admit(key):
+                        waiting[key] = [reading]
         self._flush(waiting)
 
     def _wanted(self, topic: str) -> bool:
-        known = self._topics.get(topic)
-        if known is None:
-            if len(self._topics) > 100_000:
-                self._topics.clear()
-            known = self._topics[topic] = any(matches(pattern, topic) for pattern in self.plan.spec.input.topics)
+        if len(self._topics) > 100_000:
+            self._topics.clear()
+        known = self._topics[topic] = any(matches(pattern, topic) for pattern in self.plan.spec.input.topics)
         return known
-
-    def _collect(
-        self, record: Record, readings: list[Reading], waiting: dict[str, tuple[list[Reading], list[str]]]
-    ) -> None:
-        by = self.plan.spec.input.key
-        identity_ = _message_id(record) if record.headers else ""
-        for reading in readings:
-            key = reading.device if by == "device" else record.stream if by == "topic" else "all"
-            if key not in waiting:
-                if key not in self.lanes and not self._admit(key):
-                    continue
-                waiting[key] = ([], [])
-            waiting[key][0].append(reading)
-            waiting[key][1].append(reading.id or identity_)
 
     def _admit(self, key: str) -> bool:
         if len(self.lanes) >= self.plan.spec.input.max_keys:
@@ -139,17 +137,19 @@ class Learner:
     def _make(self, key: str) -> Lane:
         return GridLane(self.plan, key) if self.plan.grid else StreamLane(self.plan, key)
 
-    def _flush(self, waiting: dict[str, tuple[list[Reading], list[str]]]) -> None:
-        for key, (readings, ids) in waiting.items():
+    def _flush(self, waiting: dict[str, list[Reading]]) -> None:
+        for key, readings in waiting.items():
             rows = columns(readings, None)
-            keep = self._seen[key].keep(rows, ids if any(ids) else None)
+            ids = [reading.id for reading in readings]
+            devices = None if self.plan.spec.input.key == "device" else [reading.device for reading in readings]
+            keep = self._seen[key].keep(rows, ids if any(ids) else None, devices)
             self._duplicates += len(rows) - int(np.count_nonzero(keep))
             self.lanes[key].process(rows if keep.all() else rows.take(keep))
         waiting.clear()
 
     # -- control entries
 
-    def _control(self, record: Record, waiting: dict[str, tuple[list[Reading], list[str]]]) -> None:
+    def _control(self, record: Record, waiting: dict[str, list[Reading]]) -> None:
         entry = msgspec.json.decode(record.payload)
         kind = entry.get("kind")
         if kind == "tick":
@@ -163,18 +163,23 @@ class Learner:
 
     def _taught(self, kind: str, entry: dict[str, Any]) -> None:
         """/learn and /feedback. A refused entry changes nothing and does not stop the model."""
-        lane = self.lanes.get(str(entry.get("key", "")))
-        if lane is None:
-            return
+        self.taught = True
         try:
-            if kind == "learn":
-                lane.learn(*self._examples(lane, entry))
-            else:
-                lane.feedback(int(entry["origin"]), np.asarray(entry["outcome"], dtype=np.float64))
-        except (BadInput, ValueError, KeyError, TypeError):
-            return
+            self._teach(kind, entry)
+        except (BadInput, LearningError, ValueError, KeyError, TypeError, OverflowError) as error:
+            self.refused.append((str(entry.get("token", "")), str(error)))
 
-    def _examples(self, lane: Any, entry: dict[str, Any]) -> tuple[Array, Array]:
+    def _teach(self, kind: str, entry: dict[str, Any]) -> None:
+        key = str(entry.get("key", ""))
+        lane = self.lanes.get(key)
+        if lane is None:
+            raise BadInput(detail=f"model {self.name!r} knows no {key!r}")
+        if kind == "learn":
+            lane.learn(*self._examples(entry))
+        elif not lane.feedback(int(entry["origin"]), np.asarray(entry["outcome"], dtype=np.float64)):
+            raise BadInput(detail="the outcome of this prediction is known already, or it was never awaited")
+
+    def _examples(self, entry: dict[str, Any]) -> tuple[Array, Array]:
         shape = self.plan.contender().shape
         x = np.asarray(entry.get("x", []), dtype=np.float64).reshape(-1, *shape.input)
         y = np.asarray(entry.get("y", []), dtype=np.float64).reshape(-1, shape.horizon)
@@ -192,24 +197,29 @@ class Learner:
             for weights in effect.snapshots.values():
                 self._objects.put(weights)
         now = self._clock()
+        news: list[Run] = []
         with self.store.writing():
             for key, effect in effects:
-                self._store(key, effect, now)
+                news += self._store(key, effect, now)
+        self.news = news
         for key, _ in effects:
             self.lanes[key].effects = type(effects[0][1])()
 
-    def _store(self, key: str, effect: Any, now: int) -> None:
-        rows = [(key, n, p.id, p.origin, now, body(p)) for n, p in effect.predictions]
+    def _store(self, key: str, effect: Any, now: int) -> list[Run]:
+        add, made = self.store.add_run, []
+        for ordinal, p in effect.predictions:
+            made.append(add(key, ordinal, p.id, p.origin, now, [body(p)]))
         for first, times, values in effect.stream:
-            rows += stream_rows(self.name, key, self._prefix(key), first, times, values, now)
-        if rows:
-            self.store.add_predictions(rows)
+            prefix = self._prefix(key)
+            bodies = stream_bodies(self.name, key, prefix, first, times, values)
+            made.append(add(key, first, prefix, times[-1], now, bodies))
         if effect.scores:
             self.store.add_scores(effect.scores)
         if effect.decisions:
             self.store.add_decisions(effect.decisions)
         if effect.actuals:
             self.store.add_actuals(key, effect.actuals)
+        return [run for run in made if run is not None]
 
     def _prefix(self, key: str) -> str:
         if key not in self._prefixes:
@@ -218,14 +228,21 @@ class Learner:
 
     def checkpoint(self, *, export: bool) -> None:
         """Save where this learner stands, and the models the serving process runs (`export`: the slow ones too)."""
-        export = (export or not self.plan.heavy) and self.position != self._exported_at
+        export = (export or self.taught or not self.plan.heavy) and self.position != self._exported_at
+        self.taught = False
         if self.failed or (self.position == self._saved and not export):
             return
         self._write()
-        data = states.pack(self._state())
-        exports = self._exports() if export else []
+        try:
+            data = states.pack(self._state())
+            exports = self._exports() if export else []
+        except (Exception, SystemExit) as error:
+            self._fail(error, f"saving at log position {self.position}")
+            return
         with self.store.writing():
             self.store.save(self.position, data)
+            self.store.set("failed", "")
+            self.store.set("unserved", self._unserved)
             self.store.set("lanes", len(self.lanes))
             self.store.set("progress", max((lane.progress for lane in self.lanes.values()), default=0.0))
             self.store.set("failed", "")
@@ -238,12 +255,15 @@ class Learner:
         self._exported |= {(key, role): dump for key, role, dump, _ in exports}
 
     def _exports(self) -> list[tuple[str, str, str, bytes]]:
-        made = []
-        for key, lane in self.lanes.items():
-            for role, export in lane.servables.items():
-                dump = states.digest(lane.weights(role))
-                if self._exported.get((key, role)) != dump:
-                    made.append((key, role, dump, lane_servable(lane, export())))
+        made: list[tuple[str, str, str, bytes]] = []
+        try:
+            for key, lane in self.lanes.items():
+                for role, export in lane.servables.items():
+                    dump = states.digest(lane.weights(role))
+                    if self._exported.get((key, role)) != dump:
+                        made.append((key, role, dump, lane_servable(lane, export())))
+        except Unsupported as error:  # it goes on to learn and forecast here; only questions cannot be answered
+            self._unserved = str(error)
         return made
 
     def _state(self) -> dict[str, Any]:
@@ -268,6 +288,19 @@ class Learner:
             self._seen[key].load(state["seen"][key])
 
 
+def user_line(error: BaseException, folder: str) -> str:
+    """``step.py:12: `` of the last line of a user's file on the way to an error, "" if there is none."""
+    home, found = Path(folder).resolve(), ""
+    cause: BaseException | None = error
+    while cause is not None:
+        for frame in traceback.extract_tb(cause.__traceback__):
+            path = Path(frame.filename)
+            if path.is_absolute() and path.parent == home:
+                found = f"{path.name}:{frame.lineno}: "
+        cause = cause.__cause__
+    return found
+
+
 def lane_servable(lane: Any, servable: Any) -> bytes:
     """An exported model with the affine scale of its target: everything the serving process needs beside the spec."""
     low, high = lane.unscaled(np.array([0.0, 1.0]))
@@ -284,13 +317,6 @@ def lane_servable(lane: Any, servable: Any) -> bytes:
 
 def _any(effects: Any) -> bool:
     return bool(effects.predictions or effects.stream or effects.scores or effects.decisions or effects.actuals)
-
-
-def _message_id(record: Record) -> str:
-    try:
-        return str(msgspec.json.decode(record.headers).get("id", ""))
-    except (msgspec.DecodeError, AttributeError):
-        return ""
 
 
 def open_store(path: Path) -> Store:

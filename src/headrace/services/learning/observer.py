@@ -11,7 +11,7 @@ import msgspec
 
 from headrace.disk import open_file, transaction
 from headrace.errors import Fenced
-from headrace.records import INTERNAL, Reading
+from headrace.records import INTERNAL, Reading, Record
 from headrace.services.learning.decoded import Decoded, DecodedLog
 from headrace.spec import Plug
 from headrace.streams.decoders import is_replay
@@ -27,6 +27,8 @@ ALL_DEVICES = 50_000
 OTHERS = INTERNAL + "other topics"
 QUARANTINE = 10_000
 """Undecodable messages kept; older ones are only counted."""
+REST = 0.2
+"""Seconds between writes at the least."""
 PREVIEW = 65_536
 """Bytes of a quarantined payload that are kept: larger ones cannot be replayed from here."""
 _SCHEMA = """
@@ -73,32 +75,36 @@ class Observer:
             self.write()
         block = log.block(self.position, self._auto)
         if not block:
-            self.write()
+            if time.monotonic() - self._written > REST:
+                self.write()
             return False
         for item in block:
-            if not item.record.stream.startswith(INTERNAL):
-                self._see(item, log)
+            self._see(item, log)
         self.position = block[-1].record.position
         return True
 
     def _see(self, item: Decoded, log: DecodedLog) -> None:
         record, readings, error = item
+        topic = record.stream
         if self._pinned:
             readings, error = self._again(item, log)
-        topic = self._name(record.stream)
         counts = self._topics.get(topic)
         if counts is None:
+            if topic.startswith(INTERNAL):
+                return
             counts = self._topics[topic] = [0, 0, 0]
         again = b'"replay_of"' in record.headers and is_replay(record.headers)
         counts[0] += not again
         counts[1] += (readings is None) - again
         counts[2] = record.received
         if readings is None:
-            kept = record.payload[:PREVIEW]
-            self._rejected.append((record.position, record.stream, error, record.received, kept, record.headers))
+            self._reject(record, error)
             return
         for reading in readings:
-            self._device(topic, reading)
+            known = self._devices.get((topic, reading.device)) or self._device(topic, reading)
+            if known is not None:
+                known[0] += 1
+                known[2] = reading
 
     def _name(self, topic: str) -> str:
         """The topic, or `OTHERS` when too many are known."""
@@ -108,19 +114,26 @@ class Observer:
             self._named.add(topic)
         return topic
 
-    def _device(self, topic: str, reading: Reading) -> None:
+    def _reject(self, record: Record, error: str) -> None:
+        self._rejected.append(
+            (record.position, record.stream, error, record.received, record.payload[:PREVIEW], record.headers)
+        )
+
+    def _device(self, topic: str, reading: Reading) -> list[Any] | None:
+        """A device's count, first time and last reading since the last write; None if there are too many devices."""
         place = (topic, reading.device)
-        known = self._devices.get(place)
-        if known is not None:
-            known[0] += 1
-            known[2] = reading
-            return
         if place not in self._known:
             if self._per_topic[topic] >= DEVICES or len(self._known) >= ALL_DEVICES:
-                return
+                return None
             self._known.add(place)
             self._per_topic[topic] += 1
-        self._devices[place] = [1, reading.time, reading]
+        fresh = self._devices[place] = [0, reading.time, reading]
+        return fresh
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is still to be written."""
+        return bool(self._topics)
 
     def _again(self, item: Decoded, log: DecodedLog) -> tuple[list[Reading] | None, str]:
         """Topics a model reads with a decoder of its own are judged by that one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -9,12 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import BadTensor
+from headrace.services.http import DAMAGED
 
-DTYPES = {
+_CODES = {
     "BOOL": "?", "UINT8": "u1", "UINT16": "u2", "UINT32": "u4", "UINT64": "u8", "INT8": "i1", "INT16": "i2",
     "INT32": "i4", "INT64": "i8", "FP16": "f2", "FP32": "f4", "FP64": "f8",
 }  # fmt: skip
+DTYPES = {name: np.dtype(code).newbyteorder("<") for name, code in _CODES.items()}
+"""Little-endian, as the binary form of tensors is."""
 BINARY_HEADER = b"inference-header-content-length"
+DIMENSIONS = 8
+"""Most axes of a tensor; ours have two or three."""
 
 
 class Tensor(msgspec.Struct):
@@ -24,23 +30,56 @@ class Tensor(msgspec.Struct):
     shape: list[int]
     datatype: str
     data: Any = None
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
+
+
+class RequestedOutput(msgspec.Struct):
+    """An output the client asks for, and how."""
+
+    name: str
+    parameters: dict[str, Any] | None = None
 
 
 class InferRequest(msgspec.Struct):
     """Body of ``/infer``, ``/learn`` and ``/explain``."""
 
     inputs: list[Tensor] = []
-    id: str = ""
-    parameters: dict[str, Any] = {}
-    outputs: list[dict[str, Any]] = []
+    id: str | None = None
+    parameters: dict[str, Any] | None = None
+    outputs: list[RequestedOutput] | None = None
+
+    @property
+    def key(self) -> str:
+        """Which device is asked about."""
+        return key_of(self.parameters)
+
+    def binary(self) -> bool:
+        """Whether "y" is wanted as raw bytes.
+
+        Raises:
+            BadTensor: an output that no model has.
+        """
+        wanted = bool((self.parameters or {}).get("binary_data_output"))
+        for asked in self.outputs or ():
+            if asked.name != "y":
+                raise BadTensor(detail=f"there is no output {asked.name!r}, only 'y'")
+            wanted = bool((asked.parameters or {}).get("binary_data", wanted))
+        return wanted
 
 
 class InstancesRequest(msgspec.Struct):
     """Body of the V1 ``:predict``."""
 
     instances: list[Any]
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
+
+
+def key_of(parameters: dict[str, Any] | None) -> str:
+    """The parameter ``key``: which device is asked about. Raises BadTensor."""
+    key = parameters.get("key", "") if parameters else ""
+    if not isinstance(key, str):
+        raise BadTensor(detail="the parameter 'key' is the name of a device, a text")
+    return key
 
 
 _infer = msgspec.json.Decoder(InferRequest)
@@ -59,7 +98,7 @@ def read_infer(body: bytes, header_length: int | None = None) -> InferRequest:
         return InferRequest()
     try:
         request = _infer.decode(head)
-    except msgspec.DecodeError as error:
+    except DAMAGED as error:
         raise BadTensor(detail=f"the body is no inference request: {error}") from error
     if header_length is not None:
         _attach(request, body, header_length)
@@ -68,7 +107,7 @@ def read_infer(body: bytes, header_length: int | None = None) -> InferRequest:
 
 def _attach(request: InferRequest, body: bytes, place: int) -> None:
     for tensor in request.inputs:
-        size = tensor.parameters.get("binary_data_size")
+        size = (tensor.parameters or {}).get("binary_data_size")
         if size is not None:
             if not isinstance(size, int) or size < 0 or place + size > len(body):
                 raise BadTensor(detail=f"input {tensor.name!r}: binary_data_size {size!r} goes beyond the body")
@@ -84,8 +123,16 @@ def read_instances(body: bytes) -> InstancesRequest:
         return InstancesRequest([])
     try:
         return _instances.decode(body)
-    except msgspec.DecodeError as error:
+    except DAMAGED as error:
         raise BadTensor(detail=f'expected {{"instances": [...]}}: {error}') from error
+
+
+def arrays(request: InferRequest) -> dict[str, NDArray[Any]]:
+    """The inputs by name. Raises BadTensor, also for a name that is given twice."""
+    inputs = {tensor.name: array(tensor) for tensor in request.inputs}
+    if len(inputs) != len(request.inputs):
+        raise BadTensor(detail="two inputs have the same name")
+    return inputs
 
 
 def array(tensor: Tensor) -> NDArray[Any]:
@@ -100,18 +147,39 @@ def array(tensor: Tensor) -> NDArray[Any]:
         raise BadTensor(detail=f"input {tensor.name!r}: datatype {tensor.datatype!r} is not one of {known}")
     try:
         if isinstance(tensor.data, bytes):
-            values = np.frombuffer(tensor.data, dtype="<" + code if len(code) > 1 else code)
+            values = np.frombuffer(tensor.data, dtype=code)
         else:
-            values = np.asarray(tensor.data if tensor.data is not None else [], dtype=code)
+            values = from_json(tensor.data if tensor.data is not None else [], np.dtype(code))
     except (ValueError, TypeError, OverflowError) as error:
         raise BadTensor(detail=f"input {tensor.name!r}: data is not all {tensor.datatype}: {error}") from error
-    count = 1
-    for size in tensor.shape:
-        count *= size
-    if count != values.size or any(size < 0 for size in tensor.shape):
-        message = f"shape {tensor.shape} wants {count} values, data has {values.size}"
-        raise BadTensor(detail=f"input {tensor.name!r}: {message}")
-    return values.reshape(tensor.shape)
+    try:
+        return _shaped(values, tensor.shape)
+    except ValueError as error:
+        raise BadTensor(detail=f"input {tensor.name!r}: {error}") from error
+
+
+def from_json(data: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """JSON data, nested or flat, without the conversions NumPy would do silently: of text, and of fractions to integers."""
+    found = np.asarray(data)
+    if found.dtype == dtype or not found.size:
+        return found.astype(dtype)
+    kind = found.dtype.kind
+    if kind == "U" or (kind == "O" and any(isinstance(value, str) for value in found.flat)):
+        raise ValueError("there is text in it")
+    with np.errstate(over="ignore", invalid="ignore"):
+        whole = dtype.kind not in "iu" or kind in "iub" or (kind == "f" and not (found % 1).any())
+        if not whole or (dtype.kind == "b" and not np.isin(found, (0, 1)).all()):
+            raise ValueError("not every value is one of that type")
+        return np.asarray(data, dtype=dtype)
+
+
+def _shaped(values: NDArray[Any], shape: list[int]) -> NDArray[Any]:
+    if len(shape) > DIMENSIONS or any(not 0 <= size <= 2**40 for size in shape):
+        raise ValueError(f"the shape has more than {DIMENSIONS} axes, or an impossible one")
+    count = math.prod(shape)
+    if count != values.size:
+        raise ValueError(f"shape {shape} wants {count} values, data has {values.size}")
+    return values.reshape(shape)
 
 
 def output(name: str, values: NDArray[np.float64]) -> dict[str, Any]:

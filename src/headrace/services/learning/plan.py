@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +16,14 @@ from headrace.models.intervals import INTERVALS, Interval
 from headrace.models.transformers import TRANSFORMERS, Context
 from headrace.models.transformers import pipeline as steps_
 from headrace.models.transformers.pipeline import Pipeline, build, grid_step
-from headrace.records import DAY, SECOND, Array, Rows
+from headrace.records import DAY, HOUR, SECOND, Array, Rows
 from headrace.spec import Document, OnlineModel, Plug, explain
 from headrace.states import digest
 from headrace.streams.decoders import DECODERS
 
 HOURS = 24
+SMALL = 2000
+"""Model inputs up to which a backend is built for a check; larger ones cost memory."""
 YARDSTICKS = ("persistence", "hour-mean")
 """Baselines every grid forecast is shown beside."""
 
@@ -158,8 +161,12 @@ def make_contender(plan: Plan, backend: Plug, features: Sequence[Plug]) -> Conte
     return Contender(steps, shape, names, made)
 
 
-def check(document: Document) -> list[Problem]:
-    """Everything wrong with a document's plug-ins, with lines. Loads no heavy library, runs no user's code."""
+def check(document: Document, folder: str = ".") -> list[Problem]:
+    """Everything wrong with a document's plug-ins, with lines. Loads no heavy library, runs no user's code.
+
+    Args:
+        folder: where the spec's own Python files lie.
+    """
     spec = document.spec
     problems: list[Problem] = []
     for family, plug, path in (
@@ -169,13 +176,28 @@ def check(document: Document) -> list[Problem]:
     ):
         problems += _check_plug(document, family, plug, path)
     try:
-        context = Context(target=spec.input.target, every=grid_step(spec.transform), horizon=spec.forecast.horizon)
+        every = grid_step(spec.transform)
     except ValidationError:
-        context = Context(target=spec.input.target, horizon=spec.forecast.horizon)
+        every = HOUR
+    context = Context(target=spec.input.target, every=every, horizon=spec.forecast.horizon, folder=folder)
     problems += [
         document.problem(("transform", *path), message) for path, message in steps_.check(spec.transform, context)
     ]
-    return problems or _check_schedule(document, context)
+    return problems or _check_schedule(document, context) or _check_whole(document, folder)
+
+
+def _check_whole(document: Document, folder: str) -> list[Problem]:
+    """Whether the parts fit together: the plan can be made, and a light and small backend takes its inputs."""
+    try:
+        plan = Plan(document.spec, folder)
+        shape, _ = shape_from(plan, build(plan.features, plan.context))
+        if not plan.heavy and math.prod(shape.input) <= SMALL:
+            plan.contender()
+    except MissingExtra:
+        return []
+    except (HeadraceError, ValueError, ArithmeticError, MemoryError) as error:
+        return [document.problem(("backend",), str(error))]
+    return []
 
 
 def _check_plug(document: Document, family: Any, plug: Plug, path: tuple[str | int, ...]) -> list[Problem]:

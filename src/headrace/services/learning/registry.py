@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sqlite3
 import sys
 from dataclasses import dataclass
@@ -124,6 +125,16 @@ class Registry:
                 temporary.write_text(source)
                 temporary.replace(path)
         return str(folder)
+
+    def sweep(self) -> None:
+        """Forget the code and the cursors of models that are no longer in service."""
+        used = {entered.folder for entered in self.models.values()}
+        for folder in self._code.glob("*"):
+            if str(folder) not in used:
+                shutil.rmtree(folder, ignore_errors=True)
+        places = [f"{entered.name}@{entered.generation}" for entered in self.models.values()]
+        marks = ",".join("?" * len(places))
+        self._db.execute(f"DELETE FROM cursors WHERE name NOT IN ({marks})", places)
 
     def cursor(self, name: str) -> int:
         """Number of the last prediction of a model's generation that was published."""

@@ -5,40 +5,48 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
+import logging
 import math
+import re
 import sqlite3
-import sys
+import tempfile
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from headrace.errors import BadInput, BadSpec, BadTensor, HeadraceError, Problem, StorageUnavailable, UnknownModel
+from headrace.errors import BadInput, BadSpec, BadTensor, Problem, StorageUnavailable, UnknownModel
 from headrace.records import MINUTE, Array
 from headrace.services.learning.plan import check
 from headrace.services.learning.registry import Applied, Entered, Registry, apply_entry, control
+from headrace.services.learning.store import Run, generation_file
 from headrace.services.learning.supervisor import SILENCE, Supervisor
-from headrace.services.learning.view import View
-from headrace.services.learning.worker import ModelConfig
-from headrace.spec import Document, needed_files
+from headrace.services.learning.view import ORIGINS, View
+from headrace.services.learning.worker import Event, ModelConfig
+from headrace.spec import Document, user_code
+from headrace.spec import Path as Place
 from headrace.streams.logs import Log
-from headrace.topics import level, matches
+from headrace.topics import matches
 
-Publish = Callable[[str, bytes], None]
-LAST_MS = 2**63 / 1e6
-"""The last time that ns in 64 bits can say, 2262, in ms."""
+logger = logging.getLogger("headrace.learning")
+Publish = Callable[[str, Sequence[bytes]], None]
+HISTORIES = 100_000
+"""Values of all histories of one request; more would hold up everybody else for seconds."""
+BUSY = 10.0
+"""Seconds one block may take before people are told. Nothing is ever stopped for it: a first fit may take minutes."""
 PAGE = 2000
-"""Predictions published per turn of the event loop."""
+"""Predictions read from a store and published per turn of the event loop, or the rest of a run more."""
 
 
 class LearningService:
     """See `headrace.services.learning.Learning`.
 
     Args:
-        publish: sends a forecast to an output topic, retained.
+        publish: sends forecasts to an output topic, in order; the last is retained.
         tick: seconds between the ticks of models with ``clock: wall``.
     """
 
@@ -55,7 +63,7 @@ class LearningService:
     ) -> None:
         self._log, self._data, self._publish, self._tick, self._clock = log, data, publish, tick, clock
         self._registry = Registry(data)
-        self._supervisor = Supervisor(data, self._report, checkpoint_seconds, silence)
+        self._supervisor = Supervisor(data, self._report, self._died, checkpoint_seconds, silence)
         self.views: dict[str, View] = {}
         self._cursors: dict[str, int] = {}
         self._due: set[str] = set()
@@ -142,6 +150,7 @@ class LearningService:
         models = self._registry.models
         for name, view in list(self.views.items()):
             if name not in models or models[name].generation != view.entered.generation:
+                self._retract(view)
                 view.close()
                 del self.views[name]
         for name, entered in models.items():
@@ -153,7 +162,18 @@ class LearningService:
         light = [_config(entered) for entered in models.values() if not entered.plan.heavy]
         heavy = {name: _config(entered) for name, entered in models.items() if entered.plan.heavy}
         await self._supervisor.assign(light, heavy, _pinned(models))
+        self._sweep()
         self.nudge()
+
+    def _sweep(self) -> None:
+        """Remove the files of superseded and deleted generations, also those a crash left behind. Their workers have gone."""
+        entered = self._registry.models.values()
+        current = {generation_file(self._data, one.name, one.generation).name for one in entered}
+        for file in (self._data / "state").glob("*@*.db*"):
+            if file.name.removesuffix("-wal").removesuffix("-shm") not in current:
+                file.unlink(missing_ok=True)
+        self._registry.sweep()
+        self._cursors = {_place(one): self._cursors.get(_place(one), 0) for one in entered}
 
     def names(self) -> list[str]:
         return sorted(self.views)
@@ -177,41 +197,50 @@ class LearningService:
 
     # -- what the workers say
 
-    def _report(self, event: dict[str, Any]) -> None:
-        if "rebuilt" in event:
+    def _died(self, worker: str) -> None:
+        self.restarts += 1
+        for view in self._of(worker):
+            view.restarting, view.busy = True, 0.0
+
+    def _report(self, worker: str, event: Event) -> None:
+        if event.rebuilt:
             self._rebuilt(event)
-        elif "died" in event:
-            self.restarts += 1
-            for view in self._of(event["worker"]):
-                view.restarting = True
-        elif "ready" in event:
+        elif event.ready:
             self.ready.set()
-            for view in self._of(event["worker"]):
+            for view in self._of(worker):
                 view.restarting = False
-        elif "model" in event:
+        elif event.model:
             self._moved_on(event)
 
-    def _rebuilt(self, event: dict[str, Any]) -> None:
+    def _rebuilt(self, event: Event) -> None:
         """A worker put a new file in the place of a damaged one."""
         self.rebuilt += 1
-        view = self.views.get(event.get("model", ""))
+        view = self.views.get(event.model)
         if view is not None:
             view.reopen()
 
     def _of(self, worker: str) -> list[View]:
         return [view for view in self.views.values() if (view.name if view.plan.heavy else "") == worker]
 
-    def _moved_on(self, event: dict[str, Any]) -> None:
-        view = self.views.get(event["model"])
-        if view is None or view.entered.generation != event["generation"]:
+    def _moved_on(self, event: Event) -> None:
+        view = self.views.get(event.model)
+        if view is None or view.entered.generation != event.generation:
             return
-        if "saved" in event:
-            view.failed = event.get("failed") or ""
+        view.busy = event.busy
+        if event.busy:
+            return
+        if event.refused:
+            view.refuse(event.refused, event.reason)
+            return
+        if event.saved:
+            view.failed = event.failed
+            view.saved = max(view.saved, event.position or 0)
             view.refresh()
             self._mind_cursor(view)
-        else:
-            view.position = event["position"]
-        self._due.add(view.name)
+        elif event.position is not None:
+            view.position = event.position
+        if event.runs is None or not self._straight(view, event.runs):
+            self._due.add(view.name)
         self._wake.set()
 
     def _mind_cursor(self, view: View) -> None:
@@ -222,13 +251,23 @@ class LearningService:
         self._cursors[place] = store.last_number()
         self._republish(view)
 
+    def _straight(self, view: View, runs: list[tuple[int, str, int, bytes]]) -> bool:
+        """Publish what a report brings, if it goes on where the last left off; else the store has to be asked."""
+        place = _place(view.entered)
+        for run in map(Run._make, runs):
+            if run.number - run.size != self._cursors.get(place, 0):
+                return False
+            self._send(view, run)
+        return True
+
     async def _publishing(self) -> None:
         while True:
             await self._wake.wait()
             try:
                 await self._drain()
-            except (sqlite3.Error, HeadraceError) as error:  # the next wake-up tries again
-                print(f"headrace: forecasts could not be published: {error}", file=sys.stderr)
+            except Exception:  # forecasts must go on; what was not published now is published with the next
+                logger.exception("forecasts could not be published")
+                await asyncio.sleep(1)
             async with self._moved:
                 self._moved.notify_all()
 
@@ -245,16 +284,16 @@ class LearningService:
     def _page(self, view: View) -> bool:
         place = _place(view.entered)
         assert view.store is not None
-        rows = view.store.predictions(self._cursors.get(place, 0), PAGE)
-        pattern = view.plan.spec.output.topic
-        topics: dict[str, str] = {}
-        for number, key, _, payload in rows:
-            if key not in topics:
-                topics[key] = pattern.replace("{model}", view.name).replace("{key}", level(key))
-            self._publish(topics[key], payload)
-            self._cursors[place] = number
-        self.published += len(rows)
-        return len(rows) == PAGE
+        runs = view.store.runs(self._cursors.get(place, 0), PAGE)
+        for run in runs:
+            self._send(view, run)
+        return bool(runs)
+
+    def _send(self, view: View, run: Run) -> None:
+        self._publish(view.topic(run.key), run.bodies.split(b"\n"))
+        self._cursors[_place(view.entered)] = run.number
+        self.published += run.size
+        view.predicted(run.key)
 
     def republish(self) -> None:
         """The newest forecast of every key, for those who subscribe after a restart."""
@@ -266,8 +305,15 @@ class LearningService:
         for key in view.store.lanes() if view.store is not None else []:
             latest = view.store.latest(key) if view.store is not None else None
             if latest is not None:
-                topic = view.plan.spec.output.topic.replace("{model}", view.name).replace("{key}", level(key))
-                self._publish(topic, latest[1])
+                self._publish(view.topic(key), [latest[1]])
+
+    def _retract(self, view: View) -> None:
+        """A deleted model's forecasts are no longer kept for those who subscribe later: MQTT's empty retained message."""
+        known = self._registry.models.get(view.name)
+        if known is not None and known.plan.spec.output == view.plan.spec.output:
+            return  # the next generation's forecasts take their place
+        for key in view.store.lanes() if view.store is not None else []:
+            self._publish(view.topic(key), [b""])
 
     async def _remembering(self) -> None:
         while True:
@@ -311,43 +357,55 @@ class LearningService:
         key = key or view.default_key()
         if "x" in inputs:
             return view.predict(view.check(inputs["x"]), key, role)
-        if "history" not in inputs:
-            named = ", ".join(sorted(inputs)) or "nothing"
-            raise BadTensor(detail=f"expected an input named 'x' or 'history', got {named}")
         return view.predict(self.features(view, inputs, key), key, role)
 
     def features(self, view: View, inputs: dict[str, Any], key: str) -> Array:
-        """Model-space inputs from histories."""
+        """Model-space inputs from histories. Raises BadTensor."""
+        if "history" not in inputs:
+            named = ", ".join(sorted(inputs)) or "nothing"
+            raise BadTensor(detail=f"expected an input named 'x' or 'history', got {named[:200]}")
         history = np.atleast_2d(np.asarray(inputs["history"], dtype=np.float64))
-        if history.ndim != 2:
-            raise BadTensor(detail=f"'history' has shape {list(history.shape)}, expected [n, values]")
+        if history.ndim != 2 or not 0 < history.size <= HISTORIES:
+            detail = f"history has shape {list(history.shape)}, expected [n, steps], 1 to {HISTORIES} values in all"
+            raise BadTensor(detail=detail)
         given = inputs.get("origin_ms")
         if given is None:
             default = msgspec.json.decode(latest[1])["origin_ms"] if (latest := _latest(view, key)) else 0
             given = np.full(len(history), default)
-        origins = np.asarray(given).ravel()
-        if not (np.isfinite(origins) & (np.abs(origins) < LAST_MS)).all():
-            raise BadTensor(detail="origin_ms is not a time in ms since the epoch")
+        origins = np.asarray(given, dtype=np.float64).ravel()
         if len(origins) != len(history):
             raise BadTensor(detail=f"{len(history)} histories need as many origin_ms, got {len(origins)}")
+        if not ((origins >= ORIGINS[0]) & (origins <= ORIGINS[1])).all():
+            raise BadTensor(detail=f"origin_ms is in ms since 1970, {ORIGINS[0]} to {ORIGINS[1]}")
         rows = [view.features(one, int(origin) * 1_000_000, key) for one, origin in zip(history, origins, strict=True)]
         return np.concatenate(rows)
 
     async def taught(self, name: str, kind: str, entry: dict[str, Any], wait: float) -> dict[str, Any]:
-        view = self.view(name)
-        await self._log.append([control({"kind": kind, "model": name, **entry})])
+        """Store a /learn or /feedback entry and wait until its effect is in the model's answers.
+
+        Raises:
+            BadInput: its worker could not use it; nothing was learnt from it.
+        """
+        view, token = self.view(name), uuid.uuid4().hex
+        await self._log.append([control({"kind": kind, "model": name, "token": token, **entry})])
         self.nudge()
         target = self._log.end()
         done = await self.reached(view, target, wait)
+        if token in view.refused:
+            raise BadInput(detail=view.refused[token])
         return {"model_name": name, "position": target, "applied": done}
 
     async def reached(self, view: View, position: int, wait: float) -> bool:
-        """Wait until a model has taken in the log up to a position; whether it did in time."""
+        """Wait until a model answers with what it learnt up to a log position; whether it did in time."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 async with self._moved:
-                    await self._moved.wait_for(lambda: view.position >= position or bool(view.failed))
-        return view.position >= position
+                    await self._moved.wait_for(lambda: view.saved >= position or self._gone(view))
+        return view.saved >= position
+
+    def _gone(self, view: View) -> bool:
+        """Whether waiting for a model is in vain: it failed, or was replaced or deleted."""
+        return bool(view.failed) or self.views.get(view.name) is not view
 
     def learn_entry(self, name: str, inputs: dict[str, Any], key: str) -> dict[str, Any]:
         """The checked content of a learn entry: model-space inputs and targets, or nothing at all to rehearse.
@@ -357,14 +415,15 @@ class LearningService:
         """
         view = self.view(name)
         key = key or view.default_key()
-        if not inputs:
+        view.runner(key)
+        if not inputs or all(one.size == 0 for one in inputs.values()):
             return {"key": key}
         if "y" not in inputs:
             raise BadTensor(detail="expected the targets as an input named 'y', shape [n, horizon]")
         x = view.check(inputs["x"]) if "x" in inputs else self.features(view, inputs, key)
-        y = np.asarray(inputs["y"], dtype=np.float64).reshape(len(x), -1)
-        if y.shape[1] != view.shape().horizon:
-            raise BadTensor(detail=f"targets have shape {list(y.shape)}, expected [{len(x)}, {view.shape().horizon}]")
+        y, horizon = np.asarray(inputs["y"], dtype=np.float64), view.shape().horizon
+        if not len(x) or y.size != len(x) * horizon:
+            raise BadTensor(detail=f"targets have shape {list(y.shape)}, expected [{len(x)}, {horizon}]")
         if np.isinf(y).any():
             raise BadTensor(detail="targets hold infinite values")
         return {"key": key, "x": x.ravel().tolist(), "y": [None if math.isnan(v) else v for v in y.ravel().tolist()]}
@@ -375,35 +434,66 @@ class LearningService:
         key, forecast = view.prediction(identity)
         if not isinstance(outcome, list) or len(outcome) != len(forecast["values"]):
             raise BadInput(detail=f"expected an outcome of {len(forecast['values'])} values")
-        if not all(isinstance(value, (int, float)) and np.isfinite(value) for value in outcome if value is not None):
+        if not all(value is None or _finite(value) for value in outcome):
             raise BadInput(detail="outcome values are finite numbers, or null where unknown")
         return {"key": key, "id": identity, "origin": forecast["origin_ms"] * 1_000_000, "outcome": outcome}
 
     def state_of(self, view: View) -> tuple[str, str]:
-        """(waiting | collecting | live | failed | restarting, a sentence)."""
+        """(waiting | collecting | live | busy | failed | restarting, a sentence)."""
         if view.failed:
             return "failed", view.failed
         if view.restarting:
             return "restarting", "its worker stopped and is being started again; nothing is lost"
+        if view.busy > BUSY:
+            return "busy", f"its worker has been computing for {view.busy:,.0f} s without a pause; still no result"
         store = view.store
         if store is not None and store.latest() is not None:
             return "live", ""
-        if store is None or not int(store.get("lanes") or 0):
-            return "waiting", f"no readings yet on {', '.join(view.plan.spec.input.topics)}"
-        return "collecting", "collecting the readings of the first fit"
+        if store is not None and int(store.get("lanes") or 0):
+            return "collecting", "collecting the readings of the first fit"
+        return "waiting", f"no readings yet on {', '.join(view.plan.spec.input.topics)}"
 
 
 def _check(document: Document, files: dict[str, str]) -> list[Problem]:
-    problems = check(document)
-    for name in needed_files(document.plain):
-        if name not in files:
-            problems.append(document.problem(("transform",), f"file {name!r} was not found beside the spec"))
-            continue
-        try:
-            ast.parse(files[name], name)
-        except SyntaxError as error:
-            problems.append(Problem(name, error.lineno or 1, "(Python)", str(error.msg)))
-    return problems
+    """Everything wrong with a document and the user's own files it needs, without running any of them."""
+    needed = user_code(document.plain)
+    problems = [
+        problem for place, name, wanted in needed for problem in _check_file(document, files, place, name, wanted)
+    ]
+    if problems:
+        return problems
+    with tempfile.TemporaryDirectory(prefix="headrace-check-") as folder:
+        for _, name, _ in needed:
+            (Path(folder) / name).write_text(files[name], encoding="utf-8")
+        return check(document, folder)
+
+
+def _check_file(document: Document, files: dict[str, str], place: Place, name: str, wanted: str) -> list[Problem]:
+    if re.fullmatch(r"[A-Za-z_][\w-]*\.py", name, re.ASCII) is None:
+        return [document.problem(place, f"expected the name of a Python file beside the spec, got {name[:60]!r}")]
+    if name not in files:
+        return [document.problem(place, f"file {name!r} was not found beside the spec")]
+    try:
+        tree = ast.parse(files[name].encode(), name)
+    except SyntaxError as error:
+        return [Problem(name, error.lineno or 1, "(Python)", error.msg)]
+    except (ValueError, RecursionError, MemoryError) as error:
+        return [Problem(name, 1, "(Python)", str(error) or "nested too deep")]
+    classes = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+    if (
+        wanted
+        and wanted not in classes
+        and all(isinstance(n, ast.ClassDef | ast.FunctionDef | ast.Expr) for n in tree.body)
+    ):
+        known = ", ".join(sorted(classes)) or "none"
+        return [document.problem(place, f"there is no class {wanted!r} in {name}; its classes: {known}")]
+    return []
+
+
+def _finite(value: object) -> bool:
+    with contextlib.suppress(OverflowError):
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return False
 
 
 def _place(entered: Entered) -> str:

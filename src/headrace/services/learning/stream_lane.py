@@ -109,8 +109,9 @@ class StreamLane:
         if len(x):
             self._live.backend.learn(x, y, x[:0], y[:0])
 
-    def feedback(self, origin: int, y: Array) -> None:
+    def feedback(self, origin: int, y: Array) -> bool:
         """The next reading is the outcome; there is nothing to add."""
+        return False
 
     def scaled(self, values: Array) -> Array:
         """Target values in the unit the model works in."""

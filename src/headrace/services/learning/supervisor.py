@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -13,28 +15,78 @@ from typing import Any
 
 import msgspec
 
-from headrace.services.learning.worker import Config, ModelConfig
+from headrace.services.learning.worker import Config, Event, ModelConfig
 
+logger = logging.getLogger("headrace.learning")
 SILENCE = 30.0
 """Seconds without a sign of life after which a worker is killed and replaced."""
 STOPPING = 20.0
 """Seconds a worker may take to save and leave."""
+SUPERSEDED = 1.0
+"""Seconds a worker may take to leave whose model was deleted or applied anew."""
 BACKOFF = (0.2, 10.0)
 """First and longest pause before a restart, seconds."""
 
-Report = Callable[[dict[str, Any]], None]
+READ = 2**18
+
+Report = Callable[[str, Event], None]
+Died = Callable[[str], None]
+_decode = msgspec.msgpack.Decoder(Event).decode
+
+
+class Frames:
+    """What a worker says, from the bytes of its output; ends with `done`."""
+
+    def __init__(self, source: socket.socket, report: Callable[[Event], None]) -> None:
+        self.done = asyncio.Event()
+        self._source, self._report = source, report
+        self._rest = bytearray()
+        self._loop = asyncio.get_running_loop()
+        source.setblocking(False)
+        self._loop.add_reader(source, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            data = self._source.recv(READ)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self._rest += data
+        self._take()
+
+    def _take(self) -> None:
+        rest, start = self._rest, 0
+        while len(rest) - start >= 4:
+            stop = start + 4 + int.from_bytes(rest[start : start + 4], "big")
+            if stop > len(rest):
+                break
+            event = _decode(memoryview(rest)[start + 4 : stop])
+            start = stop
+            self._report(event)
+        del rest[:start]
+
+    def close(self) -> None:
+        """Read no more."""
+        self._loop.remove_reader(self._source)
+        self._source.close()
+        self.done.set()
 
 
 class Worker:
     """One worker process, kept alive until `stop`.
 
     Args:
-        report: called with every event the process sends, and with {"died": code} when it does.
+        report: called with every event the process sends.
+        died: called when it has ended without being told to.
         silence: seconds without a sign of life after which it is killed and replaced.
     """
 
-    def __init__(self, name: str, config: Config, report: Report, silence: float = SILENCE) -> None:
-        self.name, self.config, self._report, self._silence = name, config, report, silence
+    def __init__(self, name: str, config: Config, report: Report, died: Died, silence: float = SILENCE) -> None:
+        self.name, self.config, self._report, self._died, self._silence = name, config, report, died, silence
         self.process: asyncio.subprocess.Process | None = None
         self.restarts = 0
         self._seen = 0.0
@@ -53,8 +105,8 @@ class Worker:
             if transport.get_write_buffer_size() == 0:
                 process.stdin.write(b"\n")
 
-    async def stop(self) -> None:
-        """Let it save and leave; kill it if it does not."""
+    async def stop(self, patience: float = STOPPING) -> None:
+        """Let it save and leave; kill it if it does not within `patience` seconds."""
         self._stopping = True
         if self._task is None:
             return
@@ -63,7 +115,7 @@ class Worker:
             assert process.stdin is not None
             process.stdin.close()
             try:
-                await asyncio.wait_for(process.wait(), STOPPING)
+                await asyncio.wait_for(process.wait(), patience)
             except TimeoutError:
                 process.kill()
         else:
@@ -76,46 +128,55 @@ class Worker:
         while True:
             started = time.monotonic()
             try:
-                code = await self._run()
+                await self._run()
             except OSError as error:  # no memory, no file handle: later perhaps
                 print(f"headrace: a worker cannot be started ({error})", file=sys.stderr)
-                code = -1
             if self._stopping:
                 return
             self.restarts += 1
-            self._report({"died": code, "worker": self.name})
+            self._died(self.name)
             pause = BACKOFF[0] if time.monotonic() - started > 30 else min(pause * 2, BACKOFF[1])
             await asyncio.sleep(pause)
 
-    async def _run(self) -> int:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "headrace.services.learning.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=2**20,
-            start_new_session=True,  # Ctrl-C in a terminal is for the platform, which lets its workers save
-        )
+    async def _run(self) -> None:
+        ours, theirs = socket.socketpair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "headrace.services.learning.worker",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=theirs.fileno(),
+                start_new_session=True,  # Ctrl-C in a terminal is for the platform, which lets its workers save
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        frames = Frames(ours, self._heard)
         self.process, self._seen = process, time.monotonic()
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(self.config) + b"\n")
         watch = asyncio.create_task(self._watch(process))
         try:
-            while line := await process.stdout.readline():
-                self._seen = time.monotonic()
-                with contextlib.suppress(msgspec.DecodeError):
-                    self._report({**msgspec.json.decode(line), "worker": self.name})
-            return await process.wait()
+            await frames.done.wait()
+            await process.wait()
         except asyncio.CancelledError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
             raise
         finally:
+            if not frames.done.is_set():
+                frames.close()
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
+
+    def _heard(self, event: Event) -> None:
+        self._seen = time.monotonic()
+        self._report(self.name, event)
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         while True:
@@ -129,9 +190,9 @@ class Supervisor:
     """The set of workers that the applied models need: one for all light models and the observer, one per heavy model."""
 
     def __init__(
-        self, data: Path, report: Report, checkpoint_seconds: float = 5.0, silence: float = SILENCE
+        self, data: Path, report: Report, died: Died, checkpoint_seconds: float = 5.0, silence: float = SILENCE
     ) -> None:
-        self._data, self._report, self._silence = data, report, silence
+        self._data, self._report, self._died, self._silence = data, report, died, silence
         self._checkpoint = checkpoint_seconds
         self.workers: dict[str, Worker] = {}
 
@@ -142,10 +203,11 @@ class Supervisor:
         wanted = {name: self._config([model], [], observer=False) for name, model in heavy.items()}
         wanted[""] = self._config(light, pinned, observer=True)
         changed = [name for name, worker in self.workers.items() if wanted.get(name) != worker.config]
-        await asyncio.gather(*(self.workers.pop(name).stop() for name in changed))
+        # What a heavy worker computed for a superseded generation is not needed: it may be in an endless loop.
+        await asyncio.gather(*(self.workers.pop(name).stop(SUPERSEDED if name else STOPPING) for name in changed))
         for name, config in wanted.items():
             if name not in self.workers:
-                self.workers[name] = Worker(name, config, self._report, self._silence)
+                self.workers[name] = Worker(name, config, self._report, self._died, self._silence)
                 self.workers[name].start()
 
     def _config(self, models: list[ModelConfig], pinned: list[tuple[str, dict[str, Any]]], *, observer: bool) -> Config:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from headrace import states
-from headrace.errors import BadTensor, NotReady, UnknownPrediction
+from headrace.errors import BadTensor, NotReady, UnknownPrediction, Unsupported
 from headrace.models.backends import Servable, Shape
 from headrace.records import Array, Rows
 from headrace.services.learning.lane import CHAMPION, LIVE
@@ -18,6 +18,12 @@ from headrace.services.learning.plan import assemble
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.serving import Runner, load
 from headrace.services.learning.store import Store, generation_file
+from headrace.topics import level
+
+REFUSALS = 100
+"""Refused requests remembered per model, until their senders have been told."""
+ORIGINS = (0, 9_000_000_000_000)
+"""Times in ms that fit into 64 bits of ns, with room for a history before and a horizon after."""
 
 
 class Loaded(NamedTuple):
@@ -40,7 +46,15 @@ class View:
         self._stale = True
         self._shape: Shape | None = None
         self._names: list[str] = []
+        self._topics: dict[str, str] = {}
+        self._key: str | None = None
         self.position = 0
+        self.saved = 0
+        """Up to here what was learnt is in the models that answer."""
+        self.refused: dict[str, str] = {}
+        """Token of a /learn or /feedback that could not be used -> why; the newest few."""
+        self.busy = 0.0
+        """Seconds the worker has been at one and the same block."""
         self.failed = ""
         self.restarting = False
 
@@ -51,7 +65,8 @@ class View:
             store = Store(self.path)
             try:
                 store.lanes()  # the tables are there
-                self.position = max(self.position, store.position())
+                self.saved = store.position()
+                self.position = max(self.position, self.saved)
                 self.failed = self.failed or str(store.get("failed") or "")
                 self._store = store
             except sqlite3.DatabaseError:  # not written yet, or damaged: its worker sees to it
@@ -67,6 +82,16 @@ class View:
         """The worker saved: exported models may be newer."""
         self._stale = True
 
+    def predicted(self, key: str) -> None:
+        """A key has a new forecast."""
+        self._key = key
+
+    def refuse(self, token: str, reason: str) -> None:
+        """The worker could not use a /learn or /feedback."""
+        self.refused[token] = reason
+        if len(self.refused) > REFUSALS:
+            del self.refused[next(iter(self.refused))]
+
     @property
     def serve(self) -> str:
         """Which role answers."""
@@ -78,14 +103,24 @@ class View:
             self._shape, self._names = shape_of(self.entered)
         return self._shape
 
+    def topic(self, key: str) -> str:
+        """Where a key's forecasts are published."""
+        found = self._topics.get(key)
+        if found is None:
+            found = self.plan.spec.output.topic.replace("{model}", self.name).replace("{key}", level(key))
+            self._topics[key] = found
+        return found
+
     def default_key(self) -> str:
         """The only key, or the one that was forecast last."""
-        store = self.store
-        latest = store.latest() if store is not None else None
-        if latest is not None:
-            return latest[0]
-        keys = store.lanes() if store is not None else []
-        return keys[0] if keys else ""
+        if self._key is None:
+            store = self.store
+            latest = store.latest() if store is not None else None
+            if latest is None:
+                keys = store.lanes() if store is not None else []
+                return keys[0] if keys else ""
+            self._key = latest[0]
+        return self._key
 
     def last(self, key: str) -> dict[str, Any]:
         """The last available forecast. Raises NotReady."""
@@ -101,7 +136,7 @@ class View:
         found = self.store.prediction(identity) if self.store is not None else None
         if found is None:
             raise UnknownPrediction(id=identity, model=self.name)
-        return found[0], msgspec.json.decode(found[2])
+        return found[0], msgspec.json.decode(found[1])
 
     def runner(self, key: str, role: str = "") -> Loaded:
         """The exported model that answers for a key. Raises NotReady."""
@@ -113,9 +148,15 @@ class View:
         if found is None:
             found = self._load(key, role, 0)
             if found is None:
+                self._cannot()
                 raise NotReady(name=self.name, detail="is not trained yet" + (f" for {key!r}" if key else ""))
             self._loaded[place] = found
         return found
+
+    def _cannot(self) -> None:
+        reason = self.store.get("unserved") if self.store is not None else ""
+        if reason:
+            raise Unsupported(detail=f"model {self.name!r} forecasts, but cannot answer questions: {reason}")
 
     def _reload(self) -> None:
         self._stale = False
@@ -160,8 +201,14 @@ class View:
         loaded = self.runner(key)
         values = (np.asarray(history, dtype=np.float64).ravel() - loaded.offset) / loaded.factor
         every, context = self.plan.context.every, self.plan.context
+        try:
+            return self._features(values, origin, every, context.target)
+        except (ValueError, OverflowError, OSError) as error:
+            raise BadTensor(detail=f"history and origin_ms make no model inputs: {error}") from error
+
+    def _features(self, values: Array, origin: int, every: int, target: str) -> Array:
         times = origin - every * np.arange(len(values), 0, -1, dtype=np.int64)
-        rows = Rows(times, {context.target: values, "masked": np.zeros(len(values), dtype=bool)})
+        rows = Rows(times, {target: values, "masked": np.zeros(len(values), dtype=bool)})
         steps = pipeline_of(self.entered)
         self.shape()
         x = assemble(steps.apply(rows), self._names, self.shape())[-1:]

@@ -1,13 +1,16 @@
 """A worker process: learners (and the observer) that tail the log, one compute thread.
 
 Started by the supervisor as ``python -m headrace.services.learning.worker``; the first line of its input is its
-configuration, every further line a nudge ("the log has grown"); the end of its input means stop. It answers with one JSON
-line per event. Everything it knows is in the log and in its stores: it may be killed at any moment.
+configuration, every further line a nudge ("the log has grown"); the end of its input means stop. It answers with one
+frame per event (`Event`): what it has predicted, once that is stored, among them. Everything it knows is in the log and in
+its stores: it may be killed at any moment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
 import os
 import select
 import signal
@@ -31,6 +34,10 @@ SAYING = 60.0
 """Seconds between sentences about a full disk."""
 HEARTBEAT = 1.0
 """Seconds between signs of life."""
+REST = 0.2
+"""Seconds after the last message until the observer's counts are stored."""
+REPORT = 8 * 2**20
+"""Bytes of predictions that are sent along with a report; more are left for the platform to read from the store."""
 
 
 class ModelConfig(msgspec.Struct):
@@ -55,26 +62,58 @@ class Config(msgspec.Struct):
     checkpoint_seconds: float = 5.0
 
 
+class Event(msgspec.Struct, omit_defaults=True):
+    """What a worker says; its frame is a length of four bytes and MessagePack."""
+
+    ready: bool = False
+    model: str = ""
+    generation: int = 0
+    position: int | None = None
+    """The log position the model has come to."""
+    saved: bool = False
+    """The model was checkpointed; what serves it may be newer."""
+    failed: str = ""
+    busy: float = 0.0
+    """Seconds it has been at one and the same block."""
+    refused: str = ""
+    """Token of a /learn or /feedback it could not use..."""
+    reason: str = ""
+    """...and why."""
+    rebuilt: bool = False
+    """A damaged file was set aside and is made anew: the model's, or without a model the observer's."""
+    runs: list[tuple[int, str, int, bytes]] | None = None
+    """What it predicted on the way there (`store.Run`); None: look into its store."""
+
+
 class Reporter:
     """Writes events to the supervisor, from the work loop and the heartbeat thread."""
 
-    def __init__(self, output: int = 1) -> None:
+    def __init__(self, output: int) -> None:
         self._lock, self._output = threading.Lock(), output
+        self._encode = msgspec.msgpack.Encoder().encode
+        self.task: tuple[str, int, float] | None = None
+        """(model, its generation, start) of the block being worked on, by the monotonic clock."""
 
-    def say(self, **event: object) -> None:
-        """One line. A supervisor that has gone is no error: the end of the input follows."""
-        line = msgspec.json.encode(event) + b"\n"
-        try:
-            with self._lock:
-                os.write(self._output, line)
-        except BrokenPipeError:
-            pass
+    def say(self, event: Event) -> None:
+        """One frame. A supervisor that has gone is no error: the end of the input follows."""
+        data = self._encode(event)
+        frame = memoryview(len(data).to_bytes(4, "big") + data)
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            while frame:
+                frame = frame[os.write(self._output, frame) :]
 
     def beat(self) -> None:
-        """A sign of life each second, also while a long training runs."""
+        """A sign of life each second, also while a long training runs, and for how long one block has taken so far.
+
+        A user's endless loop beats on: only a person can tell it from a long training, so the platform shows the time.
+        """
         while True:
             time.sleep(HEARTBEAT)
-            self.say(beat=True)
+            if task := self.task:
+                name, generation, start = task
+                self.say(Event(model=name, generation=generation, busy=round(time.monotonic() - start, 1)))
+            else:
+                self.say(Event())
 
 
 def main() -> None:
@@ -82,15 +121,15 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    config = msgspec.json.decode(_first_line(), type=Config)
+    input_, output = _own_pipes()
+    config = msgspec.json.decode(_first_line(input_), type=Config)
     _die_with(config.parent)
     from headrace.errors import Fenced
 
-    reporter = Reporter(os.dup(1))
-    os.dup2(2, 1)  # what a user's step prints is for people, not for the supervisor
+    reporter = Reporter(output)
     threading.Thread(target=reporter.beat, daemon=True).start()
     try:
-        Loop(config, reporter).run()
+        Loop(config, reporter, input_).run()
     except Fenced as error:
         print(error, file=sys.stderr)
         raise SystemExit(FENCED) from error
@@ -99,11 +138,11 @@ def main() -> None:
 class Loop:
     """The work loop of one process."""
 
-    def __init__(self, config: Config, reporter: Reporter) -> None:
+    def __init__(self, config: Config, reporter: Reporter, input_: int) -> None:
         from headrace.services.learning.decoded import DecodedLog
         from headrace.streams.logs import open_reader
 
-        self._config, self._reporter = config, reporter
+        self._config, self._reporter, self._input = config, reporter, input_
         data = Path(config.data)
         self._data = data
         self._log = DecodedLog(open_reader(data))
@@ -111,6 +150,10 @@ class Loop:
         self._observer: Any = None
         self._saved = self._said = time.monotonic()
         self._said -= SAYING
+        gc.freeze()
+        gc.set_threshold(
+            20_000, 20, 20
+        )  # a block of records makes thousands of objects, and none of them is garbage yet
 
     def _open(self) -> bool:
         """Open what is not open yet; whether all is."""
@@ -144,7 +187,7 @@ class Loop:
             if unavailable(error):
                 raise
             self._set_aside(path, error)
-            self._reporter.say(model=spec.name, generation=model.generation, rebuilt=True)
+            self._reporter.say(Event(model=spec.name, generation=model.generation, rebuilt=True))
         return Learner(plan, model.generation, open_store(path), objects)
 
     def _observe(self) -> None:
@@ -159,12 +202,14 @@ class Loop:
             if unavailable(error):
                 raise
             self._set_aside(path, error)
-            self._reporter.say(rebuilt="observer")
+            self._reporter.say(Event(rebuilt=True))
             self._observer = Observer(self._data, pinned)
 
     def _set_aside(self, path: Path, error: Exception) -> None:
         kept = set_aside(path)
-        print(f"headrace: {path.name} is damaged ({error}); kept as {kept.name}, rebuilding from the log", file=sys.stderr)
+        print(
+            f"headrace: {path.name} is damaged ({error}); kept as {kept.name}, rebuilding from the log", file=sys.stderr
+        )
 
     def _guarded(self, work: Callable[[], bool]) -> bool:
         """What `work` returns; False while the disk does not take it, which is said once a minute."""
@@ -183,9 +228,9 @@ class Loop:
         while not self._open():
             if self._stopping(PAUSE):
                 return
-        self._reporter.say(ready=True)
+        self._reporter.say(Event(ready=True))
         for learner in self._learners:
-            self._reporter.say(model=learner.name, generation=learner.generation, position=learner.position)
+            self._reporter.say(self._event(learner, position=learner.position))
         while True:
             busy = self._turn()
             if self._stopping(0 if busy else self._idle()):
@@ -199,9 +244,11 @@ class Loop:
     def _turn(self) -> bool:
         busy = False
         for place, learner in enumerate(self._learners):
+            self._reporter.task = (learner.name, learner.generation, time.monotonic())
             if self._guarded(lambda place=place: self._step(place)):  # type: ignore[misc]
                 busy = True
-                self._reporter.say(model=learner.name, generation=learner.generation, position=learner.position)
+                self._moved(self._learners[place])
+        self._reporter.task = None
         if self._observer is not None:
             busy = self._guarded(lambda: bool(self._observer.step(self._log))) or busy
         return busy
@@ -216,37 +263,67 @@ class Loop:
             model, learner = self._config.models[place], self._learners[place]
             learner.store.close()
             self._set_aside(learner.store.path, error)
-            self._reporter.say(model=learner.name, generation=learner.generation, rebuilt=True)
+            self._reporter.say(self._event(learner, rebuilt=True))
             self._learners[place] = self._learner(model)
             return True
 
+    def _moved(self, learner: Any) -> None:
+        small = sum(len(run.bodies) for run in learner.news) < REPORT
+        runs = learner.news if small else None
+        self._reporter.say(self._event(learner, position=learner.position, runs=runs))
+        for token, reason in learner.refused:
+            self._reporter.say(self._event(learner, refused=token, reason=reason))
+        learner.refused.clear()
+        if learner.taught:
+            self._save_one(learner, export=True)
+
     def _idle(self) -> float:
         """Save if it is time; seconds to wait for a nudge."""
-        since = time.monotonic() - self._saved
-        if since < 1.0:
-            return 1.0 - since
-        self._save(export=True)
-        return 1.0
+        wait = self._saved + 1.0 - time.monotonic()
+        if wait <= 0:
+            self._save(export=True)
+            wait = 1.0
+        if self._observer is not None and self._observer.waiting:
+            wait = min(wait, REST)
+        return wait
 
     def _save(self, *, export: bool) -> None:
         for learner in self._learners:
-            before = learner.position
-            if self._guarded(lambda learner=learner: learner.checkpoint(export=export) or True):  # type: ignore[misc]
-                event = {"model": learner.name, "generation": learner.generation, "saved": before}
-                self._reporter.say(**event, failed=learner.failed)
+            self._reporter.task = (learner.name, learner.generation, time.monotonic())
+            self._save_one(learner, export=export)
+        self._reporter.task = None
         self._saved = time.monotonic()
 
+    def _save_one(self, learner: Any, *, export: bool) -> None:
+        before = learner.position
+        if self._guarded(lambda: learner.checkpoint(export=export) or True):
+            self._reporter.say(self._event(learner, position=before, saved=True, failed=learner.failed))
+
     @staticmethod
-    def _stopping(wait: float) -> bool:
+    def _event(learner: Any, **about: Any) -> Event:
+        return Event(model=learner.name, generation=learner.generation, **about)
+
+    def _stopping(self, wait: float) -> bool:
         """Whether the input has ended; returns early on a nudge."""
-        ready, _, _ = select.select([0], [], [], wait)
-        return bool(ready) and not os.read(0, 65536)
+        ready, _, _ = select.select([self._input], [], [], wait)
+        return bool(ready) and not os.read(self._input, 65536)
 
 
-def _first_line() -> bytes:
+def _own_pipes() -> tuple[int, int]:
+    """The pipes to the supervisor as (input, output), taken away from a user's code: what it prints goes to stderr, and
+    it reads an empty standard input."""
+    pipes = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return pipes
+
+
+def _first_line(input_: int) -> bytes:
     """The configuration; read byte by byte so that no nudge is swallowed by a buffer."""
     line = bytearray()
-    while (byte := os.read(0, 1)) not in {b"", b"\n"}:
+    while (byte := os.read(input_, 1)) not in {b"", b"\n"}:
         line += byte
     if not line:
         raise SystemExit(0)

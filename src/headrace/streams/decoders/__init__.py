@@ -1,11 +1,11 @@
 """Decoders: a device's payload -> readings. One file per convention; detection needs no state.
 
-`decode` below is what the platform calls. It must be quick (micro-seconds a message), pure (the same bytes give the same
-readings, in any process, at any time) and safe on hostile input.
+`decode` below is what the platform calls. It must be quick (micro-seconds a message), pure (the same bytes give the
+same readings, in any process, at any time) and safe on hostile input.
 
 Who is talking is said by the payload, else by the topic: the topic without its last level if that names a role
-(``telemetry``, ``reading``, ``state`` ...; all are in `rules.ROLES`). A payload that is one bare number takes its name from the
-topic's last level. What is refused, and the limits, are in `rules`.
+(``telemetry``, ``reading``, ``state`` ...; all are in `rules.ROLES`). A payload that is one bare number takes its name
+from the topic's last level. What is refused, and the limits, are in `rules`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,6 @@ DECODERS = Family(
 )
 
 
-
 class _Headers(msgspec.Struct):
     id: str = ""
     precision: str = ""
@@ -72,8 +71,9 @@ def build(name: str, given: Mapping[str, Any] | None = None) -> Decoder:
 def decode(decoder: Decoder, record: Record) -> list[Reading]:
     """The readings of a committed record, with what only its transport knew.
 
-    The Influx door says the unit of the timestamps. A time the door was told counts for readings whose payload names none; a message id of the transport for those without
-    one of their own, numbered when they are several (``abc/0``, ``abc/1``).
+    The Influx door says the unit of the timestamps.
+    A time the door was told counts for readings whose payload names none; a message id of the transport for those
+    without one of their own, numbered when they are several (``abc/0``, ``abc/1``).
 
     Raises:
         Undecodable: see `Decoder.decode`.
