@@ -11,26 +11,27 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_console import FLAGS, ROOT, SIZES, _until
+from tests.browser.test_console import ROOT, SIZES, _until
 from tests.running import Up, free_port, scrubbed
 
 ARTIFACTS = ROOT / "artifacts" / "demo"
 SPEC = (ROOT / "src/headrace/examples/pv/headrace.yaml").read_text().split("\n---")
 LIGHT = next(document for document in SPEC if "name: pv-rls" in document)
 
-sync_api = pytest.importorskip("playwright.sync_api")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from tests.browser.test_console import browser as chromium
-
-    yield from chromium.__wrapped__() if hasattr(chromium, "__wrapped__") else chromium.__pytest_wrapped__.obj()
+pytest.importorskip("playwright.sync_api")
 
 
 def pv(up: Up, history: int, live: int) -> subprocess.Popen[bytes]:
     """The plant."""
-    command = [sys.executable, "-m", "headrace.examples.pv.publisher", "--http", up.http, "--mqtt", up.addresses["mqtt"]]
+    command = [
+        sys.executable,
+        "-m",
+        "headrace.examples.pv.publisher",
+        "--http",
+        up.http,
+        "--mqtt",
+        up.addresses["mqtt"],
+    ]
     command += ["--history-days", str(history), "--live-days", str(live)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=scrubbed())
 

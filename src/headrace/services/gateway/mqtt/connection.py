@@ -512,8 +512,8 @@ class Connection(asyncio.Protocol):
             self._gate()
 
     def _not_stored(self, batch: _Batch, error: Exception) -> None:
-        logger.error("%d messages were not stored: %s", len(batch.entries), error)
         self._counters.failed += len(batch.entries)
+        self._core.complain(error)
         for extra in batch.extras.values():
             if extra.qos == 2:
                 self._session.received.pop(extra.packet_id, None)

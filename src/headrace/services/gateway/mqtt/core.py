@@ -19,6 +19,9 @@ from headrace.streams.logs import Done
 
 logger = logging.getLogger("headrace.mqtt")
 
+_QUIET = 30.0
+"""Seconds between sentences about messages that are not stored."""
+
 
 @dataclass(slots=True)
 class Counters:
@@ -87,6 +90,7 @@ class Core:
         self.logins = asyncio.Semaphore(2)
         """scrypt takes 16 MiB and a core; a storm of logins may not take them all."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._complained = -_QUIET
 
     # -- the log
 
@@ -98,6 +102,13 @@ class Core:
         except Exception as error:
             logger.exception("the log refused a batch")
             done(error)
+
+    def complain(self, error: Exception) -> None:
+        """Say that messages are not stored; while a disk is full, every device tries again and again: not each time."""
+        now = self.clock()
+        if now - self._complained > _QUIET:
+            self._complained = now
+            logger.error("messages are not stored, nor acknowledged (%d so far): %s", self.counters.failed, error)
 
     def distribute(self, entry: Entry, qos: int, retain: bool, properties: Properties, origin: Session | None) -> None:
         """Route a committed message like a broker."""
