@@ -117,7 +117,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         up.caught_up()
         yield up
         overview = up.caught_up()
-        assert overview["models"][0]["state"] == "live"
+        assert overview["models"][0]["state"] == "live" and "Traceback" not in up.errors()
         assert b"headrace_worker_restarts 0.0" in up.call("GET", "/metrics").content
         assert up.stop() == 0
 
