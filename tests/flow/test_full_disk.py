@@ -75,6 +75,8 @@ def test_a_full_disk_from_the_first_refusal_to_the_last_message(disk: Path, tmp_
         assert up.apply(SPECS).is_success
         publish(up, messages[:third])
         up.caught_up()
+        while up.call("POST", "/v1/models/sun:predict", json={"instances": [[1.0] * 200]}).status_code == 503:
+            time.sleep(0.1)  # until what was learnt is saved
         (worker,) = up.workers()
         os.kill(worker.pid, signal.SIGSTOP)  # so that it has something to write when there is no room for it
         publish(up, messages[third:half])
