@@ -213,9 +213,9 @@ class ConsoleApi:
         feed = Feed()
         try:
             while not self.closing.is_set():
+                yield self._pulse()
                 for event, data in self._news(feed):
                     yield _event(event, data)
-                yield self._pulse()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.closing.wait(), PULSE)
         finally:
