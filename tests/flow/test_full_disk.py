@@ -242,14 +242,12 @@ async def test_an_observer_counts_right_after_a_full_disk(tmp_path: Path) -> Non
     reader, observer = DecodedLog(log), Observer(tmp_path, [])
     db = observer._db
     db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
-    with pytest.raises(sqlite3.OperationalError, match="full"):
-        while observer.step(reader):
-            pass
+    while observer.step(reader):
+        pass
     with pytest.raises(sqlite3.OperationalError, match="full"):
         observer.write()
     db.execute("PRAGMA max_page_count = 1000000")
-    while observer.step(reader):
-        pass
+    observer.write()
     assert db.execute("SELECT COUNT(*), SUM(messages), SUM(quarantined) FROM topics").fetchone() == (3000, 3000, 2000)
     observer.close()
     await log.aclose()

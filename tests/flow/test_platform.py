@@ -102,7 +102,9 @@ def test_directories_that_cannot_be_used(tmp_path: Path, data: Path) -> None:
 def test_a_read_only_directory(tmp_path: Path) -> None:
     place = tmp_path / "ro"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(place)], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(place)], capture_output=True, check=False
+    ).returncode:
         pytest.skip("a file system cannot be mounted here: run as root, with CAP_SYS_ADMIN")
     try:
         assert "Read-only file system" in refused(place / "data")
@@ -259,7 +261,18 @@ def test_a_users_print_does_not_disturb_and_a_long_step_does_not_hold_up_the_end
 @pytest.fixture
 def foreground(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`headrace up` as a shell runs it: in a process group of its own, its output in a pipe."""
-    command = [sys.executable, "-m", "headrace.cli", "up", "--data", str(tmp_path / "data"), "--http-port", "0", "--mqtt-port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "headrace.cli",
+        "up",
+        "--data",
+        str(tmp_path / "data"),
+        "--http-port",
+        "0",
+        "--mqtt-port",
+        "0",
+    ]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=scrubbed(), start_new_session=True
     ) as process:
@@ -299,7 +312,9 @@ def test_pushed_events(data: Path) -> None:
             assert next(lines) == "event: overview"
             assert time.monotonic() - began < 0.5
             assert json.loads(next(lines).removeprefix("data: "))["models"]
-        with httpx.Client(base_url=up.http, timeout=5, trust_env=False, limits=httpx.Limits(max_connections=200)) as client:
+        with httpx.Client(
+            base_url=up.http, timeout=5, trust_env=False, limits=httpx.Limits(max_connections=200)
+        ) as client:
             streams = [client.send(client.build_request("GET", "/api/events"), stream=True) for _ in range(100)]
             assert all(one.status_code == 200 for one in streams)
             assert client.get("/api/events").status_code == 503
