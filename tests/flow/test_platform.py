@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +235,7 @@ async def test_a_worker_that_cannot_start_does_not_spin(tmp_path: Path, monkeypa
     await workers.assign([], {}, [])
     await asyncio.sleep(3)
     await workers.close()
-    pauses = [later - earlier for earlier, later in zip(deaths, deaths[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(deaths)]
     assert 2 <= len(deaths) <= 4 and pauses == sorted(pauses) and pauses[0] > 0.3
 
 
