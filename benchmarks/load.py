@@ -38,10 +38,11 @@ def reading(index: int, step_ms: int, noise: random.Random) -> bytes:
     return b'{"ts":%d,"device":"bench-1","value":%.6f,"temp":21.53,"hum":44.2}' % (stamp, value)
 
 
-def made(topic: str, count: int, step_ms: int) -> list[bytes]:
-    """The packets of `count` readings."""
-    noise = random.Random(7)
-    return [wire.publish(topic, index % _IDS + 1, reading(index, step_ms, noise)) for index in range(count)]
+def made(topic: str, count: int, step_ms: int, first: int = 0) -> list[bytes]:
+    """The packets of `count` readings from the one numbered `first` on."""
+    noise = random.Random(7 + first)
+    numbers = range(first, first + count)
+    return [wire.publish(topic, index % _IDS + 1, reading(index, step_ms, noise)) for index in numbers]
 
 
 class Link(asyncio.Protocol):
@@ -83,7 +84,7 @@ class Flow:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.packets = made(options.topic, options.warm + options.count, options.step_ms)
+        self.packets = made(options.topic, options.warm + options.count, options.step_ms, options.first)
         self.sent = self.acked = self.answered = self.limit = 0
         self.until = math.inf
         self.last_ack = self.last_answer = 0.0
@@ -179,7 +180,7 @@ async def latency(flow: Flow) -> dict[str, Any]:
     begin = time.perf_counter()
     for index in range(count):
         await asyncio.sleep(max(0.0, begin + index / options.rate - time.perf_counter()))
-        times[START_MS + (options.warm + index) * options.step_ms] = time.perf_counter()
+        times[START_MS + (options.first + options.warm + index) * options.step_ms] = time.perf_counter()
         flow.publisher.transport.write(flow.packets[index])
     await asyncio.sleep(options.settle)
     found = latencies(times, flow.answers, Match(options.match, options.offset))
@@ -205,6 +206,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--topic", default="bench/reading")
     parser.add_argument("--output", default="", help="topic filter of the answers")
+    parser.add_argument(
+        "--first", type=int, default=0, help="number of the first reading: what was sent before is known"
+    )
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--warm", type=int, default=200, help="readings before the clock starts")

@@ -186,6 +186,11 @@ FAIRNESS = (
     "What a PUBACK means differs: Mosquitto's that the broker has the message in memory, Headrace's that it is fsynced "
     "in the log.",
     "The load is one process for both sides: 80-byte readings at QoS 1, at most 1000 unacknowledged.",
+    "The door alone and the whole stream are pinned alike: the load and the gateway share one core, the learner has the "
+    "other, and every answer counted was received by a subscriber. `limit.*_per_s` is what one second of each core "
+    "holds, from the processor time a reading takes there: the stream cannot be faster than the slower of the two, and "
+    "with two cores the door alone has one to itself that the learner cannot help.",
+    "The latency contains one fsync before the PUBACK, on the way of every reading; the chapter's path has none.",
     "`cpu_us` is server CPU time per reading or request; it depends less on what else ran than the rates do.",
 )
 

@@ -50,6 +50,10 @@ class Plan:
         return Plan(1, 2.0, shared, own) if quick else Plan(3, 6.0, shared, own)
 
 
+FRESH = 1_000_000
+"""Readings are numbered from here in a second run on the same path: the first numbers would be duplicates."""
+
+
 @contextmanager
 def headrace(spec: bool) -> Iterator[Headrace]:
     """A fresh platform, with the bench model applied or none."""
@@ -84,10 +88,20 @@ class Bench:
         for figure in ("p50", "p99"):
             self.run.add(f"latency.{name}.{figure}_ms", found[figure])
         before = processes.cpu_seconds(path.pids)
-        found = self._load("stream", path, cores, **limits)
+        found = self._load("stream", path, cores, first=FRESH, **limits)
         self._processor(f"stream.{name}", path.pids, before, found["sent"])
+        if cores:
+            self._limits(name, found["generator_us_per_reading"])
         self._complete(f"{name} flat out", found["answered"], found["sent"])
         self.run.add(f"stream.{name}.per_s", found["rate"])
+
+    def _limits(self, name: str, generator: float) -> None:
+        """What each core could do at most: processor time a reading of all that was pinned to it."""
+        latest = {each: values[-1] for each, values in self.run.samples.items()}
+        gateway = latest[f"stream.{name}.cpu_us.gateway"]
+        learner = latest[f"stream.{name}.cpu_us"] - gateway
+        self.run.add(f"stream.{name}.limit.learner_core_per_s", 1e6 / learner)
+        self.run.add(f"stream.{name}.limit.gateway_core_per_s", 1e6 / (gateway + generator))
 
     def _processor(self, name: str, pids: Mapping[str, int], before: Mapping[str, float], count: float) -> None:
         used = {each: after - before[each] for each, after in processes.cpu_seconds(pids).items()}

@@ -34,20 +34,23 @@ def scrubbed() -> dict[str, str]:
 class Up:
     """`headrace up` on a directory."""
 
-    def __init__(self, data: Path, *more: str, mqtt_port: int = 0, http_port: int = 0) -> None:
+    def __init__(
+        self, data: Path, *more: str, mqtt_port: int = 0, http_port: int = 0, stderr: Path | None = None, **env: str
+    ) -> None:
         self.data = data
         command = [sys.executable, "-m", "headrace.cli", "up", "--data", str(data), "--json"]
         command += ["--http-port", str(http_port), "--mqtt-port", str(mqtt_port), *more]
-        self.stderr = (data.parent / f"{data.name}.stderr").open("a+b")
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.stderr, env=scrubbed())
+        self.stderr = (stderr or data.parent / f"{data.name}.stderr").open("a+b")
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.stderr, env=scrubbed() | env)
         self.addresses = self._ready()
 
     def _ready(self) -> dict[str, Any]:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
+            code, errors = self.process.wait(10), self.errors()
             self.close()
-            raise RuntimeError(f"headrace up ended with {self.process.returncode}: {self.errors()}")
+            raise RuntimeError(f"headrace up ended with {code}: {errors}")
         found: dict[str, Any] = json.loads(line)
         return found
 

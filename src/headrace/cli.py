@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -22,6 +23,7 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str, typer.Option("--url", envvar="HEADRACE_URL", help="Where the platform answers.")]
 URL = "http://127.0.0.1:8080"
+_TAKEN = {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL}
 NARROW = 60
 """Columns below which a table is left to the terminal to break: it breaks lines, rich would leave cells out."""
 SHORT = 12
@@ -35,7 +37,12 @@ def up(
     mqtt_port: Annotated[int, typer.Option(help="MQTT port; 0 takes a free one.")] = 1883,
     host: Annotated[str, typer.Option(help="Address to bind both doors to.")] = "127.0.0.1",
     broker: Annotated[
-        str, typer.Option(envvar="HEADRACE_BROKER", help="Also take messages from this broker: mqtt://host:port.")
+        str,
+        typer.Option(
+            envvar="HEADRACE_BROKER",
+            help="Also take messages from this broker: mqtt://host:port. Give one with a password in the environment, "
+            "where `ps` does not show it.",
+        ),
     ] = "",
     broker_topic: Annotated[list[str] | None, typer.Option(help="Topic filters on that broker (default: #).")] = None,
     mqtt_users: Annotated[Path | None, typer.Option(help="YAML file of MQTT users and their topics.")] = None,
@@ -167,6 +174,27 @@ def inspect(
         typer.echo(json.dumps(one, indent=2))
     else:
         _print_topic(one)
+
+
+@app.command()
+def log(
+    topic: str,
+    offset: Annotated[int | None, typer.Option(help="Start here; without it: the newest messages.")] = None,
+    partition: Annotated[int, typer.Option(help="Partition of the topic.")] = 0,
+    limit: Annotated[int, typer.Option(help="At most this many, up to 1000.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    url: Url = URL,
+) -> None:
+    """Print the recorded messages of a topic, as they came."""
+    from urllib.parse import quote
+
+    query = f"limit={limit}" + (f"&offset={offset}&partition={partition}" if offset is not None else "")
+    found = _call(url, "GET", f"/api/records/{quote(topic, safe='')}?{query}")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        rows = [[one["offset"], one["position"], _clock(one["received_ms"]), one["payload"][:200]] for one in found]
+        _table(["offset", "position", "received (UTC)", "payload"], rows, empty="no messages there")
 
 
 @app.command()
@@ -318,9 +346,8 @@ def _print_spec(one: dict[str, Any], as_json: bool) -> None:
 def _print_topic(one: dict[str, Any]) -> None:
     decoders = ", ".join(f"{name} ({count})" for name, count in one["decoders"].items())
     plural = "" if one["messages"] == 1 else "s"
-    typer.echo(
-        f"{one['topic']}: {one['messages']:,} message{plural}, {one['quarantined']:,} rejected; read as {decoders}"
-    )
+    typer.echo(f"{one['topic']}: {one['messages']:,} message{plural}, {one['quarantined']:,} rejected")
+    typer.echo(f"the newest {one['looked_at']:,} are read as {decoders}")
     for device in one["devices"]:
         every = device["every_seconds"]
         rate = f"a reading every {every:g} s" if every else "one reading"
@@ -334,6 +361,12 @@ def _print_topic(one: dict[str, Any]) -> None:
         )
     for row in one["rejected"]:
         typer.echo(f"rejected at {row['position']}: {row['reason']}")
+
+
+def _clock(ms: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _short(value: object) -> str:
@@ -372,9 +405,10 @@ def _guard(work: Any) -> None:
     except HeadraceError as error:
         _fail(str(error))
     except OSError as error:
-        if os.environ.get("HEADRACE_DEBUG"):
+        if os.environ.get("HEADRACE_DEBUG") or isinstance(error, BrokenPipeError):
             raise
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        ports = "; choose other ports with --http-port and --mqtt-port (0 takes a free one)"
+        _fail(f"{error.strerror or error}{ports if error.errno in _TAKEN else ''}")
 
 
 def _fail(message: str) -> NoReturn:
@@ -388,7 +422,8 @@ def main() -> None:
         app(prog_name="headrace")
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever read our output has gone; nor must the flush at the end complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(141)
 
 

@@ -8,8 +8,9 @@ import errno
 import fcntl
 import os
 import socket
+import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,13 @@ from starlette.responses import JSONResponse
 
 from headrace import console
 from headrace.console.api import ConsoleApi
-from headrace.errors import DirectoryInUse, NotFound, PortInUse
+from headrace.errors import DirectoryInUse, HeadraceError, NotFound, PortInUse, UnusableDirectory
 from headrace.services.gateway.http import IngestDoor
 from headrace.services.gateway.mqtt import MqttDoor
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import App, Receive, Scope, Send, answer, answer_json, header, refuse
 from headrace.services.learning.http import InferenceDoor
-from headrace.services.learning.service import LearningService
+from headrace.services.learning.service import LearningService, Publish
 from headrace.settings import PlatformSettings
 from headrace.streams import brokers
 from headrace.streams.logs.sqlite import SqliteLog
@@ -38,6 +39,7 @@ from headrace.streams.logs.sqlite import SqliteLog
 PREDICT = "headrace/predict/"
 MESSAGES = Gauge("headrace_log_position", "Messages in the log")
 RESTARTS = Gauge("headrace_worker_restarts", "Worker processes that died and were started again")
+REBUILT = Gauge("headrace_rebuilt", "Damaged state files that were set aside and rebuilt from the log")
 PUBLISHED = Gauge("headrace_forecasts_published", "Forecasts sent to output topics since the start")
 DOOR = Gauge("headrace_mqtt", "The MQTT door's counters", ["what"])
 
@@ -70,24 +72,27 @@ class Platform:
         log = SqliteLog(settings.data, settings.partitions)
         stack.push_async_callback(log.aclose)
         self.log = log
-        outputs: list[Callable[[str, bytes], None]] = []
+        outputs: list[Publish] = []
 
-        def fan_out(topic: str, payload: bytes) -> None:
+        def fan_out(topic: str, payloads: Sequence[bytes]) -> None:
             for output in outputs:
-                output(topic, payload)
+                output(topic, payloads)
 
-        learning = LearningService(
-            log, settings.data, fan_out,
-            checkpoint_seconds=settings.checkpoint_seconds,
-        )  # fmt: skip
+        learning = LearningService(log, settings.data, fan_out, checkpoint_seconds=settings.checkpoint_seconds)
         inference = InferenceDoor(learning, settings.body_limit)
         door = MqttDoor(settings.mqtt, log, _requests(inference))
-        outputs.append(lambda topic, payload: door.publish(topic, payload, retain=True))
+        outputs.append(door.publish_forecasts)
         log.on_commit = learning.nudge
         self.learning = await stack.enter_async_context(learning)
         self.gateway = await stack.enter_async_context(
             GatewayService(
-                log, settings.data, lambda: self._slowest(), age=settings.retention_age, size=settings.retention_size
+                log,
+                settings.data,
+                self._slowest,
+                age=settings.retention_age,
+                size=settings.retention_size,
+                every=settings.retention_seconds,
+                pinned=learning.pinned,
             )
         )
         learning.republish()
@@ -98,12 +103,19 @@ class Platform:
             await self._external(settings.broker, outputs)
         await self._serve(inference, door)
 
-    async def _external(self, url: str, outputs: list[Callable[[str, bytes], None]]) -> None:
+    async def _external(self, url: str, outputs: list[Publish]) -> None:
         broker = await self._stack.enter_async_context(brokers.open(url))
         forward = Forwarder(broker.publish)
         await self._stack.enter_async_context(forward)
         outputs.append(forward)
-        await self.gateway.bridge(broker, list(self.settings.broker_topics))
+        bridge = self.gateway.bridge(broker, list(self.settings.broker_topics), self.learning.publishes)
+        task = asyncio.create_task(_said(bridge), name="bridge")  # a broker that is down must not keep us from starting
+
+        async def stop() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._stack.push_async_callback(stop)
 
     async def _serve(self, inference: InferenceDoor, door: MqttDoor) -> None:
         settings = self.settings
@@ -138,6 +150,7 @@ class Platform:
             await asyncio.sleep(0.01)
 
     def _slowest(self) -> int:
+        """The log position that every learner and the observer have saved."""
         places = [
             view.store.position() if view.store else 0 for view in self.learning.views.values() if not view.failed
         ]
@@ -151,6 +164,7 @@ class Platform:
         """The Prometheus page."""
         MESSAGES.set(self.log.end())
         RESTARTS.set(self.learning.restarts)
+        REBUILT.set(self.learning.rebuilt)
         PUBLISHED.set(self.learning.published)
         for what, value in self.door.stats().items():
             DOOR.labels(what=what).set(value)
@@ -239,11 +253,12 @@ class Forwarder:
         self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(limit)
         self.dropped = 0
 
-    def __call__(self, topic: str, payload: bytes) -> None:
-        if self._queue.full():
-            self._queue.get_nowait()
-            self.dropped += 1
-        self._queue.put_nowait((topic, payload))
+    def __call__(self, topic: str, payloads: Sequence[bytes]) -> None:
+        for payload in payloads:
+            if self._queue.full():
+                self._queue.get_nowait()
+                self.dropped += 1
+            self._queue.put_nowait((topic, payload))
 
     async def __aenter__(self) -> Forwarder:
         self._task = asyncio.create_task(self._run(), name="forwarder")
@@ -256,7 +271,19 @@ class Forwarder:
     async def _run(self) -> None:
         while True:
             topic, payload = await self._queue.get()
-            await self._publish(topic, payload, retain=True, qos=1)
+            try:
+                await self._publish(topic, payload, retain=True, qos=1)
+            except HeadraceError as error:
+                self.dropped += 1
+                print(f"headrace: a forecast was not forwarded: {error}", file=sys.stderr)
+
+
+async def _said(work: Awaitable[None]) -> None:
+    """Await something in the background; our own errors become a line for people."""
+    try:
+        await work
+    except HeadraceError as error:
+        print(f"headrace: {error}", file=sys.stderr)
 
 
 def _requests(inference: InferenceDoor) -> Callable[[str, bytes], Awaitable[bytes]]:
@@ -293,15 +320,28 @@ def _listen(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def locked(data: Path) -> Any:
-    """One platform per data directory. Raises DirectoryInUse."""
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (data / "lock").open("a+") as file:
+    """One platform per data directory. The lock ends with the process, however that ends.
+
+    Raises:
+        DirectoryInUse: another platform runs on it.
+        UnusableDirectory: it cannot be made or written.
+    """
+    with _lock_file(data) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
             raise DirectoryInUse(path=data, pid=file.read().strip() or "?") from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
         yield
+
+
+def _lock_file(data: Path) -> Any:
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)  # what devices send is nobody else's business
+        return (data / "lock").open("a+")
+    except OSError as error:
+        raise UnusableDirectory(path=data, reason=error.strerror) from error

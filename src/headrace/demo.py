@@ -14,13 +14,14 @@ from typing import Any
 from headrace.compose import Platform
 from headrace.console.api import summary as score_summary
 from headrace.errors import Permanent
-from headrace.running import settings_of, start, stop_signals
+from headrace.running import say, settings_of, start, stop_signals
 from headrace.running import summary as one_line
 from headrace.spec import parse
 
 HISTORY_DAYS = 20
 LIVE_DAYS_ONCE = 2
 LIVE_DAYS = 60
+LABELS = {"live": "learning", "champion": "published"}
 CATCH_UP = 300.0
 """Seconds the learners may take to finish after the last message."""
 
@@ -61,9 +62,7 @@ async def _watch(platform: Platform, speed: float) -> None:
         await _begin(platform)
         publisher = await _publish(platform, LIVE_DAYS, speed)
         try:
-            print(
-                "Ctrl-C stops it; the data directory of the example is temporary unless you give --data\n", flush=True
-            )
+            say("Ctrl-C stops it; the data directory of the example is temporary unless you give --data\n")
             await _show(platform, publisher, stop)
         finally:
             await _end(publisher)
@@ -73,7 +72,7 @@ async def _watch(platform: Platform, speed: float) -> None:
 async def _begin(platform: Platform) -> None:
     text = files("headrace.examples.pv").joinpath("headrace.yaml").read_text()
     await platform.learning.apply(parse(text, "examples/pv/headrace.yaml"), {})
-    print(f"page   {platform.addresses['http']}\nMQTT   {platform.addresses['mqtt']}\n", flush=True)
+    say(f"page   {platform.addresses['http']}\nMQTT   {platform.addresses['mqtt']}\n")
 
 
 async def _publish(platform: Platform, live_days: int, speed: float) -> asyncio.subprocess.Process:
@@ -120,13 +119,13 @@ async def _show(platform: Platform, publisher: asyncio.subprocess.Process, stop:
     terminal, said = sys.stdout.isatty(), False
     while not stop.is_set():
         if terminal:
-            print(f"\r\033[K{one_line(platform)}", end="", flush=True)
+            say(f"\r\033[K{one_line(platform)}", end="")
         if publisher.returncode is not None and not said:
             said = True
-            print("\nall readings have been published; the page stays up until you press Ctrl-C", flush=True)
+            say("\nall readings have been published; the page stays up until you press Ctrl-C")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 1)
-    print()
+    say("")
 
 
 def print_scores(platform: Platform) -> None:
@@ -139,32 +138,42 @@ def print_scores(platform: Platform) -> None:
         table.add_column(name)
     for name in ("MSE (scaled)", "daylight MSE", "MAE", "skill over hour-mean", "days"):
         table.add_column(name, justify="right")
-    for row in score_rows(platform):
+    rows = score_rows(platform)
+    for row in rows:
         table.add_row(*row)
-    Console(width=110).print(table)
+    console = Console(width=110)
+    console.print(table)
+    if rows:
+        console.print(
+            f"\n{rows[0][-1]} scored days say little: single periods vary eightfold with the weather. The same models over\n"
+            "207 days: examples/01-pv-forecast/README.md",
+            highlight=False,
+        )
 
 
 def score_rows(platform: Platform) -> list[list[str]]:
-    """The cells of the score table."""
-    rows = []
+    """The cells of the score table: the models, then each baseline once per key (it is the same beside every model)."""
+    models, baselines = [], {}
     for name in platform.learning.names():
         view = platform.learning.view(name)
         for key in view.store.lanes() if view.store is not None else []:
-            for contender, one in sorted(score_summary(view, key).items()):
-                label = {"live": "learning", "champion": "published"}.get(contender, contender)
-                unit = view.plan.spec.input.unit
-                rows.append(
-                    [
-                        name,
-                        label,
-                        _cell(one["mse"], ".4f"),
-                        _cell(one["daylight_mse"], ".4f"),
-                        f"{_cell(one['mae'], ',.0f')} {unit}",
-                        _cell(one["skill"], "+.1%"),
-                        str(one["days"]),
-                    ]
-                )
-    return rows
+            for contender, one in sorted(score_summary(view, key).items(), reverse=True):
+                row = _row(one, view.plan.spec.input.unit)
+                if contender in LABELS:
+                    models.append([name, LABELS[contender], *row])
+                else:
+                    baselines[key, contender, *row] = ["baseline", contender, *row]
+    return models + list(baselines.values())
+
+
+def _row(one: dict[str, Any], unit: str) -> list[str]:
+    return [
+        _cell(one["mse"], ".4f"),
+        _cell(one["daylight_mse"], ".4f"),
+        f"{_cell(one['mae'], ',.0f')} {unit}",
+        _cell(one["skill"], "+.1%"),
+        str(one["days"]),
+    ]
 
 
 def _cell(value: float | None, form: str) -> str:

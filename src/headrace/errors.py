@@ -18,7 +18,7 @@ HeadraceError
 │   ├── NotReady        exists, but has nothing to serve yet
 │   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
 └── Permanent           the operator has to act
-    ├── MissingExtra, DirectoryInUse, PortInUse, Fenced, CorruptState, LearningError
+    ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, Fenced, CorruptState, LearningError
 """
 
 from __future__ import annotations
@@ -132,6 +132,10 @@ class MissingExtra(Permanent):
 
 class DirectoryInUse(Permanent):
     """{path} is in use by another Headrace (pid {pid}); stop it, or choose another --data."""
+
+
+class UnusableDirectory(Permanent):
+    """The data directory {path} cannot be used ({reason}); choose another --data, or make it yours."""
 
 
 class PortInUse(Permanent):

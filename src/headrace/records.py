@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,6 +40,23 @@ class Entry(NamedTuple):
     """A JSON object of transport metadata (message id, user properties, kind), or empty."""
     time: int = 0
     """Event time if the door was told one (an HTTP or MQTT property), else 0: the decoder will look into the payload."""
+
+
+def transport_headers(content_type: str, user: Mapping[str, str]) -> bytes:
+    """`Entry.headers` of an MQTT message: ``content-type``, ``properties`` (the user's) and ``id``, where given.
+
+    >>> transport_headers("", {"message-id": "m7"})
+    b'{"properties":{"message-id":"m7"},"id":"m7"}'
+    """
+    found: dict[str, Any] = {}
+    if content_type:
+        found["content-type"] = content_type
+    if user:
+        found["properties"] = user
+        identity = user.get("id") or user.get("message-id")
+        if identity:
+            found["id"] = identity
+    return msgspec.json.encode(found) if found else b""
 
 
 class Record(NamedTuple):

@@ -69,7 +69,7 @@ class MqttSettings:
     subscriptions: int = 1_000
     """Filters of one session; one more is refused in its SUBACK."""
     sessions: int = 100_000
-    """Sessions, connected or kept for absent clients; one more is refused in its CONNACK."""
+    """Sessions, connected or kept for absent clients; for one more, the one absent for longest is forgotten."""
     session_expiry: int = 86_400
     """Seconds for which an absent client's session is kept at most, whatever it asks for. One day bridges an outage."""
     concurrent_requests: int = 256
@@ -104,5 +104,7 @@ class PlatformSettings:
     retention_size: int = 10 * 1024 * MIB
     """Bytes of log above which the oldest records may be deleted (never before every learner has passed them); 0: no
     limit. 10 GiB hold about 60 million readings."""
+    retention_seconds: float = 60.0
+    """Seconds between looks at what may be deleted."""
     checkpoint_seconds: float = 5.0
     """Seconds between a busy learner's checkpoints: what it computes again after a crash."""

@@ -20,7 +20,7 @@ from yaml.error import MarkedYAMLError
 
 from headrace.errors import BadSpec, Problem
 from headrace.records import DAY, HOUR, MINUTE, SECOND
-from headrace.topics import valid
+from headrace.topics import valid, valid_filter
 
 TEXT = 256 * 1024
 """Characters of a spec file: some thousand models, and a second of parsing."""
@@ -100,6 +100,7 @@ class Input(_Strict):
     key: Literal["device", "topic", "none"] = "device"
     """One independent model per device, per topic, or one over everything."""
     decoder: Plug = Plug(name="auto")
+    """How payloads are read; `auto` tells per message."""
     max_keys: int = Field(default=1000, ge=1)
     """Devices (or topics) beyond this many are ignored: a device must not be able to fill the memory."""
     target: str = Field(min_length=1)
@@ -109,21 +110,14 @@ class Input(_Strict):
     timezone: str = "UTC"
     """Whose midnight and hours count; an IANA name."""
     clock: Literal["event", "wall"] = "event"
-    """"event": only readings move time. "wall": the platform also appends a tick to the log each grid step, so that a
+    """"event": only readings move time. "wall": the platform also appends a tick to the log each minute, so that a
     sleeping device's windows close on time; for live data whose timestamps are the real time."""
 
     @field_validator("topics")
     @classmethod
     def _filters(cls, topics: list[str]) -> list[str]:
         for topic in topics:
-            levels = topic.split("/")
-            if (
-                not topic
-                or topic.startswith("$")
-                or "\0" in topic
-                or "#" in levels[:-1]
-                or any(("+" in level or "#" in level) and len(level) > 1 for level in levels)
-            ):
+            if topic.startswith("$") or not valid_filter(topic):
                 raise ValueError(f"expected an MQTT topic filter such as plant/+/reading, got {_short(topic)}")
         return topics
 
@@ -160,6 +154,7 @@ class Learning(_Strict):
     replay: Literal["none", "ring", "all"] = "ring"
     """Old examples rehearsed with the new: none, those of the last `ring`, or all."""
     ring: Duration = 14 * DAY
+    """Event time of old examples kept with ``replay: ring``."""
 
 
 class Publish(_Strict):
@@ -193,24 +188,37 @@ class Output(_Strict):
 
 
 class Metadata(_Strict):
+    """How the document is called."""
+
     name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")
+    """Unique among the models in service: lower-case letters, digits, dots and dashes, at most 63."""
 
 
 class OnlineModel(_Strict):
     """A model that learns from a stream."""
 
     kind: Literal["OnlineModel"]
+    """What this document describes."""
     metadata: Metadata
+    """Its name."""
     input: Input
+    """Which messages it sees, and which field it forecasts."""
     transform: list[Plug] = Field(default_factory=list)
     """Steps from readings to model inputs; feature steps left out are filled in with the backend's own."""
     forecast: Forecast = Forecast()
+    """How far ahead, and when."""
     backend: Plug
+    """What learns, with its parameters: ``rls``, ``torch: {module: gru}``."""
     interval: Plug = Plug(name="residual")
+    """The band around a forecast."""
     learning: Learning = Learning()
+    """When it learns, and from what."""
     publish: Publish = Publish()
+    """When a snapshot is published, and what is served."""
     output: Output = Output()
+    """Where forecasts go."""
     seed: int = 0
+    """Of everything random in the model."""
 
     @property
     def name(self) -> str:

@@ -61,4 +61,8 @@ def _outcome(case: dict[str, Any], decoder: str) -> dict[str, Any]:
 
 def _plain(reading: Reading) -> dict[str, Any]:
     plain = {"device": reading.device, "time": reading.time, "fields": dict(reading.fields)}
-    return {**plain, **({"id": reading.id} if reading.id else {}), **({"units": dict(reading.units)} if reading.units else {})}
+    return {
+        **plain,
+        **({"id": reading.id} if reading.id else {}),
+        **({"units": dict(reading.units)} if reading.units else {}),
+    }

@@ -6,12 +6,13 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from inspect import iscoroutinefunction, signature
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import BadInput, StorageUnavailable, UnknownModel
@@ -674,6 +675,53 @@ def test_no_bytes_make_the_door_stumble(hello: bytes | None, packets: list[bytes
         assert not core.peers
 
     asyncio.run(run())
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.integers(0, 2), st.booleans()), min_size=1, max_size=8),
+    st.lists(st.tuples(st.integers(0, 8), st.integers(-2, 9)), max_size=12),
+    st.sampled_from([4, 5]),
+)
+@example([(300, 1, False), (1, 1, False), (1, 1, False)], [(1, 1), (2, 0)], 4)
+@example([(0, 0, False), (0, 0, False), (0, 1, False), (0, 0, False)], [(2, 2), (3, 1)], 4)
+def test_where_the_reads_are_cut_does_not_matter(
+    sizes: list[tuple[int, int, bool]], cuts: list[tuple[int, int]], version: int
+) -> None:
+    async def run() -> None:
+        log = ListLog(manual=True)
+        core = Core(MqttSettings(), log, None, Clock())
+        connection = Connection(core)
+        connection.connection_made(Wire())
+        messages = [
+            publish("a/b", b"x" * size, qos, n, version, retain=retain)
+            for n, (size, qos, retain) in enumerate(sizes, 1)
+        ]
+        hello = connect("c", version)
+        data, start = hello + b"".join(messages), 0
+        ends = list(accumulate(map(len, messages), initial=len(hello)))
+        near = {ends[min(index, len(ends) - 1)] + offset for index, offset in cuts}
+        for stop in sorted({stop for stop in near if stop < len(data)} | {len(data)}):
+            connection.data_received(data[start:stop])
+            start = stop
+            log.commit()
+            whole = sum(end <= stop for end in ends[1:])
+            assert [len(payload) for payload in log.payloads] == [size for size, _, _ in sizes[:whole]]
+        assert not connection._rest
+        connection.connection_lost(None)
+
+    asyncio.run(run())
+
+
+async def test_at_the_limit_of_sessions_the_longest_absent_is_forgotten() -> None:
+    async with opened(sessions=2) as door:
+        for name in ("one", "two", "three"):
+            async with await Client.open(door.port, connect(name, clean=False)):
+                pass
+            await until(lambda: not door.stats()["connections"])
+        assert [key[1] for key in door._core.sessions] == ["two", "three"]
+        clients = [await Client.open(door.port, connect(name, 5), 5) for name in ("four", "five", "six")]
+        assert [client.connack.body[1] for client in clients if client.connack] == [0, 0, Reason.QUOTA]
 
 
 # -- the same on uvloop, which the platform runs on

@@ -5,15 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.services.gateway.mqtt.topics import (
-    LEVELS,
-    FilterTree,
-    TopicTree,
-    covers,
-    split_shared,
-    valid_filter,
-    valid_topic,
-)
+from headrace.services.gateway.mqtt.topics import FilterTree, TopicTree, covers, split_shared
+from headrace.topics import LEVELS, valid_filter, valid_topic
 
 LEVEL = st.sampled_from(["a", "b", "", "$x"])
 TOPICS = st.lists(LEVEL, min_size=1, max_size=4).map("/".join).filter(valid_topic)

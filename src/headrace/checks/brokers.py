@@ -121,7 +121,7 @@ async def _raising(make: Make, name: str) -> None:
         await reader.subscribe([f"{name}/#"], again)
         await _send(make, f"{name}/x", [b"last"])
         await _until(lambda: b"last" in again.payloads(), "a message after the session went on")
-    assert again.payloads() == [b"last"], "stored messages came again"
+    assert again.payloads() == [b"last"], f"stored messages came again: {again.payloads()[:5]}"
 
 
 async def _unfinished(make: Make, name: str) -> None:

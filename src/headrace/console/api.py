@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -15,8 +16,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from headrace import __version__
-from headrace.errors import BadInput, HeadraceError, NotFound, TooLarge
-from headrace.records import DAY
+from headrace.errors import BadInput, HeadraceError, TooLarge
+from headrace.records import DAY, Record
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import DAMAGED, code
 from headrace.services.learning.registry import Entered
@@ -30,6 +31,13 @@ LIMIT = 4 * 2**20
 """Bytes of a spec with its files."""
 PULSE = 1.0
 """Seconds between pushed overviews."""
+REMEMBERED = 1000
+"""Topics whose rate is followed."""
+LISTENERS = 100
+"""Pages that are pushed to at one time."""
+SHOWN_TOPICS = 50
+SHOWN_DEVICES = 20
+"""Devices of a topic in the overview; `inspect` lists more."""
 
 
 class ConsoleApi:
@@ -52,6 +60,7 @@ class ConsoleApi:
         self._started = time.time_ns() // MS
         self._rates = Rates()
         self._listeners = 0
+        self._pulsed = -PULSE, b""
         self.closing = asyncio.Event()
 
     def routes(self) -> list[Route]:
@@ -67,14 +76,14 @@ class ConsoleApi:
             Route("/api/topics/{topic:path}", _safe(self._inspect)),
             Route("/api/quarantine", _safe(self._quarantine), methods=["GET"]),
             Route("/api/quarantine/replay", _safe(self._replay), methods=["POST"]),
-            Route("/api/log/{position:int}", _safe(self._record)),
+            Route("/api/records/{topic:path}", _safe(self._records)),
         ]
 
     # -- what runs
 
     def overview(self) -> dict[str, Any]:
-        """Everything at a glance."""
-        topics = self._gateway.topics()
+        """Everything at a glance; of very many topics, the newest."""
+        topics = self._gateway.topics(SHOWN_TOPICS, SHOWN_DEVICES)
         for topic in topics:
             topic["rate"] = self._rates.of(topic["topic"], topic["messages"])
         return {
@@ -89,21 +98,36 @@ class ConsoleApi:
                 "behind": max(0, self._log.end() - self._gateway.understood.position()),
             },
             "topics": topics,
+            "known": self._gateway.known(),
             "models": [self.summary(entered) for entered in self._learning.entered()],
             "quarantine": {"count": self._gateway.quarantined(), "recent": self._gateway.quarantine(20)},
             **self._more(),
         }
 
     def summary(self, entered: Entered) -> dict[str, Any]:
-        """One model in a few words."""
+        """One model in a few words, also while its file cannot be read."""
+        try:
+            return self._summary(entered)
+        except sqlite3.Error as error:
+            view = self._learning.view(entered.name)
+            view.close()
+            return {
+                **self._summary(entered, None),
+                "state": "restarting",
+                "detail": f"its state cannot be read: {error}",
+            }
+
+    def _summary(self, entered: Entered, *without: None) -> dict[str, Any]:
         view = self._learning.view(entered.name)
-        state, detail = self._learning.state_of(view)
-        store, spec = view.store, entered.plan.spec
+        store, spec = None if without else view.store, entered.plan.spec
+        state, detail = ("", "") if without else self._learning.state_of(view)
         published = [row for row in store.decisions() if row[2]] if store is not None else []
         progress = float(store.get("progress") or 0.0) if store is not None else 0.0
         if state == "collecting":
             days = spec.learning.initial / DAY
             detail = f"needs {days:g} days of readings before the first fit, has {progress * days:.1f}"
+            if progress >= 1:
+                detail = "has its readings, but no complete example yet: its features look back further than that"
         return {
             "name": entered.name,
             "backend": spec.backend.name,
@@ -115,9 +139,10 @@ class ConsoleApi:
             "topics": list(spec.input.topics),
             "target": spec.input.target,
             "lag": max(0, self._log.end() - view.position) if not view.failed else 0,
+            "dropped": msgspec.json.decode(store.get("dropped") or b"{}") if store is not None else {},
             "published": len(published),
             "snapshot": published[-1][7] if published else "",
-            "skill": skills(view),
+            "skill": skills(view) if store is not None else {},
         }
 
     async def _overview(self, request: Request) -> Any:
@@ -165,26 +190,21 @@ class ConsoleApi:
     async def _replay(self, request: Request) -> Any:
         return {"replayed": await self._gateway.replay(request.query_params.get("topic"))}
 
-    async def _record(self, request: Request) -> Any:
-        position = request.path_params["position"]
-        found = self._log.read(position - 1, 1) if position < 2**63 else []
-        if not found or found[0].position != position:
-            raise NotFound(detail=f"there is no log position {position}")
-        record = found[0]
-        return {
-            "position": record.position,
-            "topic": record.stream,
-            "partition": record.partition,
-            "offset": record.offset,
-            "received_ms": record.received // MS,
-            "payload": record.payload[:4096].decode("utf-8", "replace"),
-        }
+    async def _records(self, request: Request) -> Any:
+        """Raw messages of a topic, from an offset on; without one, the newest."""
+        topic, limit = request.path_params["topic"], int(_number(request, "limit", 20, 1, 1000))
+        if "offset" in request.query_params:
+            partition = int(_number(request, "partition", 0, 0, 2**31))
+            found = self._log.at(topic, partition, int(_number(request, "offset", 0, 0, 2**62)), limit)
+        else:
+            found = self._log.last(topic, limit)
+        return [_plain(record) for record in found]
 
     # -- pushed
 
     async def _events(self, request: Request) -> Response:
-        if self._listeners >= 100:
-            return Response("too many open pages", 503)
+        if self._listeners >= LISTENERS:
+            return Response("too many open pages; close some", 503)
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(self._pushed(), media_type="text/event-stream", headers=headers)
 
@@ -193,14 +213,27 @@ class ConsoleApi:
         feed = Feed()
         try:
             while not self.closing.is_set():
-                for name in self._learning.names():
-                    for event, data in feed.news(self._learning.view(name)):
-                        yield _event(event, data)
-                yield _event("overview", self.overview())
+                for event, data in self._news(feed):
+                    yield _event(event, data)
+                yield self._pulse()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.closing.wait(), PULSE)
         finally:
             self._listeners -= 1
+
+    def _news(self, feed: Feed) -> list[tuple[str, dict[str, Any]]]:
+        found = []
+        for name in self._learning.names():
+            with contextlib.suppress(sqlite3.Error):  # its worker is putting a new file there
+                found += feed.news(self._learning.view(name))
+        return found
+
+    def _pulse(self) -> bytes:
+        """The overview as an event, made once for all pages that want it now."""
+        now = time.monotonic()
+        if now - self._pulsed[0] > PULSE / 2:
+            self._pulsed = now, _event("overview", self.overview())
+        return self._pulsed[1]
 
 
 class SpecFile(msgspec.Struct):
@@ -221,6 +254,8 @@ class Rates:
     def of(self, name: str, count: int) -> float:
         """The rate of a counter that now stands at `count`."""
         now = self._clock()
+        if len(self._seen) > REMEMBERED:
+            self._seen.clear()
         seen = self._seen.setdefault(name, [])
         if not seen or now - seen[-1][0] > 0.4:
             seen.append((now, count))
@@ -398,6 +433,19 @@ def _event(name: str, data: object) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(data))
 
 
+def _plain(record: Record) -> dict[str, Any]:
+    return {
+        "position": record.position,
+        "topic": record.stream,
+        "partition": record.partition,
+        "offset": record.offset,
+        "received_ms": record.received // MS,
+        "headers": record.headers.decode("utf-8", "replace"),
+        "bytes": len(record.payload),
+        "payload": record.payload[:4096].decode("utf-8", "replace"),
+    }
+
+
 def _safe(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
     """The handler's value as JSON, our errors as ``{"error": ...}``."""
 
@@ -406,6 +454,8 @@ def _safe(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
             value, status = await handler(request), 200
         except HeadraceError as error:
             value, status = {"error": str(error)}, code(error)
+        except sqlite3.Error as error:
+            value, status = {"error": f"the state of a model cannot be read now ({error}); try again"}, 503
         return Response(msgspec.json.encode(value), status, media_type="application/json")
 
     return endpoint

@@ -25,6 +25,8 @@ _CODES: list[tuple[type[errors.HeadraceError], int]] = [
     (errors.Unsupported, 501),
     (errors.Temporary, 503),
 ]
+_HEADERS = "headrace.headers"
+"""Where a scope keeps its headers by name once somebody has asked for one."""
 _JSON = [(b"content-type", b"application/json")]
 DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises on a body that is no JSON of the wanted form: wrong, not UTF-8, nested too deep."""
@@ -57,10 +59,10 @@ async def refuse(send: Send, error: errors.HeadraceError) -> None:
 
 def header(scope: Scope, name: bytes) -> bytes:
     """The first header of that (lower-case) name, or b""."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return b""
+    found: dict[bytes, bytes] | None = scope.get(_HEADERS)
+    if found is None:
+        found = scope[_HEADERS] = dict(reversed(scope["headers"]))
+    return found.get(name, b"")
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) -> bytes:

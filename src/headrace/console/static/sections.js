@@ -11,12 +11,13 @@ import {
 const SHOWN_DEVICES = 4;
 const SHOWN_DECISIONS = 4;
 /** How a reading is posted by hand. */
-const postPath = (topic) => `/topics/${topic}`;
+const postPath = (topic) => `/ingest/${topic}`;
 
 const devicesOf = (overview) => overview.topics.flatMap((topic) => topic.devices);
 
-function ingestWords({ ingest, topics }) {
-  const devices = new Set(topics.flatMap(({ devices: some }) => some.map(({ device }) => device))).size;
+function ingestWords({ ingest, topics, known }) {
+  const listed = new Set(topics.flatMap(({ devices: some }) => some.map(({ device }) => device))).size;
+  const devices = known && known.topics > topics.length ? known.devices : listed;
   if (!ingest.messages) return "Waiting for the first reading";
   if (ingest.rate > 0.05) return `Receiving ${rate(ingest.rate)} readings/s from ${many(devices, "device")}`;
   const last = Math.max(0, ...topics.map(({ last_received_ms: ms }) => ms || 0));
@@ -137,7 +138,9 @@ function paintCard(part, topic, device, zone) {
 export function readings(overview, zoneFor) {
   const host = byId("devices");
   const all = overview.topics.flatMap((topic) => topic.devices.map((device) => ({ topic, device })));
-  say(byId("readings-sum"), overview.topics.length ? `${many(overview.topics.length, "topic")}, ${many(devicesOf(overview).length, "device")}` : "");
+  const known = overview.known || { topics: overview.topics.length, devices: devicesOf(overview).length };
+  const newest = known.topics > overview.topics.length ? `; the ${overview.topics.length} heard last are listed` : "";
+  say(byId("readings-sum"), known.topics ? `${many(known.topics, "topic")}, ${many(known.devices, "device")}${newest}` : "");
   if (!all.length) {
     cards.clear();
     refresh(host, ["none", overview.addresses], () => noReadings(overview));
@@ -205,6 +208,7 @@ export function modelHead(pair, overview) {
   const facts = [
     `backend ${model.backend}`, `forecasts ${model.target}`, `from ${model.topics.join(", ")}`, `serves the ${model.serve} version`,
     model.published ? `published ${many(model.published, "time")}` : "never published", model.lag ? `${many(model.lag, "reading")} behind` : "",
+    ...Object.entries(model.dropped || {}).map(([why, size]) => `${count(size)} ${clip(why, 20)}`),
     model.snapshot ? brief(model.snapshot) : "",
   ];
   say(byId("model-facts"), facts.filter(Boolean).join(" · "));

@@ -47,9 +47,12 @@ class Torch:
         steps: int = Field(default=5, ge=0)
         """Gradient steps each time new examples are learnt."""
         batch: int = Field(default=128, ge=1)
+        """Examples per gradient step."""
         lr: float = Field(default=0.005, gt=0)
+        """Adam's learning rate."""
         betas: tuple[float, float] = (0.9, 0.99)
-        floor: float | None = 0.0
+        """Adam's decay rates. Defaults of this and the three above: Table 4.1 of the chapter."""
+        floor: float | None = None
         """Predictions below this, in scaled units, are raised to it; null for none. Learning does not see it."""
 
         @field_validator("module")

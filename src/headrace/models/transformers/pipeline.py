@@ -46,6 +46,7 @@ class Pipeline:
 
     def __init__(self, steps: Sequence[tuple[str, Transformer]]) -> None:
         self.steps: list[tuple[str, Transformer | FeatureStep | Scaler]] = list(steps)
+        self._inverting = [step for _, step in reversed(steps) if isinstance(step, _Inverts)]
 
     def apply(self, rows: Rows) -> Rows:
         """The rows that leave the last step."""
@@ -67,9 +68,8 @@ class Pipeline:
 
     def inverse(self, values: Array) -> Array:
         """Values of the target as they leave the pipeline, in its own unit."""
-        for _, step in reversed(self.steps):
-            if isinstance(step, _Inverts):
-                values = step.inverse(values)
+        for step in self._inverting:
+            values = step.inverse(values)
         return values
 
     def counts(self) -> dict[str, int]:

@@ -51,11 +51,13 @@ class Resample:
         every: Duration | None = Field(default=None, gt=0)
         """Length of a window; the grid step of the model."""
         aggregate: Literal["mean", "sum", "min", "max", "last"] = "mean"
+        """What a window makes of its readings."""
         columns: tuple[str, ...] = ()
         """Fields to keep beside the target."""
         lateness: Duration = Field(default=0, ge=0)
         """How long a window stays open for readings that come out of order."""
         fill: Literal["interpolate", "zero", "hold", "nan"] = "interpolate"
+        """What a gap holds: a line between its ends (which waits for the next reading), zero, the last value, nothing."""
         up_to: Duration = Field(default=8 * HOUR, ge=0)
         """Longest gap that is filled."""
         beyond: Literal["zero", "nan", "hold"] = "nan"

@@ -32,6 +32,7 @@ class ThreePhasePower:
         power_factor: float | None = Field(default=None, ge=-1, le=1)
         """Used where a reading has no power factor of its own."""
         into: str = "power"
+        """Name of the new column."""
 
         @model_validator(mode="after")
         def _some_power_factor(self) -> ThreePhasePower.Params:

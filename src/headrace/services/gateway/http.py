@@ -81,6 +81,9 @@ def _event_time(scope: Scope) -> int:
     if not text:
         return 0
     try:
-        return round(float(text) * SECOND)
+        time = round(float(text) * SECOND)
     except (ValueError, OverflowError) as error:
         raise BadInput(detail="X-Event-Time is not a number of seconds since the epoch") from error
+    if not 0 < time < 2**63:
+        raise BadInput(detail="X-Event-Time is not between 1970 and 2262")
+    return time

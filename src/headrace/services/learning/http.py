@@ -8,21 +8,23 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import os
 import re
-import uuid
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from prometheus_client import Counter, Histogram
+from prometheus_client import REGISTRY, Counter
 
 from headrace import __version__
 from headrace.errors import BadInput, BadTensor, HeadraceError, NotFound, TooLarge, Unsupported
 from headrace.records import Array
 from headrace.services.http import DAMAGED, Receive, Scope, Send, answer, answer_json, encode, header, read_body, refuse
 from headrace.services.learning import oip
+from headrace.services.learning.durations import Durations
 from headrace.services.learning.service import LearningService
 from headrace.services.learning.view import View
 
@@ -30,9 +32,10 @@ SETTING = "--body-limit-mb"
 """What raises the limit of a body."""
 EXTENSIONS = ["binary_tensor_data", "model_repository", "headrace_learn", "headrace_feedback"]
 PREDICTIONS = Counter("headrace_predictions_total", "Predictions answered over HTTP", ["model"])
-SECONDS = Histogram(
-    "headrace_infer_seconds", "Time to answer /infer", buckets=(0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1)
+SECONDS = Durations(
+    "headrace_infer_seconds", "Time to answer /infer", (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1)
 )
+REGISTRY.register(SECONDS)
 
 
 class InferenceDoor:
@@ -77,27 +80,25 @@ class InferenceDoor:
     # -- V2
 
     async def _infer(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-        with SECONDS.time():
-            body = await read_body(scope, receive, self._limit, SETTING)
-            length = header(scope, oip.BINARY_HEADER)
-            request = oip.read_infer(body, _length(length) if length else None)
-            binary = request.binary()
-            head, values = self._answer(name, request)
-            if binary:
-                data, size = oip.binary_response(head, [("y", values)])
-                headers = [
-                    (b"content-type", b"application/octet-stream"),
-                    (oip.BINARY_HEADER, str(size).encode()),
-                ]
-                await answer(send, 200, data, headers)
-                return
+        begin = time.perf_counter()
+        body = await read_body(scope, receive, self._limit, SETTING)
+        length = header(scope, oip.BINARY_HEADER)
+        request = oip.read_infer(body, _length(length) if length else None)
+        binary = request.binary()
+        head, values = self._answer(name, request)
+        if binary:
+            data, size = oip.binary_response(head, [("y", values)])
+            headers = [(b"content-type", b"application/octet-stream"), (oip.BINARY_HEADER, str(size).encode())]
+            await answer(send, 200, data, headers)
+        else:
             head["outputs"] = [oip.output("y", values)]
             await answer_json(send, head)
+        SECONDS.observe(time.perf_counter() - begin)
 
     def _answer(self, name: str, request: oip.InferRequest) -> tuple[dict[str, Any], Array]:
         inputs, key = oip.arrays(request), request.key
         version = str(self._service.view(name).entered.generation)
-        head: dict[str, Any] = {"model_name": name, "model_version": version, "id": request.id or uuid.uuid4().hex}
+        head: dict[str, Any] = {"model_name": name, "model_version": version, "id": request.id or os.urandom(16).hex()}
         if not inputs or all(array.size == 0 for array in inputs.values()):
             forecast = self._service.last(name, key)
             head["parameters"] = {item: forecast[item] for item in ("key", "origin_ms", "step_ms", "by")}

@@ -437,6 +437,10 @@ class GridLane:
             return float(self._fitted)
         return min(1.0, (self._span[1] - self._span[0]) / max(1, self.plan.spec.learning.initial))
 
+    def counts(self) -> dict[str, int]:
+        """Readings that did not make it, by reason."""
+        return self._pipeline.counts()
+
 
 def span(known: tuple[int, int] | None, rows: Rows) -> tuple[int, int]:
     """First and last event time seen so far."""

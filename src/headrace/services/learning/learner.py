@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,12 @@ import msgspec
 import numpy as np
 
 from headrace import states
-from headrace.errors import BadInput, HeadraceError, LearningError, Unsupported
+from headrace.errors import BadInput, CorruptState, HeadraceError, LearningError, Unsupported
 from headrace.records import CONTROL, Array, Reading, Record
 from headrace.services.learning.decoded import Decoded, DecodedLog
 from headrace.services.learning.lane import GridLane, Lane, identity
 from headrace.services.learning.plan import Plan
-from headrace.services.learning.store import Store, body, stream_rows
+from headrace.services.learning.store import Run, Store, body, stream_bodies
 from headrace.services.learning.stream_lane import StreamLane
 from headrace.stores.objects import Objects
 from headrace.streams.decoders.intake import Deduplicator, columns
@@ -42,7 +45,7 @@ class Learner:
         self.store, self._objects, self._clock = store, objects, clock
         self.lanes: dict[str, Any] = {}
         self._seen: dict[str, Deduplicator] = {}
-        self.position = 0
+        self.position = self._duplicates = 0
         self.failed = ""
         self.taught = False
         """Something came through /learn or /feedback since the last checkpoint: its sender waits."""
@@ -53,20 +56,35 @@ class Learner:
         self._exported: dict[tuple[str, str], str] = {}
         self._prefixes: dict[str, str] = {}
         self._unserved = ""
+        self.news: list[Run] = []
+        """What the last step predicted and stored."""
         saved = store.checkpoint()
         if saved is not None:
-            self.position = self._saved = saved[0]
-            try:
-                self._load(states.unpack(saved[1]))
-            except (Exception, SystemExit) as error:
-                self._fail(error, f"going on from log position {self.position}")
+            self._restore(*saved)
+
+    def _restore(self, position: int, state: bytes) -> None:
+        self.position = self._saved = position
+        try:
+            self._make("")  # if the user's code or a library fails, the state is not to blame
+        except (Exception, SystemExit) as error:
+            self._fail(error, f"going on from log position {position}")
+            return
+        try:
+            self._load(states.unpack(state))
+        except (Exception, SystemExit) as error:
+            raise CorruptState(detail=f"the checkpoint at log position {position} cannot be read: {error}") from error
 
     # -- the log
 
     def step(self, log: DecodedLog) -> bool:
-        """Take in one block; whether there was one. A failing model stops where it failed and says why."""
+        """Take in one block; whether there was one. A failing model stops where it failed and says why.
+
+        Raises sqlite3.Error or OSError if the store cannot be written: nothing is lost, and the next call tries again.
+        """
+        self.news = []
         if self.failed:
             return False
+        self._write()  # what a full disk kept from being written goes first
         block = log.block(self.position, self.plan.spec.input.decoder)
         if not block:
             return False
@@ -83,40 +101,31 @@ class Learner:
         kind = "" if isinstance(error, HeadraceError) else f"{type(error).__name__}: "
         where = user_line(error, self.plan.folder)
         self.failed = f"{where}{kind}{error} ({when}); mend it and `headrace apply` again"
-        with self.store.writing():
+        with contextlib.suppress(sqlite3.OperationalError), self.store.writing():  # a full disk: the report says it too
             self.store.set("failed", self.failed)
 
     def _process(self, block: Sequence[Decoded]) -> None:
-        waiting: dict[str, tuple[list[Reading], list[str]]] = {}
+        waiting: dict[str, list[Reading]] = {}
+        topics, by = self._topics, self.plan.spec.input.key
         for record, readings, _ in block:
-            if record.stream == CONTROL:
-                if record.position > self.generation:
+            topic = record.stream
+            if not readings:
+                if topic == CONTROL and record.position > self.generation:
                     self._control(record, waiting)
-            elif readings and self._wanted(record.stream):
-                self._collect(record, readings, waiting)
+            elif topics[topic] if topic in topics else self._wanted(topic):
+                for reading in readings:
+                    key = "all" if by == "none" else reading.device if by == "device" else topic
+                    if key in waiting:
+                        waiting[key].append(reading)
+                    elif key in self.lanes or self._admit(key):
+                        waiting[key] = [reading]
         self._flush(waiting)
 
     def _wanted(self, topic: str) -> bool:
-        known = self._topics.get(topic)
-        if known is None:
-            if len(self._topics) > 100_000:
-                self._topics.clear()
-            known = self._topics[topic] = any(matches(pattern, topic) for pattern in self.plan.spec.input.topics)
+        if len(self._topics) > 100_000:
+            self._topics.clear()
+        known = self._topics[topic] = any(matches(pattern, topic) for pattern in self.plan.spec.input.topics)
         return known
-
-    def _collect(
-        self, record: Record, readings: list[Reading], waiting: dict[str, tuple[list[Reading], list[str]]]
-    ) -> None:
-        by = self.plan.spec.input.key
-        identity_ = _message_id(record) if record.headers else ""
-        for reading in readings:
-            key = reading.device if by == "device" else record.stream if by == "topic" else "all"
-            if key not in waiting:
-                if key not in self.lanes and not self._admit(key):
-                    continue
-                waiting[key] = ([], [])
-            waiting[key][0].append(reading)
-            waiting[key][1].append(reading.id or identity_)
 
     def _admit(self, key: str) -> bool:
         if len(self.lanes) >= self.plan.spec.input.max_keys:
@@ -128,16 +137,19 @@ class Learner:
     def _make(self, key: str) -> Lane:
         return GridLane(self.plan, key) if self.plan.grid else StreamLane(self.plan, key)
 
-    def _flush(self, waiting: dict[str, tuple[list[Reading], list[str]]]) -> None:
-        for key, (readings, ids) in waiting.items():
+    def _flush(self, waiting: dict[str, list[Reading]]) -> None:
+        for key, readings in waiting.items():
             rows = columns(readings, None)
-            keep = self._seen[key].keep(rows, ids if any(ids) else None)
+            ids = [reading.id for reading in readings]
+            devices = None if self.plan.spec.input.key == "device" else [reading.device for reading in readings]
+            keep = self._seen[key].keep(rows, ids if any(ids) else None, devices)
+            self._duplicates += len(rows) - int(np.count_nonzero(keep))
             self.lanes[key].process(rows if keep.all() else rows.take(keep))
         waiting.clear()
 
     # -- control entries
 
-    def _control(self, record: Record, waiting: dict[str, tuple[list[Reading], list[str]]]) -> None:
+    def _control(self, record: Record, waiting: dict[str, list[Reading]]) -> None:
         entry = msgspec.json.decode(record.payload)
         kind = entry.get("kind")
         if kind == "tick":
@@ -185,24 +197,29 @@ class Learner:
             for weights in effect.snapshots.values():
                 self._objects.put(weights)
         now = self._clock()
+        news: list[Run] = []
         with self.store.writing():
             for key, effect in effects:
-                self._store(key, effect, now)
+                news += self._store(key, effect, now)
+        self.news = news
         for key, _ in effects:
             self.lanes[key].effects = type(effects[0][1])()
 
-    def _store(self, key: str, effect: Any, now: int) -> None:
-        rows = [(key, n, p.id, p.origin, now, body(p)) for n, p in effect.predictions]
+    def _store(self, key: str, effect: Any, now: int) -> list[Run]:
+        add, made = self.store.add_run, []
+        for ordinal, p in effect.predictions:
+            made.append(add(key, ordinal, p.id, p.origin, now, [body(p)]))
         for first, times, values in effect.stream:
-            rows += stream_rows(self.name, key, self._prefix(key), first, times, values, now)
-        if rows:
-            self.store.add_predictions(rows)
+            prefix = self._prefix(key)
+            bodies = stream_bodies(self.name, key, prefix, first, times, values)
+            made.append(add(key, first, prefix, times[-1], now, bodies))
         if effect.scores:
             self.store.add_scores(effect.scores)
         if effect.decisions:
             self.store.add_decisions(effect.decisions)
         if effect.actuals:
             self.store.add_actuals(key, effect.actuals)
+        return [run for run in made if run is not None]
 
     def _prefix(self, key: str) -> str:
         if key not in self._prefixes:
@@ -215,33 +232,36 @@ class Learner:
         self.taught = False
         if self.failed or (self.position == self._saved and not export):
             return
+        self._write()
         try:
             data = states.pack(self._state())
             exports = self._exports() if export else []
         except (Exception, SystemExit) as error:
             self._fail(error, f"saving at log position {self.position}")
             return
-        self._exported_at = self.position if export else self._exported_at
         with self.store.writing():
             self.store.save(self.position, data)
             self.store.set("failed", "")
             self.store.set("unserved", self._unserved)
             self.store.set("lanes", len(self.lanes))
             self.store.set("progress", max((lane.progress for lane in self.lanes.values()), default=0.0))
-            for key, role, servable in exports:
+            self.store.set("failed", "")
+            self.store.set("dropped", msgspec.json.encode(self.dropped()))
+            for key, role, _, servable in exports:
                 self.store.add_servable(key, role, servable)
             self.store.keep_predictions(KEEP_PREDICTIONS)
         self._saved = self.position
+        self._exported_at = self.position if export else self._exported_at
+        self._exported |= {(key, role): dump for key, role, dump, _ in exports}
 
-    def _exports(self) -> list[tuple[str, str, bytes]]:
-        made: list[tuple[str, str, bytes]] = []
+    def _exports(self) -> list[tuple[str, str, str, bytes]]:
+        made: list[tuple[str, str, str, bytes]] = []
         try:
             for key, lane in self.lanes.items():
                 for role, export in lane.servables.items():
                     dump = states.digest(lane.weights(role))
                     if self._exported.get((key, role)) != dump:
-                        made.append((key, role, lane_servable(lane, export())))
-                        self._exported[key, role] = dump
+                        made.append((key, role, dump, lane_servable(lane, export())))
         except Unsupported as error:  # it goes on to learn and forecast here; only questions cannot be answered
             self._unserved = str(error)
         return made
@@ -250,9 +270,18 @@ class Learner:
         return {
             "lanes": {key: lane.state() for key, lane in self.lanes.items()},
             "seen": {key: seen.state() for key, seen in self._seen.items()},
+            "duplicates": self._duplicates,
         }
 
+    def dropped(self) -> dict[str, int]:
+        """Readings that taught nothing, by reason: duplicate, and whatever the steps say (late, absurd, ...)."""
+        counts = Counter({"duplicate": self._duplicates})
+        for lane in self.lanes.values():
+            counts.update({name.rpartition(".")[2]: count for name, count in lane.counts().items()})
+        return {name: count for name, count in counts.items() if count}
+
     def _load(self, state: dict[str, Any]) -> None:
+        self._duplicates = state.get("duplicates", 0)
         for key, lane in state["lanes"].items():
             self._admit(key)
             self.lanes[key].load(lane)
@@ -290,15 +319,12 @@ def _any(effects: Any) -> bool:
     return bool(effects.predictions or effects.stream or effects.scores or effects.decisions or effects.actuals)
 
 
-def _message_id(record: Record) -> str:
-    try:
-        return str(msgspec.json.decode(record.headers).get("id", ""))
-    except (msgspec.DecodeError, AttributeError):
-        return ""
-
-
 def open_store(path: Path) -> Store:
     """A model's store, claimed: older workers of the same model can no longer write."""
     store = Store(path, writer=True)
-    store.claim()
+    try:
+        store.claim()
+    except BaseException:
+        store.close()
+        raise
     return store

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from headrace.records import INTERNAL, Reading
+from headrace.disk import open_file, transaction
+from headrace.errors import Fenced
+from headrace.records import INTERNAL, Reading, Record
 from headrace.services.learning.decoded import Decoded, DecodedLog
 from headrace.spec import Plug
+from headrace.streams.decoders import is_replay
 from headrace.topics import matches
 
 FILE = "observer.db"
 DEVICES = 200
 """Devices remembered per topic."""
 TOPICS = 20_000
+"""Topics remembered; messages on others are counted together, as those of `OTHERS`."""
+ALL_DEVICES = 50_000
+"""Devices remembered on all topics together."""
+OTHERS = INTERNAL + "other topics"
 QUARANTINE = 10_000
 """Undecodable messages kept; older ones are only counted."""
+REST = 0.2
+"""Seconds between writes at the least."""
 PREVIEW = 65_536
 """Bytes of a quarantined payload that are kept: larger ones cannot be replayed from here."""
 _SCHEMA = """
@@ -38,76 +47,100 @@ class Observer:
     """Tails the log; its counts and its place in the log are one transaction."""
 
     def __init__(self, data: Path, pinned: list[tuple[str, Plug]]) -> None:
-        self._db = sqlite3.connect(data / "state" / FILE, isolation_level=None, timeout=30)
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
-            self._db.execute(f"PRAGMA {pragma}")
-        self._db.executescript(_SCHEMA)
-        self._db.execute("INSERT INTO progress VALUES (1, 0, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1")
-        self.position, self._epoch = self._db.execute("SELECT position, epoch FROM progress").fetchone()
-        self._stored = self.position
+        self._db = open_file(data / "state" / FILE, _SCHEMA, "journal_mode=WAL", "synchronous=NORMAL")
+        try:
+            self._load()
+        except BaseException:
+            self._db.close()
+            raise
         self._pinned = pinned
         self._pins: dict[str, Plug | None] = {}
         self._topics: dict[str, list[int]] = {}
         self._devices: dict[tuple[str, str], list[Any]] = {}
-        self._per_topic: dict[str, int] = dict(
-            self._db.execute("SELECT topic, COUNT(*) FROM devices GROUP BY topic").fetchall()
-        )
-        self._known = {(t, d) for t, d in self._db.execute("SELECT topic, device FROM devices")}
         self._rejected: list[tuple[int, str, str, int, bytes, bytes]] = []
         self._written = 0.0
         self._auto = Plug(name="auto")
 
+    def _load(self) -> None:
+        self._db.execute("INSERT INTO progress VALUES (1, 0, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1")
+        self.position, self._epoch = self._db.execute("SELECT position, epoch FROM progress").fetchone()
+        self._stored = self.position
+        self._named = {topic for (topic,) in self._db.execute("SELECT topic FROM topics")}
+        self._known = {(topic, device) for topic, device in self._db.execute("SELECT topic, device FROM devices")}
+        self._per_topic = Counter(topic for topic, _ in self._known)
+
     def step(self, log: DecodedLog) -> bool:
-        """Take in one block; whether there was one."""
-        block = log.block(self.position, self._auto)
-        if not block:
-            self.write()
-            return False
-        for item in block:
-            if not item.record.stream.startswith(INTERNAL):
-                self._see(item, log)
-        self.position = block[-1].record.position
+        """Take in one block; whether there was one. Raises sqlite3.Error, and has lost nothing, if it cannot be written."""
         if time.monotonic() - self._written > 1:
             self.write()
+        block = log.block(self.position, self._auto)
+        if not block:
+            if time.monotonic() - self._written > REST:
+                self.write()
+            return False
+        for item in block:
+            self._see(item, log)
+        self.position = block[-1].record.position
         return True
 
     def _see(self, item: Decoded, log: DecodedLog) -> None:
         record, readings, error = item
+        topic = record.stream
         if self._pinned:
             readings, error = self._again(item, log)
-        topic = record.stream
         counts = self._topics.get(topic)
         if counts is None:
+            if topic.startswith(INTERNAL):
+                return
             counts = self._topics[topic] = [0, 0, 0]
-        counts[0] += 1
+        again = b'"replay_of"' in record.headers and is_replay(record.headers)
+        counts[0] += not again
+        counts[1] += (readings is None) - again
         counts[2] = record.received
         if readings is None:
-            counts[1] += 1
-            self._rejected.append(
-                (record.position, topic, error, record.received, record.payload[:PREVIEW], record.headers)
-            )
+            self._reject(record, error)
             return
         for reading in readings:
-            self._device(topic, reading)
+            known = self._devices.get((topic, reading.device)) or self._device(topic, reading)
+            if known is not None:
+                known[0] += 1
+                known[2] = reading
 
-    def _device(self, topic: str, reading: Reading) -> None:
+    def _name(self, topic: str) -> str:
+        """The topic, or `OTHERS` when too many are known."""
+        if topic not in self._named:
+            if len(self._named) >= TOPICS:
+                return OTHERS
+            self._named.add(topic)
+        return topic
+
+    def _reject(self, record: Record, error: str) -> None:
+        self._rejected.append(
+            (record.position, record.stream, error, record.received, record.payload[:PREVIEW], record.headers)
+        )
+
+    def _device(self, topic: str, reading: Reading) -> list[Any] | None:
+        """A device's count, first time and last reading since the last write; None if there are too many devices."""
         place = (topic, reading.device)
-        known = self._devices.get(place)
-        if known is not None:
-            known[0] += 1
-            known[2] = reading
-            return
         if place not in self._known:
-            if self._per_topic.get(topic, 0) >= DEVICES:
-                return
+            if self._per_topic[topic] >= DEVICES or len(self._known) >= ALL_DEVICES:
+                return None
             self._known.add(place)
-            self._per_topic[topic] = self._per_topic.get(topic, 0) + 1
-        self._devices[place] = [1, reading.time, reading]
+            self._per_topic[topic] += 1
+        fresh = self._devices[place] = [0, reading.time, reading]
+        return fresh
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is still to be written."""
+        return bool(self._topics)
 
     def _again(self, item: Decoded, log: DecodedLog) -> tuple[list[Reading] | None, str]:
         """Topics a model reads with a decoder of its own are judged by that one."""
         topic = item.record.stream
         if topic not in self._pins:
+            if len(self._pins) > TOPICS:
+                self._pins.clear()
             found = [plug for pattern, plug in self._pinned if matches(pattern, topic)]
             self._pins[topic] = found[0] if found else None
         plug = self._pins[topic]
@@ -117,19 +150,16 @@ class Observer:
 
     def write(self) -> None:
         """Store what was seen since the last write."""
+        if self.position != self._stored:
+            with transaction(self._db):
+                (epoch,) = self._db.execute("SELECT epoch FROM progress").fetchone()
+                if epoch != self._epoch:
+                    raise Fenced(mine=self._epoch, current=epoch)
+                self._rows()
+                self._db.execute("UPDATE progress SET position = ?", (self.position,))
+            self._stored = self.position
+            self._topics, self._devices, self._rejected = {}, {}, []
         self._written = time.monotonic()
-        if self.position == self._stored:
-            return
-        self._db.execute("BEGIN IMMEDIATE")
-        (epoch,) = self._db.execute("SELECT epoch FROM progress").fetchone()
-        if epoch != self._epoch:
-            self._db.execute("ROLLBACK")
-            raise SystemExit(3)
-        self._rows()
-        self._db.execute("UPDATE progress SET position = ?", (self.position,))
-        self._db.execute("COMMIT")
-        self._stored = self.position
-        self._topics, self._devices, self._rejected = {}, {}, []
 
     def _rows(self) -> None:
         self._db.executemany(
@@ -167,5 +197,7 @@ class Observer:
 
     def close(self) -> None:
         """Store what is left and let go of the file."""
-        self.write()
-        self._db.close()
+        try:
+            self.write()
+        finally:
+            self._db.close()

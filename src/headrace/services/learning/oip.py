@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from headrace.errors import BadTensor
 from headrace.services.http import DAMAGED
 
-DTYPES = {
+_CODES = {
     "BOOL": "?", "UINT8": "u1", "UINT16": "u2", "UINT32": "u4", "UINT64": "u8", "INT8": "i1", "INT16": "i2",
     "INT32": "i4", "INT64": "i8", "FP16": "f2", "FP32": "f4", "FP64": "f8",
 }  # fmt: skip
+DTYPES = {name: np.dtype(code).newbyteorder("<") for name, code in _CODES.items()}
+"""Little-endian, as the binary form of tensors is."""
 BINARY_HEADER = b"inference-header-content-length"
 DIMENSIONS = 8
 """Most axes of a tensor; ours have two or three."""
@@ -94,7 +96,7 @@ def read_infer(body: bytes, header_length: int | None = None) -> InferRequest:
         BadTensor: not JSON, or not of the protocol's shape.
     """
     head = body if header_length is None else body[:header_length]
-    if not head.strip():
+    if not body.strip():
         return InferRequest()
     try:
         request = _infer.decode(head)
@@ -113,6 +115,8 @@ def _attach(request: InferRequest, body: bytes, place: int) -> None:
                 raise BadTensor(detail=f"input {tensor.name!r}: binary_data_size {size!r} goes beyond the body")
             tensor.data = body[place : place + size]
             place += size
+    if place != len(body):
+        raise BadTensor(detail=f"{len(body) - place} bytes of the body belong to no input")
 
 
 def read_instances(body: bytes) -> InstancesRequest:
@@ -145,7 +149,7 @@ def array(tensor: Tensor) -> NDArray[Any]:
         raise BadTensor(detail=f"input {tensor.name!r}: datatype {tensor.datatype!r} is not one of {known}")
     try:
         if isinstance(tensor.data, bytes):
-            values = np.frombuffer(tensor.data, dtype="<" + code if len(code) > 1 else code)
+            values = np.frombuffer(tensor.data, dtype=code)
         else:
             values = from_json(tensor.data if tensor.data is not None else [], np.dtype(code))
     except (ValueError, TypeError, OverflowError) as error:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sqlite3
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from headrace.disk import damaged, open_file, set_aside, transaction
 from headrace.records import CONTROL, Entry, Record
 from headrace.services.learning.plan import Plan
 from headrace.spec import Document, from_plain, needed_files
@@ -56,25 +58,40 @@ class Registry:
     def __init__(self, data: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
         self._code = data / "code"
-        self._db = sqlite3.connect(data / "registry.db", isolation_level=None, timeout=30)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.executescript(_SCHEMA)
-        row = self._db.execute("SELECT position FROM folded").fetchone()
-        self.position = int(row[0]) if row else 0
         self.models: dict[str, Entered] = {}
-        for generation, text in self._db.execute("SELECT generation, entry FROM specs ORDER BY name").fetchall():
+        self._load(data / "registry.db")
+
+    def _load(self, path: Path) -> None:
+        """Open the table; a damaged one is set aside, and `fold` fills a new one from the log."""
+        try:
+            self._db = open_file(path, _SCHEMA, "journal_mode=WAL")
+            row = self._db.execute("SELECT position FROM folded").fetchone()
+            entries = self._db.execute("SELECT generation, entry FROM specs ORDER BY name").fetchall()
+        except sqlite3.DatabaseError as error:
+            if not damaged(error):
+                raise
+            kept = set_aside(path)
+            print(
+                f"headrace: registry.db is damaged ({error}); kept as {kept.name}, specs are read from the log again",
+                file=sys.stderr,
+            )
+            self._db, row, entries = open_file(path, _SCHEMA, "journal_mode=WAL"), None, []
+        self.position = int(row[0]) if row else 0
+        for generation, text in entries:
             self._enter(msgspec.json.decode(text, type=Applied), generation)
 
     def fold(self, log: LogReader) -> bool:
-        """Take in the control entries since the last fold; whether the set of models changed."""
+        """Take in the control entries since the last fold; whether the set of models changed.
+
+        Raises sqlite3.Error or OSError if that cannot be written down; the next call takes them in again.
+        """
         changed = False
         while records := log.read(self.position, 500, [CONTROL]):
-            self._db.execute("BEGIN IMMEDIATE")
-            for record in records:
-                changed = self._take(record) or changed
+            with transaction(self._db):
+                for record in records:
+                    changed = self._take(record) or changed
+                self._db.execute("INSERT OR REPLACE INTO folded VALUES (1, ?)", (records[-1].position,))
             self.position = records[-1].position
-            self._db.execute("INSERT OR REPLACE INTO folded VALUES (1, ?)", (self.position,))
-            self._db.execute("COMMIT")
         return changed
 
     def _take(self, record: Record) -> bool:
@@ -126,9 +143,8 @@ class Registry:
 
     def set_cursors(self, cursors: dict[str, int]) -> None:
         """Remember what was published."""
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.executemany("INSERT OR REPLACE INTO cursors VALUES (?,?)", list(cursors.items()))
-        self._db.execute("COMMIT")
+        with transaction(self._db):
+            self._db.executemany("INSERT OR REPLACE INTO cursors VALUES (?,?)", list(cursors.items()))
 
     def close(self) -> None:
         """Let go of the file."""

@@ -8,44 +8,45 @@ import contextlib
 import logging
 import math
 import re
+import sqlite3
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from headrace.errors import BadInput, BadSpec, BadTensor, Problem, UnknownModel
+from headrace.errors import BadInput, BadSpec, BadTensor, Problem, StorageUnavailable, UnknownModel
 from headrace.records import MINUTE, Array
 from headrace.services.learning.plan import check
 from headrace.services.learning.registry import Applied, Entered, Registry, apply_entry, control
-from headrace.services.learning.store import generation_file
-from headrace.services.learning.supervisor import Supervisor
+from headrace.services.learning.store import Run, generation_file
+from headrace.services.learning.supervisor import SILENCE, Supervisor
 from headrace.services.learning.view import ORIGINS, View
-from headrace.services.learning.worker import ModelConfig
+from headrace.services.learning.worker import Event, ModelConfig
 from headrace.spec import Document, user_code
 from headrace.spec import Path as Place
 from headrace.streams.logs import Log
-from headrace.topics import level
+from headrace.topics import matches
 
 logger = logging.getLogger("headrace.learning")
-Publish = Callable[[str, bytes], None]
+Publish = Callable[[str, Sequence[bytes]], None]
 HISTORIES = 100_000
 """Values of all histories of one request; more would hold up everybody else for seconds."""
 BUSY = 10.0
 """Seconds one block may take before people are told. Nothing is ever stopped for it: a first fit may take minutes."""
 PAGE = 2000
-"""Predictions published per turn of the event loop."""
+"""Predictions read from a store and published per turn of the event loop, or the rest of a run more."""
 
 
 class LearningService:
     """See `headrace.services.learning.Learning`.
 
     Args:
-        publish: sends a forecast to an output topic, retained.
+        publish: sends forecasts to an output topic, in order; the last is retained.
         tick: seconds between the ticks of models with ``clock: wall``.
     """
 
@@ -58,10 +59,11 @@ class LearningService:
         tick: float = MINUTE / 1e9,
         clock: Callable[[], int] = time.time_ns,
         checkpoint_seconds: float = 5.0,
+        silence: float = SILENCE,
     ) -> None:
         self._log, self._data, self._publish, self._tick, self._clock = log, data, publish, tick, clock
         self._registry = Registry(data)
-        self._supervisor = Supervisor(data, self._report, checkpoint_seconds)
+        self._supervisor = Supervisor(data, self._report, self._died, checkpoint_seconds, silence)
         self.views: dict[str, View] = {}
         self._cursors: dict[str, int] = {}
         self._due: set[str] = set()
@@ -69,8 +71,10 @@ class LearningService:
         self._moved = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
         self._applying = asyncio.Lock()
+        self._behind = False
+        """The log holds a change of models that a full disk kept from being taken in."""
         self.ready = asyncio.Event()
-        self.restarts = 0
+        self.restarts = self.rebuilt = 0
         self.published = 0
 
     async def __aenter__(self) -> LearningService:
@@ -86,8 +90,9 @@ class LearningService:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._supervisor.close()
-        await self._drain()
-        self._registry.set_cursors(self._cursors)
+        with contextlib.suppress(sqlite3.Error):  # a full disk: some forecasts are published again, under their ids
+            await self._drain()
+            self._registry.set_cursors(self._cursors)
         for view in self.views.values():
             view.close()
         self._registry.close()
@@ -107,8 +112,7 @@ class LearningService:
             changed = [document for document in documents if changes[document.spec.name] != "unchanged"]
             if changed:
                 await self._log.append([apply_entry(changed, files)])
-                self._registry.fold(self._log)
-                await self._adopt()
+                await self._follow()
         return changes
 
     def diff(self, documents: list[Document], files: dict[str, str]) -> dict[str, str]:
@@ -129,8 +133,17 @@ class LearningService:
         async with self._applying:
             self._entered(name)
             await self._log.append([control({"kind": "delete", "name": name})])
+            await self._follow()
+
+    async def _follow(self) -> None:
+        """Take in what the log says about models. Raises StorageUnavailable; then it is tried again each second."""
+        self._behind = True
+        try:
             self._registry.fold(self._log)
-            await self._adopt()
+        except (sqlite3.Error, OSError) as error:
+            raise StorageUnavailable(detail=f"{error}, but the change is in the log and follows by itself") from error
+        self._behind = False
+        await self._adopt()
 
     async def _adopt(self) -> None:
         """Make views and workers follow the registry."""
@@ -184,40 +197,68 @@ class LearningService:
 
     # -- what the workers say
 
-    def _report(self, event: dict[str, Any]) -> None:
-        if "died" in event:
-            self.restarts += 1
-            for view in self._of(event["worker"]):
-                view.restarting, view.busy = True, 0.0
-        elif "ready" in event:
+    def _died(self, worker: str) -> None:
+        self.restarts += 1
+        for view in self._of(worker):
+            view.restarting, view.busy = True, 0.0
+
+    def _report(self, worker: str, event: Event) -> None:
+        if event.rebuilt:
+            self._rebuilt(event)
+        elif event.ready:
             self.ready.set()
-            for view in self._of(event["worker"]):
+            for view in self._of(worker):
                 view.restarting = False
-        elif "model" in event:
+        elif event.model:
             self._moved_on(event)
+
+    def _rebuilt(self, event: Event) -> None:
+        """A worker put a new file in the place of a damaged one."""
+        self.rebuilt += 1
+        view = self.views.get(event.model)
+        if view is not None:
+            view.reopen()
 
     def _of(self, worker: str) -> list[View]:
         return [view for view in self.views.values() if (view.name if view.plan.heavy else "") == worker]
 
-    def _moved_on(self, event: dict[str, Any]) -> None:
-        view = self.views.get(event["model"])
-        if view is None or view.entered.generation != event["generation"]:
+    def _moved_on(self, event: Event) -> None:
+        view = self.views.get(event.model)
+        if view is None or view.entered.generation != event.generation:
             return
-        view.busy = 0.0
-        if "saved" in event:
-            view.failed = event.get("failed") or ""
-            view.saved = max(view.saved, event["saved"])
+        view.busy = event.busy
+        if event.busy:
+            return
+        if event.refused:
+            view.refuse(event.refused, event.reason)
+            return
+        if event.saved:
+            view.failed = event.failed
+            view.saved = max(view.saved, event.position or 0)
             view.refresh()
-        elif "busy" in event:
-            view.busy = event["busy"]
-            return
-        elif "refused" in event:
-            view.refuse(event["refused"], event["reason"])
-            return
-        else:
-            view.position = event["position"]
-        self._due.add(view.name)
+            self._mind_cursor(view)
+        elif event.position is not None:
+            view.position = event.position
+        if event.runs is None or not self._straight(view, event.runs):
+            self._due.add(view.name)
         self._wake.set()
+
+    def _mind_cursor(self, view: View) -> None:
+        """A store that was rebuilt from a shorter log counts its predictions anew."""
+        place, store = _place(view.entered), view.store
+        if store is None or view.position < self._log.end() or store.last_number() >= self._cursors.get(place, 0):
+            return
+        self._cursors[place] = store.last_number()
+        self._republish(view)
+
+    def _straight(self, view: View, runs: list[tuple[int, str, int, bytes]]) -> bool:
+        """Publish what a report brings, if it goes on where the last left off; else the store has to be asked."""
+        place = _place(view.entered)
+        for run in map(Run._make, runs):
+            if run.number - run.size != self._cursors.get(place, 0):
+                return False
+            self._send(view, run)
+        return True
 
     async def _publishing(self) -> None:
         while True:
@@ -236,31 +277,35 @@ class LearningService:
         due, self._due = self._due, set()
         for name in due:
             view = self.views.get(name)
-            if view is None or view.store is None:
-                continue
-            while self.views.get(name) is view and self._page(view):
+            while view is not None and view.store is not None and self._page(view):
                 await asyncio.sleep(0)
+                view = self.views.get(name)
 
     def _page(self, view: View) -> bool:
         place = _place(view.entered)
         assert view.store is not None
-        rows = view.store.predictions(self._cursors.get(place, 0), PAGE)
-        topics: dict[str, str] = {}
-        for number, key, _, payload in rows:
-            if key not in topics:
-                topics[key] = _output(view, key)
-            self._publish(topics[key], payload)
-            self._cursors[place] = number
-        self.published += len(rows)
-        return len(rows) == PAGE
+        runs = view.store.runs(self._cursors.get(place, 0), PAGE)
+        for run in runs:
+            self._send(view, run)
+        return bool(runs)
+
+    def _send(self, view: View, run: Run) -> None:
+        self._publish(view.topic(run.key), run.bodies.split(b"\n"))
+        self._cursors[_place(view.entered)] = run.number
+        self.published += run.size
+        view.predicted(run.key)
 
     def republish(self) -> None:
         """The newest forecast of every key, for those who subscribe after a restart."""
         for view in self.views.values():
-            for key in view.store.lanes() if view.store is not None else []:
-                latest = view.store.latest(key) if view.store is not None else None
-                if latest is not None:
-                    self._publish(_output(view, key), latest[1])
+            with contextlib.suppress(sqlite3.Error):  # damaged: its worker will say so
+                self._republish(view)
+
+    def _republish(self, view: View) -> None:
+        for key in view.store.lanes() if view.store is not None else []:
+            latest = view.store.latest(key) if view.store is not None else None
+            if latest is not None:
+                self._publish(view.topic(key), [latest[1]])
 
     def _retract(self, view: View) -> None:
         """A deleted model's forecasts are no longer kept for those who subscribe later: MQTT's empty retained message."""
@@ -268,12 +313,25 @@ class LearningService:
         if known is not None and known.plan.spec.output == view.plan.spec.output:
             return  # the next generation's forecasts take their place
         for key in view.store.lanes() if view.store is not None else []:
-            self._publish(_output(view, key), b"")
+            self._publish(view.topic(key), [b""])
 
     async def _remembering(self) -> None:
         while True:
             await asyncio.sleep(1)
-            self._registry.set_cursors(self._cursors)
+            with contextlib.suppress(sqlite3.Error, StorageUnavailable):  # a full disk: the next second will do
+                self._registry.set_cursors(self._cursors)
+                if self._behind and not self._applying.locked():
+                    async with self._applying:
+                        await self._follow()
+
+    def publishes(self, topic: str) -> bool:
+        """Whether forecasts of a model in service go to this topic."""
+        patterns = (view.plan.spec.output.topic.replace("{model}", view.name) for view in self.views.values())
+        return any(matches(pattern.replace("{key}", "+"), topic) for pattern in patterns)
+
+    def pinned(self) -> list[tuple[str, dict[str, Any]]]:
+        """(topic filter, decoder) of the models that read with a decoder of their own."""
+        return _pinned(self._registry.models)
 
     async def _ticking(self) -> None:
         while True:
@@ -430,11 +488,6 @@ def _check_file(document: Document, files: dict[str, str], place: Place, name: s
         known = ", ".join(sorted(classes)) or "none"
         return [document.problem(place, f"there is no class {wanted!r} in {name}; its classes: {known}")]
     return []
-
-
-def _output(view: View, key: str) -> str:
-    """The topic a key's forecasts are published to."""
-    return view.plan.spec.output.topic.replace("{model}", view.name).replace("{key}", level(key))
 
 
 def _finite(value: object) -> bool:

@@ -11,19 +11,21 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from headrace.disk import open_file, transaction
 from headrace.errors import Fenced
 from headrace.events import Decision, Prediction, Score
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS checkpoint (one INTEGER PRIMARY KEY CHECK (one = 1), position INTEGER NOT NULL, state BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS predictions (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, ordinal INTEGER NOT NULL, id TEXT NOT NULL,
-    origin INTEGER NOT NULL, created INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (key, ordinal));
+CREATE TABLE IF NOT EXISTS runs (
+    number INTEGER PRIMARY KEY, key TEXT NOT NULL, ordinal INTEGER NOT NULL, count INTEGER NOT NULL, id TEXT NOT NULL,
+    origin INTEGER NOT NULL, created INTEGER NOT NULL, bodies BLOB NOT NULL, UNIQUE (key, ordinal));
+CREATE INDEX IF NOT EXISTS ids ON runs (id, ordinal);
 CREATE TABLE IF NOT EXISTS scores (
     key TEXT, origin INTEGER, contender TEXT, n INTEGER, squared REAL, absolute REAL, daylight INTEGER,
     daylight_squared REAL, PRIMARY KEY (key, origin, contender)) WITHOUT ROWID;
@@ -34,20 +36,37 @@ CREATE TABLE IF NOT EXISTS actuals (key TEXT, time INTEGER, value REAL, PRIMARY 
 CREATE TABLE IF NOT EXISTS servables (key TEXT, role TEXT, version INTEGER, data BLOB, PRIMARY KEY (key, role)) WITHOUT ROWID;
 """
 
+_KEYS = """
+WITH RECURSIVE found(key) AS (
+    SELECT MIN(key) FROM {table}
+    UNION ALL SELECT (SELECT MIN(key) FROM {table} WHERE key > found.key) FROM found WHERE found.key IS NOT NULL)
+SELECT key FROM found WHERE key IS NOT NULL
+"""
+"""DISTINCT without reading the whole index."""
+
+
+class Run(NamedTuple):
+    """Consecutive predictions of one key, stored as one row."""
+
+    number: int
+    """Of its last prediction; predictions are numbered without gaps in the order of their first computation."""
+    key: str
+    size: int
+    """How many they are."""
+    bodies: bytes
+    """One JSON object a line."""
+
 
 class Store:
     """A model's file. `writer` is for its worker, `reader` for the others."""
 
     def __init__(self, path: Path, *, writer: bool = False) -> None:
-        self._path = path
+        self.path = path
         self.epoch = 0
         if writer:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
             # NORMAL: after a power loss the file may be some transactions older, never damaged; the log brings it up.
-            for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):
-                self._db.execute(f"PRAGMA {pragma}")
-            self._db.executescript(_SCHEMA)
+            self._db = open_file(path, _SCHEMA, "journal_mode=WAL", "synchronous=NORMAL")
         else:
             self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=5)
 
@@ -55,25 +74,20 @@ class Store:
 
     def claim(self) -> int:
         """Become the one writer: from now on every older claimant is fenced. Returns the new epoch."""
-        self._db.execute("BEGIN IMMEDIATE")
-        self.epoch = int(self._meta("epoch") or 0) + 1
-        self._set("epoch", self.epoch)
-        self._db.execute("COMMIT")
+        with transaction(self._db):
+            epoch = int(self._meta("epoch") or 0) + 1
+            self._set("epoch", epoch)
+        self.epoch = epoch
         return self.epoch
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """A transaction under this writer's epoch. Raises Fenced, having written nothing, if there is a newer one."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self._db):
             current = int(self._meta("epoch") or 0)
             if current != self.epoch:
                 raise Fenced(mine=self.epoch, current=current)
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def save(self, position: int, state: bytes) -> None:
         """The checkpoint; inside `writing`."""
@@ -83,11 +97,29 @@ class Store:
         """A word about this model for people (`failed`, `progress`); inside `writing`."""
         self._set(name, value)
 
-    def add_predictions(self, rows: Iterable[tuple[str, int, str, int, int, bytes]]) -> None:
-        """(key, ordinal, id, origin, created, body); those that are there already stay as they are."""
-        self._db.executemany(
-            "INSERT OR IGNORE INTO predictions (key, ordinal, id, origin, created, body) VALUES (?,?,?,?,?,?)", rows
-        )
+    def add_run(
+        self, key: str, first: int, identity: str, origin: int, created: int, bodies: Sequence[bytes]
+    ) -> Run | None:
+        """Store consecutive predictions of a key; those that are there already stay as they are.
+
+        Args:
+            first: ordinal of the first of `bodies`.
+            identity: the id of a single prediction, or what the ids of all have before ``-`` and their ordinal.
+            origin: of the last of them.
+
+        Returns:
+            What was new.
+        """
+        (known,) = self._db.execute(
+            "SELECT ordinal + count FROM runs WHERE key = ? ORDER BY ordinal DESC LIMIT 1", (key,)
+        ).fetchone() or (0,)
+        new = bodies[max(0, known - first) :]
+        if not new:
+            return None
+        number, ordinal, lines = self.last_number() + len(new), max(known, first), b"\n".join(new)
+        row = (number, key, ordinal, len(new), identity, origin, created, lines)
+        self._db.execute("INSERT INTO runs VALUES (?,?,?,?,?,?,?,?)", row)
+        return Run(number, key, len(new), lines)
 
     def add_scores(self, scores: Iterable[Score]) -> None:
         """Scores; idempotent."""
@@ -113,8 +145,8 @@ class Store:
         )
 
     def keep_predictions(self, count: int) -> None:
-        """Drop all but the newest `count`."""
-        self._db.execute("DELETE FROM predictions WHERE number <= (SELECT MAX(number) FROM predictions) - ?", (count,))
+        """Drop all but the newest `count`, and the rest of the run in which the oldest of them is."""
+        self._db.execute("DELETE FROM runs WHERE number <= (SELECT MAX(number) FROM runs) - ?", (count,))
 
     # -- anyone's side
 
@@ -134,44 +166,70 @@ class Store:
 
     def lanes(self) -> list[str]:
         """Keys with at least one grid value or prediction."""
-        rows = self._db.execute("SELECT DISTINCT key FROM actuals UNION SELECT DISTINCT key FROM predictions")
-        return sorted(row[0] for row in rows)
+        return sorted({key for table in ("actuals", "runs") for (key,) in self._db.execute(_KEYS.format(table=table))})
+
+    def runs(self, after: int, limit: int) -> list[Run]:
+        """What was predicted after a number, in order of first computation: as many runs as hold `limit` predictions."""
+        found: list[Run] = []
+        for row in self._db.execute(
+            "SELECT number, key, count, bodies FROM runs WHERE number > ? ORDER BY number", (after,)
+        ):
+            found.append(_after(Run(*row), after))
+            if found[-1].number - after >= limit:
+                break
+        return found
 
     def predictions(self, after: int, limit: int) -> list[tuple[int, str, int, bytes]]:
-        """(number, key, origin, body) in order of first computation."""
-        return self._db.execute(
-            "SELECT number, key, origin, body FROM predictions WHERE number > ? ORDER BY number LIMIT ?", (after, limit)
-        ).fetchall()
+        """(number, key, origin, body) of single predictions, in order of first computation."""
+        found = [
+            (number, run.key, msgspec.json.decode(body)["origin_ms"] * 1_000_000, body)
+            for run in self.runs(after, limit)
+            for number, body in enumerate(run.bodies.split(b"\n"), run.number - run.size + 1)
+        ]
+        return found[:limit]
 
     def last_number(self) -> int:
         """Number of the newest prediction."""
-        (value,) = self._db.execute("SELECT MAX(number) FROM predictions").fetchone()
+        (value,) = self._db.execute("SELECT MAX(number) FROM runs").fetchone()
         return int(value or 0)
 
     def latest(self, key: str | None = None) -> tuple[str, bytes] | None:
         """(key, body) of the newest prediction, of one key or of all."""
         row: tuple[str, bytes] | None
         if key is None:
-            row = self._db.execute("SELECT key, body FROM predictions ORDER BY number DESC LIMIT 1").fetchone()
+            row = self._db.execute("SELECT key, bodies FROM runs ORDER BY number DESC LIMIT 1").fetchone()
         else:
             row = self._db.execute(
-                "SELECT key, body FROM predictions WHERE key = ? ORDER BY ordinal DESC LIMIT 1", (key,)
+                "SELECT key, bodies FROM runs WHERE key = ? ORDER BY ordinal DESC LIMIT 1", (key,)
             ).fetchone()
-        return row
+        return (row[0], row[1].rpartition(b"\n")[2]) if row else None
 
-    def prediction(self, identity: str) -> tuple[str, int, bytes] | None:
-        """(key, origin, body) of one prediction."""
-        row: tuple[str, int, bytes] | None = self._db.execute(
-            "SELECT key, origin, body FROM predictions WHERE id = ?", (identity,)
-        ).fetchone()
-        return row
+    def prediction(self, identity: str) -> tuple[str, bytes] | None:
+        """(key, body) of one prediction."""
+        row = self._db.execute("SELECT key, bodies FROM runs WHERE id = ?", (identity,)).fetchone()
+        if row is not None:
+            return row[0], row[1]
+        prefix, _, ordinal = identity.rpartition("-")
+        if not (prefix and ordinal.isdecimal() and len(ordinal) < 18):
+            return None
+        for key, first, bodies in self._db.execute(
+            "SELECT key, ordinal, bodies FROM runs WHERE id = ? AND ordinal <= ? ORDER BY ordinal DESC LIMIT 1",
+            (prefix, int(ordinal)),
+        ):
+            lines = bodies.split(b"\n")[int(ordinal) - first :]
+            return (key, lines[0]) if lines else None
+        return None
 
     def forecasts(self, key: str, since: int) -> list[bytes]:
         """Bodies of the predictions with origin >= `since`, oldest first, at most 1000."""
-        rows = self._db.execute(
-            "SELECT body FROM predictions WHERE key = ? AND origin >= ? ORDER BY ordinal DESC LIMIT 1000", (key, since)
-        )
-        return [row[0] for row in rows][::-1]
+        found: list[bytes] = []
+        for (bodies,) in self._db.execute(
+            "SELECT bodies FROM runs WHERE key = ? AND origin >= ? ORDER BY ordinal DESC LIMIT 1000", (key, since)
+        ):
+            found += reversed(bodies.split(b"\n"))
+            if len(found) >= 1000:
+                break
+        return found[999::-1]
 
     def actuals(self, key: str, since: int) -> list[tuple[int, float | None]]:
         """Grid values from `since` on."""
@@ -235,22 +293,23 @@ def body(prediction: Prediction) -> bytes:
     )
 
 
-def stream_rows(
-    model: str, key: str, prefix: str, first: int, times: Sequence[int], values: Sequence[float], created: int
-) -> list[tuple[str, int, str, int, int, bytes]]:
-    """Rows of record-wise predictions: the same JSON shape, built without an object each."""
-    head = b'"model":%b,"key":%b,"origin_ms":' % (_encode(model), _encode(key))
-    rows = []
-    for ordinal, time, value in zip(range(first, first + len(times)), times, values, strict=True):
-        name = f"{prefix}-{ordinal}"
-        payload = b'{"id":"%b",%b%d,"step_ms":0,"values":[%b],"by":"live"}' % (
-            name.encode(),
-            head,
-            time // 1_000_000,
-            repr(value).encode(),
-        )
-        rows.append((key, ordinal, name, time, created, payload))
-    return rows
+def stream_bodies(
+    model: str, key: str, prefix: str, first: int, times: Sequence[int], values: Sequence[float]
+) -> list[bytes]:
+    """Bodies of record-wise predictions: the same JSON shape, built without an object each."""
+    middle = f'","model":{_encode(model).decode()},"key":{_encode(key).decode()},"origin_ms":'
+    return [
+        f'{{"id":"{prefix}-{ordinal}{middle}{time // 1_000_000},"step_ms":0,"values":[{value!r}],"by":"live"}}'.encode()
+        for ordinal, (time, value) in enumerate(zip(times, values, strict=True), first)
+    ]
+
+
+def _after(run: Run, number: int) -> Run:
+    """The part of a run that is newer than a number."""
+    known = number - (run.number - run.size)
+    if known <= 0:
+        return run
+    return Run(run.number, run.key, run.size - known, b"\n".join(run.bodies.split(b"\n")[known:]))
 
 
 def generation_file(data: Path, model: str, generation: int) -> Path:

@@ -158,6 +158,10 @@ class StreamLane:
         """There is nothing to wait for."""
         return 1.0
 
+    def counts(self) -> dict[str, int]:
+        """Readings that did not make it, by reason."""
+        return self._pipeline.counts()
+
 
 def _flat(x: Array) -> Array:
     """(n, d) of (n, a, b)."""

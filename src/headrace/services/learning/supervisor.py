@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.services.learning.worker import Config, ModelConfig
+from headrace.services.learning.worker import Config, Event, ModelConfig
 
 logger = logging.getLogger("headrace.learning")
 SILENCE = 30.0
@@ -26,18 +27,66 @@ SUPERSEDED = 1.0
 BACKOFF = (0.2, 10.0)
 """First and longest pause before a restart, seconds."""
 
-Report = Callable[[dict[str, Any]], None]
+READ = 2**18
+
+Report = Callable[[str, Event], None]
+Died = Callable[[str], None]
+_decode = msgspec.msgpack.Decoder(Event).decode
+
+
+class Frames:
+    """What a worker says, from the bytes of its output; ends with `done`."""
+
+    def __init__(self, source: socket.socket, report: Callable[[Event], None]) -> None:
+        self.done = asyncio.Event()
+        self._source, self._report = source, report
+        self._rest = bytearray()
+        self._loop = asyncio.get_running_loop()
+        source.setblocking(False)
+        self._loop.add_reader(source, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            data = self._source.recv(READ)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self._rest += data
+        self._take()
+
+    def _take(self) -> None:
+        rest, start = self._rest, 0
+        while len(rest) - start >= 4:
+            stop = start + 4 + int.from_bytes(rest[start : start + 4], "big")
+            if stop > len(rest):
+                break
+            event = _decode(memoryview(rest)[start + 4 : stop])
+            start = stop
+            self._report(event)
+        del rest[:start]
+
+    def close(self) -> None:
+        """Read no more."""
+        self._loop.remove_reader(self._source)
+        self._source.close()
+        self.done.set()
 
 
 class Worker:
     """One worker process, kept alive until `stop`.
 
     Args:
-        report: called with every event the process sends, and with {"died": code} when it does.
+        report: called with every event the process sends.
+        died: called when it has ended without being told to.
+        silence: seconds without a sign of life after which it is killed and replaced.
     """
 
-    def __init__(self, name: str, config: Config, report: Report) -> None:
-        self.name, self.config, self._report = name, config, report
+    def __init__(self, name: str, config: Config, report: Report, died: Died, silence: float = SILENCE) -> None:
+        self.name, self.config, self._report, self._died, self._silence = name, config, report, died, silence
         self.process: asyncio.subprocess.Process | None = None
         self.restarts = 0
         self._seen = 0.0
@@ -78,54 +127,61 @@ class Worker:
         pause = BACKOFF[0]
         while True:
             started = time.monotonic()
-            code = await self._run()
+            try:
+                await self._run()
+            except OSError as error:  # no memory, no file handle: later perhaps
+                print(f"headrace: a worker cannot be started ({error})", file=sys.stderr)
             if self._stopping:
                 return
             self.restarts += 1
-            self._report({"died": code, "worker": self.name})
+            self._died(self.name)
             pause = BACKOFF[0] if time.monotonic() - started > 30 else min(pause * 2, BACKOFF[1])
             await asyncio.sleep(pause)
 
-    async def _run(self) -> int:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "headrace.services.learning.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=2**20,
-        )
+    async def _run(self) -> None:
+        ours, theirs = socket.socketpair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "headrace.services.learning.worker",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=theirs.fileno(),
+                start_new_session=True,  # Ctrl-C in a terminal is for the platform, which lets its workers save
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        frames = Frames(ours, self._heard)
         self.process, self._seen = process, time.monotonic()
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(self.config) + b"\n")
         watch = asyncio.create_task(self._watch(process))
         try:
-            while line := await process.stdout.readline():
-                self._seen = time.monotonic()
-                self._hear(line)
-            return await process.wait()
+            await frames.done.wait()
+            await process.wait()
         except asyncio.CancelledError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
             raise
         finally:
+            if not frames.done.is_set():
+                frames.close()
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
 
-    def _hear(self, line: bytes) -> None:
-        try:
-            event = msgspec.json.decode(line, type=dict[str, Any])
-        except msgspec.DecodeError:
-            logger.warning("worker %r said something that is no event: %.200r", self.name, line)
-            return
-        self._report({**event, "worker": self.name})
+    def _heard(self, event: Event) -> None:
+        self._seen = time.monotonic()
+        self._report(self.name, event)
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         while True:
-            await asyncio.sleep(SILENCE / 10)
-            if time.monotonic() - self._seen > SILENCE and process.returncode is None:
+            await asyncio.sleep(self._silence / 10)
+            if time.monotonic() - self._seen > self._silence and process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
 
@@ -133,8 +189,10 @@ class Worker:
 class Supervisor:
     """The set of workers that the applied models need: one for all light models and the observer, one per heavy model."""
 
-    def __init__(self, data: Path, report: Report, checkpoint_seconds: float = 5.0) -> None:
-        self._data, self._report = data, report
+    def __init__(
+        self, data: Path, report: Report, died: Died, checkpoint_seconds: float = 5.0, silence: float = SILENCE
+    ) -> None:
+        self._data, self._report, self._died, self._silence = data, report, died, silence
         self._checkpoint = checkpoint_seconds
         self.workers: dict[str, Worker] = {}
 
@@ -149,7 +207,7 @@ class Supervisor:
         await asyncio.gather(*(self.workers.pop(name).stop(SUPERSEDED if name else STOPPING) for name in changed))
         for name, config in wanted.items():
             if name not in self.workers:
-                self.workers[name] = Worker(name, config, self._report)
+                self.workers[name] = Worker(name, config, self._report, self._died, self._silence)
                 self.workers[name].start()
 
     def _config(self, models: list[ModelConfig], pinned: list[tuple[str, dict[str, Any]]], *, observer: bool) -> Config:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from headrace.services.learning.plan import assemble
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.serving import Runner, load
 from headrace.services.learning.store import Store, generation_file
+from headrace.topics import level
 
 REFUSALS = 100
 """Refused requests remembered per model, until their senders have been told."""
@@ -46,6 +46,8 @@ class View:
         self._stale = True
         self._shape: Shape | None = None
         self._names: list[str] = []
+        self._topics: dict[str, str] = {}
+        self._key: str | None = None
         self.position = 0
         self.saved = 0
         """Up to here what was learnt is in the models that answer."""
@@ -60,18 +62,29 @@ class View:
     def store(self) -> Store | None:
         """The worker's file, once it exists."""
         if self._store is None and self.path.exists():
-            with contextlib.suppress(sqlite3.OperationalError):
-                store = Store(self.path)
+            store = Store(self.path)
+            try:
                 store.lanes()  # the tables are there
-                self._store = store
                 self.saved = store.position()
                 self.position = max(self.position, self.saved)
                 self.failed = self.failed or str(store.get("failed") or "")
+                self._store = store
+            except sqlite3.DatabaseError:  # not written yet, or damaged: its worker sees to it
+                store.close()
         return self._store
+
+    def reopen(self) -> None:
+        """Its worker put a new file in the place of a damaged one: nothing of the old one counts."""
+        self.close()
+        self._loaded, self.position, self.failed = {}, 0, ""
 
     def refresh(self) -> None:
         """The worker saved: exported models may be newer."""
         self._stale = True
+
+    def predicted(self, key: str) -> None:
+        """A key has a new forecast."""
+        self._key = key
 
     def refuse(self, token: str, reason: str) -> None:
         """The worker could not use a /learn or /feedback."""
@@ -90,14 +103,24 @@ class View:
             self._shape, self._names = shape_of(self.entered)
         return self._shape
 
+    def topic(self, key: str) -> str:
+        """Where a key's forecasts are published."""
+        found = self._topics.get(key)
+        if found is None:
+            found = self.plan.spec.output.topic.replace("{model}", self.name).replace("{key}", level(key))
+            self._topics[key] = found
+        return found
+
     def default_key(self) -> str:
         """The only key, or the one that was forecast last."""
-        store = self.store
-        latest = store.latest() if store is not None else None
-        if latest is not None:
-            return latest[0]
-        keys = store.lanes() if store is not None else []
-        return keys[0] if keys else ""
+        if self._key is None:
+            store = self.store
+            latest = store.latest() if store is not None else None
+            if latest is None:
+                keys = store.lanes() if store is not None else []
+                return keys[0] if keys else ""
+            self._key = latest[0]
+        return self._key
 
     def last(self, key: str) -> dict[str, Any]:
         """The last available forecast. Raises NotReady."""
@@ -113,7 +136,7 @@ class View:
         found = self.store.prediction(identity) if self.store is not None else None
         if found is None:
             raise UnknownPrediction(id=identity, model=self.name)
-        return found[0], msgspec.json.decode(found[2])
+        return found[0], msgspec.json.decode(found[1])
 
     def runner(self, key: str, role: str = "") -> Loaded:
         """The exported model that answers for a key. Raises NotReady."""

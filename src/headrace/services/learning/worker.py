@@ -1,28 +1,43 @@
 """A worker process: learners (and the observer) that tail the log, one compute thread.
 
 Started by the supervisor as ``python -m headrace.services.learning.worker``; the first line of its input is its
-configuration, every further line a nudge ("the log has grown"); the end of its input means stop. It answers with one JSON
-line per event. Everything it knows is in the log and in its stores: it may be killed at any moment.
+configuration, every further line a nudge ("the log has grown"); the end of its input means stop. It answers with one
+frame per event (`Event`): what it has predicted, once that is stored, among them. Everything it knows is in the log and in
+its stores: it may be killed at any moment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
 import os
 import select
 import signal
+import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from headrace.disk import set_aside, unavailable
+
 FENCED = 3
 """Exit code of a worker that found itself replaced."""
+PAUSE = 1.0
+"""Seconds between attempts while the disk is full."""
+SAYING = 60.0
+"""Seconds between sentences about a full disk."""
 HEARTBEAT = 1.0
 """Seconds between signs of life."""
+REST = 0.2
+"""Seconds after the last message until the observer's counts are stored."""
+REPORT = 8 * 2**20
+"""Bytes of predictions that are sent along with a report; more are left for the platform to read from the store."""
 
 
 class ModelConfig(msgspec.Struct):
@@ -47,23 +62,45 @@ class Config(msgspec.Struct):
     checkpoint_seconds: float = 5.0
 
 
+class Event(msgspec.Struct, omit_defaults=True):
+    """What a worker says; its frame is a length of four bytes and MessagePack."""
+
+    ready: bool = False
+    model: str = ""
+    generation: int = 0
+    position: int | None = None
+    """The log position the model has come to."""
+    saved: bool = False
+    """The model was checkpointed; what serves it may be newer."""
+    failed: str = ""
+    busy: float = 0.0
+    """Seconds it has been at one and the same block."""
+    refused: str = ""
+    """Token of a /learn or /feedback it could not use..."""
+    reason: str = ""
+    """...and why."""
+    rebuilt: bool = False
+    """A damaged file was set aside and is made anew: the model's, or without a model the observer's."""
+    runs: list[tuple[int, str, int, bytes]] | None = None
+    """What it predicted on the way there (`store.Run`); None: look into its store."""
+
+
 class Reporter:
     """Writes events to the supervisor, from the work loop and the heartbeat thread."""
 
     def __init__(self, output: int) -> None:
-        self._output = output
-        self._lock = threading.Lock()
+        self._lock, self._output = threading.Lock(), output
+        self._encode = msgspec.msgpack.Encoder().encode
         self.task: tuple[str, int, float] | None = None
         """(model, its generation, start) of the block being worked on, by the monotonic clock."""
 
-    def say(self, **event: object) -> None:
-        """One line. A supervisor that has gone is no error: the end of the input follows."""
-        line = msgspec.json.encode(event) + b"\n"
-        try:
-            with self._lock:
-                os.write(self._output, line)
-        except BrokenPipeError:
-            pass
+    def say(self, event: Event) -> None:
+        """One frame. A supervisor that has gone is no error: the end of the input follows."""
+        data = self._encode(event)
+        frame = memoryview(len(data).to_bytes(4, "big") + data)
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            while frame:
+                frame = frame[os.write(self._output, frame) :]
 
     def beat(self) -> None:
         """A sign of life each second, also while a long training runs, and for how long one block has taken so far.
@@ -74,9 +111,9 @@ class Reporter:
             time.sleep(HEARTBEAT)
             if task := self.task:
                 name, generation, start = task
-                self.say(beat=True, model=name, generation=generation, busy=round(time.monotonic() - start, 1))
+                self.say(Event(model=name, generation=generation, busy=round(time.monotonic() - start, 1)))
             else:
-                self.say(beat=True)
+                self.say(Event())
 
 
 def main() -> None:
@@ -107,12 +144,30 @@ class Loop:
 
         self._config, self._reporter, self._input = config, reporter, input_
         data = Path(config.data)
+        self._data = data
         self._log = DecodedLog(open_reader(data))
-        self._learners = [self._learner(model, data) for model in config.models]
-        self._observer = self._observe(data) if config.observer else None
-        self._saved = time.monotonic()
+        self._learners: list[Any] = []
+        self._observer: Any = None
+        self._saved = self._said = time.monotonic()
+        self._said -= SAYING
+        gc.freeze()
+        gc.set_threshold(
+            20_000, 20, 20
+        )  # a block of records makes thousands of objects, and none of them is garbage yet
 
-    def _learner(self, model: ModelConfig, data: Path) -> Any:
+    def _open(self) -> bool:
+        """Open what is not open yet; whether all is."""
+        return self._guarded(self._open_all)
+
+    def _open_all(self) -> bool:
+        for model in self._config.models[len(self._learners) :]:
+            self._learners.append(self._learner(model))
+        if self._config.observer and self._observer is None:
+            self._observe()
+        return True
+
+    def _learner(self, model: ModelConfig) -> Any:
+        from headrace.errors import CorruptState
         from headrace.services.learning.learner import Learner, open_store
         from headrace.services.learning.plan import Plan
         from headrace.services.learning.store import generation_file
@@ -120,20 +175,62 @@ class Loop:
         from headrace.stores.objects.files import FileObjects
 
         spec = from_plain(model.plain).spec
-        store = open_store(generation_file(data, spec.name, model.generation))
-        return Learner(Plan(spec, model.folder), model.generation, store, FileObjects(data / "objects"))
+        path, plan = generation_file(self._data, spec.name, model.generation), Plan(spec, model.folder)
+        objects = FileObjects(self._data / "objects")
+        store = None
+        try:
+            store = open_store(path)
+            return Learner(plan, model.generation, store, objects)
+        except (sqlite3.DatabaseError, CorruptState) as error:
+            if store is not None:
+                store.close()
+            if unavailable(error):
+                raise
+            self._set_aside(path, error)
+            self._reporter.say(Event(model=spec.name, generation=model.generation, rebuilt=True))
+        return Learner(plan, model.generation, open_store(path), objects)
 
-    def _observe(self, data: Path) -> Any:
-        from headrace.services.learning.observer import Observer
+    def _observe(self) -> None:
+        from headrace.services.learning.observer import FILE, Observer
         from headrace.spec import Plug
 
-        return Observer(data, [(pattern, Plug.model_validate(plug)) for pattern, plug in self._config.pinned])
+        pinned = [(pattern, Plug.model_validate(plug)) for pattern, plug in self._config.pinned]
+        path = self._data / "state" / FILE
+        try:
+            self._observer = Observer(self._data, pinned)
+        except sqlite3.DatabaseError as error:
+            if unavailable(error):
+                raise
+            self._set_aside(path, error)
+            self._reporter.say(Event(rebuilt=True))
+            self._observer = Observer(self._data, pinned)
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        kept = set_aside(path)
+        print(
+            f"headrace: {path.name} is damaged ({error}); kept as {kept.name}, rebuilding from the log", file=sys.stderr
+        )
+
+    def _guarded(self, work: Callable[[], bool]) -> bool:
+        """What `work` returns; False while the disk does not take it, which is said once a minute."""
+        try:
+            return work()
+        except (sqlite3.Error, OSError) as error:
+            if not unavailable(error):
+                raise
+            if time.monotonic() - self._said >= SAYING:
+                self._said = time.monotonic()
+                print(f"headrace: a worker waits for the disk ({error}); it goes on by itself", file=sys.stderr)
+            return False
 
     def run(self) -> None:
         """Take turns; when nobody has anything to do, save, and wait for a nudge."""
-        self._reporter.say(ready=True)
+        while not self._open():
+            if self._stopping(PAUSE):
+                return
+        self._reporter.say(Event(ready=True))
         for learner in self._learners:
-            self._reporter.say(model=learner.name, generation=learner.generation, position=learner.position)
+            self._reporter.say(self._event(learner, position=learner.position))
         while True:
             busy = self._turn()
             if self._stopping(0 if busy else self._idle()):
@@ -142,36 +239,53 @@ class Loop:
                 self._save(export=False)
         self._save(export=True)
         if self._observer is not None:
-            self._observer.close()
+            self._guarded(lambda: self._observer.close() or True)
 
     def _turn(self) -> bool:
         busy = False
-        for learner in self._learners:
+        for place, learner in enumerate(self._learners):
             self._reporter.task = (learner.name, learner.generation, time.monotonic())
-            if learner.step(self._log):
+            if self._guarded(lambda place=place: self._step(place)):  # type: ignore[misc]
                 busy = True
-                self._moved(learner)
+                self._moved(self._learners[place])
         self._reporter.task = None
         if self._observer is not None:
-            busy = self._observer.step(self._log) or busy
+            busy = self._guarded(lambda: bool(self._observer.step(self._log))) or busy
         return busy
 
+    def _step(self, place: int) -> bool:
+        """One step of a learner; one whose file turns out to be damaged is opened anew."""
+        try:
+            return bool(self._learners[place].step(self._log))
+        except sqlite3.DatabaseError as error:
+            if unavailable(error):
+                raise
+            model, learner = self._config.models[place], self._learners[place]
+            learner.store.close()
+            self._set_aside(learner.store.path, error)
+            self._reporter.say(self._event(learner, rebuilt=True))
+            self._learners[place] = self._learner(model)
+            return True
+
     def _moved(self, learner: Any) -> None:
-        about = {"model": learner.name, "generation": learner.generation}
-        self._reporter.say(**about, position=learner.position)
+        small = sum(len(run.bodies) for run in learner.news) < REPORT
+        runs = learner.news if small else None
+        self._reporter.say(self._event(learner, position=learner.position, runs=runs))
         for token, reason in learner.refused:
-            self._reporter.say(**about, refused=token, reason=reason)
+            self._reporter.say(self._event(learner, refused=token, reason=reason))
         learner.refused.clear()
         if learner.taught:
             self._save_one(learner, export=True)
 
     def _idle(self) -> float:
         """Save if it is time; seconds to wait for a nudge."""
-        since = time.monotonic() - self._saved
-        if since < 1.0:
-            return 1.0 - since
-        self._save(export=True)
-        return 1.0
+        wait = self._saved + 1.0 - time.monotonic()
+        if wait <= 0:
+            self._save(export=True)
+            wait = 1.0
+        if self._observer is not None and self._observer.waiting:
+            wait = min(wait, REST)
+        return wait
 
     def _save(self, *, export: bool) -> None:
         for learner in self._learners:
@@ -182,8 +296,12 @@ class Loop:
 
     def _save_one(self, learner: Any, *, export: bool) -> None:
         before = learner.position
-        learner.checkpoint(export=export)
-        self._reporter.say(model=learner.name, generation=learner.generation, saved=before, failed=learner.failed)
+        if self._guarded(lambda: learner.checkpoint(export=export) or True):
+            self._reporter.say(self._event(learner, position=before, saved=True, failed=learner.failed))
+
+    @staticmethod
+    def _event(learner: Any, **about: Any) -> Event:
+        return Event(model=learner.name, generation=learner.generation, **about)
 
     def _stopping(self, wait: float) -> bool:
         """Whether the input has ended; returns early on a nudge."""

@@ -1,7 +1,7 @@
 """Brokers of others: a message is acknowledged to the broker only after the handler it was given to returned.
 
-With a broker between device and Headrace, the device's acknowledgement is the broker's promise, not ours: what reached us is
-not lost, what the broker had not delivered is in the broker's hands. The embedded MQTT door promises more.
+With a broker between device and Headrace, the device's acknowledgement is the broker's promise, not ours: what reached
+us is not lost, what the broker had not delivered is in the broker's hands. The embedded MQTT door promises more.
 
 An implementation promises:
 
@@ -60,7 +60,7 @@ _SCHEMES = {"mqtts": "mqtt"}
 
 
 def open(url: str) -> Broker:
-    """The broker at `url`: ``mqtt://user:password@host:1883?client_id=...``, ``mqtts://...``, ``memory://``; not connected yet.
+    """The broker at `url`, not connected yet: ``mqtt://user:password@host:1883?client_id=...``, ``mqtts://``, ``memory://``.
 
     Raises:
         BadInput: the URL is not one of these; the message does not repeat it, for it may hold a password.

@@ -14,7 +14,8 @@ from headrace.errors import Temporary, Unsupported
 from headrace.plugins import Params
 from headrace.records import Entry
 from headrace.streams.brokers import Handler
-from headrace.streams.brokers.topics import check_filters, check_topic, matches
+from headrace.streams.brokers.topics import check_filters, check_topic
+from headrace.topics import matches
 
 _MAX_QUEUED = 100_000
 _MAX_BATCH = 1000
@@ -108,7 +109,9 @@ async def _deliver(session: _Session, handler: Handler) -> None:
         try:
             await handler(batch)
         except Exception as error:
-            _log.warning("storing %d messages failed (%s); trying again in %.2f s", len(batch), type(error).__name__, pause)
+            _log.warning(
+                "storing %d messages failed (%s); trying again in %.2f s", len(batch), type(error).__name__, pause
+            )
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE)
             continue

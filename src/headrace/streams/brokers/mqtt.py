@@ -1,8 +1,8 @@
 """An external MQTT broker (Mosquitto, EMQX, HiveMQ, NATS ...) through gmqtt: PUBACK after the commit, never before.
 
-A `_Link` is one connection and one gmqtt client. gmqtt can reconnect by itself, but then a PUBACK for a message of the old
-connection goes out on the new one, where its packet id may belong to a message nobody has stored; with one client per
-connection it goes nowhere and the broker delivers again.
+A `_Link` is one connection and one gmqtt client. gmqtt can reconnect by itself, but then a PUBACK for a message of the
+old connection goes out on the new one, where its packet id may belong to a message nobody has stored; with one client
+per connection it goes nowhere and the broker delivers again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import msgspec
 from gmqtt import Client, Subscription
 from gmqtt.mqtt.handler import MQTTConnectError
 from gmqtt.storage import PersistentStorage
@@ -27,7 +26,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator
 
 from headrace.errors import Forbidden, Unsupported
 from headrace.plugins import Params
-from headrace.records import Entry
+from headrace.records import Entry, transport_headers
 from headrace.streams.brokers import Handler
 from headrace.streams.brokers.topics import check_filters, check_topic
 
@@ -50,8 +49,8 @@ class MqttParams(Params):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     url: SecretStr
-    """``mqtt://user:password@host:1883`` or ``mqtts://...``; ``?client_id=...`` names the session. A password with special
-    characters is percent-encoded."""
+    """``mqtt://user:password@host:1883`` or ``mqtts://...``; ``?client_id=...`` names the session. Special
+    characters of a password are percent-encoded."""
     cafile: str | None = None
     """PEM file of the authorities to trust for mqtts; the system's if not given."""
     session: int = Field(default=7 * 86_400, ge=0, le=0xFFFF_FFFE)
@@ -112,7 +111,7 @@ class MqttBroker:
         self._link: _Link | None = None
         self._version = 5
         self._pause = _FIRST_PAUSE
-        self._closing = False
+        self._closing = asyncio.Event()
         self._spoken = False
         self._up = asyncio.Event()
         self._sending = asyncio.Lock()
@@ -122,11 +121,11 @@ class MqttBroker:
         return f"MqttBroker({self._address})"
 
     async def __aenter__(self) -> Self:
-        """Connect. A broker that cannot be reached is tried again and again; one that refuses the login raises Forbidden."""
+        """Connect. A broker out of reach is tried again and again; one that refuses the login raises Forbidden."""
         library = logging.getLogger("gmqtt")
         if library.level == logging.NOTSET:  # it reports each lost connection with a traceback; we report it in a line
             library.setLevel(logging.CRITICAL)
-        self._closing = False
+        self._closing.clear()
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._run = asyncio.create_task(self._stay_connected(first))
         try:
@@ -140,7 +139,7 @@ class MqttBroker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Let a commit under way finish and acknowledge it, then disconnect; the rest comes again next time."""
-        self._closing = True
+        self._closing.set()
         if self._run is None:
             return
         if self._link is not None:
@@ -183,7 +182,7 @@ class MqttBroker:
 
     async def _stay_connected(self, first: asyncio.Future[None]) -> None:
         loop = asyncio.get_running_loop()
-        while not self._closing:
+        while not self._closing.is_set():
             began = loop.time()
             try:
                 await self._once(first)
@@ -194,10 +193,12 @@ class MqttBroker:
                     return
                 _log.error("%s; trying again in %.1f s", refusal, self._pause)
             except Exception as error:  # whatever it was, the next attempt may succeed
-                _log.warning("no connection to %s (%s); trying again in %.1f s", self._address, _reason(error), self._pause)
+                _log.warning(
+                    "no connection to %s (%s); trying again in %.1f s", self._address, _reason(error), self._pause
+                )
             if not first.done():
                 first.set_result(None)
-            if self._closing:
+            if self._closing.is_set():
                 break
             if loop.time() - began > _STEADY:
                 self._pause = _FIRST_PAUSE
@@ -232,24 +233,26 @@ class MqttBroker:
         self._spoken = True
 
     async def _serve(self, link: _Link) -> None:
-        renewing = asyncio.create_task(self._renew(link))
+        forgotten = self._handler is not None and not link.remembered
+        renewing = asyncio.create_task(self._renew(link)) if forgotten else None
         try:
             await link.deliver()
-            if not self._closing:
+            if not self._closing.is_set():
                 _log.warning("lost the connection to %s", self._address)
         except Exception as error:  # the handler's: whatever it is, nothing was stored
-            _log.warning("storing messages of %s failed (%s); they will come again", self._address, type(error).__name__)
+            _log.warning(
+                "storing messages of %s failed (%s); they will come again", self._address, type(error).__name__
+            )
             return
         finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
+            if renewing is not None:
+                renewing.cancel()
+                await asyncio.gather(renewing, return_exceptions=True)
         if link.committed:
             self._pause = _FIRST_PAUSE
 
     async def _renew(self, link: _Link) -> None:
-        """Subscribe again on a new connection: the broker may have lost its sessions."""
-        if self._handler is None:
-            return
+        """Subscribe again on a connection to a broker that lost the session."""
         with suppress(ConnectionError):
             try:
                 await link.subscribed(self._filters)
@@ -316,6 +319,9 @@ class _Link(Client):  # type: ignore[misc]
         self.grants: dict[int, asyncio.Future[tuple[int, ...]]] = {}
         self.dropped = 0
         self.committed = False
+        self.remembered = False
+        """The broker knows the session, with its subscriptions."""
+        self.on_connect = _accepted
         self.on_message = _receive
         self.on_subscribe = _granted
         self.on_disconnect = _disconnected
@@ -377,7 +383,9 @@ class _Link(Client):  # type: ignore[misc]
         granted = await self.grants[mid]
         refused = [pattern for pattern, code in zip(filters, granted, strict=False) if code >= _REFUSED]
         if refused:
-            raise Forbidden(detail=f"{self.address} refuses the subscription to {', '.join(refused)}; check its access rules")
+            raise Forbidden(
+                detail=f"{self.address} refuses the subscription to {', '.join(refused)}; check its access rules"
+            )
 
     async def send(self, topic: str, payload: bytes, retain: bool, qos: int) -> asyncio.Future[None]:
         """Send, after waiting while the broker takes no more; the result is done when it has the message."""
@@ -399,23 +407,23 @@ class _Link(Client):  # type: ignore[misc]
     async def deliver(self) -> None:
         """Give batches to the handler, one at a time, until the connection ends. Raises what the handler raises."""
         await self.handled.wait()
+        stored: list[asyncio.Task[Any]] = []
         while not self.ending and self.handler is not None:
             await self.arrived.wait()
             self.arrived.clear()
-            batch, self.batch = self.batch, None
-            if batch is None or self.ending:
-                self.batch = batch
+            if self.batch is None or self.ending:
                 continue
+            batch, self.batch = self.batch, None
             try:
                 await self.handler(batch.entries)
             except BaseException:
+                await _acknowledged(stored)
                 self.stop()
                 batch.stored.set_result(None)  # frees the waiting tasks; nothing is sent any more
                 raise
-            self.committed = True
+            self.committed, stored = True, batch.tasks
             batch.stored.set_result(None)
-            if self.ending and batch.tasks:
-                await asyncio.wait(batch.tasks)  # with them go the last acknowledgements
+        await _acknowledged(stored)
 
     async def close(self) -> None:
         """Disconnect and leave no task behind."""
@@ -443,7 +451,9 @@ async def _receive(link: _Link, topic: str | bytes, payload: bytes, qos: int, pr
     if qos == 0 and len(batch.entries) >= _MAX_QOS0:
         link.dropped += 1
         if link.dropped & (link.dropped - 1) == 0:
-            _log.warning("%d QoS 0 messages of %s dropped: they come faster than they are stored", link.dropped, link.address)
+            _log.warning(
+                "%d QoS 0 messages of %s dropped: they come faster than they are stored", link.dropped, link.address
+            )
         return 0
     name = topic if isinstance(topic, str) else topic.decode("utf-8", "replace")
     batch.entries.append(Entry(name, payload, "", _headers(properties)))
@@ -457,17 +467,20 @@ async def _receive(link: _Link, topic: str | bytes, payload: bytes, qos: int, pr
 
 
 def _headers(properties: dict[str, Any]) -> bytes:
-    """As the MQTT door writes them: ``content-type``, ``properties`` (the user's) and ``id``, where given."""
-    found: dict[str, Any] = {}
-    if properties.get("content_type"):
-        found["content-type"] = properties["content_type"][0]
-    user = dict(properties.get("user_property", ()))
-    if user:
-        found["properties"] = user
-        identity = user.get("id") or user.get("message-id")
-        if identity:
-            found["id"] = identity
-    return msgspec.json.encode(found) if found else b""
+    """As the MQTT door writes them."""
+    content_type = properties.get("content_type") or [""]
+    return transport_headers(content_type[0], dict(properties.get("user_property", ())))
+
+
+async def _acknowledged(tasks: list[asyncio.Task[Any]]) -> None:
+    """Returns once gmqtt has written the PUBACKs of messages that were stored: it does so when their tasks end."""
+    if tasks:
+        await asyncio.wait(tasks)
+        await asyncio.sleep(0)
+
+
+def _accepted(link: _Link, session_present: int, code: int, properties: object) -> None:
+    link.remembered = bool(session_present)
 
 
 def _granted(link: _Link, mid: int, qos: tuple[int, ...], properties: object) -> None:

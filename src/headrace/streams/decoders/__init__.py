@@ -1,16 +1,17 @@
 """Decoders: a device's payload -> readings. One file per convention; detection needs no state.
 
-`decode` below is what the platform calls. It must be quick (micro-seconds a message), pure (the same bytes give the same
-readings, in any process, at any time) and safe on hostile input.
+`decode` below is what the platform calls. It must be quick (micro-seconds a message), pure (the same bytes give the
+same readings, in any process, at any time) and safe on hostile input.
 
 Who is talking is said by the payload, else by the topic: the topic without its last level if that names a role
-(``telemetry``, ``reading``, ``state`` ...; all are in `rules.ROLES`). A payload that is one bare number takes its name from the
-topic's last level. What is refused, and the limits, are in `rules`.
+(``telemetry``, ``reading``, ``state`` ...; all are in `rules.ROLES`). A payload that is one bare number takes its name
+from the topic's last level. What is refused, and the limits, are in `rules`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, ClassVar, Protocol
 
 import msgspec
@@ -49,13 +50,16 @@ DECODERS = Family(
 )
 
 
-
 class _Headers(msgspec.Struct):
     id: str = ""
+    precision: str = ""
+    replay_of: int = 0
 
 
 _headers = msgspec.json.Decoder(_Headers).decode
 _MAX_ID = 256
+_PLAIN = _Headers()
+PRECISIONS = ("ns", "us", "ms", "s")
 
 
 def build(name: str, given: Mapping[str, Any] | None = None) -> Decoder:
@@ -67,21 +71,25 @@ def build(name: str, given: Mapping[str, Any] | None = None) -> Decoder:
 def decode(decoder: Decoder, record: Record) -> list[Reading]:
     """The readings of a committed record, with what only its transport knew.
 
-    A time the door was told counts for readings whose payload names none; a message id of the transport for those without
-    one of their own, numbered when they are several (``abc/0``, ``abc/1``).
+    The Influx door says the unit of the timestamps.
+    A time the door was told counts for readings whose payload names none; a message id of the transport for those
+    without one of their own, numbered when they are several (``abc/0``, ``abc/1``).
 
     Raises:
         Undecodable: see `Decoder.decode`.
     """
+    told = _told(record.headers)
+    if told.precision in PRECISIONS:
+        decoder = _line_protocol(told.precision)
     readings = decoder.decode(record.stream, record.payload, record.received)
-    if not record.headers and not record.time:
+    if not told.id and not record.time:
         return readings
     time = record.received
     if record.time:
         from headrace.streams.decoders.rules import check_time
 
         time = check_time(record.time, record.received, "the message's properties")
-    identity = _transport_id(record.headers)
+    identity = told.id[:_MAX_ID]
     return [
         reading._replace(
             time=time if reading.time == record.received else reading.time,
@@ -91,13 +99,24 @@ def decode(decoder: Decoder, record: Record) -> list[Reading]:
     ]
 
 
-def _transport_id(headers: bytes) -> str:
+def is_replay(headers: bytes) -> bool:
+    """Whether the transport's headers say that a message has been in the log before, undecoded."""
+    return bool(_told(headers).replay_of)
+
+
+def _told(headers: bytes) -> _Headers:
     if not headers:
-        return ""
+        return _PLAIN
     try:
-        return _headers(headers).id[:_MAX_ID]
+        return _headers(headers)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
+        return _PLAIN
 
 
-__all__ = ["DECODERS", "Decoder", "Params", "build", "decode"]
+@cache
+def _line_protocol(precision: str) -> Decoder:
+    """The decoder of what came through the Influx door, which is told the unit of its timestamps beside the payload."""
+    return build("lineprotocol", {"precision": precision})
+
+
+__all__ = ["DECODERS", "Decoder", "Params", "build", "decode", "is_replay"]

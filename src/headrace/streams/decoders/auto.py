@@ -9,7 +9,7 @@ from __future__ import annotations
 from headrace.errors import Undecodable
 from headrace.plugins import Params
 from headrace.records import Reading
-from headrace.streams.decoders import DECODERS, Decoder, rules
+from headrace.streams.decoders import build, rules
 
 ORDER = ("senml", "json", "number", "lineprotocol")
 
@@ -25,9 +25,7 @@ class AutoDecoder:
 
     def __init__(self, params: AutoParams) -> None:
         self.params = params
-        self._decoders: list[tuple[str, Decoder]] = [
-            (name, DECODERS.find(name)(DECODERS.params(name, {}))) for name in ORDER
-        ]
+        self._decoders = [(name, build(name)) for name in ORDER]
         self._json = dict(self._decoders)["json"]
 
     def sniff(self, topic: str, payload: bytes) -> bool:

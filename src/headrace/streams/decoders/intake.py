@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from headrace.records import Array, Reading, Rows
 from headrace.streams.decoders.rules import MAX_FIELDS
 
+_64_BITS = (1 << 64) - 1
+_FLOAT, _BITS = struct.Struct("<d"), struct.Struct("<Q")
 _NUMBERS = frozenset({float, bool, int, type(None)})
 
 
@@ -51,16 +54,21 @@ def _column(values: list[float | str | bool | None]) -> Array | None:
 class Deduplicator:
     """Recognises, for one key, readings that came before: by message id, or by device, time and numbers.
 
-    It remembers the last `limit` rows it kept, as 24 bytes each: time, a 64-bit fingerprint of device, time and numbers, and
-    one of the id (0 for none). The result does not depend on where blocks are cut. Texts do not count: rows have none.
+    It remembers the last `limit` rows it kept, as 24 bytes each: time, a 64-bit fingerprint of device, time and
+    numbers, and one of the id (0 for none). The result does not depend on where blocks are cut. Texts do not count:
+    rows have none.
     """
 
     def __init__(self, limit: int = 4096) -> None:
         self.limit = limit
         self._memory = np.empty((3, 0), np.uint64)
         self._size = 0
+        self._latest: int | None = None
+        """No time remembered is later."""
 
-    def keep(self, rows: Rows, ids: Sequence[str] | None = None, devices: Sequence[str] | None = None) -> NDArray[np.bool_]:
+    def keep(
+        self, rows: Rows, ids: Sequence[str] | None = None, devices: Sequence[str] | None = None
+    ) -> NDArray[np.bool_]:
         """Which rows are new.
 
         Args:
@@ -88,17 +96,20 @@ class Deduplicator:
         """Go on from a `state`."""
         self._memory = np.stack([np.asarray(state["time"]).view(np.uint64), state["rows"], state["ids"]])
         self._size = self._memory.shape[1]
+        self._latest = int(np.max(state["time"])) if self._size else None
 
     def _is_new(self, time: NDArray[np.int64], ids: NDArray[np.uint64]) -> bool:
         """Whether the times alone show that nothing repeats: no ids, every time later than all before."""
-        known = self._known()[0].view(np.int64)
-        later = not len(known) or time[0] > known.max()
+        later = self._latest is None or time[0] > self._latest
         return bool(later and not ids.any() and (time[1:] > time[:-1]).all())
 
     def _known(self) -> NDArray[np.uint64]:
         return self._memory[:, max(0, self._size - self.limit) : self._size]
 
     def _remember(self, fresh: NDArray[np.uint64]) -> None:
+        if fresh.shape[1]:
+            latest = int(fresh[0].view(np.int64).max())
+            self._latest = latest if self._latest is None else max(latest, self._latest)
         fresh = fresh[:, max(0, fresh.shape[1] - self.limit) :]
         end = self._size + fresh.shape[1]
         if end > self._memory.shape[1]:
@@ -151,6 +162,8 @@ def _places(known: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> dict[int, 
 
 def _fingerprints(rows: Rows, devices: Sequence[str] | None) -> NDArray[np.uint64]:
     """64 bits of each row's time, device and numbers; independent of the order of columns and of those that are NaN."""
+    if len(rows) == 1:
+        return np.array([_fingerprint_of_one(rows, devices)], np.uint64)
     result = _mix(rows.time.view(np.uint64))
     if devices is not None:
         result = _mix(result ^ np.fromiter(map(_fingerprint, devices), np.uint64, len(rows)))
@@ -163,6 +176,25 @@ def _fingerprints(rows: Rows, devices: Sequence[str] | None) -> NDArray[np.uint6
     mixed[np.isnan(values)] = 0
     total: NDArray[np.uint64] = result + mixed.sum(axis=0, dtype=np.uint64)
     return total
+
+
+def _fingerprint_of_one(rows: Rows, devices: Sequence[str] | None) -> int:
+    """The same for a single row, on plain numbers: a tenth of the time that many small arrays take."""
+    result = _mix_one(int(rows.time[0]) & _64_BITS)
+    if devices is not None:
+        result = _mix_one(result ^ _fingerprint(devices[0]))
+    for name, column in rows.columns.items():
+        value = float(column[0]) + 0.0 if column.ndim == 1 else np.nan
+        if value == value:  # noqa: PLR0124 - NaN is not
+            (bits,) = _BITS.unpack(_FLOAT.pack(value))
+            result += _mix_one(bits ^ _fingerprint(name))
+    return result & _64_BITS
+
+
+def _mix_one(bits: int) -> int:
+    bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9 & _64_BITS
+    bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EB & _64_BITS
+    return bits ^ (bits >> 31)
 
 
 def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -1,9 +1,9 @@
 """JSON as devices send it: flat or nested objects, arrays of them, one a line, and ThingsBoard's shapes.
 
-- Nested names are joined with a dot: ``{"ENERGY": {"Power": 12}}`` is the field ``ENERGY.Power``; the members of an array
-  inside a reading are numbered: ``phase.0``.
-- ``{"ts": 1700000000000, "values": {...}}`` holds its fields in ``values``; ``{"Dev A": [{...}], "Dev B": [...]}`` (a
-  gateway) holds readings of several devices.
+- Nested names are joined with a dot: ``{"ENERGY": {"Power": 12}}`` is the field ``ENERGY.Power``; the members of an
+  array inside a reading are numbered: ``phase.0``.
+- ``{"ts": 1700000000000, "values": {...}}`` holds its fields in ``values``; a gateway's ``{"Dev A": [{"ts": ...,
+  "values": {...}}], "Dev B": [...]}`` holds readings of several devices.
 - The **time** is the first of `TIMES` that is there. ``t`` counts as a time only if it can be one: ``{"t": 21.5}`` is a
   temperature.
 - The **device** is the first of `DEVICES` that holds a text, else the topic (`rules.device_of`).
@@ -211,13 +211,15 @@ def _is_time(name: str, value: object, sure: bool) -> bool:
     return False
 
 
-def _flat(plan: _Plan, plain: _Flat, tidy: bool, topic: str, payload: bytes, received: int) -> Reading | None:
+def _flat(  # noqa: PLR0911, PLR0912 (the hot path: a call each would cost more than what it does)
+    plan: _Plan, plain: _Flat, tidy: bool, topic: str, payload: bytes, received: int
+) -> Reading | None:
     """The reading of a flat object, or None if anything about it is out of the ordinary. Consumes `plain`."""
     time_name, sure, device_name, id_name, quotes, colons = plan
     if payload.count(b'"') != quotes:  # texts among the values, or a name that appears twice
         if _repeats(plain, payload, colons):
             return None
-        tidy = True
+        tidy = tidy or len(payload) > rules.MAX_TEXT
     time, device, identity = received, "", ""
     if time_name is not None:
         when = plain.pop(time_name)
@@ -226,8 +228,11 @@ def _flat(plan: _Plan, plain: _Flat, tidy: bool, topic: str, payload: bytes, rec
         elif (type(when) is float and when > _EXACT_FLOAT) or not _is_time(time_name, when, sure):
             return None
         else:
-            time = rules.check_time(rules.moment(when, time_name), received, time_name)
-        if time > received + YOUNGEST_AHEAD:
+            try:
+                time = rules.moment(when, time_name)
+            except Undecodable:
+                return None
+        if not OLDEST <= time <= received + YOUNGEST_AHEAD:
             return None
     if device_name is not None:
         device = plain.pop(device_name)  # type: ignore[assignment]
@@ -238,7 +243,7 @@ def _flat(plan: _Plan, plain: _Flat, tidy: bool, topic: str, payload: bytes, rec
         if type(identity) is not str or not 0 < len(identity) <= MAX_NAME:
             return None
     if tidy:
-        _tidy(plain)
+        plain = _tidied(plain)
     return _new(Reading, (device or device_of(topic), time, plain, identity, NO_UNITS)) if plain else None
 
 
@@ -250,11 +255,13 @@ def _repeats(plain: _Flat, payload: bytes, colons: int) -> bool:
     return payload.count(b":") != colons or (colons > len(plain) and b"\\" in payload)
 
 
-def _tidy(plain: _Flat) -> None:
-    """Leave nulls and long texts out, in place."""
-    for name, value in list(plain.items()):
-        if value is None or (type(value) is str and len(value) > rules.MAX_TEXT):
-            del plain[name]
+def _tidied(plain: _Flat) -> _Flat:
+    """Without nulls and long texts."""
+    return {
+        name: value
+        for name, value in plain.items()
+        if value is not None and (type(value) is not str or len(value) <= rules.MAX_TEXT)
+    }
 
 
 def _id(one: dict[str, Any], used: set[str]) -> str:
@@ -297,17 +304,19 @@ def _kind(value: object) -> str:
 
 
 def _flatten(name: str, value: Any, fields: dict[str, float | str | bool]) -> None:
-    if isinstance(value, (dict, list)):
-        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+    if type(value) is dict or type(value) is list:
+        for key, inner in value.items() if type(value) is dict else enumerate(value):
             _flatten(f"{name}.{key}" if name else str(key), inner, fields)
         return
-    if value is None or (isinstance(value, str) and len(value) > rules.MAX_TEXT):
+    if value is None or (type(value) is str and len(value) > rules.MAX_TEXT):
         return
-    rules.check_name(name)
+    if not 0 < len(name) <= MAX_NAME:
+        rules.check_name(name)
     if name in fields:
         raise Undecodable(detail=f"two values are called {rules.preview(name)}; give each its own name")
-    fields[name] = value if isinstance(value, (bool, str)) else rules.number(value, name)
-    rules.check_fields(len(fields))
+    fields[name] = rules.number(value, name) if type(value) is int else value
+    if len(fields) > rules.MAX_FIELDS:
+        rules.check_fields(len(fields))
 
 
 def documents(payload: bytes) -> Any:
@@ -334,7 +343,8 @@ def _complaint(payload: bytes, error: Exception) -> str:
         return f"the JSON holds a text that is not UTF-8 (byte {error.start} of it); send UTF-8"
     if _WORD.search(payload):
         return "the JSON holds NaN or Infinity, which are no numbers; send null or leave the field out"
-    return f"the payload is not JSON ({str(error).removeprefix('JSON is malformed: ')}): it starts {rules.preview(payload)}"
+    where = str(error).removeprefix("JSON is malformed: ")
+    return f"the payload is not JSON ({where}): it starts {rules.preview(payload)}"
 
 
 def check_names(plain: Any, payload: bytes) -> None:
@@ -356,11 +366,15 @@ def check_names(plain: Any, payload: bytes) -> None:
 def _count_colons(plain: Any, depth: int) -> int:
     if depth > rules.MAX_DEPTH:
         raise Undecodable(detail=f"the JSON is nested more than {rules.MAX_DEPTH} deep; send flatter objects")
-    if type(plain) is str:
-        return plain.count(":")
-    if type(plain) is list:
-        return sum(_count_colons(one, depth + 1) for one in plain)
+    colons, inner = 0, plain
     if type(plain) is dict:
-        inner = sum(_count_colons(one, depth + 1) for one in plain.values())
-        return len(plain) + inner + sum(name.count(":") for name in plain)
-    return 0
+        colons, inner = len(plain) + "".join(plain).count(":"), plain.values()
+    elif type(plain) is not list:
+        return plain.count(":") if type(plain) is str else 0
+    for one in inner:
+        kind = type(one)
+        if kind is str:
+            colons += one.count(":")
+        elif kind is dict or kind is list:
+            colons += _count_colons(one, depth + 1)
+    return colons

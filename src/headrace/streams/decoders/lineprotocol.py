@@ -2,12 +2,12 @@
 
 ``weather,device=roof temperature=21.5,open=t 1700000000000000000``
 
-- The **device** is the tag ``device``, ``host``, ``sensor`` or ``id`` (the first there is), else the measurement; the other
-  tags are kept as texts.
+- The **device** is the tag ``device``, ``host``, ``sensor`` or ``id`` (the first there is), else the measurement; the
+  other tags are kept as texts.
 - A field is called by its own name when the payload has one measurement, and ``measurement.field`` when it has several;
   `names` makes it one or the other always.
-- ``21.5`` and ``3e4`` are floats, ``42i`` and ``42u`` integers, ``t T true True TRUE f F false False FALSE`` booleans, ``"..."``
-  texts; numbers become floats.
+- ``21.5`` and ``3e4`` are floats, ``42i`` and ``42u`` integers, ``t T true True TRUE`` and ``f F false False FALSE``
+  booleans, ``"..."`` texts; numbers become floats.
 - Each line is one reading. Lines that begin with # are comments.
 
 Grammar: https://docs.influxdata.com/influxdb/v2/reference/syntax/line-protocol/
@@ -28,7 +28,9 @@ from headrace.streams.decoders import rules
 DEVICE_TAGS = ("device", "host", "sensor", "id")
 
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": SECOND}
-_BOOLEANS = {word: word[0] in "tT" for word in ["t", "T", "true", "True", "TRUE", "f", "F", "false", "False", "FALSE"]}
+_BOOLEANS = dict.fromkeys(("t", "T", "true", "True", "TRUE"), True) | dict.fromkeys(
+    ("f", "F", "false", "False", "FALSE"), False
+)
 
 # A backslash hides the character after it; possessive quantifiers keep every match linear in the text.
 _MEASUREMENT = r"(?:[^\\, \n]|\\.)++"

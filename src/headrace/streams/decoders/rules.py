@@ -32,8 +32,8 @@ YOUNGEST_AHEAD = DAY
 NO_UNITS: Mapping[str, str] = {}
 
 ROLES = frozenset(
-    "telemetry reading readings data state status up uplink sensor sensors measurement measurements value values "
-    "event events message messages json tele".split()
+    {"telemetry", "tele", "reading", "readings", "data", "state", "status", "up", "uplink", "sensor", "sensors", "json"}
+    | {"measurement", "measurements", "value", "values", "event", "events", "message", "messages"}
 )
 """Last topic levels that say what a message is, not who sent it."""
 
@@ -45,7 +45,7 @@ _DIGITS = re.compile(r"\d{9,20}(\.\d{1,9})?", re.ASCII)
 def preview(payload: bytes | str) -> str:
     """The first characters of a payload, fit for a message: enough to recognise it, too few to carry its secrets."""
     text = payload[:64].decode("utf-8", "replace") if isinstance(payload, bytes) else payload
-    return repr(text[:24]) + ("…" if len(text) > 24 else "")
+    return repr(text[:16]) + ("…" if len(text) > 16 else "")
 
 
 def check_bytes(payload: bytes) -> None:
@@ -124,7 +124,11 @@ def moment(value: object, name: str) -> int:
     if type(value) is int:
         return value * _unit(value)
     if type(value) is float:
-        return round(number(value, name) * (_unit(value) // 1000)) * 1000 if abs(value) < 1e17 else int(number(value, name))
+        return (
+            round(number(value, name) * (_unit(value) // 1000)) * 1000
+            if abs(value) < 1e17
+            else int(number(value, name))
+        )
     if isinstance(value, str):
         return _spoken(value, name)
     raise Undecodable(detail=f"the time in {preview(name)} is neither a number nor a text")
@@ -141,12 +145,10 @@ def _unit(value: int | float) -> int:
 
 def _spoken(text: str, name: str) -> int:
     text = text.strip()
-    if len(text) <= 30 and _DIGITS.fullmatch(text):
+    if text[4:5] != "-" and _DIGITS.fullmatch(text[:40]):
         return moment(float(text) if "." in text else int(text), name)
     try:
-        if len(text) > 40:
-            raise ValueError("too long")
-        when = datetime.fromisoformat(text)
+        when = datetime.fromisoformat(text if len(text) <= 40 else "")
         if when.tzinfo is None:
             when = when.replace(tzinfo=UTC)
         return (when - _EPOCH) // _MICROSECOND * 1000

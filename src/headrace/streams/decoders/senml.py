@@ -87,16 +87,39 @@ class SenmlDecoder:
             raise Undecodable(detail="expected a SenML pack, which is an array of records")
         rules.check_count(len(plain))
         check_names(plain, payload)
-        base, found = _Base(), dict[tuple[str, int], list[_Growing]]()
+        base, found = _Base(), _Found(topic, received)
         for one in plain:
             record = _record(one)
             _rebase(base, record)
-            for name, value in _values(base, record):
-                _file(found, base, record, name, value, topic, received)
-        readings = [Reading(one.device, one.time, one.fields, "", one.units) for same in found.values() for one in same]
-        if not readings:
+            for suffix, value in _values(base, record):
+                found.add(base, record, suffix, value)
+        if not found.readings:
             raise Undecodable(detail="the SenML pack holds no value; give at least one record v, vb, vs, vd or s")
-        return readings
+        return [Reading(one.device, one.time, one.fields, "", one.units) for one in found.readings]
+
+
+class _Found:
+    """The readings of a pack, in the order in which they begin."""
+
+    def __init__(self, topic: str, received: int) -> None:
+        self.topic, self.received = topic, received
+        self.readings: list[_Growing] = []
+        self._open: dict[tuple[str, int], _Growing] = {}
+
+    def add(self, base: _Base, record: _Record, suffix: str, value: float | str | bool) -> None:
+        """Add a value to the reading of its device and time, or begin another if that one has the field already."""
+        device, name = _names(base.name, record.n, self.topic)
+        name = rules.check_name(name + suffix)
+        time = _time(base.time, record.t, self.received)
+        growing = self._open.get((device, time))
+        if growing is None or name in growing.fields:
+            growing = self._open[device, time] = _Growing(device, time)
+            self.readings.append(growing)
+        growing.fields[name] = value
+        unit = record.u if record.u is not None else base.unit
+        if unit is not None and not suffix:
+            growing.units[name] = unit[: rules.MAX_NAME]
+        rules.check_fields(len(growing.fields))
 
 
 def _record(plain: Any) -> _Record:
@@ -148,30 +171,6 @@ def _values(base: _Base, record: _Record) -> list[tuple[str, float | str | bool]
 
 def _plus(value: int | float, base: int | float | None, name: str) -> float:
     return rules.number(value, name) + (rules.number(base, name) if base is not None else 0.0)
-
-
-def _file(
-    found: dict[tuple[str, int], list[_Growing]],
-    base: _Base,
-    record: _Record,
-    suffix: str,
-    value: float | str | bool,
-    topic: str,
-    received: int,
-) -> None:
-    """Add one value to the reading of its device and time, or begin another if that one has the field already."""
-    device, name = _names(base.name, record.n, topic)
-    name = rules.check_name(name + suffix)
-    same = found.setdefault((device, _time(base.time, record.t, received)), [])
-    growing = next((one for one in same if name not in one.fields), None)
-    if growing is None:
-        growing = _Growing(device, _time(base.time, record.t, received))
-        same.append(growing)
-    growing.fields[name] = value
-    unit = record.u if record.u is not None else base.unit
-    if unit is not None and not suffix:
-        growing.units[name] = unit[: rules.MAX_NAME]
-    rules.check_fields(len(growing.fields))
 
 
 def _names(base: str, name: str, topic: str) -> tuple[str, str]:

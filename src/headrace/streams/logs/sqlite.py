@@ -2,26 +2,36 @@
 
 Group commit without a timer: everything submitted while the previous commit was on its way to the disk goes into the
 next one. Rows are inserted on the event loop's thread (a busy loop and a busy writer thread would hand the GIL back and
-forth for every row); only COMMIT, which waits for the disk, runs on a thread of its own, so that a slow disk delays
-acknowledgements and nothing else.
+forth for every row). COMMIT, which waits for the disk, runs on a thread of its own, so that a slow disk delays
+acknowledgements and nothing else; only a small commit, while the disk has been fast, is done on the spot, because two
+changes of thread would take as long again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
-from headrace.errors import StorageUnavailable
+from headrace.disk import damaged
+from headrace.errors import CorruptState, StorageUnavailable
 from headrace.records import Entry, Record
 from headrace.streams.logs import Done
 
 FILE = "log.db"
+SMALL = 64
+"""Rows of a commit that may be done on the event loop's thread..."""
+QUICK = 0.001
+"""...while recent ones have taken at most this many seconds."""
+_CHECKPOINT = 4000
+"""Pages in the write-ahead log, by estimate, after which they are moved to the database."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS streams (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS records (
@@ -34,6 +44,9 @@ _INSERT = "INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?)"
 _COLUMNS = "position, stream, part, off, key, received, time, headers, payload"
 
 _Row = tuple[int, int, int, int, str, int, int, bytes, bytes]
+
+_record: Callable[[type[Record], tuple[Any, ...]], Record] = tuple.__new__
+"""Half the time of `Record(...)`, and there is one for every message."""
 
 
 class SqliteReader:
@@ -89,16 +102,11 @@ class SqliteReader:
         row = self._db.execute("SELECT id FROM streams WHERE name = ?", (name,)).fetchone()
         return None if row is None else int(row[0])
 
-    def _records(self, rows: Iterable[_Row]) -> list[Record]:
+    def _records(self, rows: Sequence[_Row]) -> list[Record]:
         names = self._names
-        found = []
-        for row in rows:
-            name = names.get(row[1])
-            if name is None:
-                (name,) = self._db.execute("SELECT name FROM streams WHERE id = ?", (row[1],)).fetchone()
-                names[row[1]] = name
-            found.append(Record(row[0], name, *row[2:]))
-        return found
+        for identity in {row[1] for row in rows}.difference(names):
+            (names[identity],) = self._db.execute("SELECT name FROM streams WHERE id = ?", (identity,)).fetchone()
+        return [_record(Record, (a, names[b], c, d, e, f, g, h, i)) for a, b, c, d, e, f, g, h, i in rows]
 
 
 class SqliteLog(SqliteReader):
@@ -115,15 +123,7 @@ class SqliteLog(SqliteReader):
 
     def __init__(self, path: Path, partitions: int = 1, clock: Callable[[], int] = time.time_ns) -> None:
         path.mkdir(parents=True, exist_ok=True)
-        self._writer = sqlite3.connect(path / FILE, isolation_level=None, check_same_thread=False, cached_statements=32)
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "wal_autocheckpoint=4000",
-            "journal_size_limit=67108864",
-        ):
-            self._writer.execute(f"PRAGMA {pragma}")
-        self._writer.executescript(_SCHEMA)
+        self._writer = _open(path / FILE)
         super().__init__(path)
         self._partitions = partitions
         self._clock = clock
@@ -135,6 +135,9 @@ class SqliteLog(SqliteReader):
         self._waiting: list[tuple[Sequence[Entry], Done]] = []
         self._busy = False
         self._closed = False
+        self._slowness = 0.0
+        """The longest of recent commits, seconds; older ones count for less."""
+        self._pages = 0.0
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[tuple[Callable[[], None], Callable[[Exception | None], None]] | None] = (
             queue.SimpleQueue()
@@ -191,7 +194,7 @@ class SqliteLog(SqliteReader):
         self._writer.close()
         super().close()
 
-    # -- the commit cycle: _flush on the loop, COMMIT on the thread, _committed on the loop
+    # -- the commit cycle: _flush on the loop, COMMIT on the thread or on the spot, _committed on the loop
 
     def _flush(self) -> None:
         batch, self._waiting = self._waiting, []
@@ -200,14 +203,27 @@ class SqliteLog(SqliteReader):
             return
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            self._writer.executemany(_INSERT, self._rows(batch))
-        except sqlite3.Error as error:
+            rows = self._rows(batch)
+            self._writer.executemany(_INSERT, rows)
+            self._pages += 3 + len(rows) / 16
+            if small := len(rows) <= SMALL and self._slowness < QUICK:
+                self._commit()
+        except Exception as error:  # whatever it is, the next commit may succeed
             self._committed(batch, error)
             return
-        self._jobs.put((self._commit, lambda error: self._committed(batch, error)))
+        if small:
+            self._committed(batch, None)
+        else:
+            self._jobs.put((self._commit, lambda error: self._committed(batch, error)))
 
     def _commit(self) -> None:
+        begin = time.perf_counter()
         self._writer.execute("COMMIT")
+        self._slowness = max(time.perf_counter() - begin, 0.9 * self._slowness)
+
+    def _checkpoint(self) -> None:
+        self._pages = 0.0
+        self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _rows(self, batch: list[tuple[Sequence[Entry], Done]]) -> list[_Row]:
         rows: list[_Row] = []
@@ -231,30 +247,47 @@ class SqliteLog(SqliteReader):
 
     def _committed(self, batch: list[tuple[Sequence[Entry], Done]], error: Exception | None) -> None:
         if error is not None:
-            self._undo()
+            with contextlib.suppress(sqlite3.Error):  # a failing disk: the next failure undoes again
+                self._undo(batch)
             error = StorageUnavailable(detail=str(error))
         for _, done in batch:
             done(error)
         if error is None and batch and self.on_commit is not None:
             self.on_commit()
+        if self._pages > _CHECKPOINT:
+            self._jobs.put((self._checkpoint, lambda error: self._next()))
+        else:
+            self._next()
+
+    def _next(self) -> None:
         if self._waiting:
             self._loop.call_soon(self._flush)
         else:
             self._busy = False
 
-    def _undo(self) -> None:
+    def _undo(self, batch: list[tuple[Sequence[Entry], Done]]) -> None:
         """Forget a failed transaction, in the file and in the counters taken from it."""
         if self._writer.in_transaction:
             self._writer.execute("ROLLBACK")
-        self._ids = {name: identity for identity, name in self._writer.execute("SELECT id, name FROM streams")}
-        for stream, part in list(self._ends):
+        for name in {entry.stream for entries, _ in batch for entry in entries}:
+            self._undo_stream(name)
+        (position,) = self._writer.execute("SELECT MAX(position) FROM records").fetchone()
+        self._position = position or 0
+
+    def _undo_stream(self, name: str) -> None:
+        stream = self._ids.get(name)
+        if stream is None:
+            return
+        if self._writer.execute("SELECT 1 FROM streams WHERE id = ?", (stream,)).fetchone() is None:
+            del self._ids[name]
+        for part in range(self._partitions):
+            if (stream, part) not in self._ends:
+                continue
             (off,) = self._writer.execute(
                 "SELECT MAX(COALESCE((SELECT MAX(off) + 1 FROM records WHERE stream = :s AND part = :p), 0),"
                 " COALESCE((SELECT off FROM ends WHERE stream = :s AND part = :p), 0))", {"s": stream, "p": part}
             ).fetchone()  # fmt: skip
             self._ends[stream, part] = off
-        (position,) = self._writer.execute("SELECT MAX(position) FROM records").fetchone()
-        self._position = position or 0
 
     # -- the thread
 
@@ -290,6 +323,7 @@ class SqliteLog(SqliteReader):
         return await future
 
     def _delete(self, before: int) -> int:
+        # The file does not shrink: what becomes free in it is used for the records to come.
         self._writer.execute("BEGIN IMMEDIATE")
         self._writer.execute(
             "INSERT INTO ends SELECT stream, part, MAX(off) + 1 FROM records WHERE position < ? GROUP BY stream, part "
@@ -298,3 +332,24 @@ class SqliteLog(SqliteReader):
         count = self._writer.execute("DELETE FROM records WHERE position < ?", (before,)).rowcount
         self._writer.execute("COMMIT")
         return count
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    """The writing connection. Raises StorageUnavailable, or CorruptState for a file that is no log."""
+    db = sqlite3.connect(file, isolation_level=None, check_same_thread=False, cached_statements=32)
+    try:
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            f"wal_autocheckpoint={4 * _CHECKPOINT}",  # ours come first, on the thread
+            "journal_size_limit=67108864",
+        ):
+            db.execute(f"PRAGMA {pragma}")
+        db.executescript(_SCHEMA)
+    except sqlite3.DatabaseError as error:
+        db.close()
+        if damaged(error):
+            detail = f"the log {file} is damaged ({error}); bring it back from a backup, or start with another --data"
+            raise CorruptState(detail=detail) from error
+        raise StorageUnavailable(detail=f"{file}: {error}") from error
+    return db

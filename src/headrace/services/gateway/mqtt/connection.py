@@ -22,9 +22,10 @@ from headrace.services.gateway.mqtt.requests import (
     is_request,
 )
 from headrace.services.gateway.mqtt.session import Message, Session
-from headrace.services.gateway.mqtt.topics import split_shared, valid_filter, valid_topic
+from headrace.services.gateway.mqtt.topics import split_shared
 from headrace.services.gateway.mqtt.users import ANYTHING, Access
 from headrace.services.gateway.mqtt.wire import V5, V311, Connect, Filter, Property, Reader, Reason, Refused
+from headrace.topics import valid_filter, valid_topic
 
 logger = logging.getLogger("headrace.mqtt")
 
@@ -99,6 +100,8 @@ class Connection(asyncio.Protocol):
         self._client_id = ""
         self._will: wire.Will | None = None
         self._keepalive = 0.0
+        self._explain = True
+        """The client takes reason strings wherever they may stand."""
         self._rest, self._need = bytearray(), 0
         self._known: dict[bytes, str] = {}
         self._aliases: dict[int, bytes] = {}
@@ -132,7 +135,7 @@ class Connection(asyncio.Protocol):
             self._rest += data
             if self._state == _LOGIN or len(self._rest) < self._need:
                 return
-            data, self._rest = bytes(self._rest), bytearray()
+            data, self._rest, self._need = bytes(self._rest), bytearray(), 0
         self._feed(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -237,8 +240,9 @@ class Connection(asyncio.Protocol):
             raise Refused(
                 Reason.TOO_LARGE, f"a packet of {stop - position} bytes; {self._settings.packet_limit} allowed"
             )
-        self._need = stop - position
-        return (start, stop) if stop <= len(data) else None
+        whole = stop <= len(data)
+        self._need = 0 if whole else stop - position
+        return (start, stop) if whole else None
 
     def _packets(self, data: bytes, position: int) -> int:
         """Take every whole packet; returns where the first incomplete one starts. The hot path of the door."""
@@ -346,8 +350,6 @@ class Connection(asyncio.Protocol):
             raise Refused(reason, "this server needs a user name and password it knows")
         if Property.AUTH_METHOD in connect.properties:
             raise Refused(Reason.BAD_AUTH_METHOD, "extended authentication is not offered")
-        if self._core.online >= self._settings.connections:
-            raise Refused(Reason.QUOTA, "too many connections")
         self._access, self._client_id = access, connect.client_id or self._assigned(connect)
         self._check_will(connect.will)
         properties = connect.properties
@@ -357,6 +359,7 @@ class Connection(asyncio.Protocol):
         self._session, present = self._core.enter(key, self, connect.clean, expiry)
         self._state, self._will, self._keepalive = _OPEN, connect.will, connect.keepalive
         self.window = min(self.window, properties.get(Property.RECEIVE_MAXIMUM, 65_535))
+        self._explain = properties.get(Property.REQUEST_PROBLEM, 1) == 1
         self.outgoing_limit = properties.get(Property.PACKET_LIMIT, wire.LONGEST)
         self._known = self._core.known if access is ANYTHING else {}
         self._counters.accepted += 1
@@ -380,9 +383,9 @@ class Connection(asyncio.Protocol):
     def _offer(self, connect: Connect, asked: int, expiry: int) -> wire.Properties:
         """What CONNACK tells a v5 client about limits."""
         offer: wire.Properties = {
-            Property.RECEIVE_MAXIMUM: self._settings.in_flight,
+            Property.RECEIVE_MAXIMUM: min(self._settings.in_flight, 65_535),
             Property.PACKET_LIMIT: self._settings.packet_limit,
-            Property.TOPIC_ALIAS_MAXIMUM: self._settings.topic_aliases,
+            Property.TOPIC_ALIAS_MAXIMUM: min(self._settings.topic_aliases, 65_535),
         }
         if expiry != asked:
             offer[Property.SESSION_EXPIRY] = expiry
@@ -451,7 +454,7 @@ class Connection(asyncio.Protocol):
     def _decline(self, qos: int, packet_id: int, reason: Reason, text: str) -> None:
         if qos:
             kind = wire.PUBACK if qos == 1 else wire.PUBREC
-            self._batch.replies.append(wire.ack(kind, packet_id, self.version, reason, text))
+            self._batch.replies.append(wire.ack(kind, packet_id, self.version, reason, text if self._explain else ""))
 
     def _seen(self, packet_id: int) -> bool:
         """Whether a QoS 2 message came before. If its commit is still under way, that will send the PUBREC."""

@@ -6,11 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-import msgspec
-
-from headrace.records import Entry
+from headrace.records import Entry, transport_headers
 from headrace.services.gateway.mqtt.routing import Retained, Router
 from headrace.services.gateway.mqtt.session import Backlog, Link, Message, Outgoing, Session
 from headrace.services.gateway.mqtt.topics import split_shared
@@ -73,7 +71,8 @@ class Core:
         self.retained = Retained(settings.retained, settings.retained_bytes)
         self.backlog = Backlog(settings.offline_bytes)
         self.sessions: dict[tuple[str | None, str], Session] = {}
-        self.away: set[Session] = set()
+        self.away: dict[Session, None] = {}
+        """Those without a connection, the longest absent first."""
         self.peers: set[Peer] = set()
         self.online = 0
         """Connections that are logged in."""
@@ -112,8 +111,10 @@ class Core:
     def enter(self, key: tuple[str | None, str], link: Link, clean: bool, expiry: float) -> tuple[Session, bool]:
         """The client's session, now on this link, and whether it existed before (section 3.1.2.4)."""
         session = self.sessions.get(key)
+        if self.online >= self.settings.connections and (session is None or session.link is None):
+            raise Refused(Reason.QUOTA, "too many connections")
         if session is not None and session.link is not None:
-            self._take_over(session.link)
+            cast(Peer, session.link).end(Reason.TAKEN_OVER, "another connection uses this client id")
             session = self.sessions.get(key)
         if session is not None and (clean or session.expires <= self.clock()):
             self._end(session)
@@ -121,9 +122,9 @@ class Core:
         present = session is not None
         if session is None:
             if len(self.sessions) >= self.settings.sessions:
-                raise Refused(Reason.QUOTA, "too many sessions")
+                self._make_room()
             session = self.sessions[key] = Session(key, self.settings, self.backlog, self.clock)
-        self.away.discard(session)
+        self.away.pop(session, None)
         session.link, session.expiry, session.will = link, expiry, None
         self.online += 1
         return session, present
@@ -133,7 +134,7 @@ class Core:
         now = self.clock()
         session.away()
         self.online -= 1
-        self.away.add(session)
+        self.away[session] = None
         session.expires = now + session.expiry
         if will is not None:
             session.will = (will, now + min(will.delay, session.expiry))
@@ -167,11 +168,11 @@ class Core:
         found = self.retained.matching(asked.text, self.clock())
         session.deliver_first([Outgoing(message, min(asked.qos, message.qos), True, identifiers) for message in found])
 
-    def _take_over(self, link: Link) -> None:
-        for peer in self.peers:
-            if peer is link:
-                peer.end(Reason.TAKEN_OVER, "another connection uses this client id")
-                return
+    def _make_room(self) -> None:
+        """End the session that has been without its client for longest."""
+        if not self.away:
+            raise Refused(Reason.QUOTA, "too many sessions")
+        self._end(next(iter(self.away)))
 
     def _age(self, session: Session, now: float) -> None:
         """Publish a will that is due; end a session that has expired."""
@@ -188,7 +189,7 @@ class Core:
         for text in list(session.subscriptions):
             self.unsubscribe(session, text)
         session.end()
-        self.away.discard(session)
+        self.away.pop(session, None)
         if self.sessions.get(session.key) is session:
             del self.sessions[session.key]
 
@@ -236,13 +237,4 @@ def headers(properties: Properties) -> bytes:
     """
     if not properties:
         return b""
-    found: dict[str, Any] = {}
-    if Property.CONTENT_TYPE in properties:
-        found["content-type"] = properties[Property.CONTENT_TYPE]
-    user = dict(properties.get(Property.USER, ()))
-    if user:
-        found["properties"] = user
-        identity = user.get("id") or user.get("message-id")
-        if identity:
-            found["id"] = identity
-    return msgspec.json.encode(found) if found else b""
+    return transport_headers(properties.get(Property.CONTENT_TYPE, ""), dict(properties.get(Property.USER, ())))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from types import TracebackType
@@ -17,10 +17,10 @@ from headrace.services.gateway.mqtt.connection import Connection
 from headrace.services.gateway.mqtt.core import Core, LogWriter
 from headrace.services.gateway.mqtt.requests import RequestHandler
 from headrace.services.gateway.mqtt.session import Message
-from headrace.services.gateway.mqtt.topics import valid_topic
 from headrace.services.gateway.mqtt.users import Users
 from headrace.services.gateway.mqtt.wire import Property, Reason
 from headrace.settings import MqttSettings
+from headrace.topics import valid_topic
 
 _SWEEP = 0.5
 """Seconds between looks at what has timed out: keep alives are whole seconds."""
@@ -112,6 +112,15 @@ class MqttDoor:
         if retain:
             core.retained.keep(message)
         core.router.route(message)
+
+    def publish_forecasts(self, topic: str, payloads: Sequence[bytes]) -> None:
+        """`publish` of several payloads for one topic, retained: in order, and the last one stays."""
+        core = self._core
+        if not valid_topic(topic) or len(topic) > 16_000:
+            raise BadInput(detail=f"{topic!r} is not a topic to publish to")
+        core.counters.published += len(payloads)
+        core.retained.keep(Message(topic, payloads[-1], 1, True))
+        core.router.route_many(topic, payloads)
 
     def stats(self) -> dict[str, int]:
         """Totals since the door was opened, and how much it holds now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from headrace.services.gateway.mqtt.session import Message, Outgoing, Session
@@ -103,6 +103,26 @@ class Router:
             session.deliver(Outgoing(message, min(qos, message.qos), retain, identifiers))
             sent += 1
         return sent
+
+    def route_many(self, topic: str, payloads: Sequence[bytes]) -> None:
+        """`route` of retained messages of one topic, in order; written together where the client takes QoS 0."""
+        if not self.wanted(topic):
+            return
+        plan = self._plans[topic]
+        quick = [one for one in plan.direct if not (one.qos or one.identifiers)]
+        messages = []
+        if plan.groups or len(quick) < len(plan.direct):
+            messages = [Message(topic, payload, 1, True) for payload in payloads]
+        for session, qos, _, as_published, identifiers in plan.direct:
+            if qos or identifiers:
+                for message in messages:
+                    session.deliver(Outgoing(message, qos, as_published, identifiers))
+            else:
+                session.deliver_many(topic, payloads, retain=as_published)
+        for message in messages:
+            for group in plan.groups:
+                member = group.pick()
+                member.session.deliver(Outgoing(message, member.qos, member.as_published, member.identifiers))
 
     def _changed(self) -> None:
         self._plans.clear()

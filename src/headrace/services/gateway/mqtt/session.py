@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from headrace.services.gateway.mqtt.wire import (
@@ -13,11 +13,14 @@ from headrace.services.gateway.mqtt.wire import (
     Will,
     packet,
     write_properties,
+    write_publishes,
     write_text,
 )
 from headrace.settings import MqttSettings
 
 _NO_PROPERTIES: Mapping[int, Any] = {}
+_PIECE = 128
+"""Messages written before the next look at whether the client keeps up."""
 
 
 class Message:
@@ -143,12 +146,23 @@ class Session:
         link = self.link
         if link is None:
             self._keep(out)
-        elif not self._queue and not self._first and self._room(link):
+        elif self._free(link):
             self._transmit(link, out)
         elif len(self._queue) >= self._settings.queue_messages or self._queued > self._settings.queue_bytes:
             link.too_slow()
         else:
             self._push(out)
+
+    def deliver_many(self, topic: str, payloads: Sequence[bytes], *, retain: bool) -> None:
+        """`deliver` of QoS 0 messages of one topic, with one write for as many as the client can take at a time."""
+        sent, link = 0, self.link
+        head = b"" if link is None else write_text(topic) + (b"\0" if link.version == V5 else b"")
+        while link is not None and sent < len(payloads) and self._free(link):
+            piece = payloads[sent : sent + _PIECE]
+            link.send(write_publishes(PUBLISH | retain, head, piece, link.outgoing_limit))
+            sent += len(piece)
+        for payload in payloads[sent:]:
+            self.deliver(Outgoing(Message(topic, payload, 0, retain), 0, retain, ()))
 
     def deliver_first(self, outs: list[Outgoing]) -> None:
         """Send what a new subscription starts with."""
@@ -209,6 +223,10 @@ class Session:
     def waiting(self) -> int:
         """Messages sent and not acknowledged, or queued."""
         return len(self._first) + len(self._queue) + len(self._inflight)
+
+    def _free(self, link: Link) -> bool:
+        """Whether nothing waits, and the client can take one more."""
+        return not self._queue and not self._first and self._room(link)
 
     def _room(self, link: Link) -> bool:
         """Whether the client can take one more; QoS 0 waits too, so that order is kept."""

@@ -1,39 +1,11 @@
-"""Topic names and filters: what is valid, what matches, and the two trees that find matches quickly."""
+"""Filters of a server: shared ones, which covers which, and the two trees that find matches quickly."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
-LEVELS = 128
-"""Most levels of a topic or filter. Matching costs one step per level, and nobody's factory is 128 floors deep."""
-
 T = TypeVar("T")
-
-
-def valid_topic(topic: str) -> bool:
-    """Whether one may publish to it (section 4.7).
-
-    >>> [valid_topic(topic) for topic in ("a/b", "/", "", "a/+", "a/#")]
-    [True, True, False, False, False]
-    """
-    return bool(topic) and "+" not in topic and "#" not in topic and "\0" not in topic and topic.count("/") < LEVELS
-
-
-def valid_filter(text: str) -> bool:
-    """Whether one may subscribe to it (section 4.7.1).
-
-    >>> [valid_filter(text) for text in ("a/+/#", "#", "a#", "a/#/b", "a/b+", "")]
-    [True, True, False, False, False, False]
-    """
-    if not text or "\0" in text or text.count("/") >= LEVELS:
-        return False
-    *inner, last = text.split("/")
-    return all(_whole(level) and level != "#" for level in inner) and _whole(last)
-
-
-def _whole(level: str) -> bool:
-    return level in ("+", "#") or ("+" not in level and "#" not in level)
 
 
 def split_shared(text: str) -> tuple[str, str] | None:

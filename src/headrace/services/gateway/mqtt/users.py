@@ -24,7 +24,8 @@ import msgspec
 import yaml
 
 from headrace.errors import BadInput
-from headrace.services.gateway.mqtt.topics import covers, valid_filter
+from headrace.services.gateway.mqtt.topics import covers
+from headrace.topics import valid_filter
 
 _LOG_N, _R, _P = 14, 8, 1
 """scrypt cost: 16 MiB and some 50 ms (RFC 7914, section 2)."""

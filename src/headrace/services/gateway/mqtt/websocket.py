@@ -122,11 +122,11 @@ async def _read(receive: Receive, transport: _Transport, protocol: asyncio.Proto
     while True:
         await transport.readable.wait()
         event = await receive()
-        if event["type"] == "websocket.disconnect" or not event.get("bytes"):
+        data = event.get("bytes")
+        if event["type"] == "websocket.disconnect" or data is None:
             return
-        if transport.is_closing():
-            continue  # until the last bytes are out
-        protocol.data_received(event["bytes"])
+        if data and not transport.is_closing():  # while it closes, its last bytes are still going out
+            protocol.data_received(data)
 
 
 def _same_origin(scope: Scope, origins: Collection[str]) -> bool:

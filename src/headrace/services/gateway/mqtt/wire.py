@@ -409,6 +409,25 @@ def packet(first: int, body: bytes) -> bytes:
     return bytes((first,)) + write_varint(len(body)) + body
 
 
+def write_publishes(first: int, head: bytes, payloads: Sequence[bytes], limit: int) -> bytes:
+    """QoS 0 PUBLISH packets of one topic; those longer than `limit` are left out (section 3.1.2.11.4).
+
+    Args:
+        head: what stands before each payload: topic and properties.
+    """
+    start, size = bytes((first,)), len(head)
+    parts: list[bytes] = []
+    heads: dict[int, bytes] = {}
+    for payload in payloads:
+        length = size + len(payload)
+        before = heads.get(length)
+        if before is None:
+            before = heads[length] = start + write_varint(length) + head
+        if len(before) + len(payload) <= limit:
+            parts += (before, payload)
+    return b"".join(parts)
+
+
 def ack(kind: int, packet_id: int, version: int = V311, reason: int = 0, text: str = "") -> bytes:
     """PUBACK, PUBREC, PUBREL or PUBCOMP; MQTT 3.1.1 has no way to say a reason."""
     first = kind | 0x02 if kind == PUBREL else kind
