@@ -172,7 +172,9 @@ def test_a_file_damaged_while_it_is_used(data: Path) -> None:
         up.caught_up()
         (worker,) = up.workers()
         (file,) = (data / "state").glob("sun@*.db")
-        file.write_bytes(b"\0" * file.stat().st_size)
+        for suffix in ("", "-wal"):  # what is not in one is in the other
+            damaged = file.with_name(file.name + suffix)
+            damaged.write_bytes(b"\0" * damaged.stat().st_size)
         worker.kill()
         wait_for(lambda: "rebuilding from the log" in up.errors())
         wait_for(lambda: up.call("POST", "/v2/models/sun/infer", json={}).is_success)

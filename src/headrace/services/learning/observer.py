@@ -34,6 +34,7 @@ PREVIEW = 65_536
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS progress (one INTEGER PRIMARY KEY CHECK (one = 1), position INTEGER, epoch INTEGER);
 CREATE TABLE IF NOT EXISTS topics (topic TEXT PRIMARY KEY, messages INTEGER, quarantined INTEGER, received INTEGER);
+CREATE INDEX IF NOT EXISTS heard ON topics (received);
 CREATE TABLE IF NOT EXISTS devices (
     topic TEXT, device TEXT, readings INTEGER, first INTEGER, time INTEGER, fields TEXT, units TEXT,
     PRIMARY KEY (topic, device));
