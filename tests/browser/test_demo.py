@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_console import FLAGS, ROOT, SIZES, _until
+from tests.browser.test_console import ROOT, SIZES, _until
 from tests.running import Up, free_port, scrubbed
 
 ARTIFACTS = ROOT / "artifacts" / "demo"
@@ -30,7 +30,15 @@ def browser() -> Iterator[Any]:
 
 def pv(up: Up, history: int, live: int) -> subprocess.Popen[bytes]:
     """The plant."""
-    command = [sys.executable, "-m", "headrace.examples.pv.publisher", "--http", up.http, "--mqtt", up.addresses["mqtt"]]
+    command = [
+        sys.executable,
+        "-m",
+        "headrace.examples.pv.publisher",
+        "--http",
+        up.http,
+        "--mqtt",
+        up.addresses["mqtt"],
+    ]
     command += ["--history-days", str(history), "--live-days", str(live)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=scrubbed())
 

@@ -45,7 +45,9 @@ def inspect(up: Up, topic: str) -> dict[str, Any]:
 def cli(up: Up, *arguments: str) -> str:
     """The command line's output."""
     command = [sys.executable, "-m", "headrace.cli", *arguments, "--url", up.http]
-    return subprocess.run(command, capture_output=True, text=True, check=True, env=scrubbed() | {"COLUMNS": "140"}).stdout
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, env=scrubbed() | {"COLUMNS": "140"}
+    ).stdout
 
 
 def odd(day: int, hour: int) -> bytes:
@@ -59,7 +61,10 @@ def test_replay_after_the_decoder_was_named(up: Up) -> None:
     publish(up, [*messages, ("odd/a", b"{"), ("odd/b", b"{")])
     before = inspect(up, "odd/a")
     assert before["quarantined"] == len(messages) + 1 and before["decoders"] == {"(quarantined)": len(messages) + 1}
-    assert "not ISO 8601" in before["rejected"][1]["reason"] and "which field holds the time" in before["rejected"][1]["reason"]
+    assert (
+        "not ISO 8601" in before["rejected"][1]["reason"]
+        and "which field holds the time" in before["rejected"][1]["reason"]
+    )
     assert up.apply(PINNED).is_success
     assert up.call("POST", "/api/quarantine/replay?topic=odd%2Fa").json() == {"replayed": len(messages) + 1}
     after = inspect(up, "odd/a")
@@ -107,7 +112,15 @@ def in_quarantine(up: Up, topic: str, count: int) -> list[dict[str, Any]]:
 
 
 def test_hostile_topics_and_payloads_are_plain_text(up: Up) -> None:
-    topics = ["<script>alert(1)</script>/x", "a'; DROP TABLE topics;--", "../../etc/passwd", "a//b", " ", "\u202e\u0007", "x" * 900]
+    topics = [
+        "<script>alert(1)</script>/x",
+        "a'; DROP TABLE topics;--",
+        "../../etc/passwd",
+        "a//b",
+        " ",
+        "\u202e\u0007",
+        "x" * 900,
+    ]
     publish(up, [(topic, HTML) for topic in topics])
     for topic in topics:
         found = inspect(up, topic)
@@ -126,9 +139,14 @@ def test_hostile_topics_and_payloads_are_plain_text(up: Up) -> None:
 @pytest.mark.parametrize(("precision", "unit"), [("s", 10**9), ("ms", 10**6), ("us", 1000), ("ns", 1)])
 def test_influx(up: Up, path: str, precision: str, unit: int) -> None:
     device = f"{precision}{len(path)}"
-    lines = [f"weather,device={device} temperature=2{n}.5,open=t {(sun.START + n * 60 * 10**9) // unit}" for n in range(3)]
+    lines = [
+        f"weather,device={device} temperature=2{n}.5,open=t {(sun.START + n * 60 * 10**9) // unit}" for n in range(3)
+    ]
     answer = up.call(
-        "POST", path.format(p=precision), content=gzip.compress("\n".join(lines).encode()), headers={"content-encoding": "gzip"}
+        "POST",
+        path.format(p=precision),
+        content=gzip.compress("\n".join(lines).encode()),
+        headers={"content-encoding": "gzip"},
     )
     assert answer.status_code == 204 and not answer.content
     found = inspect(up, "influx/home")
@@ -151,15 +169,31 @@ def test_the_unit_of_the_timestamps_survives_a_replay(up: Up) -> None:
 CONVENTIONS = [
     ("home/kitchen/temperature", b"21.5", "number", "home/kitchen", {"temperature": ""}),
     ("home/kitchen/light", b"ON", "number", "home/kitchen", {"light": ""}),
-    ("senml/one", b'[{"bn":"urn:dev:1:","n":"t","u":"Cel","v":23.1},{"n":"p","u":"W","v":5}]', "senml", None, {"t": "Cel"}),
-    ("nested/one", b'{"ENERGY": {"Power": 12, "Total": [1, 2]}}', "json", "nested/one", {"ENERGY.Power": "", "ENERGY.Total.1": ""}),
+    (
+        "senml/one",
+        b'[{"bn":"urn:dev:1:","n":"t","u":"Cel","v":23.1},{"n":"p","u":"W","v":5}]',
+        "senml",
+        None,
+        {"t": "Cel"},
+    ),
+    (
+        "nested/one",
+        b'{"ENERGY": {"Power": 12, "Total": [1, 2]}}',
+        "json",
+        "nested/one",
+        {"ENERGY.Power": "", "ENERGY.Total.1": ""},
+    ),
     ("array/one", b'[{"ts": 1700006400000, "a": 1}, {"ts": 1700006460000, "a": 2}]', "json", "array/one", {"a": ""}),
     ("tb/one", b'{"Dev A": [{"ts": 1700006400000, "values": {"v": 1}}]}', "json", "Dev A", {"v": ""}),
 ]
 
 
-@pytest.mark.parametrize(("topic", "payload", "decoder", "device", "units"), CONVENTIONS, ids=[c[0] for c in CONVENTIONS])
-def test_conventions(up: Up, topic: str, payload: bytes, decoder: str, device: str | None, units: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("topic", "payload", "decoder", "device", "units"), CONVENTIONS, ids=[c[0] for c in CONVENTIONS]
+)
+def test_conventions(
+    up: Up, topic: str, payload: bytes, decoder: str, device: str | None, units: dict[str, str]
+) -> None:
     publish(up, [(topic, payload), (topic, b"\xff\xff{")])
     found = inspect(up, topic)
     assert found["decoders"] == {decoder: 1, "(quarantined)": 1}
@@ -182,7 +216,10 @@ def test_very_many_topics_and_devices_stay_bounded(up: Up) -> None:
     publish(up, [(f"many/{n}", b'{"x": 1}') for n in range(30_000)])
     publish(up, [("crowd/all", json.dumps({"device": f"d{n}", "x": 1}).encode()) for n in range(20_000)])
     overview = wait_for(lambda: (found := up.overview())["ingest"]["behind"] == 0 and found, 60)
-    grown = [(now - then) / 2**20 for now, then in zip((process.memory_info().rss, worker.memory_info().rss), before, strict=True)]
+    grown = [
+        (now - then) / 2**20
+        for now, then in zip((process.memory_info().rss, worker.memory_info().rss), before, strict=True)
+    ]
     assert max(grown) < 80, grown
     assert len(overview["topics"]) == 50 and overview["known"]["topics"] > 19_000
     assert max(len(topic["devices"]) for topic in overview["topics"]) <= 20

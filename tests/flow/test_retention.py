@@ -150,8 +150,17 @@ def test_state_lost_after_the_input_went(tmp_path: Path) -> None:
         up.caught_up()
         few = len(up.call("GET", "/api/models/sun?days=100").json()["forecasts"])
         assert 0 < few < many
-        wait_for(lambda: 'headrace_mqtt{what="published"} 1.0' in up.call("GET", "/metrics").text)  # for who subscribes now
-        publish(up, [(sun.TOPIC, sun.payload(time_, value)) for time_, value in sun.readings(32) if time_ >= sun.START + 30 * 86_400 * SECOND])
+        wait_for(
+            lambda: 'headrace_mqtt{what="published"} 1.0' in up.call("GET", "/metrics").text
+        )  # for who subscribes now
+        publish(
+            up,
+            [
+                (sun.TOPIC, sun.payload(time_, value))
+                for time_, value in sun.readings(32)
+                if time_ >= sun.START + 30 * 86_400 * SECOND
+            ],
+        )
         up.caught_up()
         wait_for(lambda: "headrace_forecasts_published 2.0" in up.call("GET", "/metrics").text)
         assert up.stop() == 0

@@ -31,7 +31,9 @@ class Mosquitto:
         self.port, self.folder = free_port(), folder
         self.process: subprocess.Popen[bytes] | None = None
         passwords = folder / "passwords"
-        subprocess.run([need("mosquitto_passwd"), "-b", "-c", str(passwords), "meter", PASSWORD], check=True, capture_output=True)
+        subprocess.run(
+            [need("mosquitto_passwd"), "-b", "-c", str(passwords), "meter", PASSWORD], check=True, capture_output=True
+        )
         passwords.chmod(0o644)
         text = f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\nuser root\n"
         text += f"persistence true\npersistence_location {folder}/\nmax_queued_messages 0\nautosave_interval 1\n"
@@ -64,7 +66,9 @@ def url(broker: Mosquitto, password: str = PASSWORD) -> str:
 
 def publish(broker: Mosquitto, messages: list[tuple[str, bytes]]) -> None:
     """By a device that knows only the broker."""
-    asyncio.run(publish_all("127.0.0.1", broker.port, messages, window=15, client_id="d", username="meter", password=PASSWORD))
+    asyncio.run(
+        publish_all("127.0.0.1", broker.port, messages, window=15, client_id="d", username="meter", password=PASSWORD)
+    )
 
 
 async def retained(broker: Mosquitto, topic: str) -> dict[str, Any]:
@@ -146,7 +150,9 @@ def test_a_wrong_password_is_said_without_the_password(broker: Mosquitto, tmp_pa
 
 
 def test_what_the_platform_keeps_for_itself_cannot_be_sent_through_a_broker(broker: Mosquitto, tmp_path: Path) -> None:
-    with Up(tmp_path / "data", "--broker-topic", "$headrace/#", "--broker-topic", "plant/#", HEADRACE_BROKER=url(broker)) as up:
+    with Up(
+        tmp_path / "data", "--broker-topic", "$headrace/#", "--broker-topic", "plant/#", HEADRACE_BROKER=url(broker)
+    ) as up:
         evil = json.dumps({"kind": "delete", "name": "sun"}).encode()
         assert up.apply(sun.spec()).is_success
         publish(broker, [("$headrace/control", evil), (sun.TOPIC, b'{"power": 1}')])
