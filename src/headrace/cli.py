@@ -281,8 +281,10 @@ def _beside(text: str, folder: Path) -> dict[str, str]:
     """The Python files a spec refers to, from its own folder."""
     import yaml
 
-    from headrace.spec import needed_files
+    from headrace.spec import TEXT, needed_files
 
+    if len(text) > TEXT:
+        return {}  # the platform refuses it
     try:
         documents = [one for one in yaml.safe_load_all(text) if isinstance(one, dict)]
     except (yaml.YAMLError, ValueError, RecursionError):

@@ -461,6 +461,22 @@ def test_learn_with_binary_tensors_and_unknown_targets(up: Up) -> None:
     assert (answer.status_code, answer.json()["applied"]) == (200, True)
 
 
+def test_learn_is_accepted_when_its_effect_takes_longer_than_one_wants_to_wait(up: Up) -> None:
+    lesson = {"inputs": [*GOOD["inputs"], tensor("y", [1, 24], [4000.0] * 24)]}
+    workers = up.workers()
+    try:
+        for worker in workers:
+            worker.suspend()
+        answer = post(up, "/v2/models/sun/learn", lesson, headers={"prefer": "wait=1"})
+        assert (answer.status_code, answer.json()["applied"]) == (202, False)
+        before = ask(up)
+    finally:
+        for worker in workers:
+            worker.resume()
+    assert post(up, "/v2/models/sun/learn", lesson).status_code == 200
+    assert ask(up) != before
+
+
 @pytest.mark.parametrize("body", [b"", {}, {"inputs": []}])
 def test_learn_without_data_rehearses(up: Up, body: Any) -> None:
     answer = post(up, "/v2/models/sun/learn", body)

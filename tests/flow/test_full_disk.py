@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -75,6 +76,8 @@ def test_a_full_disk_from_the_first_refusal_to_the_last_message(disk: Path, tmp_
         assert up.apply(SPECS).is_success
         publish(up, messages[:third])
         up.caught_up()
+        while up.call("POST", "/v1/models/sun:predict", json={"instances": [[1.0] * 200]}).status_code == 503:
+            time.sleep(0.1)  # until what was learnt is saved
         (worker,) = up.workers()
         os.kill(worker.pid, signal.SIGSTOP)  # so that it has something to write when there is no room for it
         publish(up, messages[third:half])
@@ -240,7 +243,7 @@ async def test_an_observer_counts_right_after_a_full_disk(tmp_path: Path) -> Non
     reader, observer = DecodedLog(log), Observer(tmp_path, [])
     db = observer._db
     db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
-    with pytest.raises(sqlite3.OperationalError, match="full"):
+    with contextlib.suppress(sqlite3.OperationalError):  # or only below, when it is quick
         while observer.step(reader):
             pass
     with pytest.raises(sqlite3.OperationalError, match="full"):
@@ -248,6 +251,7 @@ async def test_an_observer_counts_right_after_a_full_disk(tmp_path: Path) -> Non
     db.execute("PRAGMA max_page_count = 1000000")
     while observer.step(reader):
         pass
+    observer.write()
     assert db.execute("SELECT COUNT(*), SUM(messages), SUM(quarantined) FROM topics").fetchone() == (3000, 3000, 2000)
     observer.close()
     await log.aclose()

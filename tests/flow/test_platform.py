@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +237,7 @@ async def test_a_worker_that_cannot_start_does_not_spin(tmp_path: Path, monkeypa
     await workers.assign([], {}, [])
     await asyncio.sleep(3)
     await workers.close()
-    pauses = [later - earlier for earlier, later in itertools.pairwise(deaths)]
+    pauses = [later - earlier for earlier, later in pairwise(deaths)]
     assert 2 <= len(deaths) <= 4 and pauses == sorted(pauses) and pauses[0] > 0.3
 
 

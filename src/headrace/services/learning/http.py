@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -41,7 +43,7 @@ class InferenceDoor:
 
     Args:
         limit: largest body in bytes.
-        wait: seconds ``/learn`` and ``/feedback`` wait for their effect before they answer 202.
+        wait: seconds ``/learn`` and ``/feedback`` wait for their effect before they answer 202; a client may want fewer.
     """
 
     def __init__(self, service: LearningService, limit: int = 16 * 2**20, wait: float = 30.0) -> None:
@@ -117,7 +119,7 @@ class InferenceDoor:
         length = header(scope, oip.BINARY_HEADER)
         request = oip.read_infer(body, _length(length) if length else None)
         entry = self._service.learn_entry(name, oip.arrays(request), request.key)
-        await self._teach(name, "learn", entry, send)
+        await self._teach(name, "learn", entry, scope, send)
 
     async def _feedback(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(scope, receive, self._limit, SETTING)
@@ -126,10 +128,10 @@ class InferenceDoor:
         except DAMAGED as error:
             raise BadInput(detail=f'expected {{"id": ..., "outcome": [...]}}: {error}') from error
         entry = self._service.feedback_entry(name, str(request.get("id", "")), request.get("outcome"))
-        await self._teach(name, "feedback", entry, send)
+        await self._teach(name, "feedback", entry, scope, send)
 
-    async def _teach(self, name: str, kind: str, entry: dict[str, Any], send: Send) -> None:
-        result = await self._service.taught(name, kind, entry, self._wait)
+    async def _teach(self, name: str, kind: str, entry: dict[str, Any], scope: Scope, send: Send) -> None:
+        result = await self._service.taught(name, kind, entry, min(self._wait, _patience(scope)))
         await answer_json(send, result, 200 if result["applied"] else 202)
 
     async def _v2(self, method: str, parts: list[str], scope: Scope, receive: Receive, send: Send) -> None:
@@ -262,6 +264,12 @@ def _numbers(values: list[Any]) -> Array:
         return oip.from_json(values, np.dtype(np.float64))
     except (ValueError, TypeError, OverflowError) as error:
         raise BadTensor(detail=f"instances are not numbers, or not all of one length: {error}") from error
+
+
+def _patience(scope: Scope) -> float:
+    """Seconds the client wants to wait at most: ``Prefer: wait=5`` (RFC 7240, section 4.3)."""
+    found = re.search(rb"(?:^|[,;\s])wait=(\d{1,6})", header(scope, b"prefer"))
+    return float(found[1]) if found else math.inf
 
 
 def _length(text: bytes) -> int:

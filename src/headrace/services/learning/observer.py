@@ -93,7 +93,8 @@ class Observer:
         if counts is None:
             if topic.startswith(INTERNAL):
                 return
-            counts = self._topics[topic] = [0, 0, 0]
+            topic = self._name(topic)
+            counts = self._topics.setdefault(topic, [0, 0, 0])
         again = b'"replay_of"' in record.headers and is_replay(record.headers)
         counts[0] += not again
         counts[1] += (readings is None) - again

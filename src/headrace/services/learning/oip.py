@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from array import array as doubles
 from typing import Any
 
 import msgspec
@@ -160,6 +162,10 @@ def array(tensor: Tensor) -> NDArray[Any]:
 
 def from_json(data: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     """JSON data, nested or flat, without the conversions NumPy would do silently: of text, and of fractions to integers."""
+    if dtype == np.float64 and type(data) is list and data:
+        # Twice as fast as np.asarray, which would have to find out the type.
+        with contextlib.suppress(TypeError):  # nested, or with nulls or text in it
+            return np.frombuffer(doubles("d", data))
     found = np.asarray(data)
     if found.dtype == dtype or not found.size:
         return found.astype(dtype)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from headrace.disk import damaged, open_file, set_aside, transaction
+from headrace.errors import HeadraceError
 from headrace.records import CONTROL, Entry, Record
 from headrace.services.learning.plan import Plan
 from headrace.spec import Document, from_plain, needed_files
@@ -110,8 +111,16 @@ class Registry:
 
     def _enter(self, applied: Applied, generation: int) -> None:
         folder = self._write_code(applied.files)
-        spec = from_plain(applied.plain).spec
-        self.models[spec.name] = Entered(applied, generation, folder, Plan(spec, folder))
+        try:
+            spec = from_plain(applied.plain).spec
+            self.models[spec.name] = Entered(applied, generation, folder, Plan(spec, folder))
+        except (HeadraceError, ValueError) as error:  # a plug-in that is gone, a field of another version
+            name = applied.plain["metadata"]["name"]
+            self.models.pop(name, None)
+            print(
+                f"headrace: model {name!r} cannot be run any more and stays out of service until it is applied again: {error}",
+                file=sys.stderr,
+            )
 
     def _write_code(self, files: dict[str, str]) -> str:
         """The user's files in a folder named by their content."""

@@ -1,0 +1,29 @@
+"""The registry: what cannot be run any more stays out of service and keeps nobody else from starting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headrace.plugins import Family
+from headrace.services.learning import plan
+from headrace.services.learning.registry import Registry, apply_entry
+from headrace.spec import parse
+from headrace.streams.logs.memory import MemoryLog
+from tests import sun
+
+
+def test_a_plug_in_that_is_gone_costs_its_model_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, registry = MemoryLog(), Registry(tmp_path)
+    log.submit([apply_entry(parse(sun.spec("one") + "---" + sun.spec("two", "hour-mean")), {})], lambda error: None)
+    assert registry.fold(log) and sorted(registry.models) == ["one", "two"]
+    registry.close()
+    known = {name: where for name, where in plan.BACKENDS.known.items() if name != "rls"}
+    monkeypatch.setattr(plan, "BACKENDS", Family("backends", known))
+    again = Registry(tmp_path)
+    assert sorted(again.models) == ["two"]
+    assert "'one'" in (said := capsys.readouterr().err) and "rls" in said
+    again.close()
