@@ -126,9 +126,7 @@ function paintCard(part, topic, device, zone) {
     const [value, unit] = part.tiles.children[index].lastElementChild.children;
     say(value, valueWords(device.fields[name], part.places, kind(name)));
     value.classList.toggle("words", typeof device.fields[name] === "string");
-    const bare = typeof device.fields[name] === "number" && !device.units[name];
-    say(unit, bare ? " no unit" : ` ${clip(device.units[name] || "", 12)}`);
-    unit.classList.toggle("none", bare);
+    say(unit, ` ${clip(device.units[name] || "", 12)}`);  // most payloads name no units; nothing is better than "no unit"
   });
   const more = Object.keys(device.fields).length - names.length;
   say(part.note, more > 0 ? `and ${many(more, "more field")}` : "");
