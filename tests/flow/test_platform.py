@@ -201,25 +201,28 @@ def test_killed_workers_come_back_later_and_later(data: Path) -> None:
 
 
 async def test_a_silent_worker_is_replaced(data: Path) -> None:
-    events: list[dict[str, Any]] = []
-    workers = Supervisor(data, events.append, silence=1.5)
+    ready: list[str] = []
+    died: list[str] = []
+    workers = Supervisor(
+        data, lambda name, event: ready.append(name) if event.ready else None, died.append, silence=1.5
+    )
     await workers.assign([], {}, [])
     try:
-        first = await started(workers, events)
+        first = await started(workers, ready)
         os.kill(first, signal.SIGSTOP)
         async with asyncio.timeout(10):
-            while not any("died" in event for event in events):
+            while not died:
                 await asyncio.sleep(0.05)
-        events.clear()
-        assert await started(workers, events) != first
+        ready.clear()
+        assert await started(workers, ready) != first
     finally:
         await workers.close()
 
 
-async def started(workers: Supervisor, events: list[dict[str, Any]]) -> int:
+async def started(workers: Supervisor, ready: list[str]) -> int:
     """Process id of the worker once it is ready."""
     async with asyncio.timeout(20):
-        while not any("ready" in event for event in events):
+        while not ready:
             await asyncio.sleep(0.02)
     process = workers.workers[""].process
     assert process is not None
@@ -233,7 +236,7 @@ async def test_a_worker_that_cannot_start_does_not_spin(tmp_path: Path, monkeypa
     monkeypatch.setenv("PYTHONPATH", f"{broken}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setattr(supervisor, "BACKOFF", (0.2, 10.0))
     deaths: list[float] = []
-    workers = Supervisor(tmp_path, lambda event: deaths.append(time.monotonic()) if event.get("died") == 9 else None)
+    workers = Supervisor(tmp_path, lambda name, event: None, lambda name: deaths.append(time.monotonic()))
     await workers.assign([], {}, [])
     await asyncio.sleep(3)
     await workers.close()

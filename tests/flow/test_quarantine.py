@@ -207,6 +207,22 @@ def test_conventions(
         assert field in text and unit in text
 
 
+def test_times_of_arrival_survive_replay(up: Up) -> None:
+    """A message without a time of its own is dated by its first arrival, not by its replay."""
+    text = sun.spec("late").replace("plant/+/reading", "arr/+").replace(
+        "target: power", 'target: power, decoder: {json: {root: "up.data"}}'
+    )  # fmt: skip
+    publish(up, [("arr/x", b'{"ts": "n/a", "up": {"data": {"power": 5}}}')])
+    (row,) = wait_for(lambda: in_quarantine(up, "arr/x", 1))
+    assert up.apply(text.replace('root: "up.data"', 'root: "up.data", time: ""')).is_success
+    time.sleep(1.2)
+    assert up.call("POST", "/api/quarantine/replay?topic=arr%2Fx").json() == {"replayed": 1}
+    found = wait_for(lambda: [d for d in inspect(up, "arr/x")["devices"] if d["readings"]])
+    assert abs(found[0]["last_time_ms"] - time.time() * 1000) < DAY / 10**6
+    log = wait_for(lambda: [t for t in up.overview()["topics"] if t["topic"] == "arr/x" and t["devices"]])
+    assert log[0]["devices"][0]["time_ms"] == row["received_ms"]
+
+
 # -- very many
 
 
@@ -236,19 +252,3 @@ def test_very_many_topics_and_devices_stay_bounded(up: Up) -> None:
     total = sum(json.loads(cli(up, "inspect", "--json"))[0].get(name, 0) for name in ("messages",))
     assert total > 0
     print(f"overview of 20,000 topics: {size:,} bytes, {min(took) * 1000:.0f} ms; memory grew {grown} MB")
-
-
-def test_times_of_arrival_survive_replay(up: Up) -> None:
-    """A message without a time of its own is dated by its first arrival, not by its replay."""
-    text = sun.spec("late").replace("plant/+/reading", "arr/+").replace(
-        "target: power", 'target: power, decoder: {json: {root: "up.data"}}'
-    )  # fmt: skip
-    publish(up, [("arr/x", b'{"ts": "n/a", "up": {"data": {"power": 5}}}')])
-    (row,) = wait_for(lambda: in_quarantine(up, "arr/x", 1))
-    assert up.apply(text.replace('root: "up.data"', 'root: "up.data", time: ""')).is_success
-    time.sleep(1.2)
-    assert up.call("POST", "/api/quarantine/replay?topic=arr%2Fx").json() == {"replayed": 1}
-    found = wait_for(lambda: [d for d in inspect(up, "arr/x")["devices"] if d["readings"]])
-    assert abs(found[0]["last_time_ms"] - time.time() * 1000) < DAY / 10**6
-    log = wait_for(lambda: [t for t in up.overview()["topics"] if t["topic"] == "arr/x" and t["devices"]])
-    assert log[0]["devices"][0]["time_ms"] == row["received_ms"]
