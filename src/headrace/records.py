@@ -70,7 +70,7 @@ class Record(NamedTuple):
     """Place in its stream and partition, from 0, without gaps."""
     key: str
     received: int
-    """When the log stored it."""
+    """When the log stored it; no two records of a log have the same."""
     time: int
     """Event time given by the door, or 0."""
     headers: bytes

@@ -45,6 +45,7 @@ async def _order(log: Log) -> None:
     assert [r.position for r in records] == [1, 2, 3], "positions are not 1, 2, 3"
     assert [(r.stream, r.offset) for r in records] == [("a", 0), ("b", 0), ("a", 1)], "offsets are not dense per stream"
     assert (records[2].key, records[2].headers, records[2].time) == ("k", b"{}", 7), "an entry's fields changed"
+    assert len({r.received for r in records}) == 3, "two records have the same receive time"
     assert log.end() == 3 and log.start() == 1, "start and end are wrong"
 
 

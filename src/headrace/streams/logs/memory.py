@@ -34,6 +34,7 @@ class MemoryLog:
                 Record(self._position, stream, part, self._ends[place], key, now, event, headers, payload)
             )
             self._ends[place] += 1
+            now += 1
         done(None)
         if self.on_commit is not None:
             self.on_commit()

@@ -22,7 +22,7 @@ from zlib import crc32
 
 from headrace.disk import damaged
 from headrace.errors import CorruptState, StorageUnavailable
-from headrace.records import Entry, Record
+from headrace.records import SECOND, Entry, Record
 from headrace.streams.logs import Done
 
 FILE = "log.db"
@@ -132,6 +132,7 @@ class SqliteLog(SqliteReader):
             "SELECT stream, part, MAX(off) FROM (SELECT stream, part, MAX(off) + 1 AS off FROM records GROUP BY stream, part "
             "UNION ALL SELECT stream, part, off FROM ends) GROUP BY stream, part")}  # fmt: skip
         self._position = self.end()
+        self._received = 0
         self._waiting: list[tuple[Sequence[Entry], Done]] = []
         self._busy = False
         self._closed = False
@@ -227,7 +228,7 @@ class SqliteLog(SqliteReader):
 
     def _rows(self, batch: list[tuple[Sequence[Entry], Done]]) -> list[_Row]:
         rows: list[_Row] = []
-        now, position, ends, partitions = self._clock(), self._position, self._ends, self._partitions
+        now, position, ends, partitions = self._now(), self._position, self._ends, self._partitions
         for entries, _ in batch:
             for stream, payload, key, headers, event in entries:
                 identity = self._ids.get(stream) or self._new_stream(stream)
@@ -236,8 +237,14 @@ class SqliteLog(SqliteReader):
                 ends[identity, part] = off + 1
                 position += 1
                 rows.append((position, identity, part, off, key, now, event, headers, payload))
-        self._position = position
+                now += 1
+        self._position, self._received = position, now
         return rows
+
+    def _now(self) -> int:
+        """The receive time of the next record. No two are equal: what was sent twice and names no time came twice."""
+        now, after = self._clock(), self._received + 1
+        return after if 0 < after - now < SECOND else now
 
     def _new_stream(self, name: str) -> int:
         identity = self._writer.execute("INSERT INTO streams (name) VALUES (?)", (name,)).lastrowid
