@@ -33,8 +33,8 @@ SHORT = 12
 @app.command()
 def up(
     data: Annotated[Path, typer.Option(help="Data directory: the log and everything derived from it.")] = Path("data"),
-    http_port: Annotated[int, typer.Option(help="HTTP port; 0 takes a free one.")] = 8080,
-    mqtt_port: Annotated[int, typer.Option(help="MQTT port; 0 takes a free one.")] = 1883,
+    http_port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port; 0 takes a free one.")] = 8080,
+    mqtt_port: Annotated[int, typer.Option(min=0, max=65535, help="MQTT port; 0 takes a free one.")] = 1883,
     host: Annotated[str, typer.Option(help="Address to bind both doors to.")] = "127.0.0.1",
     broker: Annotated[
         str,
@@ -79,11 +79,11 @@ def up(
 def demo(
     once: Annotated[bool, typer.Option(help="Headless: 20 + 2 days, the score table, exit.")] = False,
     data: Annotated[Path | None, typer.Option(help="Data directory (default: a temporary one).")] = None,
-    http_port: Annotated[int, typer.Option(help="HTTP port; 0 takes a free one.")] = 8080,
-    mqtt_port: Annotated[int, typer.Option(help="MQTT port; 0 takes a free one.")] = 1883,
+    http_port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port; 0 takes a free one.")] = 8080,
+    mqtt_port: Annotated[int, typer.Option(min=0, max=65535, help="MQTT port; 0 takes a free one.")] = 1883,
     speed: Annotated[float, typer.Option(help="Live readings a second; 0: as fast as they are stored.")] = 2000,
 ) -> None:
-    """The PV example: a real inverter's readings over real MQTT, three models and two baselines learning from them."""
+    """The PV example: a real inverter's readings over real MQTT, two models and two baselines learning from them."""
     from headrace.demo import run
 
     _guard(lambda: run(once=once, data=data, http_port=http_port, mqtt_port=mqtt_port, speed=speed))

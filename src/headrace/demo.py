@@ -60,7 +60,8 @@ async def _once(platform: Platform) -> None:
 async def _watch(platform: Platform, speed: float) -> None:
     async with stop_signals() as stop, platform:
         await _begin(platform)
-        publisher = await _publish(platform, LIVE_DAYS, speed)
+        # on a terminal, ours is the one line that changes: the publisher's progress bar would fight it for the row
+        publisher = await _publish(platform, LIVE_DAYS, speed, quiet=sys.stdout.isatty())
         try:
             say("Ctrl-C stops it; the data directory of the example is temporary unless you give --data\n")
             await _show(platform, publisher, stop)
@@ -75,7 +76,9 @@ async def _begin(platform: Platform) -> None:
     say(f"page   {platform.addresses['http']}\nMQTT   {platform.addresses['mqtt']}\n")
 
 
-async def _publish(platform: Platform, live_days: int, speed: float) -> asyncio.subprocess.Process:
+async def _publish(
+    platform: Platform, live_days: int, speed: float, *, quiet: bool = False
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -86,6 +89,7 @@ async def _publish(platform: Platform, live_days: int, speed: float) -> asyncio.
         *("--live-days", str(live_days)),
         *("--speed", str(speed)),
         stdin=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL if quiet else None,
     )
 
 
@@ -116,16 +120,22 @@ async def _caught_up(platform: Platform) -> None:
 
 async def _show(platform: Platform, publisher: asyncio.subprocess.Process, stop: asyncio.Event) -> None:
     """A live line while the readings arrive, then until the user stops it."""
-    terminal, said = sys.stdout.isatty(), False
+    terminal, said = sys.stdout.isatty() and not sys.stderr.isatty(), False  # the publisher's bar is there otherwise
     while not stop.is_set():
         if terminal:
             say(f"\r\033[K{one_line(platform)}", end="")
         if publisher.returncode is not None and not said:
             said = True
-            say("\nall readings have been published; the page stays up until you press Ctrl-C")
+            say(_ended(publisher.returncode))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), 1)
     say("")
+
+
+def _ended(code: int) -> str:
+    if code:
+        return f"\nthe publisher ended with code {code}; `python -m headrace.examples.pv.publisher` by hand says why"
+    return "\nall readings have been published; the page stays up until you press Ctrl-C"
 
 
 def print_scores(platform: Platform) -> None:

@@ -107,6 +107,9 @@ class Input(_Strict):
     """The field to forecast, as it is called after the transform."""
     unit: str = ""
     """Unit of the target, for people: W, kWh, °C."""
+    valid: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """Plausible range of a field as it is sent, ``temp: [-40, 80]``; a value outside counts as missing (as does
+    any beyond 1e30)."""
     timezone: str = "UTC"
     """Whose midnight and hours count; an IANA name."""
     clock: Literal["event", "wall"] = "event"

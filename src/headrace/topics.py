@@ -58,5 +58,9 @@ def _whole(one: str) -> bool:
 
 
 def valid(topic: str) -> bool:
-    """Whether a device may publish to `topic`: also not under ``$``, and at most 1024 bytes."""
-    return valid_topic(topic) and not topic.startswith("$") and len(topic.encode("utf-8", "replace")) <= 1024
+    """Whether a device may publish to `topic`: also not under ``$`` or ``headrace/``, and at most 1024 bytes."""
+    return (
+        valid_topic(topic)
+        and not topic.startswith(("$", "headrace/"))
+        and len(topic.encode("utf-8", "replace")) <= 1024
+    )

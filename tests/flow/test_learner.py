@@ -10,7 +10,7 @@ import pytest
 
 from headrace import states
 from headrace.errors import Fenced
-from headrace.records import CONTROL, HOUR, MINUTE, Entry
+from headrace.records import CONTROL, DAY, HOUR, MINUTE, Entry
 from headrace.services.learning import decoded
 from headrace.services.learning.decoded import DecodedLog
 from headrace.services.learning.learner import Learner
@@ -211,6 +211,62 @@ def test_devices_are_independent_and_bounded(tmp_path: Path) -> None:
     assert sorted(learner.lanes) == ["plant/one", "plant/two"]
     one, two = (states.pack(learner.lanes[key].state()) for key in sorted(learner.lanes))
     assert one == two
+
+
+@pytest.mark.parametrize("value", [1e200, 1e29], ids=["impossible", "wild"])
+@pytest.mark.parametrize("text", [sun.spec(), sun.STREAM_SPEC], ids=["grid", "stream"])
+def test_an_absurd_value_costs_no_other_device_anything(text: str, value: float, tmp_path: Path) -> None:
+    """The model goes on, and the other device's forecasts are what they would be; `valid` keeps it out altogether."""
+    clean = [Entry(f"plant/{name}/reading", entry.payload) for entry in sun.entries(14) for name in ("one", "two")]
+    time = sun.START + 10 * 24 * HOUR + 12 * HOUR + MINUTE
+    wild = Entry("plant/one/reading", sun.payload(time, value))
+    place = next(n for n, (moment, _) in enumerate(sun.readings(14)) if moment > time) * 2
+    dirty = log_of([*clean[:place], wild, *clean[place:]])
+    first = run(sun.learner(tmp_path / "a.db", text), log_of(clean))
+    second = run(sun.learner(tmp_path / "b.db", text), dirty)
+    two = [[row[1:] for row in one.store.predictions(0, 10**9) if row[1] == "plant/two"] for one in (first, second)]
+    assert two[0] == two[1] and len(two[0]) > 5
+    assert second.dropped().get("implausible", 0) == (value > 1e30)
+    bounded = text.replace("target: power", "valid: {power: [0, 1000000]}, target: power")
+    third = run(sun.learner(tmp_path / "c.db", bounded), dirty)
+    assert third.dropped()["implausible"] == 1
+    one = [[row[1:3] for row in x.store.predictions(0, 10**9) if row[1] == "plant/one"] for x in (first, third)]
+    assert one[0] == one[1]
+
+
+@pytest.mark.parametrize("grid", ["1h", "6h"])
+def test_forecasts_go_on_through_a_change_of_the_clocks(grid: str, tmp_path: Path) -> None:
+    """Europe/Berlin, 31 March 2024: one forecast for each local day, before and after."""
+    start = 1_709_251_200 * 10**9  # 2024-03-01T00:00Z
+    entries = [Entry(sun.TOPIC, sun.payload(start + n * HOUR, 100.0 + n % 24)) for n in range(45 * 24)]
+    text = (
+        sun.spec()
+        .replace("target: power", "target: power, timezone: Europe/Berlin")
+        .replace("every: 1h", f"every: {grid}")
+    )
+    text = text.replace("horizon: 24", "horizon: 4") if grid == "6h" else text
+    learner = run(sun.learner(tmp_path / "a.db", text), log_of(entries))
+    local = [learner.lanes["plant/one"]._time.local(row[2]) for row in learner.store.predictions(0, 1000)]
+    days = [moment // DAY for moment in local]
+    assert days == list(range(days[0], days[0] + len(days))) and len(days) > 30
+    assert all(moment % DAY < (HOUR if grid == "1h" else 6 * HOUR) for moment in local)
+
+
+def test_what_does_not_rehearse_remembers_nothing(sunny: MemoryLog, tmp_path: Path) -> None:
+    learner = run(sun.learner(tmp_path / "a.db", sun.spec(examples="steps")), sunny)
+    memory = learner.lanes["plant/one"]._memory
+    assert len(memory.examples) == memory.fresh < 24
+
+
+def test_why_there_is_no_model_yet_is_said(tmp_path: Path) -> None:
+    wrong = sun.spec().replace("target: power", "target: powr")
+    learner = run(sun.learner(tmp_path / "a.db", wrong), log_of(sun.entries(8)))
+    learner.checkpoint(export=False)
+    assert "'powr'" in learner.store.get("trouble") and "power" in learner.store.get("trouble")
+    backwards = sun.entries(8)
+    late = run(sun.learner(tmp_path / "b.db", sun.spec()), log_of([*backwards[-3:], *backwards]))
+    late.checkpoint(export=False)
+    assert late.dropped()["late"] > 1000
 
 
 def test_a_failing_model_says_where_and_stops_alone(tmp_path: Path, sunny: MemoryLog) -> None:

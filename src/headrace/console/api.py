@@ -126,8 +126,8 @@ class ConsoleApi:
         if state == "collecting":
             days = spec.learning.initial / DAY
             detail = f"needs {days:g} days of readings before the first fit, has {progress * days:.1f}"
-            if progress >= 1:
-                detail = "has its readings, but no complete example yet: its features look back further than that"
+            if store is not None and store.get("trouble"):
+                detail = str(store.get("trouble"))
         return {
             "name": entered.name,
             "backend": spec.backend.name,
@@ -356,12 +356,12 @@ def scores(view: View, key: str) -> list[dict[str, Any]]:
 def summary(view: View, key: str) -> dict[str, Any]:
     """Each contender over all scored forecasts of a key, with its skill over the hour-of-day mean."""
     sums: dict[str, list[float]] = {}
-    days: dict[str, int] = {}
-    for _, _, contender, n, squared, absolute, daylight, daylight_squared in _score_rows(view, key):
+    days: dict[str, set[int]] = {}
+    for _, origin, contender, n, squared, absolute, daylight, daylight_squared in _score_rows(view, key):
         row = sums.setdefault(contender, [0.0] * 5)
         for index, value in enumerate((n, squared, absolute, daylight, daylight_squared)):
             row[index] += value
-        days[contender] = days.get(contender, 0) + 1
+        days.setdefault(contender, set()).add(origin // DAY)
     reference = _mean(sums.get("hour-mean"), 1, 0)
     return {
         contender: {
@@ -369,7 +369,7 @@ def summary(view: View, key: str) -> dict[str, Any]:
             "mae": _mean(row, 2, 0),
             "daylight_mse": _mean(row, 4, 3),
             "skill": 1 - (_mean(row, 1, 0) or 0.0) / reference if reference else None,
-            "days": days[contender],
+            "days": len(days[contender]),
         }
         for contender, row in sums.items()
     }

@@ -45,6 +45,8 @@ class Backend(Protocol):
     Params: ClassVar[type[Params]]
     features: ClassVar[list[dict[str, Any]]]
     """Feature steps used when the spec names none, as in `transform:`."""
+    rehearses: ClassVar[bool]
+    """Whether `learn` uses old examples; a lane keeps none for a backend that does not."""
     heavy: ClassVar[bool]
     """Runs in a worker process of its own (it loads a deep-learning library or a user's code)."""
 

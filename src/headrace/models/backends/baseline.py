@@ -25,6 +25,7 @@ class Persistence:
         """No settings: choose another lag in `transform`."""
 
     features: ClassVar[list[dict[str, Any]]] = [{"lags": {"steps": [24], "ahead": "season"}}]
+    rehearses: ClassVar[bool] = False
     heavy: ClassVar[bool] = False
 
     def __init__(self, params: Params, shape: Shape, seed: int, folder: str = ".") -> None:
@@ -62,6 +63,7 @@ class HourMean:
         """No settings."""
 
     features: ClassVar[list[dict[str, Any]]] = [{"calendar": {"features": ["slot"]}}]
+    rehearses: ClassVar[bool] = False
     heavy: ClassVar[bool] = False
 
     def __init__(self, params: Params, shape: Shape, seed: int, folder: str = ".") -> None:

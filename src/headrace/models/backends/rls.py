@@ -47,6 +47,7 @@ class Rls:
         },
         {"calendar": {"features": ["hour_sin", "hour_cos", "constant"]}},
     ]
+    rehearses: ClassVar[bool] = False
     heavy: ClassVar[bool] = False
 
     def __init__(self, params: Params, shape: Shape, seed: int, folder: str = ".") -> None:

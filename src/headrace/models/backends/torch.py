@@ -82,6 +82,7 @@ class Torch:
             return self
 
     features: ClassVar[list[dict[str, Any]]] = [{"window": {"history": 36}}]
+    rehearses: ClassVar[bool] = True
     heavy: ClassVar[bool] = True
 
     def __init__(self, params: Params, shape: Shape, seed: int, folder: str = ".") -> None:

@@ -40,7 +40,9 @@ class IngestDoor:
     async def _ingest(self, scope: Scope, receive: Receive, send: Send) -> None:
         topic = _topic(scope)
         if not valid(topic):
-            raise BadInput(detail=f"{topic[:80]!r} is no topic one can publish to (no +, #, NUL, nor a $ in front)")
+            raise BadInput(
+                detail=f"{topic[:80]!r} is no topic one can publish to (no +, #, NUL; not under $ or headrace/)"
+            )
         body = await read_body(scope, receive, self._limit, "--body-limit-mb")
         entry = Entry(topic, body, headers=_headers(scope), time=_event_time(scope))
         await self._log.append([entry])

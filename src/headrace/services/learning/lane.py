@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from headrace.errors import LearningError
 from headrace.events import Decision, Prediction, Score
 from headrace.records import DAY, SECOND, Array, Rows
 from headrace.services.learning.gate import Gate, Verdict
@@ -98,9 +99,14 @@ class LocalTime:
         """Number of the local day."""
         return self.local(time) // DAY
 
-    def due(self, time: int, every: int, at: int = 0) -> bool:
-        """Whether `time` is on the schedule "each `every`, counted from local midnight + `at`"."""
-        return (self.local(time) - at) % every == 0
+    def due(self, time: int, step: int, every: int, at: int = 0) -> bool:
+        """Whether the schedule "each `every`, counted from local midnight + `at`" has come due in the step before `time`.
+
+        Where grid windows do not end at local midnight (steps of more than an hour, in summer), the first that ends after
+        it counts.
+        """
+        now, before = self.local(time) - at, self.local(time - step) - at
+        return now % every == 0 or now // every > before // every
 
 
 @dataclass
@@ -164,18 +170,22 @@ class GridLane:
         self._interval = plan.interval()
         self._gate = Gate(spec.publish, self._time.day)
         policy = spec.learning
-        self._memory = Memory({"none": 0, "ring": policy.ring, "all": None}[policy.replay])
+        replay = policy.replay if getattr(self._live.backend, "rehearses", True) else "none"
+        self._memory = Memory({"none": 0, "ring": policy.ring, "all": None}[replay])
         self._open: deque[Example] = deque()
         self._first: int | None = None
         self._span: tuple[int, int] | None = None
         self._fitted = False
-        self._ordinal = 0
+        self._ordinal = self._refused = 0
+        self._targets = 0
+        self._fields: list[str] = []
 
     # -- rows
 
     def process(self, rows: Rows) -> None:
         if len(rows):
             self._span = span(self._span, rows)
+            self._fields = self._fields or list(rows.columns)[:12]
             self._grid(self._pipeline.apply(rows))
 
     def tick(self, time: int) -> None:
@@ -189,6 +199,7 @@ class GridLane:
         target = np.asarray(rows.columns[self.plan.context.target], dtype=np.float64)
         masked = rows.columns.get("masked", np.zeros(len(rows), dtype=bool)).astype(bool)
         truth = np.where(masked, np.nan, target)
+        self._targets += int(np.isfinite(truth).sum())
         inputs = self._live.inputs(rows)
         yard = {name: contender.inputs(rows) for name, contender in self._yardsticks.items()}
         self._actuals(rows, target)
@@ -218,9 +229,9 @@ class GridLane:
         if not self._fitted:
             if origin - self._first >= policy.initial:
                 self._fit(origin)
-        elif self._time.due(origin, policy.every, schedule.at):
+        elif self._time.due(origin, self._every, policy.every, schedule.at):
             self._learn()
-        wanted = self._time.due(origin, schedule.every, schedule.at)
+        wanted = self._time.due(origin, self._every, schedule.every, schedule.at)
         example = Example(origin, x, np.full(self._horizon, np.nan))
         if wanted and self._fitted:
             self._forecast(example, yard)
@@ -235,7 +246,12 @@ class GridLane:
         x, y = self._memory.arrays(0, len(self._memory.examples), self._live.shape.input, self._horizon)
         if not len(x):
             return
-        self._live.backend.fit(x, y)
+        try:
+            self._live.backend.fit(x, y)
+        except LearningError:  # values no model can be fitted to: begin anew with what comes
+            self._refused += len(x)
+            self._memory.examples, self._memory.fresh, self._first = [], 0, None
+            return
         self._fitted = True
         self._memory.forget()
         self._decide(origin, self._gate.first())
@@ -247,7 +263,11 @@ class GridLane:
         x, y = self._memory.arrays(total - fresh, total, self._live.shape.input, self._horizon)
         rehearse = 0 if self.plan.spec.learning.replay == "none" else total - fresh
         old_x, old_y = self._memory.arrays(0, rehearse, self._live.shape.input, self._horizon)
-        self._live.backend.learn(x, y, old_x, old_y)
+        try:
+            self._live.backend.learn(x, y, old_x, old_y)
+        except LearningError:  # one absurd value must not end the model, nor those of other keys
+            self._refused += fresh
+            self._memory.examples = self._memory.examples[: total - fresh]
         self._memory.forget()
 
     def learn(self, x: Array, y: Array) -> None:
@@ -391,6 +411,9 @@ class GridLane:
             "first": self._first,
             "span": self._span,
             "fitted": self._fitted,
+            "refused": self._refused,
+            "targets": self._targets,
+            "fields": self._fields,
             "ordinal": self._ordinal,
         }
 
@@ -409,6 +432,8 @@ class GridLane:
         self._memory.fresh = state["fresh"]
         self._open = deque(Example(*item) for item in state["open"])
         self._first, self._fitted, self._ordinal = state["first"], state["fitted"], state["ordinal"]
+        self._refused = state.get("refused", 0)
+        self._targets, self._fields = state.get("targets", 0), state.get("fields", [])
         self._span = None if state["span"] is None else (state["span"][0], state["span"][1])
 
     # -- for the serving process
@@ -431,6 +456,20 @@ class GridLane:
         return roles
 
     @property
+    def trouble(self) -> str:
+        """Why there is no model yet although the initial readings have been seen, for people."""
+        if self._fitted or self.progress < 1:
+            return ""
+        target = self.plan.context.target
+        if not self._targets:
+            return (
+                f"no reading so far has led to a value of {target!r}; fields seen: {', '.join(self._fields) or 'none'}"
+            )
+        if late := self._pipeline.counts().get("resample.late", self._pipeline.counts().get("late", 0)):
+            return f"{late:,} readings came too late for their window; send history oldest first, before live readings"
+        return "no complete example yet: the features look back further than the readings reach"
+
+    @property
     def progress(self) -> float:
         """How much of the initial readings has been seen, 0..1."""
         if self._fitted or self._span is None:
@@ -438,8 +477,8 @@ class GridLane:
         return min(1.0, (self._span[1] - self._span[0]) / max(1, self.plan.spec.learning.initial))
 
     def counts(self) -> dict[str, int]:
-        """Readings that did not make it, by reason."""
-        return self._pipeline.counts()
+        """Readings that did not make it, by reason, and examples the backend could not learn from."""
+        return {**self._pipeline.counts(), "unlearnable": self._refused}
 
 
 def span(known: tuple[int, int] | None, rows: Rows) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import sqlite3
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from headrace import states
 from headrace.errors import BadInput, CorruptState, HeadraceError, LearningError, Unsupported
-from headrace.records import CONTROL, Array, Reading, Record
+from headrace.records import CONTROL, Array, Reading, Record, Rows
 from headrace.services.learning.decoded import Decoded, DecodedLog
 from headrace.services.learning.lane import GridLane, Lane, identity
 from headrace.services.learning.plan import Plan
@@ -26,6 +26,8 @@ from headrace.stores.objects import Objects
 from headrace.streams.decoders.intake import Deduplicator, columns
 from headrace.topics import matches
 
+PLAUSIBLE = 1e30
+"""No sensor measures more, in any unit; squares of it are still numbers."""
 KEEP_PREDICTIONS = 200_000
 """Newest predictions kept per model."""
 
@@ -45,7 +47,7 @@ class Learner:
         self.store, self._objects, self._clock = store, objects, clock
         self.lanes: dict[str, Any] = {}
         self._seen: dict[str, Deduplicator] = {}
-        self.position = self._duplicates = 0
+        self.position = self._duplicates = self._implausible = 0
         self.failed = ""
         self.taught = False
         """Something came through /learn or /feedback since the last checkpoint: its sender waits."""
@@ -140,6 +142,7 @@ class Learner:
     def _flush(self, waiting: dict[str, list[Reading]]) -> None:
         for key, readings in waiting.items():
             rows = columns(readings, None)
+            self._implausible += bound(rows, self.plan.spec.input.valid)
             ids = [reading.id for reading in readings]
             devices = None if self.plan.spec.input.key == "device" else [reading.device for reading in readings]
             keep = self._seen[key].keep(rows, ids if any(ids) else None, devices)
@@ -244,6 +247,7 @@ class Learner:
             self.store.set("failed", "")
             self.store.set("unserved", self._unserved)
             self.store.set("lanes", len(self.lanes))
+            self.store.set("trouble", next((lane.trouble for lane in self.lanes.values() if lane.trouble), ""))
             self.store.set("progress", max((lane.progress for lane in self.lanes.values()), default=0.0))
             self.store.set("failed", "")
             self.store.set("dropped", msgspec.json.encode(self.dropped()))
@@ -271,17 +275,19 @@ class Learner:
             "lanes": {key: lane.state() for key, lane in self.lanes.items()},
             "seen": {key: seen.state() for key, seen in self._seen.items()},
             "duplicates": self._duplicates,
+            "implausible": self._implausible,
         }
 
     def dropped(self) -> dict[str, int]:
         """Readings that taught nothing, by reason: duplicate, and whatever the steps say (late, absurd, ...)."""
-        counts = Counter({"duplicate": self._duplicates})
+        counts = Counter({"duplicate": self._duplicates, "implausible": self._implausible})
         for lane in self.lanes.values():
             counts.update({name.rpartition(".")[2]: count for name, count in lane.counts().items()})
         return {name: count for name, count in counts.items() if count}
 
     def _load(self, state: dict[str, Any]) -> None:
         self._duplicates = state.get("duplicates", 0)
+        self._implausible = state.get("implausible", 0)
         for key, lane in state["lanes"].items():
             self._admit(key)
             self.lanes[key].load(lane)
@@ -299,6 +305,18 @@ def user_line(error: BaseException, folder: str) -> str:
                 found = f"{path.name}:{frame.lineno}: "
         cause = cause.__cause__
     return found
+
+
+def bound(rows: Rows, valid: Mapping[str, tuple[float, float]]) -> int:
+    """Make implausible values missing, in place; returns how many there were."""
+    count = 0
+    for name, column in rows.columns.items():
+        low, high = valid.get(name, (-PLAUSIBLE, PLAUSIBLE))
+        outside = (column < low) | (column > high)
+        if outside.any():
+            count += int(np.count_nonzero(outside))
+            column[outside] = np.nan
+    return count
 
 
 def lane_servable(lane: Any, servable: Any) -> bytes:

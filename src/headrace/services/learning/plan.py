@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -68,8 +69,9 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Digest of the spec: part of every prediction id."""
-        return digest(json.dumps(self.spec.model_dump(mode="json"), sort_keys=True).encode())
+        """Digest of the spec and the user's files (their folder is named by its content): part of every prediction id."""
+        spec = json.dumps(self.spec.model_dump(mode="json"), sort_keys=True)
+        return digest(f"{spec}\0{Path(self.folder).name}".encode())
 
     @property
     def heavy(self) -> bool:

@@ -414,7 +414,7 @@ class LearningService:
             BadTensor: wrong names, shapes, values that are not finite.
         """
         view = self.view(name)
-        key = key or view.default_key()
+        key = key or _only_key(view)
         view.runner(key)
         if not inputs or all(one.size == 0 for one in inputs.values()):
             return {"key": key}
@@ -511,6 +511,15 @@ def _pinned(models: dict[str, Entered]) -> list[tuple[str, dict[str, Any]]]:
         if entered.plan.spec.input.decoder.name != "auto"
         for topic in entered.plan.spec.input.topics
     ]
+
+
+def _only_key(view: View) -> str:
+    """The key meant when none is given. Raises BadInput if there are several: nobody should teach the wrong device."""
+    keys = view.store.lanes() if view.store is not None else []
+    if len(keys) > 1:
+        known = ", ".join(keys[:10]) + (", ..." if len(keys) > 10 else "")
+        raise BadInput(detail=f"model {view.name!r} has several keys; name one as the parameter 'key': {known}")
+    return view.default_key()
 
 
 def _latest(view: View, key: str) -> tuple[str, bytes] | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from headrace.errors import LearningError
 from headrace.events import Score
 from headrace.models.transformers.blocks import column
 from headrace.records import Array, Rows
@@ -29,7 +31,7 @@ class StreamLane:
         self._ordinal = 0
         self._errors = np.empty(0)
         self._absolute = np.empty(0)
-        self._bucket = 0
+        self._bucket = self._refused = 0
         self._span: tuple[int, int] | None = None
 
     def process(self, rows: Rows) -> None:
@@ -63,13 +65,18 @@ class StreamLane:
         """Predictions for x[i] made before learning (x[i], y[i]), one after the other."""
         run: Callable[[Array, Array], Array] | None = getattr(self._live.backend, "run", None)
         if run is not None:
-            return run(_flat(x), y)
+            with contextlib.suppress(LearningError):  # nothing of the block was learnt: find the bad one below
+                return run(_flat(x), y)
         nothing = x[:0], np.empty((0, 1))
         made = np.empty(len(x))
         for index in range(len(x)):
             one = slice(index, index + 1)
-            made[index] = self._live.backend.predict(x[one])[0, 0]
-            self._live.backend.learn(x[one], y[one, None], *nothing)
+            try:
+                made[index] = self._live.backend.predict(x[one])[0, 0]
+                self._live.backend.learn(x[one], y[one, None], *nothing)
+            except LearningError:  # one absurd value must not end the model, nor those of other keys
+                made[index] = np.nan if not np.isfinite(made[index]) else made[index]
+                self._refused += 1
         return made
 
     def _predict(self, x: Array) -> float:
@@ -129,6 +136,7 @@ class StreamLane:
             "errors": self._errors,
             "absolute": self._absolute,
             "bucket": self._bucket,
+            "refused": self._refused,
             "span": self._span,
         }
 
@@ -138,6 +146,7 @@ class StreamLane:
         self._live.backend.load(state["live"])
         self._last, self._ordinal = state["last"], state["ordinal"]
         self._errors, self._absolute, self._bucket = state["errors"], state["absolute"], state["bucket"]
+        self._refused = state.get("refused", 0)
         self._span = None if state["span"] is None else (state["span"][0], state["span"][1])
 
     def unscaled(self, values: Array) -> Array:
@@ -154,13 +163,18 @@ class StreamLane:
         return {LIVE: self._live.backend.export} if self._last is not None else {}
 
     @property
+    def trouble(self) -> str:
+        """There is nothing to wait for."""
+        return ""
+
+    @property
     def progress(self) -> float:
         """There is nothing to wait for."""
         return 1.0
 
     def counts(self) -> dict[str, int]:
-        """Readings that did not make it, by reason."""
-        return self._pipeline.counts()
+        """Readings that did not make it, by reason, and examples the backend could not learn from."""
+        return {**self._pipeline.counts(), "unlearnable": self._refused}
 
 
 def _flat(x: Array) -> Array:

@@ -32,6 +32,8 @@ PAUSE = 1.0
 """Seconds between attempts while the disk is full."""
 SAYING = 60.0
 """Seconds between sentences about a full disk."""
+SHARE = 20.0
+"""Checkpoints may take one in this many seconds: those of very many devices are large and are written less often."""
 HEARTBEAT = 1.0
 """Seconds between signs of life."""
 REST = 0.2
@@ -149,6 +151,7 @@ class Loop:
         self._learners: list[Any] = []
         self._observer: Any = None
         self._saved = self._said = time.monotonic()
+        self._cost = 0.0
         self._said -= SAYING
         gc.freeze()
         gc.set_threshold(
@@ -235,7 +238,7 @@ class Loop:
             busy = self._turn()
             if self._stopping(0 if busy else self._idle()):
                 break
-            if busy and time.monotonic() - self._saved > self._config.checkpoint_seconds:
+            if busy and time.monotonic() - self._saved > max(self._config.checkpoint_seconds, SHARE * self._cost):
                 self._save(export=False)
         self._save(export=True)
         if self._observer is not None:
@@ -279,7 +282,7 @@ class Loop:
 
     def _idle(self) -> float:
         """Save if it is time; seconds to wait for a nudge."""
-        wait = self._saved + 1.0 - time.monotonic()
+        wait = self._saved + max(1.0, SHARE * self._cost) - time.monotonic()
         if wait <= 0:
             self._save(export=True)
             wait = 1.0
@@ -288,11 +291,13 @@ class Loop:
         return wait
 
     def _save(self, *, export: bool) -> None:
+        begin = time.monotonic()
         for learner in self._learners:
             self._reporter.task = (learner.name, learner.generation, time.monotonic())
             self._save_one(learner, export=export)
         self._reporter.task = None
         self._saved = time.monotonic()
+        self._cost = self._saved - begin
 
     def _save_one(self, learner: Any, *, export: bool) -> None:
         before = learner.position

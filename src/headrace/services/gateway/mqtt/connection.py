@@ -14,6 +14,7 @@ from headrace.records import Entry
 from headrace.services.gateway.mqtt import wire
 from headrace.services.gateway.mqtt.core import Core, headers
 from headrace.services.gateway.mqtt.requests import (
+    OURS,
     PREFIX,
     RequestHandler,
     answer,
@@ -377,7 +378,7 @@ class Connection(asyncio.Protocol):
             return
         if not valid_topic(will.topic):
             raise Refused(Reason.BAD_TOPIC, "the will's topic is not one to publish to")
-        if will.topic.startswith(("$", PREFIX)) or not self._access.may_publish(will.topic, self._client_id):
+        if will.topic.startswith(("$", OURS)) or not self._access.may_publish(will.topic, self._client_id):
             raise Refused(Reason.NOT_AUTHORISED, "the will's topic is not allowed")
 
     def _offer(self, connect: Connect, asked: int, expiry: int) -> wire.Properties:
@@ -439,6 +440,8 @@ class Connection(asyncio.Protocol):
             return None
         if topic.startswith(PREFIX):  # the rest of this branch is where answers are: nobody may forge one
             return topic if is_request(topic) else None
+        if topic.startswith(OURS):  # where forecasts are: nobody may forge one
+            return None
         if len(self._known) >= (_KNOWN_SHARED if self._access is ANYTHING else _KNOWN):
             self._known.clear()
         self._known[raw] = topic
@@ -560,7 +563,7 @@ class Connection(asyncio.Protocol):
             self._core.spawn(self._ask(topic, payload, response, extra))
 
     def _may_answer(self, topic: str) -> bool:
-        return not topic.startswith(("$", PREFIX)) and self._access.may_publish(topic, self._client_id)
+        return not topic.startswith(("$", OURS)) and self._access.may_publish(topic, self._client_id)
 
     async def _ask(self, topic: str, payload: bytes, response: str, extra: _Extra) -> None:
         self._answered(response, await answer(self._requests, topic, payload), extra)

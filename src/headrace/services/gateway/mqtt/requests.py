@@ -14,7 +14,9 @@ logger = logging.getLogger("headrace.mqtt")
 RequestHandler: TypeAlias = Callable[[str, bytes], Awaitable[bytes]]
 """(topic, payload) -> answer. A HeadraceError becomes an answer that says so."""
 
-PREFIX = "headrace/predict/"
+OURS = "headrace/"
+"""Under it clients publish requests and nothing else."""
+PREFIX = OURS + "predict/"
 
 
 def is_request(topic: str) -> bool:
