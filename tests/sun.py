@@ -72,8 +72,8 @@ def entries(days: int, every: int = 10 * MINUTE) -> list[Entry]:
     return [Entry(topic, data) for topic, data in messages(days, every)]
 
 
-def learner(path: Path, text: str) -> Learner:
+def learner(path: Path, text: str, folder: str = ".") -> Learner:
     """A learner of a spec on its own store."""
     (document,) = parse(text)
     assert check(document) == []
-    return Learner(Plan(document.spec), 0, open_store(path), MemoryObjects(), clock=lambda: 0)
+    return Learner(Plan(document.spec, folder), 0, open_store(path), MemoryObjects(), clock=lambda: 0)

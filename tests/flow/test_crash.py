@@ -159,7 +159,8 @@ def test_a_stopped_replaced_and_continued_worker_cannot_write(tmp_path: Path) ->
         os.kill(worker.pid, signal.SIGSTOP)
         try:
             _publish(up, messages[half:])
-            replacement = sun.learner(_store_of(data), sun.spec())
+            (code,) = (data / "code").iterdir()
+            replacement = sun.learner(_store_of(data), sun.spec(), str(code))
             _run_on(data, replacement)
             os.kill(worker.pid, signal.SIGCONT)
             worker.wait(15)  # it finds the newer epoch and leaves; the supervisor starts a third, which claims anew
