@@ -9,7 +9,7 @@ HeadraceError
 │   ├── BadSpec         a headrace.yaml with at least one problem
 │   └── BadTensor       an inference input of the wrong name, shape or type
 ├── NotFound            the thing named does not exist
-│   ├── UnknownModel, UnknownTopic, UnknownPrediction, UnknownObject
+│   ├── UnknownModel, UnknownKey, UnknownTopic, UnknownPrediction, UnknownObject
 │   └── UnknownPlugin
 ├── TooLarge            over a configured limit
 ├── Forbidden           the caller may not do this
@@ -80,6 +80,10 @@ class NotFound(HeadraceError):
 
 class UnknownModel(NotFound):
     """There is no model {name!r}; `headrace get` lists the models that exist."""
+
+
+class UnknownKey(NotFound):
+    """Model {name!r} has seen nothing of {key!r}; it knows {known}."""
 
 
 class UnknownTopic(NotFound):

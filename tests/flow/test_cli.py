@@ -117,7 +117,7 @@ def test_predict(up: Up) -> None:
     assert answer["outputs"][0]["shape"] == [1, 24]
     assert "There is no model 'moon'" in bad(up, "predict", "moon")
     assert "'a/../b?c#d'" in bad(up, "predict", "a/../b?c#d") or "nothing at" in bad(up, "predict", "a/../b?c#d")
-    assert "no forecast yet for 'x'" in bad(up, "predict", "sun", "--key", "x")
+    assert "has seen nothing of 'x'; it knows plant/one" in bad(up, "predict", "sun", "--key", "x")
 
 
 def test_inspect(up: Up) -> None:

@@ -505,7 +505,7 @@ def test_data_a_model_cannot_learn_from_is_refused_and_the_model_goes_on(up: Up)
     assert post(up, "/v2/models/next/infer", question).json()["outputs"] == before
     assert up.call("GET", "/v2/models/next/ready").json()["ready"]
     unknown = {"inputs": [*GOOD["inputs"], tensor("y", [1, 24], [1.0] * 24)], "parameters": {"key": "nobody"}}
-    refused(post(up, "/v2/models/sun/learn", unknown), 503)
+    refused(post(up, "/v2/models/sun/learn", unknown), 404)
 
 
 def test_feedback_joins_its_prediction(up: Up) -> None:

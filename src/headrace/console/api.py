@@ -91,8 +91,8 @@ class ConsoleApi:
             "started_ms": self._started,
             "addresses": self._addresses,
             "ingest": {
-                "messages": self._log.end(),
-                "rate": self._rates.of("", self._log.end()),
+                "messages": self._gateway.messages(),
+                "rate": self._rates.of("", self._gateway.messages()),
                 "quarantined": self._gateway.quarantined(),
                 "log_bytes": self._log.size(),
                 "behind": max(0, self._log.end() - self._gateway.understood.position()),

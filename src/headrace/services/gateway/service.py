@@ -171,6 +171,11 @@ class GatewayService:
             for device, readings, first, last, fields, units in self.understood.rows(query, topic, limit)
         ]
 
+    def messages(self) -> int:
+        """Messages of devices, ever."""
+        rows = self.understood.rows("SELECT COALESCE(SUM(messages), 0) FROM topics")
+        return int(rows[0][0]) if rows else 0
+
     def known(self) -> dict[str, int]:
         """How many topics and devices there are."""
         rows = self.understood.rows("SELECT (SELECT COUNT(*) FROM topics), (SELECT COUNT(*) FROM devices)")

@@ -431,6 +431,8 @@ class LearningService:
     def feedback_entry(self, name: str, identity: str, outcome: Any) -> dict[str, Any]:
         """The checked content of a feedback entry. Raises UnknownPrediction, BadInput."""
         view = self.view(name)
+        if not identity:
+            raise BadInput(detail='expected {"id": "the prediction\'s id", "outcome": [...]}')
         key, forecast = view.prediction(identity)
         if not isinstance(outcome, list) or len(outcome) != len(forecast["values"]):
             raise BadInput(detail=f"expected an outcome of {len(forecast['values'])} values")

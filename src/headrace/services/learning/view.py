@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from headrace import states
-from headrace.errors import BadTensor, NotReady, UnknownPrediction, Unsupported
+from headrace.errors import BadTensor, NotReady, UnknownKey, UnknownPrediction, Unsupported
 from headrace.models.backends import Servable, Shape
 from headrace.records import Array, Rows
 from headrace.services.learning.lane import CHAMPION, LIVE
@@ -127,9 +127,17 @@ class View:
         store = self.store
         latest = store.latest(key or None) if store is not None else None
         if latest is None:
+            self._known(key)
             raise NotReady(name=self.name, detail="has made no forecast yet" + (f" for {key!r}" if key else ""))
         found: dict[str, Any] = msgspec.json.decode(latest[1])
         return found
+
+    def _known(self, key: str) -> None:
+        """Raises UnknownKey if this is none of the keys there are."""
+        keys = self.store.lanes() if self.store is not None else []
+        if key and keys and key not in keys:
+            known = ", ".join(keys[:10]) + (", ..." if len(keys) > 10 else "")
+            raise UnknownKey(name=self.name, key=key, known=known)
 
     def prediction(self, identity: str) -> tuple[str, dict[str, Any]]:
         """(key, forecast) of a prediction id. Raises UnknownPrediction."""
@@ -149,6 +157,7 @@ class View:
             found = self._load(key, role, 0)
             if found is None:
                 self._cannot()
+                self._known(key)
                 raise NotReady(name=self.name, detail="is not trained yet" + (f" for {key!r}" if key else ""))
             self._loaded[place] = found
         return found
