@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from headrace.services.learning import supervisor
-from headrace.services.learning.supervisor import Supervisor
+from headrace.services.learning.supervisor import Supervisor, Worker
 from tests import sun
 from tests.flow.test_bad_input import publish, wait_for
 from tests.flow.test_crash import result
@@ -198,6 +198,29 @@ def test_killed_workers_come_back_later_and_later(data: Path) -> None:
         wait_for(lambda: {model["state"] for model in up.overview()["models"]} == {"live"})
         assert b"headrace_worker_restarts 4.0" in up.call("GET", "/metrics").content
         assert up.stop() == 0
+
+
+async def test_a_worker_that_dies_while_it_is_started_is_started_again(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvloop raises RuntimeError when the pipe of a process that was just killed is written to."""
+    run, attempts = Worker._run, []
+
+    async def fragile(worker: Worker) -> None:
+        attempts.append(worker.name)
+        if len(attempts) == 1:
+            raise RuntimeError("unable to perform operation on a closed transport")
+        await run(worker)
+
+    monkeypatch.setattr(Worker, "_run", fragile)
+    ready: list[str] = []
+    workers = Supervisor(data, lambda name, event: ready.append(name) if event.ready else None, lambda name: None)
+    await workers.assign([], {}, [])
+    try:
+        await started(workers, ready)
+        assert len(attempts) == 2
+    finally:
+        await workers.close()
 
 
 async def test_a_silent_worker_is_replaced(data: Path) -> None:

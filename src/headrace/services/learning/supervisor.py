@@ -102,8 +102,10 @@ class Worker:
         process = self.process
         if process is not None and process.stdin is not None and not process.stdin.is_closing():
             transport = process.stdin.transport
-            if transport.get_write_buffer_size() == 0:
-                process.stdin.write(b"\n")
+            # a transport that closes at this very moment may refuse (uvloop: RuntimeError): its worker needs no nudge
+            with contextlib.suppress(RuntimeError, OSError):
+                if transport.get_write_buffer_size() == 0:
+                    process.stdin.write(b"\n")
 
     async def stop(self, patience: float = STOPPING) -> None:
         """Let it save and leave; kill it if it does not within `patience` seconds."""
@@ -129,7 +131,7 @@ class Worker:
             started = time.monotonic()
             try:
                 await self._run()
-            except OSError as error:  # no memory, no file handle: later perhaps
+            except Exception as error:  # no memory, no file handle, dead before its first line was written: try again
                 print(f"headrace: a worker cannot be started ({error})", file=sys.stderr)
             if self._stopping:
                 return
