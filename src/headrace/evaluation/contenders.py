@@ -7,7 +7,7 @@ here, whose `forecasts` trains nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from headrace.models.transformers.blocks import column
 from headrace.models.transformers.pipeline import Pipeline, build
 from headrace.records import Array, Rows
 from headrace.services.learning.plan import YARDSTICKS, Plan, default_features, make_contender
+from headrace.services.learning.plan import Contender as PlanContender
 from headrace.spec import OnlineModel, Plug
 
 
@@ -55,6 +56,19 @@ class Contender(Protocol):
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """A fitted backend with its inputs."""
+
+    contender: PlanContender
+    inputs: Array
+    """(rows, *shape.input): row i holds what is known at origin i + 1."""
+    usable: NDArray[np.bool_]
+    """(rows,) whether all of it is known."""
+    inverse: Callable[[Array], Array]
+    """Model values in the target's unit."""
+
+
+@dataclass(frozen=True)
 class Trained:
     """A backend that is fitted to the training days, once per seed."""
 
@@ -79,24 +93,30 @@ class Trained:
 
     def _trained(self, part: Part, split: int, origins: NDArray[np.intp], seed: int) -> Array:
         """(m, horizon) forecasts at `origins` by a model fitted to what is before `split`."""
+        fitted = self.fit(part, split, seed)
+        result = np.full((len(origins), part.horizon), np.nan)
+        askable = fitted.usable[origins - 1]
+        if askable.any():
+            asked = fitted.inputs[origins[askable] - 1]
+            result[askable] = fitted.inverse(fitted.contender.backend.predict(asked))
+        return result
+
+    def fit(self, part: Part, split: int, seed: int) -> Fitted:
+        """The backend, fitted to what is before `split`. Raises LearningError, and whatever a user's code raises."""
         plan = self.plan
         scaling, rows = scaled(plan, part, split)
         plan = Plan(plan.spec.model_copy(update={"seed": seed}), plan.folder)
         made = make_contender(plan, plan.spec.backend, plan.features)
         inputs = made.inputs(rows)
         known = np.where(part.rows.columns["masked"], np.nan, column(rows, part.target))
-        usable = np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
+        usable = np.asarray(np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1))
         chosen = examples(plan, part, split)
         chosen = chosen[usable[chosen - 1]]
         targets = known[chosen[:, None] + np.arange(part.horizon)]
         if not np.isfinite(targets).any():
             raise LearningError(detail="no complete example in the training days: the features look back too far")
         made.backend.fit(np.ascontiguousarray(inputs[chosen - 1]), targets)
-        result = np.full((len(origins), part.horizon), np.nan)
-        askable = usable[origins - 1]
-        if askable.any():
-            result[askable] = scaling.inverse(made.backend.predict(inputs[origins[askable] - 1]))
-        return result
+        return Fitted(made, inputs, usable, scaling.inverse)
 
 
 def scaled(plan: Plan, part: Part, split: int) -> tuple[Pipeline, Rows]:
@@ -140,7 +160,9 @@ def standard(plan: Plan, periods: Periods, floor: float | None) -> list[Trained]
     clip = {"floor": floor}
     found.append(_standard(plan, "ridge", clip, [window, {"calendar": {"features": ["hour"]}}], "steps", (0,)))
     found.append(_standard(plan, "rls", clip, None, "steps", (0,)))
-    found.append(_standard(plan, "hist-gb", clip, [window, {"calendar": {"features": ["slot"]}}], "steps", periods.seeds[:1]))
+    found.append(
+        _standard(plan, "hist-gb", clip, [window, {"calendar": {"features": ["slot"]}}], "steps", periods.seeds[:1])
+    )
     found.append(_standard(plan, "torch", clip, [window], "steps", periods.seeds, "gru"))
     return found
 

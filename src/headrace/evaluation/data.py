@@ -7,11 +7,10 @@ Times are ISO 8601 (without an offset: UTC, as everywhere in Headrace) or number
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,8 @@ from headrace.records import DAY, HOUR, Array, Rows
 
 TIME_NAMES = ("time", "timestamp", "ts", "date_time", "datetime", "date", "utc", "t", "zeit", "fecha")
 DEVICE_NAMES = ("device", "device_id", "deveui", "sensor", "meter", "id", "key", "topic")
+Column: TypeAlias = list[Any] | NDArray[Any]
+"""Texts (None where there is none), or numbers."""
 SERIES = 50
 """Devices evaluated at most."""
 _LARGEST = 20_000_000
@@ -63,15 +64,15 @@ def read(path: Path) -> Source:
     time_name, time, rest, notes = _time(path, names, columns)
     devices = next((name for name in names if name.lower() in DEVICE_NAMES and name != time_name), None)
     labels = [str(value) for value in columns[names.index(devices)]] if devices else None
-    numbers = {name: _numbers(columns[names.index(name)]) for name in rest if name != devices}
-    numbers = {name: values for name, values in numbers.items() if values is not None}
+    found = {name: _numbers(columns[names.index(name)]) for name in rest if name != devices}
+    numbers = {name: values for name, values in found.items() if values is not None}
     if not numbers:
         raise BadInput(detail=f"{path} has no column of numbers beside {time_name!r}; its columns: {', '.join(names)}")
     series = {key: _series(time, numbers, chosen, key, notes) for key, chosen in _split(labels, len(time), notes)}
     return Source(path.stem, series, notes)
 
 
-def _table(path: Path) -> tuple[list[str], list[Sequence[Any]]]:
+def _table(path: Path) -> tuple[list[str], list[Column]]:
     """Names and columns; timestamps as ns, texts as they are."""
     try:
         import duckdb
@@ -101,18 +102,16 @@ def _column(name: str, kind: str) -> str:
     return f"CAST({quoted} AS DOUBLE) AS {quoted}" if kind != "VARCHAR" else quoted
 
 
-def _plain(values: Any) -> Sequence[Any]:
+def _plain(values: Any) -> Column:
     """Masked entries as None (texts) or NaN (numbers)."""
-    if isinstance(values, np.ma.MaskedArray):
-        missing = None if values.dtype.kind == "O" else np.nan
-        kept = values.astype(object if missing is None else np.float64).filled(missing)
-        return list(kept) if missing is None else kept
-    return list(values) if values.dtype.kind == "O" else values
+    gone = np.ma.getmaskarray(values)
+    plain: NDArray[Any] = np.ma.getdata(values)
+    if plain.dtype.kind == "O":
+        return [None if lost else value for value, lost in zip(plain.tolist(), gone.tolist(), strict=True)]
+    return np.where(gone, np.nan, plain.astype(np.float64)) if gone.any() else plain
 
 
-def _time(
-    path: Path, names: list[str], columns: list[Sequence[Any]]
-) -> tuple[str, NDArray[np.int64], list[str], list[str]]:
+def _time(path: Path, names: list[str], columns: list[Column]) -> tuple[str, NDArray[np.int64], list[str], list[str]]:
     """(name, ns, the other columns, notes) of the time column: by its name, else the first that can be read as times."""
     by_name = [name for known in TIME_NAMES for name in names if name.lower() == known]
     notes: list[str] = []
@@ -124,7 +123,7 @@ def _time(
     raise BadInput(detail=f"{path} has no time column: expected {wanted}; its columns: {', '.join(names)}")
 
 
-def _times(values: Sequence[Any], notes: list[str], *, number: bool) -> NDArray[np.int64] | None:
+def _times(values: Column, notes: list[str], *, number: bool) -> NDArray[np.int64] | None:
     """A column as ns, unreadable entries as the least integer; None if it holds no times."""
     missing = np.iinfo(np.int64).min
     if isinstance(values, np.ndarray) and values.dtype.kind == "i":
@@ -173,7 +172,7 @@ def _local_clock(time: NDArray[np.int64], notes: list[str]) -> None:
         )
 
 
-def _numbers(values: Sequence[Any]) -> Array | None:
+def _numbers(values: Column) -> Array | None:
     """A column as floats; None if fewer than half of its entries that are there are numbers."""
     if isinstance(values, np.ndarray):
         return values.astype(np.float64)
@@ -222,10 +221,7 @@ def _twice(rows: Rows, first: NDArray[np.bool_], key: str, notes: list[str]) -> 
     again = np.flatnonzero(~first)
     if not len(again):
         return
-    differs: Callable[[Array], Any] = lambda values: ~(  # noqa: E731 (one line, used once)
-        (values[again] == values[again - 1]) | (np.isnan(values[again]) & np.isnan(values[again - 1]))
-    )
-    conflicts = int(np.any([differs(values) for values in rows.columns.values()], axis=0).sum())
+    conflicts = int(np.any([_differ(values, again) for values in rows.columns.values()], axis=0).sum())
     where = "" if key == "all" else f" of {key}"
     if conflicts > len(rows) // 100:
         notes.append(
@@ -234,3 +230,10 @@ def _twice(rows: Rows, first: NDArray[np.bool_], key: str, notes: list[str]) -> 
         )
     else:
         notes.append(f"{len(again):,} repeated times{where} were left out")
+
+
+def _differ(values: Array, again: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether each of these values is another than the one before it."""
+    now, before = values[again], values[again - 1]
+    result: NDArray[np.bool_] = ~((now == before) | (np.isnan(now) & np.isnan(before)))
+    return result

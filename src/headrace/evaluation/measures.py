@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from headrace.evaluation.contenders import Forecasts
 from headrace.evaluation.parts import Part
-from headrace.models.intervals import INTERVALS, Interval
+from headrace.models.intervals import Interval
 from headrace.records import Array
 from headrace.services.learning.lane import ACTIVE
-from headrace.spec import Plug
 
 GOOD = 0.009
 """The scaled error the chapter reports for its network."""
@@ -68,21 +67,14 @@ def _mean(values: Array) -> float:
     return float(values.mean()) if values.size else float("nan")
 
 
-def interval(plug: Plug) -> Interval:
-    """A fresh interval of a spec."""
-    made: Interval = INTERVALS.find(plug.name)(INTERVALS.params(plug.name, plug.params))
-    return made
-
-
-def bands(part: Part, made: Forecasts, plug: Plug) -> tuple[Array, Array]:
-    """(m, horizon) lower and upper bounds of the first seed's forecasts, own unit, NaN while the interval is silent.
+def bands(part: Part, made: Forecasts, learner: Interval) -> tuple[Array, Array]:
+    """(m, horizon) lower and upper bounds of the first seed's forecasts, NaN while the (fresh) interval is silent.
 
     The interval learns from the rehearsals first; then, at each validation origin, from the forecasts whose last target
     has happened by then, and from no others.
     """
-    learner, origins = interval(plug), part.validation()
-    predictions = part.scaled(made.predictions[0])
-    for origin, forecast in zip(made.rehearsed.tolist(), part.scaled(made.rehearsals), strict=True):
+    origins, predictions = part.validation(), made.predictions[0]
+    for origin, forecast in zip(made.rehearsed.tolist(), made.rehearsals, strict=True):
         _update(learner, part, origin, forecast)
     low, high = np.full(predictions.shape, np.nan), np.full(predictions.shape, np.nan)
     done = 0
@@ -94,13 +86,12 @@ def bands(part: Part, made: Forecasts, plug: Plug) -> tuple[Array, Array]:
             band = learner.cover(predictions[index], part.times(origin))
             if band is not None:
                 low[index], high[index] = band
-    return low * part.span + part.low, high * part.span + part.low
+    return low, high
 
 
 def _update(learner: Interval, part: Part, origin: int, forecast: Array) -> None:
     if np.isfinite(forecast).all():
-        truth = part.scaled(part.targets(np.array([origin]))[0])
-        learner.update(forecast, truth, part.times(origin))
+        learner.update(forecast, part.targets(np.array([origin]))[0], part.times(origin))
 
 
 def covered(part: Part, low: Array, high: Array) -> Band:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
+from headrace.errors import MissingExtra
 from headrace.records import Array
 
 
 def table(residuals: Array, level: float = 0.05) -> Any:
     """What `headrace.models.diagnostics.normality` says of some residuals, as plain values; None without it."""
     try:
-        from headrace.models import diagnostics
+        diagnostics: Any = import_module("headrace.models.diagnostics")
     except ImportError:
         return None
-    return plain(diagnostics.normality(residuals, level=level))
+    try:
+        return plain(diagnostics.normality(residuals, level=level))
+    except MissingExtra:
+        return None
 
 
 def plain(value: Any) -> Any:

@@ -141,7 +141,9 @@ def _of_one(plan: Plan, key: str, readings: Rows, periods: Periods) -> tuple[lis
         needs = _days(periods.train + periods.validate_)
         hours = (int(rows.time[-1]) - int(rows.time[0]) + plan.context.every) / HOUR
         has = f"{len(readings):,} readings over {hours / 24:.1f} days"
-        raise BadInput(detail=f"a period takes {needs} whole days, the series has {has} (shorten --train and --validate)")
+        raise BadInput(
+            detail=f"a period takes {needs} whole days, the series has {has} (shorten --train and --validate)"
+        )
     parts, reasons = [], []
     for start in starts:
         part = _part(plan, key, rows, start, periods)

@@ -15,7 +15,6 @@ from headrace.evaluation.measures import Band, Measured
 from headrace.evaluation.parts import Part
 from headrace.records import Array
 from headrace.services.learning.plan import Plan
-from headrace.spec import Plug
 
 
 @dataclass(frozen=True)
@@ -62,24 +61,24 @@ def evaluate(
     All contenders are scored on the same origins of a part: those at which each one that forecasts at least half of them
     has a forecast.
     """
-    tasks = [(_run, (one, part, plan.spec.interval)) for part in parts for one in contenders]
+    tasks = [(_run, (one, part, plan)) for part in parts for one in contenders]
     flat = work.run(tasks, "periods x contenders", jobs, quiet=quiet)
     runs = [flat[index :: len(contenders)] for index in range(len(contenders))]
     common = [_common([mine[index] for mine in runs]) for index in range(len(parts))]
     return [_result(one.name, mine, parts, common, plan) for one, mine in zip(contenders, runs, strict=True)]
 
 
-def _run(contender: Contender, part: Part, interval: Plug) -> Run:
+def _run(contender: Contender, part: Part, plan: Plan) -> Run:
     made = contender.forecasts(part)
     if made.failed:
         nothing = np.full(made.predictions.shape[1:], np.nan)
         return Run(made, nothing, nothing)
-    return Run(made, *measures.bands(part, made, interval))
+    return Run(made, *measures.bands(part, made, plan.interval()))
 
 
 def _common(runs: Sequence[Run]) -> NDArray[np.bool_]:
     """(m,) the origins at which all can be compared."""
-    made = [np.isfinite(run.forecasts.predictions).all(axis=(0, 2)) for run in runs]
+    made = [np.asarray(np.isfinite(run.forecasts.predictions).all(axis=(0, 2))) for run in runs]
     able = [one for one in made if one.mean() >= 0.5]
     return np.all(able, axis=0) if able else np.zeros(len(made[0]), np.bool_)
 
@@ -100,5 +99,5 @@ def _result(
 def _residuals(run: Run, part: Part, plan: Plan) -> Array:
     """Scaled residuals of the forecasts the spec's schedule would have issued: each target once a day."""
     due = np.isin(part.validation(), scheduled(plan, len(part.rows)))
-    off = (part.targets(part.validation()[due]) - run.forecasts.predictions[0][due]) / part.span
+    off: Array = (part.targets(part.validation()[due]) - run.forecasts.predictions[0][due]) / part.span
     return off[np.isfinite(off)]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -40,7 +43,8 @@ def _pooled(tasks: Sequence[Task[Result]], jobs: int, done: Callable[[], None]) 
     context = multiprocessing.get_context("spawn")  # a fork of a process that has loaded torch may hang
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_alone)
     try:
-        futures: list[Future[Result]] = [pool.submit(function, *arguments) for function, arguments in tasks]
+        with _nothing_to_rerun():
+            futures: list[Future[Result]] = [pool.submit(function, *arguments) for function, arguments in tasks]
         for future in as_completed(futures):
             future.result()
             done()
@@ -53,6 +57,20 @@ def _pooled(tasks: Sequence[Task[Result]], jobs: int, done: Callable[[], None]) 
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _nothing_to_rerun() -> Iterator[None]:
+    """Processes that are started meanwhile do not run the script of this one again, as multiprocessing would have them do.
+
+    What they need they import by name, and not every script that calls `headrace` guards its last line.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _alone() -> None:

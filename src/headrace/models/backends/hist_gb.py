@@ -95,7 +95,7 @@ class HistGb:
     def _fitted(self, rows: Array, targets: Array) -> Any:
         try:
             from sklearn.ensemble import HistGradientBoostingRegressor
-            from threadpoolctl import threadpool_limits
+            from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
         except ModuleNotFoundError as error:
             raise MissingExtra(family="backend", name="hist-gb", module=error.name, extra="sklearn") from error
         params = self._params

@@ -115,13 +115,14 @@ class Ridge:
             spread = xx - x[:, :, None] * x[:, None, :] / n[:, None, None] + self._params.alpha * np.eye(self._size)
             against = xy - x * (y / n)[:, None]
             try:
-                weights: Array = np.linalg.solve(spread, against[:, :, None])[:, :, 0]
+                weights = np.linalg.solve(spread, against[:, :, None])[:, :, 0]
             except np.linalg.LinAlgError as error:
                 raise LearningError(detail="the inputs are too large for ridge regression; are they scaled?") from error
-            constant: Array = (y - np.einsum("hd,hd->h", weights, x)) / n
+            constant = (y - np.einsum("hd,hd->h", weights, x)) / n
         if not (np.isfinite(weights).all() and np.isfinite(constant).all()):
             raise LearningError(detail="ridge regression left the range of floats; are the inputs scaled?")
-        self._weights, self._constant = weights, constant
+        self._weights: Array = np.asarray(weights, np.float64)
+        self._constant: Array = np.asarray(constant, np.float64)
 
 
 def linear(rows: Array, weights: Array, constant: Array, floor: float | None) -> Array:
