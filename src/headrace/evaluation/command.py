@@ -72,7 +72,7 @@ def rolled(options: Options) -> tuple[Report, Any]:
     notes = [*source.notes, *plans.negatives(source, chosen)]
     cut = parts.cut(chosen.plan, source, when, notes)
     people = selected(_people(chosen, when), options.only)
-    results = rolling.evaluate(people, cut, chosen.plan, options.jobs, quiet=options.as_json and not terminal())
+    results = rolling.evaluate(people, cut, chosen.plan, options.jobs)
     made = tables.rolling(results, cut, chosen.plan, when, report_name(options, source.name), notes)
     return made, lambda: _figures(made, results, people, cut, chosen)
 
@@ -129,12 +129,6 @@ def report_name(options: Options, data_name: str) -> str:
     whole = data_name if options.file is None else f"{options.file.stem}-{data_name}"
     clean = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in whole.lower())
     return "-".join(part for part in clean.split("-") if part)[:40] or "data"
-
-
-def terminal() -> bool:
-    import sys
-
-    return sys.stderr.isatty()
 
 
 def _figures(

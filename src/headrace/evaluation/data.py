@@ -87,7 +87,9 @@ def _table(path: Path) -> tuple[list[str], list[Column]]:
             wanted = ", ".join(_column(str(name), str(kind)) for name, kind, *_ in described)
             found = db.execute(f"SELECT {wanted} FROM {reader} LIMIT {_LARGEST + 1}", [str(path)]).fetchnumpy()
         except duckdb.Error as error:
-            raise BadInput(detail=f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
+            raise BadInput(
+                detail=f"{path} cannot be read as a table: {str(error).splitlines()[0].rstrip('.')}"
+            ) from error
     names = [str(name) for name, *_ in described]
     columns = [_plain(found[name]) for name in names]
     if len(columns[0]) > _LARGEST:
@@ -229,7 +231,7 @@ def _twice(rows: Rows, first: NDArray[np.bool_], key: str, notes: list[str]) -> 
             "clock put back? The first value of each time was used; a `device` column tells devices apart"
         )
     else:
-        notes.append(f"{len(again):,} repeated times{where} were left out")
+        notes.append(f"left out: {len(again):,} of {len(rows):,} rows{where}, whose time had been there already")
 
 
 def _differ(values: Array, again: NDArray[np.intp]) -> NDArray[np.bool_]:

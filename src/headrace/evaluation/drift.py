@@ -1,8 +1,9 @@
 """The drift experiment: the real lane over a record whose readings are, from some day on, multiplied by a factor.
 
 Each drifted run is compared with its own undrifted twin, day by day, whose squared errors are multiplied by factor² while
-the drift lasts: a plant of 0.6 times the power makes 0.6 times the errors once everything is learnt. A run goes through the very code that serves a model:
-readings in, prequential scores out (`GridLane`). Until the drift begins both runs are one; so the twin is run once, its
+the drift lasts: a plant of 0.6 times the power makes 0.6 times the errors once everything is learnt.
+
+A run goes through the very code that serves a model: readings in, prequential scores out (`GridLane`). Until the drift begins both runs are one; so the twin is run once, its
 state kept at the start of each drift, and each drifted run goes on from there, which gives the same bytes as a run from the
 beginning because a lane's state is a function of the readings alone.
 """
@@ -31,10 +32,10 @@ RECOVERED = 1.1
 SMOOTH = 3
 """Days over which the ratio is taken when recovery is looked for."""
 EARLY, LATE = (2, 3), (7, 13)
-"""Days of a drift (the first is 1, forecast before anything had changed) that are reported."""
+"""Days of a drift that are reported. It begins on day 0, whose forecast was made before anything had changed."""
 SUMMER = 2 * HOUR
 """A local midnight in summer is this much before the standard one at most."""
-BEFORE, AFTER = 30, 13
+BEFORE, AFTER = 30, 14
 """Least days between warm-up and the first start, and most days looked at after a drift's end."""
 
 
@@ -135,10 +136,10 @@ class Outcome:
         put(self, "recovered", self._recovered())
 
     def ratio(self, first: int, last: int) -> float:
-        """Drifted over undrifted error of days first to last (the first day of a drift is 1), summed over all starts whose
+        """Drifted over undrifted error of days first to last (a drift begins on day 0), summed over all starts whose
         record reaches that far; NaN if none does."""
         pairs = [
-            (one.drifted[first - 1 : last], one.twin[first - 1 : last]) for one in self.courses if len(one.twin) >= last
+            (one.drifted[first : last + 1], one.twin[first : last + 1]) for one in self.courses if len(one.twin) > last
         ]
         if not pairs:
             return float("nan")
@@ -150,27 +151,27 @@ class Outcome:
     def curve(self) -> Array:
         """Ratio of each day, over all starts."""
         longest = max((len(one.twin) for one in self.courses), default=0)
-        return np.array([self.ratio(day, day) for day in range(1, longest + 1)])
+        return np.array([self.ratio(day, day) for day in range(longest)])
 
     def _recovered(self) -> int | None:
         """First day from which on the ratio over three days, ending there, stays at or below 1.1 until the drift ends."""
-        days = range(SMOOTH, self.lasting + 1)
+        days = range(SMOOTH - 1, self.lasting)
         bad = [day for day in days if not self.ratio(day - SMOOTH + 1, day) <= RECOVERED]
-        first = (max(bad) + 1) if bad else 1
-        return first if first <= self.lasting else None
+        first = (max(bad) + 1) if bad else 0
+        return first if first < self.lasting else None
 
 
-def run(runners: Sequence[Runner], ground: Field, warm: int, jobs: int, *, quiet: bool = False) -> list[Outcome]:
+def run(runners: Sequence[Runner], ground: Field, warm: int, jobs: int) -> list[Outcome]:
     """Every contender through every start.
 
     Args:
         warm: days before the first one that counts for `Outcome.mse`.
     """
     learning = [one for one in runners if not one.frozen]
-    twins = work.run([(_twin, (one.plan, ground)) for one in learning], "undrifted runs", jobs, quiet=quiet)
+    twins = work.run([(_twin, (one.plan, ground)) for one in learning], "undrifted runs", jobs)
     known = {one.name: twin for one, twin in zip(learning, twins, strict=True)}
     tasks = [(_course, (one, ground, start, known[one.like or one.name])) for one in runners for start in ground.starts]
-    flat = work.run(tasks, "drifted runs", jobs, quiet=quiet)
+    flat = work.run(tasks, "drifted runs", jobs)
     size = len(ground.starts)
     return [
         _outcome(one, flat[index * size : (index + 1) * size], known[one.like or one.name], ground, warm)
@@ -257,9 +258,11 @@ def field_of(readings: Rows, plan: Plan, periods: Periods) -> tuple[Field, int]:
     warm = -(-max(drift.warm_up, plan.spec.learning.initial) // DAY)
     first = drift.first if drift.first is not None else warm + BEFORE
     starts = [first + index * drift.every for index in range(drift.count)]
-    starts = [start for start in starts if start + LATE[1] <= days]
+    starts = [start for start in starts if start + LATE[1] < days]
     if not starts:
-        needs = f"{first + LATE[1]} whole days ({warm} of warm-up, {first - warm} undrifted, {LATE[1]} of drift)"
+        needs = (
+            f"{first + LATE[1] + 1} whole days ({warm} of warm-up, {first - warm} undrifted, {LATE[1] + 1} of drift)"
+        )
         raise BadInput(detail=f"the drift experiment takes at least {needs}, the record has {days}")
     columns = _columns(readings, plan)
     return Field(readings, columns, origin, days, tuple(starts), drift.factor, drift.lasting), warm

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.errors import BadInput
 from headrace.evaluation import drift
-from headrace.evaluation.command import Options, inputs, report_name, terminal
+from headrace.evaluation.command import Options, inputs, report_name
 from headrace.evaluation.drift import Field, Outcome, Runner
 from headrace.evaluation.parts import scale_at
 from headrace.evaluation.periods import Periods
@@ -30,7 +30,7 @@ def made(options: Options) -> tuple[Report, Any]:
         notes.append(f"only the first of {len(source.series)} devices was used: {key}")
     ground, warm = drift.field_of(readings, chosen.plan, when)
     runners = selected(_runners(chosen, when), options.only)
-    outcomes = drift.run(runners, ground, warm, options.jobs, quiet=options.as_json and not terminal())
+    outcomes = drift.run(runners, ground, warm, options.jobs)
     name = report_name(options, source.name)
     found = _report(outcomes, ground, warm, name, notes)
     return found, lambda: (_figures(outcomes, ground), [])
@@ -84,17 +84,17 @@ def selected(runners: Sequence[Runner], only: str) -> list[Runner]:
 
 def _report(outcomes: Sequence[Outcome], ground: Field, warm: int, name: str, notes: list[str]) -> Report:
     starts = ", ".join(map(str, ground.starts))
-    reach = sum(start + ground.lasting + drift.LATE[1] <= ground.days for start in ground.starts)
+    reach = sum(start + ground.lasting + drift.LATE[1] < ground.days for start in ground.starts)
     standing = [
         f"Readings times {ground.factor:g} from day {starts} on, for {ground.lasting} days; each run beside its own undrifted "
         f"twin, forecasts made each day before it was known and learnt afterwards; days {warm} to {ground.days - 1} are scored.",
         f"A ratio is the drifted error over the twin's on the same days, summed over all starts; while the drift lasts the "
         f"twin's is multiplied by {ground.factor:g}², for {ground.factor:g} times the power makes {ground.factor:g} times the "
         "errors once all of it is learnt. 1 is recovered.",
-        f"Days to recover: the first day from which on the ratio over {drift.SMOOTH} days stays at or below "
-        f"{drift.RECOVERED:g} until the drift ends.",
-        f"After the end, what was learnt during the drift has to be forgotten: the ratio of days 2-3 and 7-13 after it, over the "
-        f"{reach} starts for which the record is long enough.",
+        f"A drift begins on day 0. Days to recover: the first day from which on the ratio over {drift.SMOOTH} days stays at or "
+        f"below {drift.RECOVERED:g} until the drift ends.",
+        "After the end, what was learnt during the drift has to be forgotten: the ratio of days 2-3 and 7-13 after it, over "
+        f"the {reach} starts for which the record is long enough.",
         "The frozen network is the replayed one as it was when the drift began, and so is its twin.",
     ]
     troubles = [f"{one.name}: {one.trouble}" for one in outcomes if one.trouble]
@@ -110,7 +110,7 @@ def _report(outcomes: Sequence[Outcome], ground: Field, warm: int, name: str, no
             {
                 "name": "ratio-by-day",
                 "title": "Error over that of the undrifted twin",
-                "x": list(range(1, max((len(one.curve()) for one in outcomes), default=0) + 1)),
+                "x": list(range(max((len(one.curve()) for one in outcomes), default=0))),
                 "series": [{"name": one.name, "values": list(one.curve())} for one in outcomes],
             }
         ],
@@ -122,12 +122,12 @@ def _columns() -> list[Column]:
     return [
         Column("model", "model"),
         Column("mse", "MSE undrifted", "", "scaled, over all scored days"),
-        Column("days_2_3", "days 2-3", "", "ratio on the second and third day of the drift", ".2f"),
+        Column("days_2_3", "days 2-3", "", "ratio two and three days after the drift began", ".2f"),
         Column("days_7_13", "days 7-13", "", "ratio in its second week", ".2f"),
         Column(
             "days_to_recover", "days to recover", "d", "until the ratio stays at 1.1 or less; – if it never does", ".0f"
         ),
-        Column("after_2_3", "after 2-3", "", "ratio on the second and third day after the drift has ended", ".2f"),
+        Column("after_2_3", "after 2-3", "", "ratio two and three days after it has ended", ".2f"),
         Column("after_7_13", "after 7-13", "", "ratio in the second week after it: what forgetting costs", ".2f"),
     ]
 
@@ -146,7 +146,7 @@ def _row(one: Outcome) -> dict[str, Any]:
 
 def _details(one: Outcome) -> list[dict[str, Any]]:
     return [
-        {"model": one.name, "start": course.start, "day": day + 1, "drifted": float(drifted), "undrifted": float(twin)}
+        {"model": one.name, "start": course.start, "day": day, "drifted": float(drifted), "undrifted": float(twin)}
         for course in one.courses
         for day, (drifted, twin) in enumerate(zip(course.drifted, course.twin, strict=True))
     ]
@@ -156,8 +156,8 @@ def _figures(outcomes: Sequence[Outcome], ground: Field) -> list[Figure]:
     from headrace.evaluation import figures
 
     caption = (
-        f"Daily error of each contender over that of its undrifted twin, all starts together. The drift begins on day 1 and ends "
-        f"after day {ground.lasting} (dotted)."
+        f"Daily error of each contender over that of its undrifted twin, all starts together. The drift begins on day 0 and ends "
+        f"before day {ground.lasting} (dotted)."
     )
     lines = [(one.name, one.curve()) for one in outcomes]
-    return [figures.curves("Ratio of errors", caption, "day of the drift", lines, [ground.lasting + 0.5])]
+    return [figures.curves("Ratio of errors", caption, "day of the drift", lines, [ground.lasting - 0.5])]

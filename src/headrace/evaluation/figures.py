@@ -23,7 +23,7 @@ from headrace.records import Array
 ORANGE, BLUE, GREEN, YELLOW, RED, GREY = "#d9600a", "#1763a6", "#1a7f37", "#d9a400", "#c62828", "#6b7280"
 LINES = (BLUE, ORANGE, GREEN, "#7b3fa0", "#b08900", "#0e8a8a", "#a8326e", GREY)
 _MARKS = "osD^vPX*"
-WIDE, HIGH = 5.6, 3.5
+WIDE, HIGH = 5.2, 3.6
 """Inches: as wide as a phone shows without shrinking the letters."""
 
 
@@ -48,7 +48,7 @@ def _axes(name: str, alt: str, high: float = HIGH) -> Iterator[tuple[Any, list[s
         "svg.hashsalt": name,
         "svg.fonttype": "none",
         "font.family": "sans-serif",
-        "font.size": 10,
+        "font.size": 12,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
@@ -106,7 +106,7 @@ def forecast(
         _days(axes, clock[part.split :])
         axes.set_ylabel(f"{part.target} ({unit})" if unit else part.target)
         axes.legend(
-            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9, handlelength=1.4, columnspacing=1
+            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=11, handlelength=1.4, columnspacing=1
         )
     caption = (
         f"The chapter's Figure 4.9 for {name}: the validation days of the period from {part.label}, each forecast when its "
@@ -144,12 +144,12 @@ def contributions(found: Explained) -> Figure:
         axes.scatter(place, values, c=colours, s=26, zorder=3, edgecolors="white", linewidths=0.4)
         axes.set_ylabel(f"contribution ({found.unit})" if found.unit else "contribution")
         if found.places is None:
-            axes.set_xticks(place, [str(label) for label in found.labels], rotation=60, ha="right", fontsize=8)
+            axes.set_xticks(place, [str(label) for label in found.labels], rotation=60, ha="right", fontsize=9.5)
         else:
             axes.set_xlabel(found.axis)
         for colour, text in ((GREEN, "raises"), (YELLOW, "no effect"), (RED, "lowers")):
             axes.scatter([], [], c=colour, s=26, label=text)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=11)
     return Figure("What the forecast was made of", found.caption, made[0])
 
 
@@ -166,11 +166,11 @@ def by_period(figure: dict[str, Any]) -> Figure:
                 color=LINES[index % len(LINES)], lw=1.8 if own else 1, ls="-" if own else "--", label=one["name"],
             )  # fmt: skip
         shown = place[:: max(1, len(place) // 12)]
-        axes.set_xticks(shown, [figure["x"][index] for index in shown], rotation=45, ha="right", fontsize=8)
+        axes.set_xticks(shown, [figure["x"][index] for index in shown], rotation=45, ha="right", fontsize=9.5)
         axes.set_ylim(bottom=0)
         axes.set_ylabel("scaled MSE")
         axes.legend(
-            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=8.5, columnspacing=1, handlelength=1.6
+            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=10.5, columnspacing=1, handlelength=1.6
         )
     return Figure("Error by period", "Scaled mean squared error of each period; lower is better.", made[0])
 
@@ -189,10 +189,11 @@ def skill(rows: Sequence[dict[str, Any]]) -> Figure | None:
         spread = max([*map(abs, values), 0.05])
         for index, value in enumerate(values):
             text = f"{value:+.1%}"
-            axes.text(value + 0.03 * spread * (1 if value >= 0 else -1), index, text, va="center", fontsize=9,
+            axes.text(value + 0.03 * spread * (1 if value >= 0 else -1), index, text, va="center", fontsize=11,
                       ha="left" if value >= 0 else "right")  # fmt: skip
         axes.set_xlim(min(0, *values) - 0.3 * spread, max(0, *values) + 0.3 * spread)
-        axes.set_xlabel("skill = 1 - MSE / MSE of the hour-of-day mean")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.set_xlabel("1 - MSE / MSE of the hour-of-day mean")
 
     return Figure("Skill", "Right of zero is better than the mean of that hour.", _bars("skill", alt, known, draw))
 
@@ -212,16 +213,14 @@ def coverage(rows: Sequence[dict[str, Any]], nominal: float) -> Figure | None:
     def draw(axes: Any) -> None:
         place = np.arange(len(known))
         axes.barh(place - 0.2, [every for _, every, _ in known], height=0.36, color="#a9c6e3", label="all hours")
-        axes.barh(
-            place + 0.2, [active for *_, active in known], height=0.36, color=BLUE, label="active hours (daylight)"
-        )
-        axes.axvline(nominal, color=ORANGE, lw=1.8, label=f"promised {nominal:.0%}")
+        axes.barh(place + 0.2, [active for *_, active in known], height=0.36, color=BLUE, label="active")
+        axes.axvline(nominal, color=ORANGE, lw=1.8, label="promised")
         least = min(min(every, active) for _, every, active in known if np.isfinite(active)) if known else 0
         axes.set_xlim(max(0.0, min(0.5, least - 0.1)), 1.0)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.set_xlabel("share of truths inside the interval")
         axes.legend(
-            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=8.5, columnspacing=1, handlelength=1.4
+            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=10.5, columnspacing=1, handlelength=1.4
         )
 
     caption = "Nights are easy: judge an interval by its active hours."
@@ -229,7 +228,7 @@ def coverage(rows: Sequence[dict[str, Any]], nominal: float) -> Figure | None:
 
 
 def _bars(name: str, alt: str, known: Sequence[tuple[Any, ...]], draw: Callable[[Any], None]) -> str:
-    with _axes(name, alt, 1.3 + 0.36 * len(known)) as (axes, made):
+    with _axes(name, alt, 1.4 + 0.4 * len(known)) as (axes, made):
         draw(axes)
         axes.set_yticks(np.arange(len(known)), [str(one[0]) for one in known])
         axes.invert_yaxis()
@@ -247,7 +246,7 @@ def curves(
         for mark in marks:
             axes.axvline(mark, color=GREY, lw=1, ls=":")
         for index, (name, values) in enumerate(series):
-            days = np.arange(1, len(values) + 1)
+            days = np.arange(len(values))
             axes.plot(
                 days,
                 values,
@@ -260,5 +259,5 @@ def curves(
         axes.set_ylim(bottom=0)
         axes.set_xlabel(x_label)
         axes.set_ylabel("error / error of the undrifted twin")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8.5, columnspacing=1)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=10.5, columnspacing=1)
     return Figure(title, caption, made[0])

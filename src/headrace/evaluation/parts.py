@@ -30,7 +30,7 @@ KNOWN = 0.5
 """Least share of known targets in the training and in the validation days of a period that is used."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """One period of one series. Row 0 is the step before it, blank: the first origin is the period's start."""
 
@@ -48,6 +48,12 @@ class Part:
     span: float
     """Least value of the training days, and the distance to their greatest (1 if they are constant)."""
     constant: bool
+
+    @property
+    def known(self) -> tuple[float, float]:
+        """Shares of the training and of the validation targets that were measured."""
+        there = np.isfinite(self.truth)
+        return float(there[1 : self.split].mean()), float(there[self.split :].mean())
 
     @property
     def truth(self) -> Array:
@@ -144,23 +150,31 @@ def _of_one(plan: Plan, key: str, readings: Rows, periods: Periods) -> tuple[lis
         raise BadInput(
             detail=f"a period takes {needs} whole days, the series has {has} (shorten --train and --validate)"
         )
-    parts, reasons = [], []
-    for start in starts:
-        part = _part(plan, key, rows, start, periods)
-        known = np.isfinite(part.truth)
-        train, after = known[1 : part.split].mean(), known[part.split :].mean()
-        if min(train, after) < KNOWN:
-            reasons.append(
-                f"period {part.label} was left out: {train:.0%} of its training and {after:.0%} of its validation hours "
-                f"are known, {KNOWN:.0%} are needed"
-            )
-            continue
-        if part.constant:
-            reasons.append(f"period {part.label}: the training days are constant, so its errors are not scaled")
-        parts.append(part)
-    if not parts:
-        raise BadInput(detail="; ".join(reasons[:3]))
-    return parts, reasons
+    parts = [_part(plan, key, rows, start, periods) for start in starts]
+    usable = [part for part in parts if min(part.known) >= KNOWN]
+    if not usable:
+        train, after = (max(part.known[index] for part in parts) for index in (0, 1))
+        raise BadInput(
+            detail=f"in none of its {len(parts)} periods at least {KNOWN:.0%} of the training and of the validation hours are "
+            f"known; at best {train:.0%} and {after:.0%}"
+        )
+    return usable, _told([part for part in parts if part not in usable], [part for part in usable if part.constant])
+
+
+def _told(left: list[Part], constant: list[Part]) -> list[str]:
+    """What to say of periods that are not there and of those that are flat."""
+    notes = []
+    if left:
+        why = f"less than {KNOWN:.0%} of their training or validation hours are known"
+        notes.append(f"left out, for {why}: {len(left)} periods, {_listed(left)}")
+    if constant:
+        notes.append(f"constant in the training days, so that errors are not scaled: the periods {_listed(constant)}")
+    return notes
+
+
+def _listed(parts: list[Part], most: int = 6) -> str:
+    more = f" and {len(parts) - most:,} more" if len(parts) > most else ""
+    return ", ".join(part.label for part in parts[:most]) + more
 
 
 def _starts(plan: Plan, rows: Rows, periods: Periods) -> Iterator[int]:

@@ -53,16 +53,14 @@ class Result:
         return [(index, run.forecasts.failed) for index, run in enumerate(self.runs) if run.forecasts.failed]
 
 
-def evaluate(
-    contenders: Sequence[Contender], parts: Sequence[Part], plan: Plan, jobs: int, *, quiet: bool = False
-) -> list[Result]:
+def evaluate(contenders: Sequence[Contender], parts: Sequence[Part], plan: Plan, jobs: int) -> list[Result]:
     """Every contender on every part; the interval is the plan's.
 
     All contenders are scored on the same origins of a part: those at which each one that forecasts at least half of them
     has a forecast.
     """
     tasks = [(_run, (one, part, plan)) for part in parts for one in contenders]
-    flat = work.run(tasks, "periods x contenders", jobs, quiet=quiet)
+    flat = work.run(tasks, "periods x contenders", jobs)
     runs = [flat[index :: len(contenders)] for index in range(len(contenders))]
     common = [_common([mine[index] for mine in runs]) for index in range(len(parts))]
     return [_result(one.name, mine, parts, common, plan) for one, mine in zip(contenders, runs, strict=True)]

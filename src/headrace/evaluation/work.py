@@ -22,13 +22,13 @@ Result = TypeVar("Result")
 Task = tuple[Callable[..., Result], tuple[Any, ...]]
 
 
-def run(tasks: Sequence[Task[Result]], title: str, jobs: int, *, quiet: bool = False) -> list[Result]:
+def run(tasks: Sequence[Task[Result]], title: str, jobs: int) -> list[Result]:
     """The results in the order of the tasks, whoever finished first. One job runs here, more in processes of their own.
 
     Raises:
         Permanent: a process died (most likely for want of memory).
     """
-    with _bar(quiet) as bar:
+    with _bar() as bar:
         place = bar.add_task(title, total=len(tasks))
         if min(jobs, len(tasks)) <= 1:
             found = []
@@ -79,14 +79,15 @@ def _alone() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def _bar(quiet: bool) -> Progress:
+def _bar() -> Progress:
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=quiet,
+        console=console,
+        disable=not console.is_terminal,
         transient=True,
     )
