@@ -30,6 +30,7 @@ COMMANDS = [
     "delete",
     "inspect",
     "predict",
+    "evaluate",
     "quarantine list",
     "quarantine replay",
     "version",

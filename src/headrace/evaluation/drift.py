@@ -3,9 +3,9 @@
 Each drifted run is compared with its own undrifted twin, day by day, whose squared errors are multiplied by factor² while
 the drift lasts: a plant of 0.6 times the power makes 0.6 times the errors once everything is learnt.
 
-A run goes through the very code that serves a model: readings in, prequential scores out (`GridLane`). Until the drift begins both runs are one; so the twin is run once, its
-state kept at the start of each drift, and each drifted run goes on from there, which gives the same bytes as a run from the
-beginning because a lane's state is a function of the readings alone.
+A run goes through the very code that serves a model: readings in, prequential scores out (`GridLane`). Until the drift
+begins both runs are one; so the twin is run once, its state kept at the start of each drift, and each drifted run goes on
+from there, which gives the same bytes as a run from the beginning because a lane's state is a function of the readings alone.
 """
 
 from __future__ import annotations

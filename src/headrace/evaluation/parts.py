@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.errors import BadInput
+from headrace.errors import BadInput, HeadraceError
 from headrace.evaluation.data import Source
 from headrace.evaluation.periods import Periods
 from headrace.models.transformers import TRANSFORMERS
@@ -22,7 +22,7 @@ from headrace.models.transformers.blocks import column, join
 from headrace.models.transformers.pipeline import build
 from headrace.models.transformers.resample import standard_offset
 from headrace.records import DAY, HOUR, Array, Rows
-from headrace.services.learning.learner import bound
+from headrace.services.learning.learner import bound, user_line
 from headrace.services.learning.plan import Plan
 from headrace.spec import Plug
 
@@ -88,7 +88,13 @@ def grid(plan: Plan, readings: Rows) -> Rows:
     rows = Rows(readings.time, {name: values.copy() for name, values in readings.columns.items()})
     bound(rows, plan.spec.input.valid)
     steps = build(before_scale(plan), plan.context)
-    made = join([steps.apply(rows), steps.tick(int(rows.time[-1]) + _patience(plan))])
+    try:
+        made = join([steps.apply(rows), steps.tick(int(rows.time[-1]) + _patience(plan))])
+    except HeadraceError:
+        raise
+    except Exception as error:  # whatever a user's own step raises
+        where = user_line(error, plan.folder)
+        raise BadInput(detail=f"a step of the spec failed: {where}{type(error).__name__}: {error}") from error
     made = made.take(made.time <= rows.time[-1]) if len(made) else made
     if not len(made) or not np.isfinite(column(made, target)).any():
         seen = ", ".join(sorted(readings.columns))
@@ -120,10 +126,10 @@ def cut(plan: Plan, source: Source, periods: Periods, notes: list[str]) -> list[
         BadInput: no part is left; the message has the reasons.
     """
     every = plan.context.every
-    for name, length in (("train", periods.train), ("validate", periods.validate_), ("every", periods.step)):
+    for name, length in (("train", periods.train), ("validation", periods.validation), ("every", periods.step)):
         if length % every:
             raise BadInput(detail=f"{name} of {_days(length)} days is no multiple of the grid step, {every / HOUR:g} h")
-    if periods.validate_ < plan.context.horizon * every:
+    if periods.validation < plan.context.horizon * every:
         raise BadInput(detail=f"validation days are shorter than the horizon of {plan.context.horizon} steps")
     parts, reasons = [], []
     for key, readings in source.series.items():
@@ -144,7 +150,7 @@ def _of_one(plan: Plan, key: str, readings: Rows, periods: Periods) -> tuple[lis
     rows = grid(plan, readings)
     starts = list(_starts(plan, rows, periods))
     if not starts:
-        needs = _days(periods.train + periods.validate_)
+        needs = _days(periods.train + periods.validation)
         hours = (int(rows.time[-1]) - int(rows.time[0]) + plan.context.every) / HOUR
         has = f"{len(readings):,} readings over {hours / 24:.1f} days"
         raise BadInput(
@@ -190,7 +196,7 @@ def _starts(plan: Plan, rows: Rows, periods: Periods) -> Iterator[int]:
     if periods.days is not None:
         end = min(end, start + periods.days * DAY)
     made = 0
-    while start + periods.train + periods.validate_ <= end and (periods.count is None or made < periods.count):
+    while start + periods.train + periods.validation <= end and (periods.count is None or made < periods.count):
         yield start
         made, start = made + 1, start + periods.step
 
@@ -198,7 +204,7 @@ def _starts(plan: Plan, rows: Rows, periods: Periods) -> Iterator[int]:
 def _part(plan: Plan, key: str, rows: Rows, start: int, periods: Periods) -> Part:
     every, target = plan.context.every, plan.context.target
     before = periods.train // every
-    n = 1 + before + periods.validate_ // every
+    n = 1 + before + periods.validation // every
     time = start - every + every * np.arange(n, dtype=np.int64)
     place = (rows.time - time[0]) // every
     inside = (place >= 1) & (place < n)

@@ -49,7 +49,7 @@ class Periods(_Strict):
     """From one start to the next; default: one after the other."""
     train: Duration = Field(default=16 * DAY, gt=0)
     """Training days of a period: fit, scaler."""
-    validate_: Duration = Field(default=4 * DAY, gt=0, alias="validate")
+    validation: Duration = Field(default=4 * DAY, gt=0)
     """Validation days after them."""
     history: int = Field(default=36, ge=1, le=10_000)
     """Grid steps the windowed standard contenders look back."""
@@ -63,15 +63,15 @@ class Periods(_Strict):
     """The drift experiment."""
 
     @model_validator(mode="after")
-    def _whole_days(self) -> Periods:
-        if self.train < 2 * self.validate_:
+    def _enough(self) -> Periods:
+        if self.train < 2 * self.validation:
             raise ValueError("expected at least twice as much training as validation")
         return self
 
     @property
     def step(self) -> int:
         """ns from one start to the next."""
-        return self.every or self.train + self.validate_
+        return self.every or self.train + self.validation
 
 
 def shipped() -> Periods:

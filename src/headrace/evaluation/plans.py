@@ -130,9 +130,9 @@ def negatives(source: Source, chosen: Chosen) -> list[str]:
 
 def with_history(periods: Periods, history: int | None, train: int | None, validate: int | None) -> Periods:
     """The periods with what the command line says. Raises BadInput."""
-    given = {"history": history, "train": train, "validate_": validate}
+    given = {"history": history, "train": train, "validation": validate}
     changes = {name: value for name, value in given.items() if value is not None}
     changed = periods.model_copy(update=changes)
-    if changed.train < 2 * changed.validate_:
+    if changed.train < 2 * changed.validation:
         raise BadInput(detail="expected at least twice as much --train as --validate")
     return changed

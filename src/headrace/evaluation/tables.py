@@ -27,7 +27,7 @@ def rolling(
     unit = plan.spec.input.unit
     reference = next((one for one in results if one.name == REFERENCE), None)
     rows = [_row(one, reference) for one in results]
-    train, validate = periods.train / DAY, periods.validate_ / DAY
+    train, validate = periods.train / DAY, periods.validation / DAY
     title = f"{name}: {len(parts)} rolling period{'s' if len(parts) != 1 else ''} of {train:g} + {validate:g} days"
     figures = [
         {
@@ -140,7 +140,7 @@ def _settings(plan: Plan, periods: Periods) -> dict[str, Any]:
         "horizon": plan.context.horizon,
         "history": periods.history,
         "train_days": periods.train / DAY,
-        "validate_days": periods.validate_ / DAY,
+        "validate_days": periods.validation / DAY,
         "seeds": list(periods.seeds),
         "interval": {plan.spec.interval.name: plan.spec.interval.params},
     }
