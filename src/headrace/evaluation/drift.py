@@ -149,9 +149,9 @@ class Outcome:
         return float(drifted[known].sum() / below) if below > 0 else float("nan")
 
     def curve(self) -> Array:
-        """Ratio of each day, over all starts."""
+        """Ratio over the three days that end with each day (fewer at the start), over all starts."""
         longest = max((len(one.twin) for one in self.courses), default=0)
-        return np.array([self.ratio(day, day) for day in range(longest)])
+        return np.array([self.ratio(max(0, day - SMOOTH + 1), day) for day in range(longest)])
 
     def _recovered(self) -> int | None:
         """First day from which on the ratio over three days, ending there, stays at or below 1.1 until the drift ends."""

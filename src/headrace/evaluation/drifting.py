@@ -156,8 +156,8 @@ def _figures(outcomes: Sequence[Outcome], ground: Field) -> list[Figure]:
     from headrace.evaluation import figures
 
     caption = (
-        f"Daily error of each contender over that of its undrifted twin, all starts together. The drift begins on day 0 and ends "
-        f"before day {ground.lasting} (dotted)."
+        f"Error of each contender over that of its undrifted twin, the last {drift.SMOOTH} days and all starts together. The "
+        f"drift begins on day 0 and ends before day {ground.lasting} (dotted)."
     )
     lines = [(one.name, one.curve()) for one in outcomes]
     return [figures.curves("Ratio of errors", caption, "day of the drift", lines, [ground.lasting - 0.5])]

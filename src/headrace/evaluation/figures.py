@@ -191,7 +191,8 @@ def skill(rows: Sequence[dict[str, Any]]) -> Figure | None:
             text = f"{value:+.1%}"
             axes.text(value + 0.03 * spread * (1 if value >= 0 else -1), index, text, va="center", fontsize=11,
                       ha="left" if value >= 0 else "right")  # fmt: skip
-        axes.set_xlim(min(0, *values) - 0.3 * spread, max(0, *values) + 0.3 * spread)
+        room = 0.45 * spread
+        axes.set_xlim(min(0, *values) - room * (min(values) < 0), max(0, *values) + room)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.set_xlabel("1 - MSE / MSE of the hour-of-day mean")
 

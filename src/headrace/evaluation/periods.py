@@ -25,7 +25,7 @@ class Drift(_Strict):
     warm_up: Duration = 40 * DAY
     """Event time before the first scored forecast: first fit and scaler."""
     first: int | None = Field(default=None, ge=1)
-    """Day, counted from 0, on which the first drift starts; default: spread over what the record holds."""
+    """Day, counted from 0, on which the first drift starts; default: 30 days after the warm-up."""
     every: int = Field(default=15, ge=1)
     """Days from one start to the next."""
     count: int = Field(default=9, ge=1, le=100)

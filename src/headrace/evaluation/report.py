@@ -136,26 +136,52 @@ def write(path: Path, text: str) -> None:
 def show(report: Report) -> None:
     """The table, the notes and what is kept out of files, on the terminal."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 10_000  # a pipe gets whole lines
     console.print(Text(report.title, style="bold"))
-    columns = [*report.columns, *([Column("seconds", "CPU", "s")] if report.seconds else [])]
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for index, column in enumerate(columns):
-        head = f"{column.label} {column.unit}".rstrip()
-        table.add_column(head, justify="right" if index else "left", overflow="fold")
-    for row in report.rows:
-        seconds = report.seconds.get(str(row["model"]))
-        cells = [column.text(row.get(column.name)) for column in report.columns]
-        shown = [] if not report.seconds else ["–" if seconds is None else f"{seconds:.3g}"]
-        table.add_row(*(Text(cell) for cell in [*cells, *shown]))
-    console.print(table)
+    columns = [
+        (f"{one.label} {one.unit}".rstrip(), [one.text(row.get(one.name)) for row in report.rows])
+        for one in report.columns
+    ]
+    if report.seconds:
+        spent = [report.seconds.get(str(row["model"])) for row in report.rows]
+        columns.append(("CPU s", ["–" if one is None else f"{one:.3g}" for one in spent]))
+    for part in beside(columns, console.width):
+        console.print(_table(part))
     for note in report.notes:
-        console.print(Text(f"- {note}"), soft_wrap=True)
+        console.print(Text(f"- {note}"), soft_wrap=not console.is_terminal)
+
+
+def beside(columns: Sequence[tuple[str, list[str]]], width: int) -> list[list[tuple[str, list[str]]]]:
+    """Columns cut into as many tables as the width asks for; each begins with the first column.
+
+    >>> [[head for head, _ in part] for part in beside([("m", ["ridge"]), ("mse", ["0.01"]), ("n", ["7"])], 12)]
+    [['m', 'mse'], ['m', 'n']]
+    """
+    sizes = [max(len(head), *map(len, cells)) + 2 if cells else len(head) + 2 for head, cells in columns]
+    parts, used = [[columns[0]]], sizes[0]
+    for column, size in zip(columns[1:], sizes[1:], strict=True):
+        if used + size > width + 2 and len(parts[-1]) > 1:
+            parts.append([columns[0]])
+            used = sizes[0]
+        parts[-1].append(column)
+        used += size
+    return parts
+
+
+def _table(columns: Sequence[tuple[str, list[str]]]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for index, (head, _) in enumerate(columns):
+        table.add_column(head, justify="right" if index else "left", no_wrap=True)
+    for cells in zip(*(cells for _, cells in columns), strict=True):
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
 
 
 def finite_mean(values: Sequence[float]) -> float | None:
