@@ -85,34 +85,45 @@ def test_nothing_leaks_from_the_future(trio: tuple[list[Part], list[Trained]], n
     made, other = one.forecasts(part), one.forecasts(shaken(part, origin))
     assert not made.failed, made.failed
     assert (made.predictions[:, : middle + 1] == other.predictions[:, : middle + 1]).all()
-    assert (made.rehearsals == other.rehearsals).all()
-    interval = one.plan.interval
-    here, there = (
-        measures.bands(each, forecasts, interval()) for each, forecasts in ((part, made), (shaken(part, origin), other))
-    )
-    for mine, theirs in zip(here, there, strict=True):
+    assert np.array_equal(made.rehearsals, other.rehearsals, equal_nan=True)
+    due = contenders.scheduled(one.plan, len(part.rows))
+    bound = [
+        measures.bands(each, found, one.plan.interval(), due)
+        for each, found in ((part, made), (shaken(part, origin), other))
+    ]
+    for mine, theirs in zip(*bound, strict=True):
         assert np.array_equal(mine[: middle + 1], theirs[: middle + 1], equal_nan=True)
-        assert np.isfinite(mine[: middle + 1]).all()
+        assert np.isfinite(mine[[0, 24]]).all() and np.isnan(mine[1:24]).all(), "bands are drawn at midnight"
     late = one.forecasts(shaken(part, part.split))
     assert (made.predictions[:, 0] == late.predictions[:, 0]).all(), "the fit knows validation days"
 
 
 def test_rehearsals_know_nothing_of_their_own_days(trio: tuple[list[Part], list[Trained]]) -> None:
+    """Other values (of the same range) in the last block change no forecast that was made before it."""
     cut, people = trio
     ridge = next(person for person in people if person.name == "ridge")
     part = cut[0]
-    early = contenders.rehearsal_split(part)
-    assert early == part.split - 4 * 24
-    first = ridge.forecasts(part).rehearsals[0]
-    assert (first == ridge.forecasts(shaken(part, early)).rehearsals[0]).all()
+    edges = contenders.blocks(part)
+    assert edges == [(1 + 96 * index, 97 + 96 * index) for index in range(4)]
+    first, stop = edges[-1]
+    columns = {name: values.copy() for name, values in part.rows.columns.items()}
+    columns[part.target][first:stop] = columns[part.target][first:stop][::-1]
+    turned = replace(part, rows=Rows(part.rows.time, columns))
+    made, other = ridge.forecasts(part), ridge.forecasts(turned)
+    place = made.rehearsed.tolist().index(first)
+    assert (made.rehearsals[place] == other.rehearsals[place]).all()
+    assert not (made.rehearsals[place + 14] == other.rehearsals[place + 14]).all()
+    for block in edges:
+        targets = contenders.examples(ridge.plan, part, block)[:, None] + np.arange(part.horizon)
+        assert not ((targets >= block[0]) & (targets < block[1])).any() and len(targets) > 200
 
 
 def test_every_target_of_an_example_is_before_the_split(trio: tuple[list[Part], list[Trained]]) -> None:
     cut, people = trio
     for one in people:
-        origins = contenders.examples(one.plan, cut[0], cut[0].split)
+        origins = contenders.examples(one.plan, cut[0])
         assert len(origins) and origins.min() >= 1 and origins.max() + cut[0].horizon <= cut[0].split
-    tiles = contenders.examples(people[0].plan, cut[0], cut[0].split)
+    tiles = contenders.examples(people[0].plan, cut[0])
     assert np.diff(tiles).tolist() == [24] * 15, "a baseline learns each training hour once"
 
 

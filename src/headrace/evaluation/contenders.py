@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +26,9 @@ from headrace.services.learning.plan import YARDSTICKS, Plan, default_features, 
 from headrace.services.learning.plan import Contender as PlanContender
 from headrace.spec import OnlineModel, Plug
 
+FOLDS = 4
+"""Blocks of the training days, each forecast by a model that was fitted to the others."""
+
 
 @dataclass(frozen=True)
 class Forecasts:
@@ -33,9 +37,10 @@ class Forecasts:
     predictions: Array
     """(seeds, m, horizon), one row for each origin of `Part.validation`."""
     rehearsed: NDArray[np.intp]
-    """Origins inside the training days …"""
+    """Origins inside the training days, in order …"""
     rehearsals: Array
-    """… and (r, horizon) forecasts of them by a model that knew nothing from there on: what an interval learns from."""
+    """… and (r, horizon) forecasts by models that were fitted without the targets of those days: what an interval learns from
+    (cross-conformal: Vovk 2015; Barber et al., Predictive inference with the jackknife+, 2021)."""
     seconds: float
     """CPU of the trainings, per seed."""
     failed: str = ""
@@ -77,23 +82,27 @@ class Trained:
     seeds: tuple[int, ...] = (0,)
 
     def forecasts(self, part: Part) -> Forecasts:
-        split, origins = part.split, part.validation()
-        early = rehearsal_split(part)
+        origins = part.validation()
         began = time.process_time()
         try:
-            made = [self._trained(part, split, origins, seed) for seed in self.seeds]
+            made = [self._asked(part, origins, seed) for seed in self.seeds]
             seconds = (time.process_time() - began) / len(self.seeds)
-            inner = np.arange(early, split - part.horizon + 1)
-            rehearsals = self._trained(part, early, inner, self.seeds[0])
+            parted = [self._rehearsed(part, *block) for block in blocks(part)]
         except Exception as error:  # whatever a user's step or module raises: this contender has no forecasts here
             nothing = np.full((len(self.seeds), len(origins), part.horizon), np.nan)
             kind = "" if isinstance(error, HeadraceError) else f"{type(error).__name__}: "
             return Forecasts(nothing, origins[:0], nothing[0, :0], 0.0, f"{kind}{error}")
-        return Forecasts(np.stack(made), inner, rehearsals, seconds)
+        rehearsed, rehearsals = (np.concatenate(parts) for parts in zip(*parted, strict=True))
+        return Forecasts(np.stack(made), rehearsed, rehearsals, seconds)
 
-    def _trained(self, part: Part, split: int, origins: NDArray[np.intp], seed: int) -> Array:
-        """(m, horizon) forecasts at `origins` by a model fitted to what is before `split`."""
-        fitted = self.fit(part, split, seed)
+    def _rehearsed(self, part: Part, first: int, stop: int) -> tuple[NDArray[np.intp], Array]:
+        """(origins, forecasts) inside a block of training days, by a model that was fitted to the others."""
+        origins = np.arange(first, stop - part.horizon + 1)
+        return origins, self._asked(part, origins, self.seeds[0], (first, stop))
+
+    def _asked(self, part: Part, origins: NDArray[np.intp], seed: int, without: tuple[int, int] | None = None) -> Array:
+        """(m, horizon) forecasts at `origins`, NaN where not all inputs are known."""
+        fitted = self.fit(part, seed, without)
         result = np.full((len(origins), part.horizon), np.nan)
         askable = fitted.usable[origins - 1]
         if askable.any():
@@ -101,16 +110,19 @@ class Trained:
             result[askable] = fitted.inverse(fitted.contender.backend.predict(asked))
         return result
 
-    def fit(self, part: Part, split: int, seed: int) -> Fitted:
-        """The backend, fitted to what is before `split`. Raises LearningError, and whatever a user's code raises."""
+    def fit(self, part: Part, seed: int, without: tuple[int, int] | None = None) -> Fitted:
+        """The backend, fitted to the training days, perhaps without the targets in some rows of them.
+
+        Raises LearningError, and whatever a user's code raises.
+        """
         plan = self.plan
-        scaling, rows = scaled(plan, part, split)
+        scaling, rows = scaled(plan, part)
         plan = Plan(plan.spec.model_copy(update={"seed": seed}), plan.folder)
         made = make_contender(plan, plan.spec.backend, plan.features)
         inputs = made.inputs(rows)
         known = np.where(part.rows.columns["masked"], np.nan, column(rows, part.target))
         usable = np.asarray(np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1))
-        chosen = examples(plan, part, split)
+        chosen = examples(plan, part, without)
         chosen = chosen[usable[chosen - 1]]
         targets = known[chosen[:, None] + np.arange(part.horizon)]
         if not np.isfinite(targets).any():
@@ -119,26 +131,33 @@ class Trained:
         return Fitted(made, inputs, usable, scaling.inverse)
 
 
-def scaled(plan: Plan, part: Part, split: int) -> tuple[Pipeline, Rows]:
-    """The steps from `scale` on, its statistics taken of the rows before `split`, and all rows of the part through them."""
-    initial = split * part.every
-    steps = build(plan.base[scale_at(plan) :], replace(plan.context, initial=initial))
+def scaled(plan: Plan, part: Part) -> tuple[Pipeline, Rows]:
+    """The steps from `scale` on, its statistics taken of the training days, and all rows of the part through them."""
+    steps = build(plan.base[scale_at(plan) :], replace(plan.context, initial=part.split * part.every))
     plain = Rows(part.rows.time, dict(part.rows.columns))
     return steps, steps.apply(plain) if steps.steps else plain
 
 
-def examples(plan: Plan, part: Part, split: int) -> NDArray[np.intp]:
-    """Origins (index of the first target) whose targets all lie before `split`, as the spec's policy has them.
+def examples(plan: Plan, part: Part, without: tuple[int, int] | None = None) -> NDArray[np.intp]:
+    """Origins (index of the first target) whose targets all lie before the split, as the spec's policy has them.
 
     A baseline learns every target once, as in a lane.
+
+    Args:
+        without: rows [first, stop) of which no target may be.
     """
-    last = split - part.horizon
+    last = part.split - part.horizon
     if plan.spec.backend.name in YARDSTICKS:
-        return np.arange(last, 0, -part.horizon)[::-1].copy()
-    if plan.spec.learning.examples == "steps":
-        return np.arange(1, last + 1)
-    due = scheduled(plan, len(part.rows))
-    return due[due <= last]
+        found = np.arange(last, 0, -part.horizon)[::-1].copy()
+    elif plan.spec.learning.examples == "steps":
+        found = np.arange(1, last + 1)
+    else:
+        due = scheduled(plan, len(part.rows))
+        found = due[due <= last]
+    if without is None:
+        return found
+    first, stop = without
+    return found[(found + part.horizon <= first) | (found >= stop)]
 
 
 def scheduled(plan: Plan, n: int) -> NDArray[np.intp]:
@@ -148,9 +167,11 @@ def scheduled(plan: Plan, n: int) -> NDArray[np.intp]:
     return np.arange(1 + schedule.at // every % step, n, step)
 
 
-def rehearsal_split(part: Part) -> int:
-    """Where the rehearsal's training ends: as many steps before the split as there are validation steps, a third at most."""
-    return part.split - min(len(part.rows) - part.split, (part.split - 1) // 3)
+def blocks(part: Part) -> list[tuple[int, int]]:
+    """[first, stop) rows of the training days in blocks as long as the validation days, four at most and two at least."""
+    count = min(FOLDS, max(2, (part.split - 1) // (len(part.rows) - part.split)))
+    edges = np.linspace(1, part.split, count + 1).round().astype(int).tolist()
+    return list(pairwise(edges))
 
 
 def standard(plan: Plan, periods: Periods, floor: float | None) -> list[Trained]:

@@ -38,7 +38,7 @@ def explain(one: Trained, part: Part, unit: str) -> Explained | str:
     except ImportError:
         return "this version has no explainers"
     try:
-        fitted = one.fit(part, part.split, one.seeds[0])
+        fitted = one.fit(part, one.seeds[0])
         due = scheduled(one.plan, len(part.rows))
         origin = int(due[due >= part.split][0])
         x = fitted.inputs[origin - 1]

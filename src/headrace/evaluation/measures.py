@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,23 +68,28 @@ def _mean(values: Array) -> float:
     return float(values.mean()) if values.size else float("nan")
 
 
-def bands(part: Part, made: Forecasts, learner: Interval) -> tuple[Array, Array]:
-    """(m, horizon) lower and upper bounds of the first seed's forecasts, NaN while the (fresh) interval is silent.
+def bands(part: Part, made: Forecasts, learner: Interval, due: NDArray[np.intp]) -> tuple[Array, Array]:
+    """(m, horizon) lower and upper bounds of the first seed's forecasts, NaN where none is due or the interval is silent.
 
-    The interval learns from the rehearsals first; then, at each validation origin, from the forecasts whose last target
-    has happened by then, and from no others.
+    The (fresh) interval sees what it would see in a lane: the forecasts on the spec's schedule. It learns from the
+    rehearsals first; then, at each validation origin, from the forecasts whose last target has happened by then, and from
+    no others.
+
+    Args:
+        due: origins on the schedule.
     """
     origins, predictions = part.validation(), made.predictions[0]
-    for origin, forecast in zip(made.rehearsed.tolist(), made.rehearsals, strict=True):
-        _update(learner, part, origin, forecast)
+    for index in np.flatnonzero(np.isin(made.rehearsed, due)).tolist():
+        _update(learner, part, int(made.rehearsed[index]), made.rehearsals[index])
     low, high = np.full(predictions.shape, np.nan), np.full(predictions.shape, np.nan)
-    done = 0
-    for index, origin in enumerate(origins.tolist()):
-        while done < index and origins[done] + part.horizon <= origin:
-            _update(learner, part, int(origins[done]), predictions[done])
-            done += 1
+    waiting: deque[int] = deque()
+    for index in np.flatnonzero(np.isin(origins, due)).tolist():
+        while waiting and origins[waiting[0]] + part.horizon <= origins[index]:
+            past = waiting.popleft()
+            _update(learner, part, int(origins[past]), predictions[past])
+        waiting.append(index)
         if np.isfinite(predictions[index]).all():
-            band = learner.cover(predictions[index], part.times(origin))
+            band = learner.cover(predictions[index], part.times(int(origins[index])))
             if band is not None:
                 low[index], high[index] = band
     return low, high

@@ -23,8 +23,8 @@ th:first-child, td:first-child { text-align: left; position: sticky; left: 0; ba
 th { font-weight: 600; vertical-align: bottom; }
 tr.best td { font-weight: 600; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1.2rem; }
-figure { margin: 0; max-width: 44rem; border: 1px solid var(--line); border-radius: .5rem; padding: .7rem; background: var(--card);
-  color: #1c2733; }
+figure { margin: 0; max-width: 44rem;
+  border: 1px solid var(--line); border-radius: .5rem; padding: .7rem; background: var(--card); color: #1c2733; }
 figure svg { width: 100%; height: auto; display: block; font-family: system-ui, sans-serif; }
 figcaption { font-size: .88rem; color: #56616d; margin-top: .4rem; }
 figcaption b { color: #1c2733; }

@@ -71,7 +71,7 @@ def _run(contender: Contender, part: Part, plan: Plan) -> Run:
     if made.failed:
         nothing = np.full(made.predictions.shape[1:], np.nan)
         return Run(made, nothing, nothing)
-    return Run(made, *measures.bands(part, made, plan.interval()))
+    return Run(made, *measures.bands(part, made, plan.interval(), scheduled(plan, len(part.rows))))
 
 
 def _common(runs: Sequence[Run]) -> NDArray[np.bool_]:

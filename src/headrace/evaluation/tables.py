@@ -152,8 +152,9 @@ def _standing(plan: Plan, periods: Periods) -> list[str]:
         f"Trained anew on the {periods.train / DAY:g} training days of each period, asked at every step of the validation days "
         f"for {plan.context.horizon} steps of {hours:g} h. The scale is that of the training days, no training target is "
         "after the split, no validation target before it, and nothing is taken from before the period.",
-        "The interval learns from forecasts of the last training days by a model that was trained on the days before them, "
-        "then from each validation forecast once its last target is known; it is measured for the first seed.",
+        "The interval is measured on the forecasts of the spec's schedule, as a running model issues them, for the first seed. "
+        "It learns first from forecasts of each block of the training days by a model that was fitted to the other blocks, then "
+        f"from each validation forecast once its last target is known: {periods.train / DAY:g} days, a running model has 30.",
         "Single periods differ by much with the weather: judge by many periods and by skill, not by one figure.",
     ]
 
