@@ -68,7 +68,10 @@ def test_a_good_series_has_nothing_to_say(tmp_path: Path) -> None:
 
 
 def test_constant(tmp_path: Path) -> None:
-    report = good(csv(tmp_path / "a.csv", [f"{t.isoformat()},5" for _, t in hours()]))
+    report = good(
+        csv(tmp_path / "a.csv", [f"{t.isoformat()},5" for _, t in hours()]), "--html", str(tmp_path / "a.html")
+    )
+    assert "<svg" in (tmp_path / "a.html").read_text()
     assert "constant in the training days, so that errors are not scaled" in notes(report)
     assert report["rows"][1]["mse"] == pytest.approx(0, abs=1e-12) and report["rows"][1]["skill"] is None
 
@@ -207,3 +210,22 @@ def test_rows_out_of_order_are_sorted_and_repeated_ones_dropped(tmp_path: Path) 
     (rows,) = found.series.values()
     assert len(rows) == 300 and (np.diff(rows.time) > 0).all()
     assert found.notes == ["left out: 1 of 301 rows, whose time had been there already"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"), [("5", "there is no ratio"), ("NaN", "no reading so far has led to a value")]
+)
+def test_drift_of_nothing(tmp_path: Path, cell: str, words: str) -> None:
+    path = csv(tmp_path / "a.csv", [f"{t.isoformat()},{cell}" for _, t in hours(24 * 90)])
+    found = ask(path, "--only", "rls", "--drift", "--html", str(tmp_path / "a.html"))
+    assert found.exit_code == 0 and words in found.stdout and "nan" not in found.stdout, found.output
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_with_holes_gives_a_result(tmp_path: Path, seed: int) -> None:
+    """Values of any size, a third of the rows missing at random: numbers, or one line."""
+    random = np.random.default_rng(seed)
+    size = 10.0 ** random.integers(-9, 12)
+    lines = [f"{t.isoformat()},{random.normal() * size:.6g}" for _, t in hours() if random.random() > 0.3]
+    report = good(csv(tmp_path / "a.csv", lines), "--only", "ridge,rls,persistence", "--html", str(tmp_path / "a.html"))
+    assert all(row["mse"] is not None and math.isfinite(row["mse"]) for row in report["rows"])

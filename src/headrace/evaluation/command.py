@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headrace.errors import BadInput, HeadraceError
+from headrace.errors import BadInput, Permanent
 from headrace.evaluation import contenders, data, explained, parts, periods, plans, report, rolling, tables
 from headrace.evaluation.contenders import Trained
 from headrace.evaluation.parts import Part
@@ -190,5 +190,5 @@ def push(url: str, made: Report) -> None:
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise BadInput(detail=f"no answer from {url} ({error or type(error).__name__}); is it up?") from error
     if answer.is_error:
-        raise HeadraceError(detail=f"{url} did not take the report: HTTP {answer.status_code} {answer.text[:200]}")
+        raise Permanent(detail=f"{url} did not take the report: HTTP {answer.status_code} {answer.text[:200]}")
     print(f"sent to {where}", file=sys.stderr)

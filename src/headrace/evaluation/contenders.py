@@ -211,6 +211,7 @@ def _after(plan: Plan) -> list[Plug]:
 
 
 def own(plan: Plan, periods: Periods) -> Trained:
-    """The user's spec as it is."""
+    """The user's spec as it is; a heavy backend once for each of the periods' seeds, counted from its own."""
     random = bool(BACKENDS.find(plan.spec.backend.name).heavy)
-    return Trained(plan.spec.name, plan, periods.seeds if random else (plan.spec.seed,))
+    seeds = tuple(plan.spec.seed + seed for seed in periods.seeds) if random else (plan.spec.seed,)
+    return Trained(plan.spec.name, plan, seeds)

@@ -98,6 +98,8 @@ def _report(outcomes: Sequence[Outcome], ground: Field, warm: int, name: str, no
         "The frozen network is the replayed one as it was when the drift began, and so is its twin.",
     ]
     troubles = [f"{one.name}: {one.trouble}" for one in outcomes if one.trouble]
+    if any(not one.mse > 0 for one in outcomes):
+        troubles.append("where there is no error without drift (a constant record, or nothing known) there is no ratio")
     return Report(
         name=f"drift-{name}",
         title=f"{name}: readings x {ground.factor:g} from {len(ground.starts)} start days",

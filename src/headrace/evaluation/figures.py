@@ -202,21 +202,22 @@ def skill(rows: Sequence[dict[str, Any]]) -> Figure | None:
 def coverage(rows: Sequence[dict[str, Any]], nominal: float) -> Figure | None:
     """Two bars per contender: how often the interval held the truth, in all hours and in active ones."""
     known = [
-        (str(row["model"]), float(row["coverage"]), float(row["active_coverage"] or np.nan))
+        (str(row["model"]), float(row["coverage"]), _float(row["active_coverage"]))
         for row in rows
         if row.get("coverage") is not None
     ]
     if not known:
         return None
     alt = f"Coverage of the {nominal:.0%} interval, all hours and active hours: "
-    alt += ", ".join(f"{name} {every:.0%} and {active:.0%}" for name, every, active in known)
+    alt += ", ".join(f"{name} {every:.0%} and {active:.0%}".replace("nan%", "unknown") for name, every, active in known)
 
     def draw(axes: Any) -> None:
         place = np.arange(len(known))
         axes.barh(place - 0.2, [every for _, every, _ in known], height=0.36, color="#a9c6e3", label="all hours")
         axes.barh(place + 0.2, [active for *_, active in known], height=0.36, color=BLUE, label="active")
         axes.axvline(nominal, color=ORANGE, lw=1.8, label="promised")
-        least = min(min(every, active) for _, every, active in known if np.isfinite(active)) if known else 0
+        shares = [share for _, *both in known for share in both if np.isfinite(share)]
+        least = min(shares)
         axes.set_xlim(max(0.0, min(0.5, least - 0.1)), 1.0)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.set_xlabel("share of truths inside the interval")
@@ -262,3 +263,7 @@ def curves(
         axes.set_ylabel("error / error of the undrifted twin")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=10.5, columnspacing=1)
     return Figure(title, caption, made[0])
+
+
+def _float(value: float | None) -> float:
+    return float("nan") if value is None else float(value)

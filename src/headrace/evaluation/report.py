@@ -39,7 +39,7 @@ class Column:
 
     def text(self, value: object) -> str:
         """A cell for people."""
-        if value is None:
+        if value is None or value != value:  # noqa: PLR0124 (the shortest test for NaN)
             return "–"
         if not isinstance(value, int | float):
             return str(value)
