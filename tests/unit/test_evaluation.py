@@ -52,7 +52,7 @@ def test_published_figures_and_the_same_bytes_twice(tmp_path: Path) -> None:
 
 def test_the_network_is_what_was_published(request: pytest.FixtureRequest) -> None:
     if not request.config.getoption("--full"):
-        pytest.skip("half a minute: --full")
+        pytest.skip("a minute or two: --full")
     report = json.loads(ask("--only", "gru", "--json"))
     (row,) = [row for row in report["rows"] if row["model"] == "gru"]
     assert row["mse"] == pytest.approx(0.0177, rel=0.05)
