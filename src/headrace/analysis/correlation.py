@@ -88,7 +88,7 @@ def finding(lags: tuple[Lag, ...]) -> Finding:
     parts = [f"{one.r:.2f} after {period(one.lag)}" for one in lags]
     weak = all(abs(one.r) < one.bound for one in lags)
     end = f"; noise stays below {max(one.bound for one in lags):.2f}" + (
-        ": the past says nothing of the future" if weak else ""
+        ": at these lags the past says nothing" if weak else ""
     )
     return Finding("memory", f"autocorrelation {', '.join(parts)}{end}", 2 if weak else 1, weak)
 

@@ -19,13 +19,15 @@ from headrace.analysis.seasons import Parts, Seasons
 from headrace.analysis.stationary import Stationarity
 from headrace.analysis.tables import Progress, Table, silent
 from headrace.analysis.trend import Trend
-from headrace.analysis.words import Finding, clock, count, span
+from headrace.analysis.words import WEEK, Finding, clock, count, span
 from headrace.records import DAY, Array
 
 ASLEEP = 0.05
 """Values below this share of the range, on both sides of a silence, are as good as zero."""
 ALIKE = 20
 """Cycles of a season whose values are compared to find outliers."""
+LEAST_ALIKE = 8
+"""Fewest values a slot of a season should have for that."""
 _ACROSS = 60
 """Lags looked at between fields, either way, at most."""
 
@@ -96,15 +98,18 @@ def measure(table: Table, name: str, zone: str) -> Field:
     time, values = _in_order(table.time[with_value], raw[with_value])
     facts = replace(quality.measure(time, values), missing=missing)
     zero = rate.silence is not None and _asleep(rate, time, values, facts)
-    grid = to_grid(time, values, _range(table, rate), step_for(rate), zone, rate.silence if zero else None)
+    sane = outliers.sane(values)
+    silence = rate.silence if zero else None
+    grid = to_grid(time[sane], values[sane], _range(table, rate), step_for(rate), zone, silence)
     found = seasons.find(grid)
     parts = seasons.take_apart(grid, found.found)
     found = seasons.with_strengths(found, parts, grid.every) if parts else found
-    shortest = found.shortest.period if found.shortest else 0
+    lengths = [one.period for one in found.found if one.period <= WEEK]
+    full = [length for length in lengths if len(time) * grid.every >= LEAST_ALIKE * length]
     dense = len(grid.values) >= seasons.WINDOWS and grid.empty <= 0.5
     calm = grid.filled - parts.seasonal.sum(axis=1) if parts else grid.filled
     level = stationary.test(calm) if dense else None
-    place = _usual(time, zone, shortest, grid.every)
+    place = _usual(time, zone, max(full, default=0), grid.every)
     field = Field(
         name=name,
         unit=table.units.get(name, ""),
@@ -112,10 +117,10 @@ def measure(table: Table, name: str, zone: str) -> Field:
         quality=facts,
         seasons=found,
         parts=parts,
-        trend=trend.measure(grid, max((one.period for one in found.found if one.period <= 7 * DAY), default=0)),
+        trend=trend.measure(grid, max(lengths, default=0)),
         lags=correlation.own(grid),
         stationarity=level,
-        outliers=outliers.find(time, values, place, bool(shortest)),
+        outliers=outliers.find(time, values, place, bool(full)),
         grid=grid,
         time=time,
         values=values,
@@ -143,6 +148,10 @@ def _findings(field: Field, zone: str) -> list[Finding]:
             Finding("level", f"STL strength of the trend: {field.parts.trend_strength:.2f} (0 none, 1 all)", 1)
         )
     found.append(field.outliers.finding(field.unit, clock(field.outliers.worst_time, zone)))
+    absurd = len(field.values) - int(np.count_nonzero(outliers.sane(field.values)))
+    if absurd:
+        sentence = f"{count(absurd, 'absurd value')} left out of all but the outliers: they would hide everything else"
+        found.append(Finding("method", sentence, 1))
     if field.grid.every > 1.5 * field.sampling.step > 0:
         sentence = (
             f"{count(len(field.time), 'value')} were averaged to {count(len(field.grid.values), 'window')} of "
@@ -158,9 +167,10 @@ def _usual(time: NDArray[np.int64], zone: str, season: int, every: int) -> NDArr
         return np.zeros(len(time), np.int64)
     clock = local(time, zone)
     cycle = (clock - clock[0] // season * season) // season
-    blocks = max(1, int(cycle[-1] + 1) // ALIKE)
-    block = np.minimum(cycle // ALIKE, blocks - 1)
-    place: NDArray[np.int64] = seasons.slots(clock, season, every) + max(1, round(season / every)) * block
+    size = max(1, round(season / every))
+    blocks = max(1, min(int(cycle[-1] + 1) // ALIKE, len(time) // (size * 3 * ALIKE)))
+    block = cycle * blocks // int(cycle[-1] + 1)
+    place: NDArray[np.int64] = seasons.slots(clock, season, every) + size * block
     return place
 
 

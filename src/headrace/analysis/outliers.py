@@ -61,13 +61,22 @@ class Outliers:
         return Finding("outliers", sentence + end, 2, self.few)
 
 
+def sane(values: Array) -> NDArray[np.bool_]:
+    """All values but the absurd: a few beyond three times the range of 98 % of them. They would hide everything else."""
+    low, high = np.quantile(values, [0.01, 0.99])
+    reach = 3 * (high - low)
+    good: NDArray[np.bool_] = (values >= low - reach) & (values <= high + reach)
+    few = np.count_nonzero(~good) <= max(5, 0.002 * len(values))
+    return good if reach > 0 and few and len(values) >= LEAST else np.ones(len(values), np.bool_)
+
+
 def find(time: NDArray[np.int64], values: Array, place: NDArray[np.int64], seasonal: bool) -> Outliers:
     """Of finite values, each in slot `place` of its season."""
     middle = _medians(values, place)
     off = values - middle[place]
     spread = _MAD * _medians(np.abs(off), place)
     low, high = np.quantile(values, [0.05, 0.95])
-    floor = 0.05 * float(high - low)
+    floor = max(0.05 * float(high - low), 0.5 * _MAD * float(np.median(np.abs(off))))  # few values have a chance MAD
     if not floor > 0:
         floor = _MAD * float(np.median(np.abs(values - np.median(values)))) or float(values.std())
     distance = np.abs(off) / np.maximum(spread, floor)[place] if floor > 0 else np.zeros(len(values))

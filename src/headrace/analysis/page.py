@@ -30,10 +30,11 @@ dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 5px 
 dd.flag { color: var(--warn); } dd.flag::before { content: "! "; font-weight: 700; }
 figcaption { margin-bottom: 6px; } svg { display: block; width: 100%; height: auto; } .narrow { display: none; }
 .map { max-width: 560px; }
-pre { margin: 0; overflow-x: auto; font: 0.8rem/1.5 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
+pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere;
+  font: 0.8rem/1.5 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
 @media (max-width: 600px) { body { padding: 0 10px 32px; } .wide { display: none; } .narrow { display: block; }
   .card, figure { padding: 12px; } dl { grid-template-columns: 1fr; gap: 0; }
-  dd { margin-bottom: 8px; } pre { font-size: 0.7rem; } }
+  dd { margin-bottom: 8px; } pre { font-size: 0.7rem; } dt:empty { display: none; } }
 @media print { body { background: none; } figure { break-inside: avoid; } }
 """
 
@@ -95,8 +96,10 @@ def _figure(title: str, caption: str, draw: figures.Draw, height: float, name: s
 
 
 def _findings(findings: list[Finding]) -> str:
-    rows = []
+    rows, before = [], ""
     for one in findings:
         kind = ' class="flag"' if one.flag else ""
-        rows.append(f"<dt>{escape(one.about)}</dt><dd{kind}>{escape(one.sentence)}</dd>")
+        about = "" if one.about == before else escape(one.about)
+        rows.append(f"<dt>{about}</dt><dd{kind}>{escape(one.sentence)}</dd>")
+        before = one.about
     return f'<dl class="card">{"".join(rows)}</dl>'

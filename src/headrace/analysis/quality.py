@@ -46,15 +46,14 @@ class Quality:
         """In sentences."""
         found, of = [], f" {unit}" if unit else ""
         if self.constant:
-            return [
-                Finding(
-                    "values", f"constant: all {self.n:,} values are {num(self.low)}{of}; nothing to forecast", 3, True
-                )
-            ]
+            every = f"all {self.n:,} values are" if self.n > 1 else "its only value is"
+            return [Finding("values", f"constant: {every} {num(self.low)}{of}; nothing to forecast", 3, True)]
         sentence = (
             f"{num(self.low)} to {num(self.high)}{of}, mean {num(self.mean)}, standard deviation {num(self.deviation)}"
         )
-        found.append(Finding("values", f"{sentence}; {share(self.zeros)} are zero, {share(self.negative)} negative", 1))
+        shares = [(self.zeros, "zero"), (self.negative, "negative")]
+        told = ", ".join(f"{share(part)} {name}" for part, name in shares if part)
+        found.append(Finding("values", f"{sentence}{'; ' if told else ''}{told}", 1))
         if self.missing:
             part = self.missing / (self.n + self.missing)
             found.append(

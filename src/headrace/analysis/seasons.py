@@ -37,6 +37,8 @@ class Season:
     """Share of the variance that its mean profile explains..."""
     holds: float
     """...and of the other half of the time, when the profile is taken of one half."""
+    rest: bool
+    """Whether that is of what other seasons leave."""
     cycles: int
     strength: float | None
     """STL: 1 - Var(remainder)/Var(season + remainder) (Hyndman and Athanasopoulos, Forecasting, 3rd ed., 4.3)."""
@@ -46,7 +48,8 @@ class Season:
         strong = "" if self.strength is None else f"; STL strength {self.strength:.2f}"
         return (
             f"repeats every {period(self.period).removeprefix('a ')} ({chance(self.p)} against red noise, "
-            f"{count(self.cycles, 'cycle')}): its profile explains {share(self.explains)} of the variance, and "
+            f"{count(self.cycles, 'cycle')}): its profile explains {share(self.explains)} of the "
+            f"variance{' the other leaves' if self.rest else ''}, and "
             f"{share(self.holds)} in the half of the time it was not taken from{strong}"
         )
 
@@ -127,7 +130,7 @@ def _accepted(grid: Grid, trendless: Array, spectrum: Spectrum) -> list[Season]:
         if holds < HOLDS:
             continue
         cycles = int(len(rest) * grid.every // length)
-        found.append(Season(length, p, explains, holds, cycles, None))
+        found.append(Season(length, p, explains, holds, bool(found), cycles, None))
         rest = rest - (profile(rest, grid.known, place) - rest[grid.known].mean())[place]
     return found
 
@@ -217,8 +220,7 @@ def _share(values: Array, known: NDArray[np.bool_], shape: Array, place: NDArray
 def line(values: Array) -> Array:
     """The straight line nearest to a series."""
     index = np.arange(len(values))
-    fitted: Array = np.polyval(np.polyfit(index, values, 1), index)
-    return fitted
+    return np.asarray(np.polyval(np.polyfit(index, values, 1), index), np.float64)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Stationarity:
-    """Augmented Dickey-Fuller (null: a unit root) and KPSS (null: stationary around a level)."""
+    """Augmented Dickey-Fuller with a trend (null: a unit root) and KPSS (null: stationary around a level)."""
 
     adf: float
     kpss: float
@@ -60,5 +60,8 @@ def test(values: Array) -> Stationarity | None:
     short = values[: len(values) // block * block].reshape(-1, block).mean(axis=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # KPSS warns that its table ends, as its p-value says anyway
-        unit_root, level = float(adfuller(short, autolag="AIC")[1]), float(kpss(short, regression="c", nlags="auto")[1])
+        unit_root, level = (
+            float(adfuller(short, regression="ct", autolag="AIC")[1]),
+            float(kpss(short, regression="c", nlags="auto")[1]),
+        )
     return Stationarity(unit_root, level, len(short)) if np.isfinite(unit_root + level) else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from headrace.analysis.fields import Analysis, Field
 from headrace.analysis.sampling import NICE
-from headrace.analysis.words import count, num, period, share, span, time_of_day, yaml_duration
+from headrace.analysis.words import WEEK, count, num, period, share, span, time_of_day, yaml_duration
 from headrace.records import DAY, HOUR, MINUTE
 
 DEFAULT_INITIAL = 16 * DAY
@@ -81,7 +81,7 @@ def suggest(analysis: Analysis, given_zone: str | None) -> Suggestion:
         *_input(analysis, field, zone, why_zone),
         "transform:",
         *(one.render("  ") for one in [*_derived(analysis), resample, _scale(field, initial)]),
-        *(one.render("  ") for one in _features(season, every, history)),
+        *(one.render("  ") for one in _features(field, season, every, history)),
         _Choice(f"forecast: {{horizon: {steps}, every: {yaml_duration(issue)}}}", _why_horizon(field, season)).render(
             ""
         ),
@@ -123,7 +123,8 @@ def _model(field: Field, steps: int) -> list[str]:
 
 def _season_and_step(field: Field) -> tuple[int, int, str]:
     """(season, grid step, why): a day in hours if there is one, else 12 to 48 steps in the shortest season."""
-    finest = next((step for step in NICE if step >= field.sampling.step * 0.98), DAY)
+    usual = field.sampling.step or HOUR
+    finest = next((step for step in NICE if step >= usual * 0.98), DAY)
     lengths = [one.period for one in field.seasons.found if one.period <= 7 * DAY]
     reading = f"a reading comes every {span(field.sampling.step)}" if field.sampling.step else "there is one reading"
     if DAY in lengths and finest <= 6 * HOUR:
@@ -138,7 +139,7 @@ def _season_and_step(field: Field) -> tuple[int, int, str]:
                 every,
                 f"about {round(length / every)} steps a season of {period(length)}; {reading}",
             )
-    every = next((step for step in NICE if step >= min(10 * field.sampling.step, HOUR)), DAY)
+    every = next((step for step in NICE if step >= min(10 * usual, HOUR)), DAY)
     every = max(every, finest)
     return 0, every, f"no season to go by: a few readings to a step; {reading}"
 
@@ -220,24 +221,33 @@ def _derived(analysis: Analysis) -> list[_Choice]:
     return [_Choice("- three_phase_power", "V·I·PF of the three phases, multiplied before anything is averaged")]
 
 
-def _features(season: int, every: int, history: int) -> list[_Choice]:
+def _features(field: Field, season: int, every: int, history: int) -> list[_Choice]:
     """Steps that say what the model sees; those of `rls` itself suit a daily season."""
-    if season == DAY:
+    steps = season // every
+    if season == DAY and not any(one.period == WEEK for one in field.seasons.found):
         why = (
             "rls brings its own lags and hours of the day. For a network, `backend: {torch: {module: gru}}`, add "
             f"`- window: {{history: {history}}}`: a season and a half"
         )
         return [_Choice("", why)]
-    if not season or season // every < LAGS_FROM:
+    if steps < LAGS_FROM:
         return [_Choice(f"- window: {{history: {history}}}", "no season, so the last values as they are")]
-    s = season // every
-    lags = f"steps: [{s}, {s - 1}, {s + 1}, {2 * s}], means: [{{days: 3}}], yesterday: [mean, max], season: {s}"
+    same = f"the same slot one and two seasons ({steps} steps) before, its neighbours, and its mean"
+    back = [steps, max(1, steps - 1), steps + 1, 2 * steps]
+    if season == DAY:
+        return [
+            _lags([*back, 7 * steps], 7, steps, f"{same} of seven days; and a week before, because weekdays differ"),
+            _Choice("- calendar: {features: [hour_sin, hour_cos, weekday, constant]}", "hours and weekdays"),
+        ]
     return [
-        _Choice(
-            lags, f"the same slot one and two seasons ({s} steps) before, its neighbours, and the mean of three seasons"
-        ),
+        _lags(back, 3, steps, f"{same} of three"),
         _Choice("- calendar: {features: [constant]}", "a constant beside them"),
     ]
+
+
+def _lags(back: list[int], means: int, season: int, why: str) -> _Choice:
+    rest = f"means: [{{days: {means}}}], yesterday: [mean, max], season: {season}, ahead: season"
+    return _Choice(f"- lags: {{steps: {back}, {rest}}}", why)
 
 
 def _input(analysis: Analysis, field: Field, zone: str, why_zone: str) -> list[str]:

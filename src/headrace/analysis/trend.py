@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headrace.analysis.grid import Grid
-from headrace.analysis.words import WEEK, YEAR, Finding, chance, count, num, period, span
+from headrace.analysis.words import WEEK, YEAR, Finding, chance, count, num, period, share, span
 from headrace.records import DAY, Array
 
 BLOCKS = 10
@@ -34,11 +34,13 @@ class Trend:
     """ns."""
     covered: int
     """ns."""
+    empty: float
+    """Share of the grid without values."""
 
     @property
     def enough(self) -> bool:
         """Whether anything can be said."""
-        return self.blocks >= BLOCKS
+        return self.blocks >= BLOCKS and self.empty <= 0.5
 
     @property
     def real(self) -> bool:
@@ -47,6 +49,8 @@ class Trend:
 
     def finding(self, unit: str, wandering: bool) -> Finding:
         """In a sentence; `wandering`: the series may have a unit root."""
+        if self.empty > 0.5:
+            return Finding("trend", f"too many gaps to tell: {share(self.empty)} of the grid is empty", 1)
         if not self.enough:
             return Finding(
                 "trend",
@@ -77,8 +81,8 @@ def measure(grid: Grid, season: int) -> Trend:
     use = counts >= np.maximum(due / 2, 1)
     x = np.flatnonzero(use) * (block / DAY)
     if len(x) < BLOCKS:
-        return Trend(0.0, 0.0, 0.0, 1.0, len(x), block, covered)
-    return Trend(*_test(x.astype(np.float64), sums[use] / counts[use]), len(x), block, covered)
+        return Trend(0.0, 0.0, 0.0, 1.0, len(x), block, covered, grid.empty)
+    return Trend(*_test(x.astype(np.float64), sums[use] / counts[use]), len(x), block, covered, grid.empty)
 
 
 def _test(x: Array, y: Array) -> tuple[float, float, float, float]:
