@@ -305,7 +305,8 @@ def _zoned(time: NDArray[np.int64], clock: Column, zone: str | None) -> tuple[ND
     if zone is not None and (moved := wall_to_utc(time, zone)) is not None:
         return moved, f"wall-clock time of {zone}: the hour its clocks skip is empty"
     written = f", written as {clock.spoken}" if clock.spoken else ""
-    return time, f"without a zone, taken for UTC{written}"
+    hint = "" if zone else " (--timezone reads wall-clock times)"
+    return time, f"without a zone, taken for UTC{hint}{written}"
 
 
 def _quoted(name: str) -> str:

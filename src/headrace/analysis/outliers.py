@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.analysis.grouped import medians
 from headrace.analysis.words import Finding, count, num, share
 from headrace.records import Array
 
@@ -72,11 +73,11 @@ def sane(values: Array) -> NDArray[np.bool_]:
 
 def find(time: NDArray[np.int64], values: Array, place: NDArray[np.int64], seasonal: bool) -> Outliers:
     """Of finite values, each in slot `place` of its season."""
-    middle = _medians(values, place)
+    middle = medians(values, place)
     off = values - middle[place]
-    spread = _MAD * _medians(np.abs(off), place)
+    spread = _MAD * medians(np.abs(off), place)
     low, high = np.quantile(values, [0.05, 0.95])
-    floor = max(0.05 * float(high - low), 0.5 * _MAD * float(np.median(np.abs(off))))  # few values have a chance MAD
+    floor = max(0.05 * float(high - low), 0.8 * _MAD * float(np.median(np.abs(off))))  # few values have a chance MAD
     if not floor > 0:
         floor = _MAD * float(np.median(np.abs(values - np.median(values)))) or float(values.std())
     distance = np.abs(off) / np.maximum(spread, floor)[place] if floor > 0 else np.zeros(len(values))
@@ -96,16 +97,3 @@ def find(time: NDArray[np.int64], values: Array, place: NDArray[np.int64], seaso
         times=tuple(sorted(time[order[:500]].tolist())),
         seasonal=seasonal,
     )
-
-
-def _medians(values: Array, place: NDArray[np.int64]) -> Array:
-    """(slots,) median of each; NaN where a slot is empty."""
-    order = np.lexsort((values, place))
-    ordered = values[order]
-    counts = np.bincount(place)
-    starts = np.cumsum(counts) - counts
-    found = np.full(len(counts), np.nan)
-    full = counts > 0
-    low, high = starts[full] + (counts[full] - 1) // 2, starts[full] + counts[full] // 2
-    found[full] = (ordered[low] + ordered[high]) / 2
-    return found

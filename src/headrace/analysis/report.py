@@ -90,7 +90,7 @@ def show(analysis: Analysis, suggestion: Suggestion, console: Console) -> None:
         _findings(shared, console)
     for field in analysis.fields:
         console.print(Text(f"\n{field.name}{f' ({field.unit})' if field.unit else ''}", "bold"))
-        _findings([one for one in field.findings if one not in shared], console)
+        _findings([one for one in field.findings if one not in shared and _worth(one, field, analysis)], console)
     if analysis.pairs:
         console.print(Text("\nfields together", "bold"))
         _findings([one.finding() for one in analysis.pairs[:SHOWN_PAIRS]], console)
@@ -100,6 +100,11 @@ def show(analysis: Analysis, suggestion: Suggestion, console: Console) -> None:
             )
     console.print(Text("\nsuggested spec", "bold"))
     console.print(Text(suggestion.text.rstrip()), soft_wrap=True)
+
+
+def _worth(one: Finding, field: Field, analysis: Analysis) -> bool:
+    """Of several fields, all is told of the target alone; --field asks for another's."""
+    return field is analysis.target or one.weight > 1 or one.about == "values"
 
 
 def _shared(analysis: Analysis) -> list[Finding]:

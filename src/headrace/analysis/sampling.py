@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.analysis.clocks import local
+from headrace.analysis.grouped import medians
 from headrace.analysis.words import Finding, count, share, span, time_of_day
-from headrace.records import DAY, HOUR, MINUTE, SECOND
+from headrace.records import DAY, HOUR, MINUTE, SECOND, Array
 
 NICE = tuple(
     [unit * SECOND for unit in (1, 2, 5, 10, 15, 20, 30)]
@@ -23,6 +24,8 @@ _LATE = 1.5
 """A step longer than this many usual ones leaves something out..."""
 _LATE_IRREGULAR = 10.0
 """...and this many where the steps are not regular: chance makes some of them long."""
+_MANY = 4
+"""Fewest steps of a day for a median of its own."""
 _SLOT = 15 * MINUTE
 
 
@@ -47,11 +50,14 @@ class Sampling:
     first: int
     last: int
     step: int
-    """Median time between readings, ns; 0 if there is only one."""
+    """Usual time between readings, ns: the median of a day's median; 0 if there is only one reading."""
+    fastest: int
+    slowest: int
+    """Range of the daily medians, but for a twentieth of the days at either end."""
     jitter: float
-    """Half of the range that holds the middle 80 % of the steps between gaps, as a share of `step`."""
+    """Half of the range that holds the middle 80 % of the steps between gaps, as a share of what is usual that day."""
     regular: float
-    """Share of steps within a tenth of `step`."""
+    """Share of steps within a tenth of what is usual that day."""
     gaps: int
     gap_total: int
     """What is missing in them, ns."""
@@ -59,7 +65,7 @@ class Sampling:
     gap_ordinary: int
     """The longest of all but the longest hundredth of them, ns."""
     absent: float
-    """Share of the readings due (outside the silence) that are missing."""
+    """Share of the time (outside the silence) that lies in gaps."""
     duplicates: int
     """Readings with the time of another..."""
     conflicting: int
@@ -84,14 +90,15 @@ class Sampling:
     def _rate(self) -> list[Finding]:
         if not self.step:
             return [Finding("rate", "one reading: nothing can be said of a rate", 3, True)]
-        base = f"a reading every {span(self.step)} (median) over {span(self.covered)}"
+        sentence = f"a reading every {span(self.step)} (median) over {span(self.covered)}"
         if self.regular < 0.5:
-            return [
-                Finding(
-                    "rate", f"{base}, irregular: {share(self.regular)} of the steps are within a tenth of it", 3, True
-                )
-            ]
-        return [Finding("rate", f"{base}; {share(self.regular)} of the steps are within a tenth of it", 3)]
+            sentence += f", irregular: {share(self.regular)} of the steps are within a tenth of it"
+            return [Finding("rate", sentence, 3, True)]
+        sentence += f"; {share(self.regular)} of the steps are within a tenth of what is usual that day"
+        if self.slowest > _LATE * self.fastest:
+            sentence += f"; the rate was not always the same: from {span(self.fastest)} to {span(self.slowest)}"
+            return [Finding("rate", sentence, 3, True)]
+        return [Finding("rate", f"{sentence}, jitter ±{share(self.jitter)}", 3)]
 
     def _gaps(self) -> list[Finding]:
         if not self.gaps:
@@ -99,7 +106,7 @@ class Sampling:
         beside = " beside the silence" if self.silence else ""
         sentence = (
             f"{count(self.gaps, 'gap')}{beside}, the longest {span(self.gap_longest)}, {span(self.gap_total)} in all: "
-            f"{share(self.absent)} of the readings due are missing"
+            f"{share(self.absent)} of the time"
         )
         return [Finding("gaps", sentence, 3 if self.absent > 0.05 else 2, self.absent > 0.05)]
 
@@ -133,42 +140,70 @@ def measure(arrival: NDArray[np.int64], values: NDArray[np.float64], zone: str) 
     time = arrival[order]
     unique = time[np.diff(time, prepend=time[:1] - 1) > 0]
     steps = np.diff(unique)
-    step = int(np.median(steps)) if len(steps) else 0
-    regular = float(np.mean(np.abs(steps - step) <= 0.1 * step)) if len(steps) else 0.0
-    late = (
-        np.flatnonzero(steps > step * (_LATE if regular >= 0.5 else _LATE_IRREGULAR)) if step else np.empty(0, np.int64)
-    )
+    usual, slow, fast = _usual(unique, steps)
+    regular = float(np.mean(np.abs(steps - usual) <= 0.1 * usual)) if len(steps) else 0.0
+    late = np.flatnonzero(steps > usual * (_LATE if regular >= 0.5 else _LATE_IRREGULAR))
     silence = _silence(unique, late, zone)
     quiet = {start for start, _ in silence.spans} if silence else set()
-    holes = [(int(unique[i]), int(unique[i + 1])) for i in late.tolist() if int(unique[i]) not in quiet]
-    lengths = np.array(sorted(stop - start - step for start, stop in holes), np.int64)
-    due = (
-        (int(unique[-1] - unique[0]) - sum(b - a for a, b in (silence.spans if silence else ()))) / step if step else 0
-    )
-    absent = float(lengths.sum() / step / max(due, 1)) if step else 0.0
+    gaps = np.array([i for i in late.tolist() if int(unique[i]) not in quiet], np.int64)
+    lengths = np.sort(steps[gaps] - usual[gaps].astype(np.int64))
+    awake = int(unique[-1] - unique[0]) - sum(stop - start for start, stop in (silence.spans if silence else ()))
     peaks = np.maximum.accumulate(arrival)
-    short = steps[steps <= _LATE * step]
-    low, high = np.quantile(short, [0.1, 0.9]) if len(short) else (0.0, 0.0)
     duplicates, conflicting = _twice(time, values[order])
+    longest = gaps[np.argsort(-steps[gaps], kind="stable")][:1000]
     return Sampling(
         readings=len(arrival),
         first=int(unique[0]),
         last=int(unique[-1]),
-        step=step,
-        jitter=float((high - low) / 2 / step) if step else 0.0,
+        step=_typical(unique, usual),
+        fastest=fast,
+        slowest=slow,
+        jitter=_jitter(steps / usual) if len(steps) else 0.0,
         regular=regular,
-        gaps=len(holes),
+        gaps=len(gaps),
         gap_total=int(lengths.sum()),
         gap_longest=int(lengths[-1]) if len(lengths) else 0,
         gap_ordinary=int(lengths[int(0.99 * (len(lengths) - 1))]) if len(lengths) else 0,
-        absent=min(absent, 1.0),
+        absent=min(1.0, float(lengths.sum() / awake)) if awake > 0 else 0.0,
         duplicates=duplicates,
         conflicting=conflicting,
         backward=int(np.count_nonzero(arrival < peaks)),
         delay=int((peaks - arrival).max()),
         silence=silence,
-        holes=tuple(sorted(sorted(holes, key=lambda one: one[0] - one[1])[:1000])),
+        holes=tuple((int(unique[i]), int(unique[i + 1])) for i in np.sort(longest).tolist()),
     )
+
+
+def _usual(unique: NDArray[np.int64], steps: NDArray[np.int64]) -> tuple[Array, int, int]:
+    """(usual step where each step is, ns; the longest and the shortest usual step of 90 % of the days).
+
+    Usual is the median of the day, or of all steps where a day has few: a device may have been set to another rate.
+    """
+    if not len(steps):
+        return np.empty(0), 0, 0
+    day = unique[:-1] // DAY - unique[0] // DAY
+    many = np.bincount(day)[day] >= _MANY
+    overall = float(np.median(steps))
+    usual = np.where(many, medians(steps.astype(np.float64), day)[day], overall)
+    days = usual[many & (np.diff(day, prepend=-1) > 0)]
+    if len(days) < 3:
+        return usual, round(overall), round(overall)
+    fast, slow = np.quantile(days, [0.05, 0.95], method="nearest")
+    return usual, round(float(slow)), round(float(fast))
+
+
+def _typical(unique: NDArray[np.int64], usual: Array) -> int:
+    """The usual step of most of the *time*, whatever the number of readings in it; 0 of one reading."""
+    if not len(usual):
+        return 0
+    days, place = np.unique(unique[:-1] // DAY, return_index=True)
+    return round(float(np.median(usual[place]))) if len(days) >= 3 else round(float(np.median(usual)))
+
+
+def _jitter(relative: Array) -> float:
+    """Half of the range of the middle 80 % of the steps that are no gaps."""
+    low, high = np.quantile(relative[relative <= max(_LATE, relative.min())], [0.1, 0.9])
+    return float((high - low) / 2)
 
 
 def _twice(time: NDArray[np.int64], values: NDArray[np.float64]) -> tuple[int, int]:

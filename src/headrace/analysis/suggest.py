@@ -107,7 +107,7 @@ def _head(analysis: Analysis, field: Field) -> list[str]:
 
 def _scale(field: Field, initial: int) -> _Choice:
     seen = f"values go from {num(field.quality.low)} to {num(field.quality.high)}"
-    return _Choice("- scale: {method: minmax}", f"fitted on the first {yaml_duration(initial)} only; {seen}")
+    return _Choice("- scale: {method: minmax}", f"fitted on the first {span(initial)} only; {seen}")
 
 
 def _model(field: Field, steps: int) -> list[str]:

@@ -58,13 +58,15 @@ class Trend:
                 1,
             )
         of = f" {unit}" if unit else ""
-        numbers = f"{num(self.per_day)}{of} a day (95 %: {num(self.low)} to {num(self.high)}; {chance(self.p)})"
+        sign = -1 if self.real and self.per_day < 0 else 1  # "falls by 3", not by -3
+        low, high = sorted((sign * self.low, sign * self.high))
+        numbers = f"{num(sign * self.per_day)}{of} a day (95 %: {num(low)} to {num(high)}; {chance(self.p)})"
         if not self.real:
             return Finding("trend", f"none beyond noise: {numbers}", 1)
         sentence = f"{'rises' if self.per_day > 0 else 'falls'} by {numbers}, more than noise"
         if wandering:
             sentence += "; but a wandering series without any trend looks like this, too"
-        elif self.covered < 2 * YEAR and self.covered > 60 * DAY:
+        elif 14 * DAY < self.covered < 2 * YEAR:
             sentence += f"; in {span(self.covered)} it cannot be told from the seasons of a year"
         return Finding("trend", sentence, 2)
 
