@@ -94,7 +94,7 @@ def _series_caption(field: Field) -> str:
 def _spectrum_caption(field: Field) -> str:
     marked = ", ".join(period(one.period) for one in field.seasons.found)
     end = f"Marked: {marked}." if marked else "Nothing stands out that holds in both halves."
-    return f"Power of each period; a season has to stand out of the orange line, what red noise reaches once in 100 series. {end}"
+    return f"Power of each period. Orange: what red noise reaches anywhere in one of 100 series. {end}"
 
 
 def _series(figure: Any, field: Field, zone: str) -> None:

@@ -32,7 +32,8 @@ class Season:
     period: int
     """ns."""
     p: float
-    """Of its peak in the periodogram against red noise, for all frequencies looked at together."""
+    """Of its peak in the periodogram against red noise, for all frequencies looked at together; for hours, days, weeks and
+    years, which are asked for beforehand, for these alone."""
     explains: float
     """Share of the variance that its mean profile explains..."""
     holds: float
@@ -138,20 +139,28 @@ def _accepted(grid: Grid, trendless: Array, spectrum: Spectrum) -> list[Season]:
 def _candidates(spectrum: Spectrum, grid: Grid) -> list[tuple[int, float]]:
     """(period ns, p) of significant peaks, in the order in which they are tried."""
     ratio = spectrum.power / spectrum.noise
-    p = -np.expm1(len(ratio) * np.log1p(-np.exp(-np.minimum(ratio, 700)) + 1e-300))
+    p = _none_of(ratio, len(ratio))
     seen = len(grid.values) * grid.every
     usable = (spectrum.frequency >= CYCLES / seen * 0.98) & (spectrum.frequency <= 1 / (4 * grid.every))
     found: list[tuple[int, float]] = []
     for natural in NATURAL:
         near = usable & (np.abs(spectrum.frequency - 1 / natural) <= 1 / seen)
-        if near.any() and p[near].min() < LEVEL:
-            found.append((natural, float(p[near].min())))
+        if near.any():
+            expected = _none_of(
+                float(ratio[near].max()), len(NATURAL) * int(near.sum())
+            )  # asked beforehand: few to look at
+            found += [(natural, expected)] if expected < LEVEL else []
     peaks = np.flatnonzero(usable & (p < LEVEL))
     for index in peaks[np.argsort(-spectrum.power[peaks], kind="stable")][:40].tolist():
         frequency = float(spectrum.frequency[index])
         if all(abs(frequency - 1 / known) > 2 / seen for known, _ in found):
             found.append((round(1 / frequency / grid.every) * grid.every, float(p[index])))
     return found
+
+
+def _none_of(ratio: Any, looked_at: int) -> Any:
+    """Chance that the noise reaches so many times its mean at any of the frequencies looked at."""
+    return -np.expm1(looked_at * np.log1p(-np.exp(-np.clip(ratio, 1e-12, 700))))
 
 
 def _harmonic(length: int, known: int, grid: Grid) -> bool:
