@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headrace.analysis.grid import Grid
-from headrace.analysis.words import WEEK, Finding, count, period, span
+from headrace.analysis.words import WEEK, Finding, period, span
 from headrace.records import DAY, Array
 
 PAIRS = 30
@@ -116,10 +116,14 @@ def pair(first: str, second: str, a: Grid, b: Grid, rest_a: Array, rest_b: Array
 
 def _strongest(a: Array, b: Array, most: int) -> tuple[int, float]:
     """(lag in windows, r) of the largest |r|; the smallest lag of equals."""
-    lags = sorted(range(-most, most + 1), key=abs)
-    found = [_r(a[max(0, -lag) : len(a) - max(0, lag)], b[max(0, lag) : len(b) + min(0, lag)]) for lag in lags]
+    lags = np.array(sorted(range(-most, most + 1), key=abs))
+    a, b = a - a.mean(), b - b.mean()
+    size = 1 << (2 * len(a) - 1).bit_length()
+    products = np.fft.irfft(np.conj(np.fft.rfft(a, size)) * np.fft.rfft(b, size), size)[lags]
+    norm = math.sqrt(float(a @ a) * float(b @ b)) * (1 - np.abs(lags) / len(a))
+    found = np.clip(products / norm, -1, 1) if float(a @ a) * float(b @ b) > 0 else np.zeros(len(lags))
     best = int(np.argmax(np.round(np.abs(found), 6)))
-    return lags[best], found[best]
+    return int(lags[best]), float(found[best])
 
 
 def _r(a: Array, b: Array) -> float:
@@ -138,8 +142,3 @@ def _at(values: Array, lag: int) -> tuple[float, int]:
 
 def _signed(lag: int) -> str:
     return "the same time" if not lag else f"{'-' if lag < 0 else '+'}{span(abs(lag))}"
-
-
-def matrix_count(names: list[str]) -> str:
-    """How many pairs there are, in words."""
-    return count(len(names) * (len(names) - 1) // 2, "pair")

@@ -186,7 +186,10 @@ def together(analysis: Analysis) -> Draw:
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
-        image = axes.imshow(values, vmin=-1, vmax=1, cmap="RdBu")
+        edges = np.arange(len(names) + 1) - 0.5
+        axes.pcolormesh(edges, edges, values, vmin=-1, vmax=1, cmap="RdBu", edgecolors="white", linewidth=1)
+        axes.invert_yaxis()
+        axes.set_aspect("equal")
         short = [name if len(name) <= 14 else name[:13] + "…" for name in names]
         axes.set_xticks(range(len(names)), short, rotation=45, ha="right")
         axes.set_yticks(range(len(names)), short)
@@ -196,7 +199,6 @@ def together(analysis: Analysis) -> Draw:
         for i, j in np.argwhere(np.isfinite(values)).tolist():
             dark = abs(values[i, j]) > 0.6
             axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=7, color="white" if dark else INK)
-        figure.colorbar(image, ax=axes, shrink=0.8, label="r")
 
     return draw
 

@@ -13,6 +13,8 @@ from headrace.analysis.words import Finding
 
 SIZES = (("wide", 7.2, 1.0), ("narrow", 3.9, 0.95))
 """(class, inches, share of the height): each figure is drawn for a desk and for a hand."""
+BRIEF = ("Series", "Daily profile")
+"""What is drawn of a field that is not the target."""
 _STYLE = """
 :root { --ground: #f4f6f7; --card: #fff; --ink: #17212b; --soft: #566472; --edge: #d5dce2; --accent: #0b6aa2; --warn: #8a5200; }
 * { box-sizing: border-box; }
@@ -52,7 +54,7 @@ def page(analysis: Analysis, suggestion: Suggestion, progress: Progress) -> str:
     ]
     for index, field in enumerate(analysis.fields):
         progress(f"drawing {field.name}", index / len(analysis.fields))
-        parts += _field(field, index, analysis.zone)
+        parts += _field(field, index, analysis)
     parts += _together(analysis)
     parts += [
         f'<h2 id="spec">Suggested spec</h2><div class="card"><pre>{escape(suggestion.text)}</pre></div></body></html>'
@@ -67,11 +69,17 @@ def _contents(analysis: Analysis) -> str:
     return f"<nav>{''.join(links)}</nav>"
 
 
-def _field(field: Field, index: int, zone: str) -> list[str]:
+def _field(field: Field, index: int, analysis: Analysis) -> list[str]:
+    """Findings and figures: all of the target, the series and its day of the others."""
     unit = f" ({escape(field.unit)})" if field.unit else ""
     parts = [f'<h2 id="field{index}">{escape(field.name)}{unit}</h2>', _findings(list(field.findings))]
-    for number, (title, caption, height, draw) in enumerate(figures.of(field, zone)):
+    whole = field is analysis.target
+    for number, (title, caption, height, draw) in enumerate(figures.of(field, analysis.zone)):
+        if not whole and title not in BRIEF:
+            continue
         parts.append(_figure(title, caption, draw, height, f"f{index}-{number}"))
+    if not whole:
+        parts.append(f'<p class="soft">--field {escape(field.name)} draws everything of this field.</p>')
     return parts
 
 
