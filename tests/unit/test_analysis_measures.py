@@ -177,13 +177,13 @@ def test_outliers_against_their_time_of_day() -> None:
     time = series.times(24 * 40)
     values = series.daily(time, 0.2)
     values[500] = 11.5  # ordinary at another hour
-    place = seasons.slots(time, DAY, HOUR)
-    found = outliers.find(time, values, place, True)
+    place, every = seasons.slots(time, DAY, HOUR), np.ones(len(time), np.bool_)
+    found = outliers.find(time, values, place, True, every)
     assert found.n == 1 and found.times == (int(time[500]),) and found.few and not found.absurd
-    assert outliers.find(time, values, np.zeros(len(time), np.int64), False).n == 0
+    assert outliers.find(time, values, np.zeros(len(time), np.int64), False, every).n == 0
     values[700] = 400
     assert outliers.sane(values).sum() == len(values) - 1
-    assert outliers.find(time, values, place, True).absurd
+    assert outliers.find(time, values, place, True, every).absurd
 
 
 def test_quality() -> None:

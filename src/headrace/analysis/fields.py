@@ -120,7 +120,7 @@ def measure(table: Table, name: str, zone: str) -> Field:
         trend=trend.measure(grid, max(lengths, default=0)),
         lags=correlation.own(grid),
         stationarity=level,
-        outliers=outliers.find(time, values, place, bool(full)),
+        outliers=outliers.find(time, values, place, bool(full), _evenly(time, grid)),
         grid=grid,
         time=time,
         values=values,
@@ -172,6 +172,15 @@ def _usual(time: NDArray[np.int64], zone: str, season: int, every: int) -> NDArr
     block = cycle * blocks // int(cycle[-1] + 1)
     place: NDArray[np.int64] = seasons.slots(clock, season, every) + size * block
     return place
+
+
+def _evenly(time: NDArray[np.int64], grid: Grid) -> NDArray[np.bool_]:
+    """About as many values of every grid window: a day that was read every second must not decide what is normal."""
+    window = (time - grid.start[0]) // grid.every
+    starts = np.flatnonzero(np.diff(window, prepend=-1))
+    counts = np.diff(starts, append=len(time))
+    place: NDArray[np.int64] = np.arange(len(time)) - np.repeat(starts, counts)
+    return place < max(1, int(np.median(counts)))
 
 
 def _range(table: Table, rate: Sampling) -> tuple[int, int]:

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from headrace.analysis import correlation, seasons
 from headrace.analysis.fields import Analysis, Field
 from headrace.analysis.words import YEAR, period, span
-from headrace.records import DAY, HOUR, Array
+from headrace.records import DAY, HOUR, MINUTE, Array
 
 INK, SOFT, RULE, ACCENT, SECOND_INK, BAD = "#17212b", "#566472", "#e3e8ec", "#0b6aa2", "#b0560a", "#a92a22"
 PALE = "#86b7d6"
 BUCKETS = 500
 """Points of a long series: the lowest and the highest of each of so many stretches."""
+PROFILE = 30 * MINUTE
+"""Shortest slot of a daily profile."""
 SHADED = 60
 """Gaps shown, the longest."""
 Draw = Callable[[Any], None]
@@ -130,12 +132,13 @@ def _spectrum(figure: Any, field: Field) -> None:
 
 def _daily(figure: Any, field: Field) -> None:
     axes, grid = figure.subplots(), field.grid
-    clock = grid.clock[grid.known] % DAY // grid.every
+    slot = max(grid.every, PROFILE)
+    clock = grid.clock[grid.known] % DAY // slot
     values = grid.values[grid.known]
     hours = np.unique(clock)
     bands = np.array([np.quantile(values[clock == hour], [0.1, 0.9]) for hour in hours])
     means = np.array([values[clock == hour].mean() for hour in hours])
-    x = hours * grid.every / HOUR
+    x = hours * slot / HOUR
     axes.fill_between(x, bands[:, 0], bands[:, 1], color=ACCENT, alpha=0.2, linewidth=0, step="post")
     axes.step(x, means, color=ACCENT, where="post")
     axes.set_xlim(0, 24)
@@ -178,7 +181,8 @@ def _own(figure: Any, field: Field) -> None:
 
 def together(analysis: Analysis) -> Draw:
     """The largest |r| of every two fields, without season and trend, as a map."""
-    names = [one.name for one in analysis.fields]
+    compared = {name for one in analysis.pairs for name in (one.first, one.second)}
+    names = [one.name for one in analysis.fields if one.name in compared]
     values = np.full((len(names), len(names)), np.nan)
     for one in analysis.pairs:
         i, j = names.index(one.first), names.index(one.second)

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from headrace.records import Array
 
 
-def medians(values: Array, place: NDArray[np.int64]) -> Array:
+def medians(values: Array, place: NDArray[np.int64], size: int = 0) -> Array:
     """(slots,) median of each; NaN where a slot is empty."""
     order = np.lexsort((values, place))
     ordered = values[order]
-    counts = np.bincount(place)
+    counts = np.bincount(place, minlength=size)
     starts = np.cumsum(counts) - counts
     found = np.full(len(counts), np.nan)
     full = counts > 0

@@ -71,11 +71,14 @@ def sane(values: Array) -> NDArray[np.bool_]:
     return good if reach > 0 and few and len(values) >= LEAST else np.ones(len(values), np.bool_)
 
 
-def find(time: NDArray[np.int64], values: Array, place: NDArray[np.int64], seasonal: bool) -> Outliers:
-    """Of finite values, each in slot `place` of its season."""
-    middle = medians(values, place)
+def find(
+    time: NDArray[np.int64], values: Array, place: NDArray[np.int64], seasonal: bool, usual: NDArray[np.bool_]
+) -> Outliers:
+    """Of finite values, each in slot `place` of its season; what is `usual` decides what is normal."""
+    size = int(place.max()) + 1
+    middle = medians(values[usual], place[usual], size)
     off = values - middle[place]
-    spread = _MAD * medians(np.abs(off), place)
+    spread = _MAD * medians(np.abs(off[usual]), place[usual], size)
     low, high = np.quantile(values, [0.05, 0.95])
     floor = max(0.05 * float(high - low), 0.8 * _MAD * float(np.median(np.abs(off))))  # few values have a chance MAD
     if not floor > 0:

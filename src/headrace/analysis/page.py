@@ -11,8 +11,10 @@ from headrace.analysis.suggest import Suggestion
 from headrace.analysis.tables import Progress
 from headrace.analysis.words import Finding
 
-SIZES = (("wide", 7.2, 1.0), ("narrow", 3.9, 0.95))
+SIZES: tuple[tuple[str, float, float], ...] = (("wide", 7.2, 1.0), ("narrow", 3.9, 0.95))
 """(class, inches, share of the height): each figure is drawn for a desk and for a hand."""
+Sizes = tuple[tuple[str, float, float], ...]
+MAP: Sizes = (("wide", 6.0, 1.0), ("narrow", 3.9, 0.95))
 BRIEF = ("Series", "Daily profile")
 """What is drawn of a field that is not the target."""
 _STYLE = """
@@ -31,7 +33,6 @@ nav { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 10px 0 0; } a { col
 dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 5px 18px; margin: 0; } dd { margin: 0; }
 dd.flag { color: var(--warn); } dd.flag::before { content: "! "; font-weight: 700; }
 figcaption { margin-bottom: 6px; } svg { display: block; width: 100%; height: auto; } .narrow { display: none; }
-.map { max-width: 560px; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere;
   font: 0.8rem/1.5 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
 @media (max-width: 600px) { body { padding: 0 10px 32px; } .wide { display: none; } .narrow { display: block; }
@@ -87,20 +88,20 @@ def _together(analysis: Analysis) -> list[str]:
     if not analysis.pairs:
         return []
     caption = "The largest correlation over lags of up to a day, once each field's season and trend are taken out."
-    size = 1.6 + 0.34 * len(analysis.fields)
+    size = 0.9 + 0.36 * len(analysis.fields)
     return [
         '<h2 id="together">Fields together</h2>',
-        _findings([one.finding() for one in analysis.pairs[:20]]),
-        _figure("Correlation", caption, figures.together(analysis), size, "map", "map"),
+        _findings([one.finding() for one in analysis.pairs[:10]]),
+        _figure("Correlation", caption, figures.together(analysis), size, "map", MAP),
     ]
 
 
-def _figure(title: str, caption: str, draw: figures.Draw, height: float, name: str, kind: str = "") -> str:
+def _figure(title: str, caption: str, draw: figures.Draw, height: float, name: str, sizes: Sizes = SIZES) -> str:
     drawn = [
         f'<div class="{size}">{figures.svg(draw, width, height * share, f"{name}{size[0]}")}</div>'
-        for size, width, share in SIZES
+        for size, width, share in sizes
     ]
-    return f'<figure class="{kind}"><h3>{title}</h3><figcaption>{escape(caption)}</figcaption>{"".join(drawn)}</figure>'
+    return f"<figure><h3>{title}</h3><figcaption>{escape(caption)}</figcaption>{''.join(drawn)}</figure>"
 
 
 def _findings(findings: list[Finding]) -> str:
