@@ -69,7 +69,7 @@ def num(value: float) -> str:
     """Four digits.
 
     >>> num(28696.4), num(0.012345), num(-3.0), num(0)
-    ('28,700', '0.01234', '-3', '0')
+    ('28,700', '0.01235', '-3', '0')
     """
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else "unknown"
