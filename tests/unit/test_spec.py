@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import BadSpec
-from headrace.services.learning.service import _check
+from headrace.services.learning.service import check_all
 from headrace.spec import TEXT, VALUES, duration, from_plain, needed_files, parse
 
 GOOD = """\
@@ -40,7 +40,7 @@ def problems(text: str, files: dict[str, str] | None = None) -> list[str]:
         documents = parse(text, "my.yaml")
     except BadSpec as error:
         return [str(problem) for problem in error.problems]
-    return [str(problem) for document in documents for problem in _check(document, files or {})]
+    return [str(problem) for document in documents for problem in check_all(document, files or {})]
 
 
 def swap(old: str, new: str) -> str:
