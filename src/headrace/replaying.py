@@ -65,7 +65,8 @@ def replay(
     Args:
         text: the spec file, `file` its name for messages, `files` the user's own Python files beside it.
         data: a platform's data directory; the platform may be running.
-        last: event time before the newest reading that is compared, ns. What came before is learnt from all the same.
+        last: event time that is compared, up to the newest forecast both had scored, ns. What came before is learnt from
+            all the same.
         against: the model in service to compare with; "" takes each candidate's `shadow`, else its own name.
 
     Returns:
@@ -159,8 +160,8 @@ def _compared(contest: Contest, data: Path, last: int, start: int) -> list[tuple
     path = generation_file(data, served.name, served.generation)
     try:
         with contextlib.closing(Store(path)) as theirs:
-            newest = max((mine.store.newest_actual(key) for key in mine.store.lanes()), default=0)
-            since = max(0, newest - last)
+            newest = shadows.newest(mine.plan, mine.store, served.plan, theirs)
+            since = max(0, newest - last + 1)
             made = shadows.compare(mine.plan, mine.store, served.plan, theirs, since)
             return [(one, list(_notes(one, contest, theirs, since, start))) for one in made]
     except sqlite3.Error as error:

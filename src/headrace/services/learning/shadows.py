@@ -98,7 +98,7 @@ def _wrong(plan: Plan, plans: Mapping[str, Plan]) -> list[tuple[Place, str]]:
 
 def of(name: str, models: Iterable[Entered]) -> list[Entered]:
     """The shadows of a model."""
-    return [entered for entered in models if entered.plan.spec.shadow == name]
+    return sorted((one for one in models if one.plan.spec.shadow == name), key=lambda one: one.name)
 
 
 def keep_served(name: str, models: Iterable[Entered]) -> None:
@@ -183,6 +183,15 @@ def compare(
     ]
 
 
+def newest(mine: Plan, candidate: Store, theirs: Plan, served: Store) -> int:
+    """Origin of the newest forecast that both made and had scored, 0 if there is none."""
+    first, second = role(mine), role(theirs)
+    common = (
+        candidate.own_scores(key, first).keys() & served.own_scores(key, second).keys() for key in candidate.lanes()
+    )
+    return max((max(origins, default=0) for origins in common), default=0)
+
+
 class _Opened:
     """A generation's file while it is read; None where its worker has not made one yet."""
 
@@ -205,5 +214,6 @@ class _Opened:
 def _long(duration: int) -> str:
     """A duration as a spec writes it."""
     return next(
-        (f"{duration // size}{name}" for name, size in _UNITS if duration and duration % size == 0), f"{duration}ns"
+        (f"{duration // size}{name}" for name, size in _UNITS if duration and duration % size == 0),
+        f"{duration / SECOND:g}s",
     )
