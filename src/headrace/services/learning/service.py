@@ -213,6 +213,8 @@ class LearningService:
         if view.failed or view.answers or not view.trained:
             del self._before[view.name]
             before.view.close()
+            with contextlib.suppress(sqlite3.Error):  # its worker is putting a new file there
+                self._republish(view)
             for suffix in ("", "-wal", "-shm"):
                 before.view.path.with_name(before.view.path.name + suffix).unlink(missing_ok=True)
 
@@ -354,7 +356,7 @@ class LearningService:
 
     def _send(self, view: View, run: Run) -> None:
         self._cursors[_place(view.entered)] = run.number
-        if not view.plan.spec.shadow:
+        if not view.plan.spec.shadow and view.name not in self._before:  # what it reads again was published before
             self._publish(view.topic(run.key), run.bodies.split(b"\n"))
             self.published += run.size
         view.predicted(run.key)
