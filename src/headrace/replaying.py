@@ -19,13 +19,13 @@ from typing import Any, TypeAlias
 from headrace.errors import BadInput, BadSpec, NoLog, Problem
 from headrace.services.learning import shadows
 from headrace.services.learning.compare import Comparison
-from headrace.services.learning.decoded import DecodedLog
+from headrace.services.learning.decoded import BLOCK, Decoded, DecodedLog
 from headrace.services.learning.learner import Learner, open_store
 from headrace.services.learning.plan import Plan
 from headrace.services.learning.registry import Applied, Entered, enter, in_service, write_code
 from headrace.services.learning.service import check_all
 from headrace.services.learning.store import Store, generation_file
-from headrace.spec import Document, needed_files, parse
+from headrace.spec import Document, Plug, needed_files, parse
 from headrace.stores.objects.files import FileObjects
 from headrace.streams.logs import LogReader, open_reader
 from headrace.streams.logs.sqlite import FILE
@@ -43,6 +43,10 @@ TRIMMED = (
     "the log is kept from position {start:,} on: the candidate has learnt from what is left, {served!r} also from what "
     "was before"
 )
+
+
+MOVES = 100
+"""Steps of the progress bar, at the least."""
 
 
 @dataclass
@@ -135,11 +139,23 @@ def _contest(document: Document, files: dict[str, str], served: Entered, folder:
 
 def _run(learners: Sequence[Learner], log: LogReader, watch: Watch) -> None:
     """Every learner through the log as it now is, side by side: each message is decoded once for all."""
-    decoded, start, end = DecodedLog(log), max(0, log.start() - 1), log.end()
-    going = list(learners)
+    start, end = max(0, log.start() - 1), log.end()
+    decoded, going = _Pieces(log, (end - start) // MOVES), list(learners)
+    watch(0, end - start)
     while going:
         going = [learner for learner in going if learner.position < end and learner.step(decoded)]
         watch(min([end, *(learner.position for learner in going)]) - start, end - start)
+
+
+class _Pieces(DecodedLog):
+    """Blocks small enough for a bar that moves; what is learnt does not depend on them."""
+
+    def __init__(self, log: LogReader, size: int) -> None:
+        super().__init__(log)
+        self._size = max(1, min(size, BLOCK))
+
+    def block(self, after: int, decoder: Plug, limit: int = BLOCK) -> list[Decoded]:
+        return super().block(after, decoder, min(limit, self._size))
 
 
 def _results(contests: Sequence[Contest], data: Path, last: int, start: int) -> list[dict[str, Any]]:

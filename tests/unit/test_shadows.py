@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from headrace.errors import BadInput, Conflict, CorruptState, HasShadows, NotServed
 from headrace.events import Score
+from headrace.records import HOUR, Entry
 from headrace.services.learning import shadows
-from headrace.services.learning.learner import open_store
+from headrace.services.learning.decoded import DecodedLog
+from headrace.services.learning.learner import Learner, open_store
 from headrace.services.learning.plan import Plan
 from headrace.services.learning.registry import Applied, Entered, enter, in_service
 from headrace.services.learning.store import Store
 from headrace.spec import parse
+from headrace.streams.logs.memory import MemoryLog
 from tests import sun
 
 
@@ -118,6 +122,57 @@ def test_refusals() -> None:
 
 def score(origin: int, contender: str = "live", own: float = 5.0) -> Score:
     return Score("sun", "k", origin, contender, 24, 1.0, 2.0, 3, 0.5, own)
+
+
+@pytest.fixture(scope="module")
+def sunny() -> MemoryLog:
+    log = MemoryLog(clock=lambda: sun.START + 10**18)
+    entries = [Entry(f"plant/{name}/reading", one.payload) for one in sun.entries(35, HOUR) for name in ("one", "two")]
+    log.submit(entries, lambda error: None)
+    return log
+
+
+def learnt(path: Path, log: MemoryLog, text: str) -> Learner:
+    learner, reader = sun.learner(path, text), DecodedLog(log)
+    while learner.step(reader):
+        pass
+    assert not learner.failed, learner.failed
+    return learner
+
+
+def compared(candidate: Learner, served: Learner) -> list[dict[str, Any]]:
+    return shadows.plain(shadows.compare(candidate.plan, candidate.store, served.plan, served.store))
+
+
+def test_scalers_do_not_matter(sunny: MemoryLog, tmp_path: Path) -> None:
+    """Yesterday's values are the same forecast however they are scaled: equal errors in W, unequal stored scaled ones."""
+    one = learnt(tmp_path / "a.db", sunny, sun.spec("a", "persistence"))
+    two = learnt(tmp_path / "b.db", sunny, sun.spec("b", "persistence").replace("minmax", "standard"))
+    assert [row[4] for row in one.store.scores()] != pytest.approx([row[4] for row in two.store.scores()])
+    found = compared(two, one)
+    assert [row["key"] for row in found] == ["plant/one", "plant/two"], "devices are compared each for itself"
+    for row in found:
+        assert row["days"] >= 27 and row["comparisons"] == 2 and row["apart"] == 0
+        assert row["change"] == pytest.approx(0, abs=1e-9) and not row["more_than_luck"]
+
+
+def test_what_is_compared_is_what_is_given_out(sunny: MemoryLog, tmp_path: Path) -> None:
+    """Of a model that serves its published snapshots, their errors."""
+    live = learnt(tmp_path / "a.db", sunny, sun.spec("a"))
+    text = sun.spec("b").replace("publish: {", "publish: {serve: published, ")
+    published = learnt(tmp_path / "b.db", sunny, text)
+    for row in compared(published, live):
+        scores = {one[2]: live.store.own_scores(row["key"], one[2]) for one in live.store.scores(row["key"])}
+        for which, role in (("candidate", "champion"), ("served", "live")):
+            means = [own / n for _, (n, own) in sorted(scores[role].items())]
+            assert [day[which] for day in row["daily"]] == means[-row["days"] :]
+        assert scores["champion"] != scores["live"] and row["change"] != 0
+
+
+def test_other_cleaning_is_told(sunny: MemoryLog, tmp_path: Path) -> None:
+    bounded = sun.spec("b").replace("target: power", "target: power, valid: {power: [0, 9000]}")
+    (row, _) = compared(learnt(tmp_path / "b.db", sunny, bounded), learnt(tmp_path / "a.db", sunny, sun.spec("a")))
+    assert 0.1 < row["apart"] < 0.5 and "Careful: in " in row["verdict"]
 
 
 def test_a_file_of_an_older_version_is_gone_on_with(tmp_path: Path) -> None:

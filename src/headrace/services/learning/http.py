@@ -155,7 +155,7 @@ class InferenceDoor:
             case ("GET", "models", name) | ("GET", "models", name, "versions", _):
                 if len(parts) == 4:
                     self._known_version(name, parts[3])
-                await answer_json(send, metadata(self._service.view(name)))
+                await answer_json(send, metadata(self._service.answering(name)))
             case ("POST", "repository", "index"):
                 await answer_json(send, [self._index(name) for name in self._service.served()])
             case ("POST", "repository", "models", name, "load" | "unload"):
@@ -167,11 +167,11 @@ class InferenceDoor:
                 raise NotFound(detail=f"there is nothing at {method} {scope['path']}")
 
     async def _ready(self, name: str, send: Send) -> None:
-        ready = self._service.state_of(self._service.view(name))[0] == "live"
+        ready = self._service.state_of(self._service.answering(name))[0] == "live"
         await answer_json(send, {"name": name, "ready": ready}, 200 if ready else 503)
 
     def _index(self, name: str) -> dict[str, str]:
-        view = self._service.view(name)
+        view = self._service.answering(name)
         state, reason = self._service.state_of(view)
         return {
             "name": name,
@@ -181,7 +181,7 @@ class InferenceDoor:
         }
 
     def _known_version(self, name: str, version: str) -> None:
-        known = str(self._service.view(name).entered.generation)
+        known = str(self._service.answering(name).entered.generation)
         if version != known:
             raise NotFound(detail=f"model {name!r} has no version {version!r}; it has {known!r}")
 
