@@ -26,6 +26,7 @@ from headrace.services.learning.registry import Applied, Entered, enter, in_serv
 from headrace.services.learning.service import check_all
 from headrace.services.learning.store import Store, generation_file
 from headrace.spec import Document, Plug, needed_files, parse
+from headrace.states import digest
 from headrace.stores.objects.files import FileObjects
 from headrace.streams.logs import LogReader, open_reader
 from headrace.streams.logs.sqlite import FILE
@@ -45,6 +46,8 @@ TRIMMED = (
 )
 
 
+NAME, ROWS = 63, 10_000
+"""Longest name and most rows of a report."""
 MOVES = 100
 """Steps of the progress bar, at the least."""
 
@@ -213,14 +216,17 @@ def report(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         {"name": "served", "label": served, "unit": unit, "help": "mean squared error of that day's forecasts"},
     ]
     rows = [{"key": one["key"], **day} for one in results for day in one["daily"]]
-    notes = [f"{one['key']}: {one['verdict']}" for one in results]
+    cut = [f"the first {ROWS:,} of {len(rows):,} days are shown"] if len(rows) > ROWS else []
+    notes = cut + [f"{one['key']}: {one['verdict']}" for one in results]
     notes += sorted({note for one in results for note in one["notes"]})
     name = f"replay-{candidate}-{served}"
+    if len(name) > NAME:
+        name = f"replay-{digest(name.encode()).removeprefix('sha256:')[:16]}"
     return {
         "name": name,
         "title": f"{candidate} replayed against {served}",
         "kind": "replay",
         "columns": columns,
-        "rows": rows,
+        "rows": rows[:ROWS],
         "notes": notes,
     }

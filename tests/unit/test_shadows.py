@@ -11,6 +11,7 @@ import pytest
 from headrace.errors import BadInput, Conflict, CorruptState, HasShadows, NotServed
 from headrace.events import Score
 from headrace.records import HOUR, Entry
+from headrace.replaying import report
 from headrace.services.learning import shadows
 from headrace.services.learning.decoded import DecodedLog
 from headrace.services.learning.learner import Learner, open_store
@@ -173,6 +174,24 @@ def test_other_cleaning_is_told(sunny: MemoryLog, tmp_path: Path) -> None:
     bounded = sun.spec("b").replace("target: power", "target: power, valid: {power: [0, 9000]}")
     (row, _) = compared(learnt(tmp_path / "b.db", sunny, bounded), learnt(tmp_path / "a.db", sunny, sun.spec("a")))
     assert 0.1 < row["apart"] < 0.5 and "Careful: in " in row["verdict"]
+
+
+def test_a_report_keeps_to_its_limits() -> None:
+    day = {"day": "2024-01-01", "candidate": 1.0, "served": 2.0}
+    one = {
+        "candidate": "c" * 63,
+        "served": "s",
+        "key": "k",
+        "unit": "",
+        "verdict": "v",
+        "notes": [],
+        "daily": [day] * 10_500,
+    }
+    made = report([one])
+    assert len(made["name"]) <= 63 and made["name"].startswith("replay-")
+    assert len(made["rows"]) == 10_000 and made["rows"][0] == {"key": "k", **day}
+    assert made["notes"] == ["the first 10,000 of 10,500 days are shown", "k: v"]
+    assert report([{**one, "candidate": "c"}])["name"] == "replay-c-s"
 
 
 def test_a_file_of_an_older_version_is_gone_on_with(tmp_path: Path) -> None:

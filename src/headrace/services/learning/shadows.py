@@ -20,7 +20,7 @@ from headrace.spec import Path as Place
 
 KEYS = 50
 """Keys compared at one time."""
-KEPT = ("output", "alerts")
+KEPT = ("output", "alerts", "alert")
 """What a promoted candidate takes over from the model it replaces where its own spec says nothing."""
 _UNITS = (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND))
 
