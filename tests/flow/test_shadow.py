@@ -21,6 +21,7 @@ from headrace.records import CONTROL, DAY
 from headrace.streams.logs import open_reader
 from tests import plant
 from tests.flow.test_crash import result
+from tests.flow.test_mqtt_predictions import Client
 from tests.running import Up, free_port, scrubbed
 
 pytestmark = pytest.mark.xdist_group("shadow")  # one platform for all of them
@@ -133,8 +134,6 @@ def test_a_shadow_is_not_served(up: Up) -> None:
 
 
 def test_its_forecasts_go_nowhere_and_those_of_the_served_do(up: Up) -> None:
-    from tests.flow.test_mqtt_predictions import Client
-
     client = Client(up, 5, "listener")
     try:
         client.subscribe("headrace/forecast/#")
@@ -383,6 +382,9 @@ def promoted(up: Up) -> None:
     """`headrace promote`: answers go on, first the last generation's, then the candidate's."""
     old = up.call("POST", "/v2/models/pv-rls/infer", json={}).json()
     wanted = up.call("GET", "/api/models/plain?days=3").json()["forecasts"][-1]
+    listener = Client(up, 5, "listener")
+    listener.subscribe("headrace/forecast/#")
+    assert json.loads(listener.receive().payload)["values"] == pytest.approx(old["outputs"][0]["data"])
     assert "plain: promoted, it is now pv-rls" in good(up, "promote", "plain")
 
     def new() -> Any:
@@ -392,6 +394,12 @@ def promoted(up: Up) -> None:
 
     answer = until(new)
     assert answer["outputs"][0]["data"] == pytest.approx(wanted["values"])
+    published = json.loads(listener.receive().payload)
+    assert (published["model"], published["values"]) == ("pv-rls", pytest.approx(wanted["values"]))
+    time.sleep(0.5)
+    assert listener.mail.empty(), "the whole history was published again"
+    listener.client.disconnect()
+    listener.client.loop_stop()
     assert answer["outputs"][0]["data"] != pytest.approx(old["outputs"][0]["data"])
     assert set(models(up)) == {"pv-rls", "same"} and set(shadows(up)) == {"same"}
     until(lambda: len({file.name.split(".")[0] for file in (up.data / "state").glob("*@*")}) == 2)
