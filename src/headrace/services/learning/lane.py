@@ -344,6 +344,7 @@ class GridLane:
                     absolute=float(np.abs(off[known]).sum()),
                     daylight=int(active.sum()),
                     daylight_squared=float(squares[name][active].sum()),
+                    own=float((off[known] ** 2).sum()),
                 )
             )
         times = example.origin + self._every * np.arange(self._horizon, dtype=np.int64)
