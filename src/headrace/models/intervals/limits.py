@@ -12,6 +12,8 @@ from headrace.models.intervals import Settings
 from headrace.models.intervals.slots import Slots
 from headrace.records import Array
 
+NEVER = -(10**9)
+"""No day of a truth."""
 ENOUGH = 3
 """Days a slot must be known for before it is called quiet."""
 
@@ -26,8 +28,8 @@ class Limits:
         self._clip, self._quiet, self._slots = settings.clip, settings.quiet, slots
         days = settings.quiet.days if settings.quiet else 0
         self._largest: Array = np.zeros((slots.count, days))
-        self._day = np.full((slots.count, days), -1, np.int64)
-        """Number of the local day that each of `_largest` is of; -1 for none."""
+        self._day = np.full((slots.count, days), NEVER, np.int64)
+        """Number of the local day that each of `_largest` is of."""
 
     def learn(self, truth: Array, places: NDArray[np.int64], days: NDArray[np.int64]) -> None:
         """Truths, NaN where unknown, with their slots and local days."""
