@@ -30,6 +30,7 @@ COMMANDS = [
     "delete",
     "inspect",
     "predict",
+    "diagnose",
     "quarantine list",
     "quarantine replay",
     "version",
