@@ -125,7 +125,7 @@ def test_residuals_are_bounded_by_slot() -> None:
     for start in range(0, 50_000, 1000):
         numbers = np.arange(start, start + 1000)
         kept.add(numbers.astype(float), np.where(numbers % 100 == 0, 1, 0), numbers)
-    assert len(kept) <= MOST + 1000
+    assert MOST // 4 < len(kept) <= MOST
     (rare,) = kept.near(np.array([1]), 0, 1)
     assert len(rare) == 500, "the slot with few residuals keeps all of them"
     assert LEAST < MOST

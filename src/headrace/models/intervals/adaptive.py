@@ -23,9 +23,9 @@ HALF = 0.5
 
 
 class Adaptive(Conformal):
-    """`conformal`, with the share to miss learnt online for each slot of the day and each bound by itself.
+    """`conformal`, widened while it misses more than the nominal level allows and narrowed while it misses less.
 
-    Per slot and bound there is one expert for each step size g. With the nominal miss a, expert i's level a_i, and b the
+    The share to miss is learnt online, for each slot of the day and each bound by itself. Per slot and bound there is one expert for each step size g. With the nominal miss a, expert i's level a_i, and b the
     largest level whose band would still have held the truth:
 
         weight_i  <-  weight_i · exp(-eta · (a·(b - a_i) - min(0, b - a_i))),  then mixed with sigma of the mean weight
@@ -80,7 +80,7 @@ class Adaptive(Conformal):
         sizes = np.array([len(known) for known in near])
         held = np.array(
             [
-                [known.searchsorted(value, "right"), len(known) - known.searchsorted(value, "left")]
+                [np.count_nonzero(known <= value), np.count_nonzero(known >= value)]
                 for known, value in zip(near, residuals.tolist(), strict=True)
             ]
         )

@@ -51,8 +51,8 @@ class Conformal:
         below, above = self._levels(places)
         errors = np.empty((2, len(places)))
         for index, known in enumerate(self._near(places)):
-            errors[0, index] = known[rank(len(known), below[index]) - 1]
-            errors[1, index] = known[-rank(len(known), above[index])]
+            low, high = rank(len(known), below[index]) - 1, len(known) - rank(len(known), above[index])
+            errors[:, index] = np.partition(known, (low, high))[[low, high]]
         with np.errstate(over="ignore", invalid="ignore"):
             return self._limits.apply(prediction + errors[0], prediction + errors[1], places, days)
 
@@ -77,7 +77,7 @@ class Conformal:
         return [self._miss] * len(places), [self._miss] * len(places)
 
     def _near(self, places: NDArray[np.int64]) -> list[Array]:
-        """The residuals that count for each of some slots, ascending."""
+        """The residuals that count for each of some slots."""
         return self._residuals.near(places, self._params.pool, self._wanted)
 
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from headrace.records import DAY, Array
 
 MOST = 16_384
-"""Residuals kept of one key, about; and of each slot..."""
+"""Residuals kept of one key: with more, only the newest of each slot stay, half as many in all, ..."""
 LEAST = 32
-"""...at least this many. Only forecasts issued much more often than once a day come near it."""
+"""...but of each slot at least this many. Only forecasts issued much more often than once a day come near it."""
 
 
 class Residuals:
@@ -26,7 +26,7 @@ class Residuals:
     def __init__(self, days: int, slots: int) -> None:
         self._keep, self._slots = days * DAY, slots
         self._times = np.empty(0, np.int64)
-        self._places = np.empty(0, np.int64)
+        self._places = np.empty(0, np.int16)  # numpy sorts these, and no longer ones, in linear time
         self.values: Array = np.empty(0)
 
     def __len__(self) -> int:
@@ -38,15 +38,15 @@ class Residuals:
         if not known.any():
             return
         self._times = np.concatenate([self._times, times[known]])
-        self._places = np.concatenate([self._places, places[known]])
+        self._places = np.concatenate([self._places, places[known].astype(np.int16)])
         self.values = np.concatenate([self.values, residuals[known]])
         self._only(self._times > self._times.max() - self._keep)
         if len(self) > MOST:
-            self._only(self._newest(max(LEAST, MOST // self._slots)))
+            self._only(self._newest(max(LEAST, MOST // 2 // self._slots)))
 
     def near(self, places: NDArray[np.int64], reach: int, wanted: int) -> list[Array]:
-        """The residuals for each of some slots, ascending: its own, those of the `reach` slots on either side, and of as
-        many more as it takes to have `wanted`, or all there are.
+        """The residuals for each of some slots, in any order: its own, those of the `reach` slots on either side, and of
+        as many more as it takes to have `wanted`, or all there are.
         """
         order = np.argsort(self._places, kind="stable")
         counts = np.bincount(self._places, minlength=self._slots)
@@ -58,9 +58,9 @@ class Residuals:
         while 2 * reach + 1 < self._slots:
             around = [(place + step) % self._slots for step in range(-reach, reach + 1)]
             if counts[around].sum() >= wanted:
-                return np.sort(np.concatenate([own[index] for index in around]))
+                return np.concatenate([own[index] for index in around])
             reach += 1
-        return np.sort(self.values)
+        return self.values
 
     def state(self) -> dict[str, Any]:
         """The residuals, their slots and times."""
