@@ -180,8 +180,8 @@ def _sentence(n: int, level: float, tests: tuple[Finding, ...], skewness: float,
             f" Shapiro-Wilk lets {share:.0%} pass at {level:g}, so with n = {n:,} this {_worth(share)} ({shape})."
         )
     return (
-        f"Rejected says that the errors are not one normal, independent sample, not by how much ({shape}): with n = {n:,} the"
-        f" tests {_reach(share)}, and errors of different hours or of one bad day are neither alike nor independent."
+        f"Rejected says that the errors are not one normal, independent sample, not by how much ({shape}): with n = {n:,}"
+        f" {_reach(share, level)}, and errors of different hours or of one bad day are neither alike nor independent."
     )
 
 
@@ -192,8 +192,14 @@ def _worth(share: float) -> str:
     return "rules out strong departures only" if share > 0.01 else "rules out departures that strong, not small ones"
 
 
-def _reach(share: float) -> str:
-    return f"find a clear departure only {1 - share:.0%} of the time" if share > 0.2 else "find even small departures"
+def _reach(share: float, level: float) -> str:
+    """What a rejection is worth when clearly non-normal errors pass this often."""
+    if share <= 0.2:
+        return "even small departures are found"
+    return (
+        f"clearly non-normal (Laplace) errors would be found only {1 - share:.0%} of the time, so this departure is large,"
+        f" or one of the {level:.1%} false alarms"
+    )
 
 
 def _p(p: float | None) -> str:

@@ -25,8 +25,9 @@ HALF = 0.5
 class Adaptive(Conformal):
     """`conformal`, widened while it misses more than the nominal level allows and narrowed while it misses less.
 
-    The share to miss is learnt online, for each slot of the day and each bound by itself. Per slot and bound there is one expert for each step size g. With the nominal miss a, expert i's level a_i, and b the
-    largest level whose band would still have held the truth:
+    The share to miss is learnt online, for each slot of the day and each bound by itself, by one expert for each step
+    size g. With the nominal miss a, expert i's level a_i, and b the largest level whose band would still have held the
+    truth:
 
         weight_i  <-  weight_i · exp(-eta · (a·(b - a_i) - min(0, b - a_i))),  then mixed with sigma of the mean weight
         a_i       <-  a_i + g_i · (a - [expert i's band missed])
