@@ -56,7 +56,7 @@ def bad_update(self: Bad, prediction: Array, truth: Array, times: NDArray[np.int
 
 
 def bad_state(self: Bad) -> dict[str, Any]:
-    return {**Conformal.state(self), "limits": Bad(self._params, Context())._limits.state()}
+    return {**Conformal.state(self), "limits": Bad(Bad.Params(quiet={"below": "0.1%"}), Context())._limits.state()}
 
 
 @pytest.mark.parametrize(

@@ -116,3 +116,20 @@ def test_diagnose(up: Up) -> None:
     assert f": {found['n']:,} errors" in lines[0] and found["n"] >= 48
     assert "record by record" in headrace(up, "diagnose", "next", code=1)
     assert "There is no model 'moon'" in headrace(up, "diagnose", "moon", code=1)
+
+
+def test_a_scored_band_is_pushed_to_open_pages(up: Up) -> None:
+    """Stands last: it moves the plant on by a day."""
+    with httpx.stream("GET", f"{up.http}/api/events", timeout=20, trust_env=False) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "event: overview"
+        while next(lines) != "event: forecast":  # the page knows everything up to here
+            pass
+        days = plant.DAYS + MORE
+        plant.publish(up, sun.messages(days + 2)[len(sun.messages(days)) :])
+        for line in lines:
+            if line == "event: coverage":
+                pushed = json.loads(next(lines).removeprefix("data: "))
+                break
+    assert (pushed["model"], pushed["key"]) == ("sun", "plant/one")
+    assert pushed["coverage"] in up.call("GET", "/api/models/sun").json()["coverage"]

@@ -72,7 +72,7 @@ class Adaptive(Conformal):
         with np.errstate(over="ignore", invalid="ignore"):
             residuals = truth - prediction
         known = np.isfinite(residuals)
-        if known.any() and len(self._residuals) >= self._params.minimum:
+        if known.any() and len(self._residuals) >= self._minimum:
             self._learn(residuals[known], self._slots.of(times)[0][known])
         super().update(prediction, truth, times)
 

@@ -7,21 +7,18 @@ Patterson and Candès, Conformalized Quantile Regression, 2019, theorem 2.
 from __future__ import annotations
 
 from math import ceil, floor
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from headrace.models.intervals import Settings
-from headrace.models.intervals.limits import Limits
-from headrace.models.intervals.residuals import Residuals
-from headrace.models.intervals.slots import Slots
+from headrace.models.intervals.trailing import Trailing
 from headrace.models.transformers import Context
 from headrace.records import Array
 
 
-class Conformal:
+class Conformal(Trailing):
     """The prediction plus a low and a high signed residual of the same slot of the local day, of the last `days`.
 
     Of n residuals and a miss of a = (1 - nominal)/2 on either side, these are the k-th from below and the k-th from
@@ -37,15 +34,14 @@ class Conformal:
         """Slots on either side whose residuals count as the slot's own; half a day or more: one band for all slots."""
 
     def __init__(self, params: Params, context: Context) -> None:
-        self._params, self._slots = params, Slots(context)
-        self._limits = Limits(params, self._slots)
-        self._residuals = Residuals(params.days, self._slots.count)
+        super().__init__(params, context)
+        self._pool = params.pool
         self._miss = (1 - params.nominal) / 2
         self._wanted = max(params.minimum, ceil(1 / self._miss - 1 - 1e-9))
 
     def cover(self, prediction: Array, times: NDArray[np.int64]) -> tuple[Array, Array] | None:
         """Lower and upper bound, each (horizon,); None before `minimum` residuals."""
-        if len(self._residuals) < self._params.minimum:
+        if len(self._residuals) < self._minimum:
             return None
         places, days = self._slots.of(times)
         below, above = self._levels(places)
@@ -56,29 +52,13 @@ class Conformal:
         with np.errstate(over="ignore", invalid="ignore"):
             return self._limits.apply(prediction + errors[0], prediction + errors[1], places, days)
 
-    def update(self, prediction: Array, truth: Array, times: NDArray[np.int64]) -> None:
-        """Add a scored forecast's residuals where both are known, and forget the old ones."""
-        places, days = self._slots.of(times)
-        self._limits.learn(truth, places, days)
-        with np.errstate(over="ignore", invalid="ignore"):
-            self._residuals.add(truth - prediction, places, times)
-
-    def state(self) -> dict[str, Any]:
-        """The residuals, and what the limits are learnt from."""
-        return {"residuals": self._residuals.state(), "limits": self._limits.state()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
-        self._residuals.load(state["residuals"])
-        self._limits.load(state["limits"])
-
     def _levels(self, places: NDArray[np.int64]) -> tuple[list[float], list[float]]:
         """The share of truths to miss below and above, for each of some slots."""
         return [self._miss] * len(places), [self._miss] * len(places)
 
     def _near(self, places: NDArray[np.int64]) -> list[Array]:
         """The residuals that count for each of some slots."""
-        return self._residuals.near(places, self._params.pool, self._wanted)
+        return self._residuals.near(places, self._pool, self._wanted)
 
 
 def rank(n: int, level: float) -> int:
