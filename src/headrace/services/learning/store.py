@@ -17,7 +17,7 @@ import msgspec
 
 from headrace.disk import open_file, transaction
 from headrace.errors import Fenced
-from headrace.events import Decision, Prediction, Score
+from headrace.events import Covered, Decision, Prediction, Score
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -33,6 +33,10 @@ CREATE TABLE IF NOT EXISTS decisions (
     key TEXT, time INTEGER, publish INTEGER, reason TEXT, champion REAL, challenger REAL, days INTEGER, snapshot TEXT,
     PRIMARY KEY (key, time)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS actuals (key TEXT, time INTEGER, value REAL, PRIMARY KEY (key, time)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS filled (key TEXT, time INTEGER, PRIMARY KEY (key, time)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS coverage (
+    key TEXT, origin INTEGER, n INTEGER, covered INTEGER, width REAL, active INTEGER, active_covered INTEGER,
+    active_width REAL, PRIMARY KEY (key, origin)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS servables (key TEXT, role TEXT, version INTEGER, data BLOB, PRIMARY KEY (key, role)) WITHOUT ROWID;
 """
 
@@ -141,6 +145,15 @@ class Store:
     def add_actuals(self, key: str, points: Iterable[tuple[int, float]]) -> None:
         """Grid values; idempotent."""
         self._db.executemany("INSERT OR REPLACE INTO actuals VALUES (?,?,?)", [(key, t, v) for t, v in points])
+
+    def add_filled(self, key: str, times: Iterable[int]) -> None:
+        """Which grid values were filled in; idempotent."""
+        self._db.executemany("INSERT OR REPLACE INTO filled VALUES (?,?)", [(key, time) for time in times])
+
+    def add_coverage(self, scored: Iterable[Covered]) -> None:
+        """What the bands of scored forecasts held; idempotent."""
+        rows = [(c.key, c.origin, c.n, c.covered, c.width, c.active, c.active_covered, c.active_width) for c in scored]
+        self._db.executemany("INSERT OR REPLACE INTO coverage VALUES (?,?,?,?,?,?,?,?)", rows)
 
     def add_servable(self, key: str, role: str, data: bytes) -> None:
         """A newer exported model."""
@@ -263,6 +276,19 @@ class Store:
         )
         return {origin: (n, own) for origin, n, own in rows}
 
+    def filled(self, key: str, since: int) -> list[int]:
+        """Times of the grid values from `since` on that were filled in."""
+        found = self._db.execute("SELECT time FROM filled WHERE key = ? AND time >= ? ORDER BY time", (key, since))
+        return [time for (time,) in found]
+
+    def coverage(self, key: str, since: int = 0) -> list[tuple[Any, ...]]:
+        """(origin, n, covered, width, active, active_covered, active_width) of scored forecasts, in order; widths are sums."""
+        return self._db.execute(
+            "SELECT origin, n, covered, width, active, active_covered, active_width FROM coverage"
+            " WHERE key = ? AND origin >= ? ORDER BY origin",
+            (key, since),
+        ).fetchall()
+
     def decisions(self, key: str | None = None) -> list[tuple[Any, ...]]:
         """(key, time, publish, reason, champion, challenger, days, snapshot) in order."""
         where, arguments = ("WHERE key = ?", (key,)) if key is not None else ("", ())
@@ -309,6 +335,7 @@ def body(prediction: Prediction) -> bytes:
             "low": prediction.low,
             "high": prediction.high,
             "by": prediction.by,
+            "interval": prediction.interval,
         }
     )
 
