@@ -147,7 +147,7 @@ def test_a_sleeping_plant_is_zero_at_night_and_tells_where_it_stands() -> None:
     analysis, suggestion = answer("sunny")
     spec = model(suggestion)
     assert analysis.fields[0].zero and suggestion.beyond == "zero" and suggestion.up_to < 12 * HOUR
-    assert spec.backend.params == {"floor": 0} and spec.interval.params["floor"] == 0
+    assert spec.backend.params == {"floor": 0} and spec.interval.params["clip"] == {"low": 0}
     assert spec.input.timezone == "UTC" and "the silence centres on" in suggestion.text
     assert answer("sunny", timezone="Europe/Madrid")[1].timezone == "Europe/Madrid"
 

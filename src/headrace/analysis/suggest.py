@@ -90,7 +90,7 @@ def suggest(analysis: Analysis, given_zone: str | None) -> Suggestion:
             f"examples: {'forecasts' if season == DAY else 'steps'}}}",
             why_initial,
         ).render(""),
-        *_model(field, steps),
+        *_model(field),
     ]
     return Suggestion(field.name, every, season, history, steps, zone, initial, up_to, beyond, "\n".join(parts) + "\n")
 
@@ -110,14 +110,18 @@ def _scale(field: Field, initial: int) -> _Choice:
     return _Choice("- scale: {method: minmax}", f"fitted on the first {span(initial)} only; {seen}")
 
 
-def _model(field: Field, steps: int) -> list[str]:
+def _model(field: Field) -> list[str]:
     """What learns, and the band. Zero is a floor where the field rests on it: scaled by minmax, it stays zero."""
     floor = field.zero or (field.quality.low == 0 and field.quality.zeros > 0.01)
-    band = f"{WHY_BAND}; neither it nor the forecast goes below zero" if floor else WHY_BAND
-    minimum = max(24, min(steps, 48))
+    band = (
+        f"{WHY_BAND}; neither it nor the forecast goes below zero, and where all is zero it closes"
+        if floor
+        else WHY_BAND
+    )
+    clipped = "interval: {adaptive: {clip: {low: 0}, quiet: {below: 0.1%}}}"
     return [
         _Choice("backend: {rls: {floor: 0}}" if floor else "backend: rls", WHY_RLS).render(""),
-        _Choice(f"interval: {{residual: {{minimum: {minimum}{', floor: 0' if floor else ''}}}}}", band).render(""),
+        _Choice(clipped if floor else "interval: adaptive", band).render(""),
     ]
 
 
