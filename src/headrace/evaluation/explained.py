@@ -46,8 +46,8 @@ def explain(one: Trained, part: Part, unit: str) -> Explained | str:
         subject = family.Subject.of(fitted.contender.backend, shape)
         explainer = family.EXPLAINERS.find("auto")(family.EXPLAINERS.params("auto", {}), subject)
         found = checked.explain(explainer, subject, x, np.zeros_like(x))
-    except HeadraceError as error:
-        return str(error)
+    except Exception as error:  # a user's own module may raise anything; the rest of the report does not depend on it
+        return str(error) if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
     return _told(one, part, fitted, found, unit)
 
 
