@@ -106,9 +106,11 @@ def diff(file: Annotated[Path, typer.Option("--file", "-f", help="The spec file.
 
     import yaml
 
+    from headrace.spec import plain_documents
+
     changes = _put(url, file, dry=True)
     known = {one["name"]: one["spec"] for one in _call(url, "GET", "/api/specs")}
-    wanted = {document["metadata"]["name"]: document for document in yaml.safe_load_all(file.read_text()) if document}
+    wanted = {document["metadata"]["name"]: document for document in plain_documents(file.read_text()) if document}
     for name, change in changes.items():
         typer.echo(f"{name}: {change}")
         before, after = (
@@ -281,12 +283,12 @@ def _beside(text: str, folder: Path) -> dict[str, str]:
     """The Python files a spec refers to, from its own folder."""
     import yaml
 
-    from headrace.spec import TEXT, needed_files
+    from headrace.spec import TEXT, needed_files, plain_documents
 
     if len(text) > TEXT:
         return {}  # the platform refuses it
     try:
-        documents = [one for one in yaml.safe_load_all(text) if isinstance(one, dict)]
+        documents = [one for one in plain_documents(text) if isinstance(one, dict)]
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}  # the platform answers with the line
     names = {name for document in documents for name in needed_files(document) if name == Path(name).name}
