@@ -86,7 +86,7 @@ Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|
 
 def plain_documents(text: str) -> list[Any]:
     """The documents of a file as plain values, unchecked. Raises yaml.YAMLError, ValueError, RecursionError."""
-    return list(yaml.load_all(text, Loader=Loader))  # noqa: S506 - a SafeLoader
+    return list(yaml.load_all(text, Loader=Loader))
 
 
 class _Strict(BaseModel):
@@ -603,29 +603,31 @@ def _odd(value: object, path: Path) -> Iterator[tuple[Path, str]]:
 
 def explain(item: Any) -> tuple[Path, str]:
     """Path and plain message of one pydantic error."""
-    path, found = tuple(item["loc"]), item.get("input")
+    path = tuple(item["loc"])
     if path[:1] == ("alerts",):
         path = path[:2] + path[3:]  # without the kind of rule, which is no place in the file
-    match item["type"]:
-        case "union_tag_not_found":
-            return path, f"expected `on:` with one of {_kinds()}"
-        case "union_tag_invalid":
-            return (*path, "on"), f"expected one of {_kinds()}, got {_short(item['ctx']['tag'])}"
-        case "extra_forbidden":
-            return path, "no such field here"
-        case "missing":
-            return path, "this field is required"
-        case "value_error":
-            return path, str(item["ctx"]["error"])
-        case _:
-            message = str(item["msg"])
-            if message.startswith("Input should be "):
-                return path, f"expected {message.removeprefix('Input should be ')}, got {_short(found)}"
-            return path, f"{message[:1].lower()}{message[1:]}, got {_short(found)}"
+    return (*path, "on") if item["type"] == "union_tag_invalid" else path, _message(item)
 
 
-def _kinds() -> str:
-    return ", ".join(RULES)
+_SAYINGS = {
+    "extra_forbidden": "no such field here",
+    "missing": "this field is required",
+    "union_tag_not_found": f"expected `on:` with one of {', '.join(RULES)}",
+}
+
+
+def _message(item: Any) -> str:
+    found, kind = item.get("input"), item["type"]
+    if kind in _SAYINGS:
+        return _SAYINGS[kind]
+    if kind == "value_error":
+        return str(item["ctx"]["error"])
+    if kind == "union_tag_invalid":
+        return f"expected one of {', '.join(RULES)}, got {_short(item['ctx']['tag'])}"
+    message = str(item["msg"])
+    if message.startswith("Input should be "):
+        return f"expected {message.removeprefix('Input should be ')}, got {_short(found)}"
+    return f"{message[:1].lower()}{message[1:]}, got {_short(found)}"
 
 
 def _repeated(documents: list[Document], problems: list[Problem]) -> None:

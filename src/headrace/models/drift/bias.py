@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from headrace import plugins
 from headrace.models.drift import Signal
@@ -32,6 +32,12 @@ class Bias:
         """Drift begins at this size of the statistic..."""
         clear: float = Field(default=1.5, ge=0)
         """...and ends below this one."""
+
+        @model_validator(mode="after")
+        def _order(self) -> Bias.Params:
+            if self.clear > self.threshold:
+                raise ValueError(f"expected `clear` at or below `threshold` ({self.threshold:g}), got {self.clear:g}")
+            return self
 
     def __init__(self, params: Params) -> None:
         self._params = params

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from headrace import plugins
 from headrace.models.drift import Signal
@@ -32,6 +32,12 @@ class Peak:
         """Drift begins when the peak has moved by this share of the reference's range..."""
         clear: float = Field(default=0.1, ge=0)
         """...and ends below this one."""
+
+        @model_validator(mode="after")
+        def _order(self) -> Peak.Params:
+            if self.clear > self.threshold:
+                raise ValueError(f"expected `clear` at or below `threshold` ({self.threshold:g}), got {self.clear:g}")
+            return self
 
     def __init__(self, params: Params) -> None:
         self._params = params

@@ -17,8 +17,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from headrace.errors import LearningError
-from headrace.events import Decision, Prediction, Score
+from headrace.events import Alert, Decision, Prediction, Score
 from headrace.records import DAY, SECOND, Array, Rows
+from headrace.services.learning.alerts import AlertBook
 from headrace.services.learning.gate import Gate, Verdict
 from headrace.services.learning.plan import Contender, Plan
 from headrace.states import digest
@@ -45,6 +46,8 @@ class Effects:
     published: bool = False
     stream: list[tuple[int, list[int], list[float]]] = field(default_factory=list)
     """Record-wise predictions: (ordinal of the first, event times they were made at, values in the target's unit)."""
+    alerts: list[Alert] = field(default_factory=list)
+    """Raised, or raised before and cleared now."""
 
 
 class Lane(Protocol):
@@ -121,6 +124,8 @@ class Example:
     """What each contender predicted, if a forecast was issued at this origin."""
     yard: dict[str, Array] = field(default_factory=dict)
     """The baselines' inputs, if they are to learn from this example."""
+    band: list[Array] | None = None
+    """Bounds of the served forecast as it was issued, scaled, if there are alerts that ask for it."""
 
 
 class Memory:
@@ -169,6 +174,7 @@ class GridLane:
         self._yardsticks = plan.yardsticks()
         self._interval = plan.interval()
         self._gate = Gate(spec.publish, self._time.day)
+        self._alerts = AlertBook.of(plan, key)
         policy = spec.learning
         replay = policy.replay if getattr(self._live.backend, "rehearses", True) else "none"
         self._memory = Memory({"none": 0, "ring": policy.ring, "all": None}[replay])
@@ -186,6 +192,8 @@ class GridLane:
         if len(rows):
             self._span = span(self._span, rows)
             self._fields = self._fields or list(rows.columns)[:12]
+            if self._alerts is not None:
+                self.effects.alerts += self._alerts.read(rows)
             self._grid(self._pipeline.apply(rows))
 
     def tick(self, time: int) -> None:
@@ -316,6 +324,9 @@ class GridLane:
         )
         self.effects.predictions.append((self._ordinal, prediction))
         self._ordinal += 1
+        if self._alerts is not None:
+            self.effects.alerts += self._alerts.forecast(prediction)
+            example.band = None if band is None else list(band)
 
     def _complete(self, example: Example) -> None:
         if example.forecasts:
@@ -347,7 +358,11 @@ class GridLane:
                 )
             )
         times = example.origin + self._every * np.arange(self._horizon, dtype=np.int64)
-        self._interval.update(made[self._served() if self._served() in made else LIVE], example.y, times)
+        served = made[self._served() if self._served() in made else LIVE]
+        self._interval.update(served, example.y, times)
+        if self._alerts is not None:
+            decided, band = example.origin + self._horizon * self._every, example.band or (None, None)
+            self.effects.alerts += self._alerts.scored(decided, served, example.y, *band)
         if CHAMPION in made and known.any():
             champion, live = (float(squares[name][known].sum()) for name in (CHAMPION, LIVE))
             decided = example.origin + self._horizon * self._every
@@ -407,7 +422,7 @@ class GridLane:
             "gate": self._gate.state(),
             "memory": [[origin, x, y] for origin, x, y in self._memory.examples],
             "fresh": self._memory.fresh,
-            "open": [[one.origin, one.x, one.y, one.known, one.forecasts, one.yard] for one in self._open],
+            "open": [[one.origin, one.x, one.y, one.known, one.forecasts, one.yard, one.band] for one in self._open],
             "first": self._first,
             "span": self._span,
             "fitted": self._fitted,
@@ -415,6 +430,7 @@ class GridLane:
             "targets": self._targets,
             "fields": self._fields,
             "ordinal": self._ordinal,
+            "alerts": None if self._alerts is None else self._alerts.state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -434,6 +450,8 @@ class GridLane:
         self._first, self._fitted, self._ordinal = state["first"], state["fitted"], state["ordinal"]
         self._refused = state.get("refused", 0)
         self._targets, self._fields = state.get("targets", 0), state.get("fields", [])
+        if self._alerts is not None:
+            self._alerts.load(state.get("alerts") or {})
         self._span = None if state["span"] is None else (state["span"][0], state["span"][1])
 
     # -- for the serving process
