@@ -52,6 +52,9 @@ def up(
     retention_days: Annotated[float, typer.Option(help="Forget records older than this; 0: never.")] = 0,
     retention_gb: Annotated[float, typer.Option(help="Keep the log below this size; 0: no limit.")] = 10,
     body_limit_mb: Annotated[float, typer.Option(help="Largest HTTP body, also after decompression.")] = 16,
+    webhook_private: Annotated[
+        bool, typer.Option("--webhook-private", help="Send alerts to private and loopback addresses too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line with all addresses once ready.")] = False,
 ) -> None:
     """Start the whole platform. Stops cleanly on Ctrl-C or SIGTERM; safe to start again on the same directory."""
@@ -71,6 +74,7 @@ def up(
         retention_days=retention_days,
         retention_gb=retention_gb,
         body_limit_mb=body_limit_mb,
+        webhook_private=webhook_private,
     )
     _guard(lambda: run(settings, as_json=as_json))
 
@@ -224,6 +228,32 @@ def predict(
     by = "the learning model" if about["by"] == "live" else f"snapshot {about['by']}"
     typer.echo(f"{model} for {about['key']}, made by {by}")
     _table(["from (UTC)", "forecast"], rows)
+
+
+@app.command()
+def alerts(
+    model: Annotated[str, typer.Option(help="Only of this model.")] = "",
+    key: Annotated[str, typer.Option(help="Only of this device.")] = "",
+    active: Annotated[bool, typer.Option("--active", help="Only those that are not cleared.")] = False,
+    limit: Annotated[int, typer.Option(help="At most this many, up to 1000.")] = 50,
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """List what the rules of the models have raised, the newest first."""
+    from urllib.parse import urlencode
+
+    query = {"model": model, "key": key, "active": "1" if active else "", "limit": limit}
+    found = _call(url, "GET", "/api/alerts?" + urlencode({name: value for name, value in query.items() if value != ""}))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    rows = [
+        [_clock(one["raised_ms"]), _clock(one["cleared_ms"]) if one["cleared_ms"] is not None else "active"]
+        + [one[name] for name in ("severity", "model", "key", "rule", "message")]
+        for one in found
+    ]
+    head = ["raised (UTC)", "cleared", "severity", "model", "key", "rule", "why"]
+    _table(head, rows, empty="no alerts" + (" are active" if active else ""))
 
 
 quarantine = typer.Typer(no_args_is_help=True, help="Messages no decoder understood.")

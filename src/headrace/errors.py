@@ -13,6 +13,7 @@ HeadraceError
 │   └── UnknownPlugin
 ├── TooLarge            over a configured limit
 ├── Forbidden           the caller may not do this
+│   └── PrivateAddress  a webhook into the operator's own network
 ├── Unsupported         understood, but not offered
 ├── Temporary           try again later
 │   ├── NotReady        exists, but has nothing to serve yet
@@ -108,6 +109,10 @@ class TooLarge(HeadraceError):
 
 class Forbidden(HeadraceError):
     """{detail}."""
+
+
+class PrivateAddress(Forbidden):
+    """The webhook's host {host!r} is not on the public internet; `headrace up --webhook-private` allows such addresses."""
 
 
 class Unsupported(HeadraceError):
