@@ -56,6 +56,10 @@ def test_a_good_spec_has_no_problem() -> None:
 
 
 LAGLESS = "  - resample: {every: 1h}\n  - window: {history: 4}\nforecast: {horizon: 24}\nbackend: persistence"
+RULE = "backend: rls\nalerts:\n  - {name: ok, on: silence, for: 1h}\n  - {}"
+RECORD_WISE = (
+    "  - window: {history: 3}\nforecast: {horizon: 1}\nbackend: rls\nalerts:\n  - {name: a, on: forecast, below: 5}"
+)
 MISTAKES = [
     # what stands in the good spec, and what a user wrote instead
     ("backend: rls", "backend: rsl"),
@@ -86,7 +90,7 @@ MISTAKES = [
     ("name: sun", "name: Sun!"),
     ("name: sun", "name: 2024-01-01"),
     ("name: sun", "1: sun"),
-    ("name: sun", "on: sun"),
+    ("name: sun", "true: sun"),
     ("name: sun", "name: ["),
     ("name: sun", "name: !!python/object:os.system x"),
     ("OnlineModel", "Onlinemodel"),
@@ -96,6 +100,32 @@ MISTAKES = [
     ("  - resample", STEP),
     ("backend: rls", "backend: {torch: {module: my_net.py:Net}}"),
     (GRID + "forecast: {horizon: 24}\nbackend: rls", LAGLESS),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, field: temp}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, field: temp, above: 1, below: 0}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, field: temp, above: 80, clear: 85}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, field: temp, below: 5, clear: 4}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, field: temp, above: hot}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, field: temp, above: true}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, field: temp, above: 80, for: 5}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, above: 80}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: readings, field: temp, above: 80}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, field: temp, above: 80}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: forecast, below: 5, for: 5m}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: breach, share: 30}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: breach, share: 0.3, clear: 0.4}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: coverage, below: 0.8, clear: 0.7}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: drift, detector: adwin}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: drift, detector: {bias: {treshold: 3}}}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: drift, detector: {peak: {threshold: 0.1, clear: 0.2}}}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: silence}")),
+    ("backend: rls", RULE.replace("{}", "{name: A, on: silence, for: 5m}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: silence, for: 5m, severity: bad}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: silence, for: 5m}\n  - {name: a, on: silence, for: 9m}")),
+    (GRID + "forecast: {horizon: 24}\nbackend: rls", RECORD_WISE),
+    ("backend: rls", "backend: rls\nalert: {topic: 'a/{device}'}"),
+    ("backend: rls", "backend: rls\nalert: {webhook: example.org/x}"),
+    ("backend: rls", "backend: rls\nalert: {webhook: 'ftp://example.org'}"),
+    ("backend: rls", "backend: rls\nalert: {webhook: 'https://me:secret@example.org'}"),
 ]
 GOLDEN = Path(__file__).parent.parent / "golden" / "spec_mistakes.txt"
 

@@ -235,8 +235,9 @@ class Webhooks:
             except (sqlite3.Error, OSError) as error:  # a full disk: what was sent may be sent again, under its key
                 self._say("", f"the queue of webhooks cannot be used now: {error}")
                 wait = BACKOFF[0]
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait)
+            with contextlib.suppress(TimeoutError):  # not `wait_for`: in Python 3.11 that may swallow a cancellation
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
 
     def _due(self) -> tuple[list[_Row], float | None]:
         """The next alert of each address that is due, and seconds until there is one."""
@@ -260,7 +261,7 @@ class Webhooks:
         now, attempts = self._clock(), row.attempts + 1
         status, error = result.status, result.error
         if status == "pending" and now - row.since > PATIENCE:
-            status, error = "failed", f"given up after {attempts} attempts: {error}"
+            status, error = "failed", f"given up after a day and {attempts} attempts: {error}"
         pause = max(min(BACKOFF[1], BACKOFF[0] * 2.0 ** min(row.attempts, 20)) * random.uniform(0.5, 1), result.wait)  # noqa: S311
         with transaction(self._db):
             self._db.execute(
