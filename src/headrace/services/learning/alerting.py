@@ -42,20 +42,25 @@ class Alerting:
         """Whether a generation has only now reached its apply entry."""
         return bool(view.plan.spec.alerts) and self._place(view) not in self._current and _current(view)
 
-    def follow(self, view: View) -> None:
-        """Send on what a model raised and cleared since. Raises sqlite3.Error; then the next call goes on from there."""
+    def follow(self, view: View) -> bool:
+        """Send on some of what a model raised and cleared since; whether there may be more.
+
+        Raises sqlite3.Error; then the next call goes on from there.
+        """
         store = view.store
         if store is None or not view.plan.spec.alerts or not _current(view):
-            return
+            return False
         place = self._place(view)
         if place not in self._cursors:
             known = self._hooks.cursor(place) if self._hooks is not None else 0
             self._cursors[place] = min(known, store.last_change())  # after a rebuild they are counted anew
-        while changes := store.changes(self._cursors[place], PAGE):
+        if changes := store.changes(self._cursors[place], PAGE):
             self._send(view, store, changes)
+            return True
         if place not in self._current:
             self._succeed(view, store.alerts(active=True))
             self._current.add(place)
+        return False
 
     def _succeed(self, view: View, active: list[Alert]) -> None:
         """A generation has taken the place of its predecessor, or the platform was started: say how things stand."""

@@ -135,14 +135,15 @@ class Learner:
 
     def _listen(self, watch: SilenceWatch, block: Sequence[Decoded]) -> None:
         """Tell the watch who was heard, in the order of the log, which the lanes do not see."""
-        by = self.plan.spec.input.key
+        topics, by = self._topics, self.plan.spec.input.key
         for record, readings, _ in block:
-            if readings and self._topics.get(record.stream):
+            topic = record.stream
+            if readings and (topics[topic] if topic in topics else self._wanted(topic)):
                 for reading in readings:
-                    key = "all" if by == "none" else reading.device if by == "device" else record.stream
+                    key = "all" if by == "none" else reading.device if by == "device" else topic
                     if key in self.lanes:
                         watch.note(key, reading.time)
-            elif watch.wall and record.stream == CONTROL and record.position > self.generation:
+            elif watch.wall and topic == CONTROL and record.position > self.generation:
                 entry = msgspec.json.decode(record.payload)
                 if entry.get("kind") == "tick":
                     watch.tick(entry["time"])

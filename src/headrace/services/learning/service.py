@@ -287,15 +287,17 @@ class LearningService:
             while view is not None and view.store is not None and self._page(view):
                 await asyncio.sleep(0)
                 view = self.views.get(name)
-            if view is not None:
-                self._follow_alerts(view)
+            while view is not None and self._follow_alerts(view):
+                await asyncio.sleep(0)
+                view = self.views.get(name)
 
-    def _follow_alerts(self, view: View) -> None:
+    def _follow_alerts(self, view: View) -> bool:
         try:
-            self.alerting.follow(view)
+            return self.alerting.follow(view)
         except sqlite3.Error as error:  # a full disk, a file that is being replaced: the next second will do
             logger.warning("alerts of model %r wait: %s", view.name, error)
             self._due.add(view.name)
+            return False
 
     def _page(self, view: View) -> bool:
         place = _place(view.entered)
