@@ -36,8 +36,6 @@ from headrace.spec import (
 if TYPE_CHECKING:
     from headrace.services.learning.plan import Plan
 
-ACTIVE = 0.02
-"""A target counts as active (daylight, for PV) above this fraction of the scale."""
 LATE = DAY
 """A reading up to this much older than the newest is late and judged no more; one that is older still shows that the
 newest had a wrong clock (or that history is being loaded), and time goes on from it."""
@@ -218,12 +216,12 @@ class BandJudge:
         self._scored: deque[list[int]] = deque()
         """[time, outcomes, of these outside, active outcomes, of these outside] of each scored forecast."""
 
-    def scored(self, time: int, truth: Array, low: Array, high: Array) -> Iterable[Alert]:
+    def scored(self, time: int, truth: Array, band: tuple[Array, Array], active: NDArray[np.bool_]) -> Iterable[Alert]:
         """A scored forecast."""
+        low, high = band
         known = np.isfinite(truth)
         outside = known & ((truth < low) | (truth > high))
-        active = known & (truth > ACTIVE)
-        counts = [int(np.count_nonzero(one)) for one in (known, outside, active, outside & active)]
+        counts = [int(np.count_nonzero(one)) for one in (known, outside, known & active, outside & active)]
         self._scored.append([time, *counts])
         while self._scored[0][0] <= time - self.rule.over:
             self._scored.popleft()
@@ -348,17 +346,27 @@ class AlertBook:
         """The served forecast was issued."""
         return [alert for judge in self._forecasts.values() for alert in judge.forecast(prediction)]
 
-    def scored(self, time: int, prediction: Array, truth: Array, low: Array | None, high: Array | None) -> list[Alert]:
+    def scored(
+        self,
+        time: int,
+        prediction: Array,
+        truth: Array,
+        low: Array | None,
+        high: Array | None,
+        active: NDArray[np.bool_],
+    ) -> list[Alert]:
         """The outcomes of a served forecast are known.
 
         Args:
             time: event time at which the last outcome was known, ns.
-            prediction, truth: (horizon,), scaled; truth is NaN where unknown.
-            low, high: the band as it was issued, scaled; None if there was none.
+            prediction, truth: (horizon,), in one unit, whichever; truth is NaN where unknown.
+            low, high: the band as it was issued, in the same unit; None if there was none.
+            active: which targets count as active (daylight, for PV).
         """
         found: list[Alert] = []
         if low is not None and high is not None:
-            found += [alert for judge in self._bands.values() for alert in judge.scored(time, truth, low, high)]
+            band = low, high
+            found += [alert for judge in self._bands.values() for alert in judge.scored(time, truth, band, active)]
         return found + [alert for judge in self._drifts.values() for alert in judge.scored(time, prediction, truth)]
 
     def errors(self, time: NDArray[np.int64], prediction: Array, truth: Array) -> list[Alert]:

@@ -362,7 +362,7 @@ class GridLane:
         self._interval.update(served, example.y, times)
         if self._alerts is not None:
             decided, band = example.origin + self._horizon * self._every, example.band or (None, None)
-            self.effects.alerts += self._alerts.scored(decided, served, example.y, *band)
+            self.effects.alerts += self._alerts.scored(decided, served, example.y, *band, active)
         if CHAMPION in made and known.any():
             champion, live = (float(squares[name][known].sum()) for name in (CHAMPION, LIVE))
             decided = example.origin + self._horizon * self._every
