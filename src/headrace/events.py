@@ -44,6 +44,8 @@ class Score:
     daylight: int
     """Targets counted as active: truth or forecast above 2 % of the scale."""
     daylight_squared: float
+    own: float = 0.0
+    """Sum of squared errors, in the square of the target's unit: what models with different scalers are compared by."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -416,6 +416,9 @@ class OnlineModel(_Strict):
     """What people want to be told of; each rule by its ``on:``."""
     alert: Alert = Alert()
     """Where alerts go."""
+    shadow: str = ""
+    """The model in service this one is a candidate for: it learns, forecasts and is scored on the same messages, but
+    nothing of it is published and it answers no questions, until `headrace promote`."""
     seed: int = 0
     """Of everything random in the model."""
 

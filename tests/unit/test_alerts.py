@@ -232,7 +232,7 @@ def test_record_wise_drift_does_not_depend_on_cuts(seed: int, sizes: list[int]) 
             break
     else:
         raise AssertionError("not all was shown")
-    assert found == expected and any(START + 1200 * MINUTE <= one.raised <= START + 1500 * MINUTE for one in expected)
+    assert found == expected and any(one.raised <= START + 1500 * MINUTE for one in expected)
     assert states.pack(part.state()) == states.pack(whole.state())
 
 

@@ -68,6 +68,8 @@ class ConsoleApi:
         return [
             Route("/api/overview", _safe(self._overview)),
             Route("/api/models/{name}", _safe(self._model)),
+            Route("/api/models/{name}/shadows", _safe(self._shadows)),
+            Route("/api/models/{name}/promote", _safe(self._promote), methods=["POST"]),
             Route("/api/events", self._events),
             Route("/api/specs", _safe(self._specs), methods=["GET"]),
             Route("/api/specs", _safe(self._apply), methods=["PUT"]),
@@ -137,6 +139,7 @@ class ConsoleApi:
             "detail": detail,
             "progress": progress,
             "serve": spec.publish.serve,
+            "shadow_of": spec.shadow,
             "keys": store.lanes() if store is not None else [],
             "topics": list(spec.input.topics),
             "target": spec.input.target,
@@ -154,6 +157,13 @@ class ConsoleApi:
         view = self._learning.view(request.path_params["name"])
         days = _number(request, "days", 7, 0.1, 400)
         return model(view, request.query_params.get("key") or view.default_key(), days)
+
+    async def _shadows(self, request: Request) -> Any:
+        return await self._learning.shadows(request.path_params["name"])
+
+    async def _promote(self, request: Request) -> Any:
+        name = request.path_params["name"]
+        return {"promoted": name, "model": await self._learning.promote(name)}
 
     async def _alerts(self, request: Request) -> Any:
         query = request.query_params
@@ -415,7 +425,7 @@ def _mean(row: list[float] | None, total: int, count: int) -> float | None:
 
 
 def _brief(summary_: dict[str, Any]) -> dict[str, Any]:
-    return {name: summary_[name] for name in ("backend", "state", "detail", "keys", "lag", "published")}
+    return {name: summary_[name] for name in ("backend", "state", "detail", "keys", "lag", "published", "shadow_of")}
 
 
 def _number(request: Request, name: str, default: float, low: float, high: float) -> float:

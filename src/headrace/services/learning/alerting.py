@@ -13,6 +13,7 @@ from headrace.events import Alert
 from headrace.services.learning.store import Store
 from headrace.services.learning.view import View
 from headrace.services.learning.webhooks import Message, Webhooks
+from headrace.spec import OnlineModel
 from headrace.topics import level, matches
 
 Publish = Callable[[str, Sequence[bytes]], None]
@@ -25,7 +26,7 @@ class Alerting:
     """Follows the changes in the models' stores.
 
     A generation begins with a replay of the log. What was raised and cleared before its apply entry is history and is not
-    sent; what is still active when it gets there is.
+    sent; what is still active when it gets there is. Nothing of a shadow is sent; its alerts are in the list.
 
     Args:
         publish: sends messages to an MQTT topic; the last is retained.
@@ -40,7 +41,7 @@ class Alerting:
 
     def arrived(self, view: View) -> bool:
         """Whether a generation has only now reached its apply entry."""
-        return bool(view.plan.spec.alerts) and self._place(view) not in self._current and _current(view)
+        return speaks(view.plan.spec) and self._place(view) not in self._current and _current(view)
 
     def follow(self, view: View) -> bool:
         """Send on some of what a model raised and cleared since; whether there may be more.
@@ -48,7 +49,7 @@ class Alerting:
         Raises sqlite3.Error; then the next call goes on from there.
         """
         store = view.store
-        if store is None or not view.plan.spec.alerts or not _current(view):
+        if store is None or not speaks(view.plan.spec) or not _current(view):
             return False
         place = self._place(view)
         if place not in self._cursors:
@@ -90,7 +91,7 @@ class Alerting:
     def retract(self, view: View, *, deleted: bool) -> None:
         """A model was deleted or applied anew: what is retained of its active alerts goes; its successor sends its own."""
         self.forget(view)
-        for alert in _read(view, "", True, -1) if view.plan.spec.alerts else ():
+        for alert in _read(view, "", True, -1) if speaks(view.plan.spec) else ():
             self._publish(self.topic(view, alert), [b""])
         if deleted and self._hooks is not None:
             self._hooks.withdraw(view.name, set())
@@ -158,7 +159,7 @@ class Alerting:
     def publishes(view: View, topic: str) -> bool:
         """Whether alerts of a model go to this topic."""
         pattern = view.plan.spec.alert.topic.replace("{model}", view.name)
-        return bool(view.plan.spec.alerts) and matches(pattern.replace("{key}", "+").replace("{rule}", "+"), topic)
+        return speaks(view.plan.spec) and matches(pattern.replace("{key}", "+").replace("{rule}", "+"), topic)
 
 
 def about(model: str, alert: Alert, *, active: bool | None = None) -> dict[str, Any]:
@@ -183,6 +184,11 @@ def about(model: str, alert: Alert, *, active: bool | None = None) -> dict[str, 
 def body(model: str, alert: Alert, *, active: bool | None = None) -> bytes:
     """`about` as JSON."""
     return _encode(about(model, alert, active=active))
+
+
+def speaks(spec: OnlineModel) -> bool:
+    """Whether a model's alerts are sent to anybody."""
+    return bool(spec.alerts) and not spec.shadow
 
 
 def _current(view: View) -> bool:

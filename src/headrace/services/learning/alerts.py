@@ -420,8 +420,8 @@ def _check_detector(document: Document, rule: DriftRule, place: tuple[str | int,
 
 
 def rules_free(spec: OnlineModel) -> str:
-    """A spec as JSON, without what does not change a forecast: adding a rule must not change prediction ids."""
-    return json.dumps(spec.model_dump(mode="json", exclude={"alerts", "alert"}), sort_keys=True)
+    """A spec as JSON, without what does not change a forecast: a new rule or a promotion must not change prediction ids."""
+    return json.dumps(spec.model_dump(mode="json", exclude={"alerts", "alert", "shadow"}), sort_keys=True)
 
 
 def ago(ns: int) -> str:

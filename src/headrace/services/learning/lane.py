@@ -355,14 +355,16 @@ class GridLane:
                     absolute=float(np.abs(off[known]).sum()),
                     daylight=int(active.sum()),
                     daylight_squared=float(squares[name][active].sum()),
+                    own=float((off[known] ** 2).sum()),
                 )
             )
         times = example.origin + self._every * np.arange(self._horizon, dtype=np.int64)
         served = made[self._served() if self._served() in made else LIVE]
         self._interval.update(served, example.y, times)
         if self._alerts is not None:
-            decided, band = example.origin + self._horizon * self._every, example.band or (None, None)
-            self.effects.alerts += self._alerts.scored(decided, served, example.y, *band, active)
+            decided = example.origin + self._horizon * self._every
+            low, high = example.band or (None, None)
+            self.effects.alerts += self._alerts.scored(decided, served, example.y, low, high, active)
         if CHAMPION in made and known.any():
             champion, live = (float(squares[name][known].sum()) for name in (CHAMPION, LIVE))
             decided = example.origin + self._horizon * self._every

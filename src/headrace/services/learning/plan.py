@@ -79,6 +79,11 @@ class Plan:
         user_code = any(plug.name == "python" for plug in self.spec.transform)
         return user_code or bool(BACKENDS.find(self.spec.backend.name).heavy)
 
+    @property
+    def alone(self) -> bool:
+        """Whether its worker runs nothing else: heavy models, and shadows, whose faults are nobody else's business."""
+        return self.heavy or bool(self.spec.shadow)
+
     def pipeline(self) -> Pipeline:
         """A fresh pipeline of the steps before the features."""
         return build(self.base, self.context)

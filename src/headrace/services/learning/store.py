@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS runs (
 CREATE INDEX IF NOT EXISTS ids ON runs (id, ordinal);
 CREATE TABLE IF NOT EXISTS scores (
     key TEXT, origin INTEGER, contender TEXT, n INTEGER, squared REAL, absolute REAL, daylight INTEGER,
-    daylight_squared REAL, PRIMARY KEY (key, origin, contender)) WITHOUT ROWID;
+    daylight_squared REAL, own REAL, PRIMARY KEY (key, origin, contender)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS decisions (
     key TEXT, time INTEGER, publish INTEGER, reason TEXT, champion REAL, challenger REAL, days INTEGER, snapshot TEXT,
     PRIMARY KEY (key, time)) WITHOUT ROWID;
@@ -53,6 +53,9 @@ SELECT key FROM found WHERE key IS NOT NULL
 """DISTINCT without reading the whole index."""
 
 
+_SCORE = "key, origin, contender, n, squared, absolute, daylight, daylight_squared"
+
+
 class Run(NamedTuple):
     """Consecutive predictions of one key, stored as one row."""
 
@@ -75,6 +78,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             # NORMAL: after a power loss the file may be some transactions older, never damaged; the log brings it up.
             self._db = open_file(path, _SCHEMA, "journal_mode=WAL", "synchronous=NORMAL")
+            _add_what_is_new(self._db)
         else:
             self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=5)
 
@@ -132,9 +136,10 @@ class Store:
     def add_scores(self, scores: Iterable[Score]) -> None:
         """Scores; idempotent."""
         rows = [
-            (s.key, s.origin, s.contender, s.n, s.squared, s.absolute, s.daylight, s.daylight_squared) for s in scores
+            (s.key, s.origin, s.contender, s.n, s.squared, s.absolute, s.daylight, s.daylight_squared, s.own)
+            for s in scores
         ]
-        self._db.executemany("INSERT OR REPLACE INTO scores VALUES (?,?,?,?,?,?,?,?)", rows)
+        self._db.executemany(f"INSERT OR REPLACE INTO scores ({_SCORE}, own) VALUES (?,?,?,?,?,?,?,?,?)", rows)
 
     def add_decisions(self, decisions: Iterable[Decision]) -> None:
         """Gate decisions; idempotent."""
@@ -277,8 +282,17 @@ class Store:
         """(key, origin, contender, n, squared, absolute, daylight, daylight_squared) in order."""
         where, arguments = ("key = ? AND", (key,)) if key is not None else ("", ())
         return self._db.execute(
-            f"SELECT * FROM scores WHERE {where} origin >= ? ORDER BY key, origin, contender", (*arguments, since)
+            f"SELECT {_SCORE} FROM scores WHERE {where} origin >= ? ORDER BY key, origin, contender",
+            (*arguments, since),
         ).fetchall()
+
+    def own_scores(self, key: str, contender: str, since: int = 0) -> dict[int, tuple[int, float]]:
+        """Origin -> (targets, sum of squared errors in the target's unit); none of those an older version stored."""
+        rows = self._db.execute(
+            "SELECT origin, n, own FROM scores WHERE key = ? AND origin >= ? AND contender = ? AND own IS NOT NULL",
+            (key, since, contender),
+        )
+        return {origin: (n, own) for origin, n, own in rows}
 
     def decisions(self, key: str | None = None) -> list[tuple[Any, ...]]:
         """(key, time, publish, reason, champion, challenger, days, snapshot) in order."""
@@ -331,6 +345,12 @@ class Store:
 
     def _set(self, name: str, value: object) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (name, value))
+
+
+def _add_what_is_new(db: sqlite3.Connection) -> None:
+    """A file of an older version gets the columns it lacks; what it stored before has no value there."""
+    if "own" not in {row[1] for row in db.execute("PRAGMA table_info(scores)")}:
+        db.execute("ALTER TABLE scores ADD COLUMN own REAL")
 
 
 _encode = msgspec.json.Encoder().encode
