@@ -217,23 +217,57 @@ def predict(
     url: Url = URL,
 ) -> None:
     """Print the last available forecast of a model."""
-    answer = _call(url, "POST", f"/v2/models/{_quoted(model)}/infer", {"parameters": {"key": key}})
+    outputs = [{"name": name} for name in ("y", "low", "high")]
+    answer = _call(url, "POST", f"/v2/models/{_quoted(model)}/infer", {"parameters": {"key": key}, "outputs": outputs})
     if as_json:
         typer.echo(json.dumps(answer))
         return
-    from datetime import UTC, datetime
-
-    about, values = answer["parameters"], answer["outputs"][0]["data"]
+    about, found = answer["parameters"], {one["name"]: one["data"] for one in answer["outputs"]}
+    times = [_clock(about["origin_ms"] + step * about["step_ms"])[:-3] for step in range(len(found["y"]))]
     rows = [
-        [
-            datetime.fromtimestamp((about["origin_ms"] + i * about["step_ms"]) / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
-            f"{v:,.1f}",
-        ]
-        for i, v in enumerate(values)
+        [time, *(f"{v:,.1f}" for v in row)] for time, row in zip(times, zip(*found.values(), strict=True), strict=True)
     ]
     by = "the learning model" if about["by"] == "live" else f"snapshot {about['by']}"
     typer.echo(f"{model} for {about['key']}, made by {by}")
-    _table(["from (UTC)", "forecast"], rows)
+    _table(["from (UTC)", *("forecast" if name == "y" else name for name in found)], rows)
+    if "interval_n" in about:
+        unit = _call(url, "GET", f"/api/models/{_quoted(model)}?key={_quoted(about['key'])}&days=0.1")["unit"]
+        typer.echo(_measured(about, unit))
+
+
+def _measured(about: dict[str, Any], unit: str) -> str:
+    """What the band was worth, in one line."""
+    hours = f" (active hours {about['interval_active_coverage']:.0%})" if about["interval_active_n"] else ""
+    return (
+        f"{about['interval_nominal']:.0%} band: measured {about['interval_coverage']:.0%} over {about['interval_days']} days"
+        f"{hours}, mean width {about['interval_width']:,.4g} {unit}".rstrip()
+    )
+
+
+@app.command()
+def diagnose(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    key: Annotated[str, typer.Option(help="Which device; without it, the one that was forecast last.")] = "",
+    level: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Significance level of the tests.")] = 0.05,
+    days: Annotated[float, typer.Option(min=0.1, max=400, help="Of the forecasts of this many last days.")] = 30,
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Test whether a model's errors are normally distributed, and say what the tests can show."""
+    asked = _call(url, "GET", f"/api/models/{_quoted(model)}/residuals?key={_quoted(key)}&days={days}")
+    from headrace.models.diagnostics import normality
+
+    _guard(lambda: _diagnosis(asked, normality([value for _, value in asked["residuals"]], level), as_json))
+
+
+def _diagnosis(asked: dict[str, Any], found: Any, as_json: bool) -> None:
+    if as_json:
+        about = {name: asked[name] for name in ("name", "key", "unit", "days")}
+        typer.echo(json.dumps({**about, **found.plain()}, indent=2))
+        return
+    typer.echo(f"{asked['name']} for {asked['key']}: {found.n:,} errors of the last {asked['days']:g} days")
+    _table(["test", "statistic", "p", f"at {found.level:g}"], found.rows())
+    typer.echo(found.sentence)
 
 
 @app.command()

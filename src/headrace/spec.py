@@ -404,7 +404,7 @@ class OnlineModel(_Strict):
     """How far ahead, and when."""
     backend: Plug
     """What learns, with its parameters: ``rls``, ``torch: {module: gru}``."""
-    interval: Plug = Plug(name="residual")
+    interval: Plug = Plug(name="adaptive")
     """The band around a forecast."""
     learning: Learning = Learning()
     """When it learns, and from what."""

@@ -33,6 +33,7 @@ COMMANDS = [
     "shadows",
     "promote",
     "replay",
+    "diagnose",
     "quarantine list",
     "quarantine replay",
     "version",

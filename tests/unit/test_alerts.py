@@ -165,8 +165,8 @@ def scored(one: AlertBook, hour: int, outside: int, n: int = 4, band: bool = Tru
     truth = np.full(4, level)
     truth[:outside] = level + 5
     truth[n:] = np.nan
-    low, high = (np.full(4, level - 1), np.full(4, level + 1)) if band else (None, None)
-    return one.scored(START + hour * HOUR, np.full(4, level), truth, low, high, truth > 0.02)
+    bounds = [np.full(4, level - 1), np.full(4, level + 1)] if band else []
+    return one.scored(START + hour * HOUR, np.full(4, level), truth, bounds, truth > 0.02)
 
 
 def test_a_breach_rule_counts_outcomes_outside_their_band() -> None:
@@ -195,8 +195,10 @@ def test_a_coverage_rule_judges_active_outcomes_if_there_are_any() -> None:
     assert scored(night, 4, 0, level=0.0) == []
     truth = np.array([0.5, 0.5, 0.5, 0.0])
     low, high = np.array([1.0, 1.0, 0, 0]), np.array([2.0, 2.0, 1, 1])
-    assert night.scored(START + 8 * HOUR, truth, truth, low, high, truth > 0.02) == [], "3 active outcomes are too few"
-    (raised,) = night.scored(START + 9 * HOUR, truth, truth, low, high, truth > 0.02)
+    assert night.scored(START + 8 * HOUR, truth, truth, [low, high], truth > 0.02) == [], (
+        "3 active outcomes are too few"
+    )
+    (raised,) = night.scored(START + 9 * HOUR, truth, truth, [low, high], truth > 0.02)
     assert raised.message == "the band held 33% of 6 active outcomes of the last 8h, below 70%"
 
 
@@ -206,8 +208,8 @@ def test_a_drift_rule_follows_its_detector_and_sees_each_outcome_once() -> None:
     for index in range(40):
         level = 0.5 if 20 <= index < 32 else 1.0
         truth = level * np.array([0.0, 1.0, 0.5, 0.0])
-        found += one.scored(START + (index * 4) * HOUR, truth, truth, None, None, truth > 0.02)
-        overlapping = one.scored(START + (index * 4 + 1) * HOUR, truth * 9, truth * 9, None, None, truth > 0.02)
+        found += one.scored(START + (index * 4) * HOUR, truth, truth, [], truth > 0.02)
+        overlapping = one.scored(START + (index * 4 + 1) * HOUR, truth * 9, truth * 9, [], truth > 0.02)
         assert overlapping == [], "an overlapping forecast is not shown again"
     assert story(found, 4 * HOUR)[0] == ("raised", 21) and found[0].value == -0.5
     assert found[0].message == "drift down: peak is -0.5, beyond 0.3"

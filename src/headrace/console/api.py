@@ -8,6 +8,7 @@ import math
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,12 +17,14 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from headrace import __version__
-from headrace.errors import BadInput, HeadraceError, TooLarge
+from headrace.errors import BadInput, HeadraceError, TooLarge, Unsupported
 from headrace.records import DAY, Record
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import DAMAGED, code
 from headrace.services.learning.registry import Entered
+from headrace.services.learning.residuals import residuals
 from headrace.services.learning.service import LearningService
+from headrace.services.learning.store import Store
 from headrace.services.learning.view import View
 from headrace.spec import Document, parse
 from headrace.streams.logs import Log
@@ -70,6 +73,7 @@ class ConsoleApi:
             Route("/api/models/{name}", _safe(self._model)),
             Route("/api/models/{name}/shadows", _safe(self._shadows)),
             Route("/api/models/{name}/promote", _safe(self._promote), methods=["POST"]),
+            Route("/api/models/{name}/residuals", _safe(self._residuals)),
             Route("/api/events", self._events),
             Route("/api/specs", _safe(self._specs), methods=["GET"]),
             Route("/api/specs", _safe(self._apply), methods=["PUT"]),
@@ -170,6 +174,15 @@ class ConsoleApi:
         active = query.get("active", "") not in {"", "0", "false"}
         limit = int(_number(request, "limit", 100, 1, 1000))
         return self._learning.alerts(query.get("model", ""), query.get("key", ""), active=active, limit=limit)
+
+    async def _residuals(self, request: Request) -> Any:
+        view = self._learning.view(request.path_params["name"])
+        key, days = request.query_params.get("key") or view.default_key(), _number(request, "days", 30, 0.1, 400)
+        if not view.plan.grid:
+            raise Unsupported(detail=f"model {view.name!r} predicts record by record; its residuals are not kept")
+        view.last(key)  # says what is wrong if there is no forecast
+        found = await asyncio.to_thread(residuals_of, view.path, key, days)
+        return {"name": view.name, "key": key, "unit": view.plan.spec.input.unit, "days": days, "residuals": found}
 
     # -- specs
 
@@ -307,6 +320,9 @@ class Feed:
                 found.append(("actual", {**head, "points": points}))
                 found += [("score", {**head, "score": one}) for one in self._new(place, "score", scores(view, key))]
                 found += [
+                    ("coverage", {**head, "coverage": c}) for c in self._new(place, "coverage", coverage(view, key))
+                ]
+                found += [
                     ("decision", {**head, "decision": d}) for d in self._new(place, "decision", decisions(view, key))
                 ]
             found += [("forecast", {**head, "forecast": f}) for f in self._forecast(place, view, key)]
@@ -333,7 +349,7 @@ class Feed:
 def model(view: View, key: str, days: float) -> dict[str, Any]:
     """One model and key: the series, the forecasts, the scores, the decisions."""
     spec, store = view.plan.spec, view.store
-    grid: dict[str, Any] = {"actual": [], "forecasts": [], "scores": [], "summary": {}, "decisions": []}
+    grid: dict[str, Any] = {"actual": [], "forecasts": [], "scores": [], "coverage": [], "summary": {}, "decisions": []}
     if store is not None:
         newest = store.newest_actual(key)
         since = newest - round(days * DAY)
@@ -342,6 +358,7 @@ def model(view: View, key: str, days: float) -> dict[str, Any]:
             "actual": [[t // MS, v] for t, v in store.actuals(key, since)],
             "forecasts": [msgspec.json.decode(body) for body in bodies],
             "scores": scores(view, key),
+            "coverage": coverage(view, key),
             "summary": summary(view, key),
             "decisions": decisions(view, key),
         }
@@ -355,6 +372,32 @@ def model(view: View, key: str, days: float) -> dict[str, Any]:
         "horizon": spec.forecast.horizon,
         **grid,
     }
+
+
+def residuals_of(file: Path, key: str, days: float) -> list[list[float]]:
+    """[target time, truth - forecast] of the served forecasts of one key, through a connection of this thread's own."""
+    store = Store(file)
+    try:
+        return [[time_ // MS, value] for time_, value in residuals(store, key, days)]
+    finally:
+        store.close()
+
+
+def coverage(view: View, key: str) -> list[dict[str, Any]]:
+    """What the bands of scored forecasts held, oldest first; widths are means, in the target's unit."""
+    rows = view.store.coverage(key) if view.store is not None else []
+    return [
+        {
+            "origin_ms": origin // MS,
+            "n": n,
+            "covered": covered,
+            "active": active,
+            "active_covered": active_covered,
+            "width": width / n,
+            "active_width": active_width / active if active else None,
+        }
+        for origin, n, covered, width, active, active_covered, active_width in rows
+    ]
 
 
 def scores(view: View, key: str) -> list[dict[str, Any]]:

@@ -216,7 +216,7 @@ class BandJudge:
         self._scored: deque[list[int]] = deque()
         """[time, outcomes, of these outside, active outcomes, of these outside] of each scored forecast."""
 
-    def scored(self, time: int, truth: Array, band: tuple[Array, Array], active: NDArray[np.bool_]) -> Iterable[Alert]:
+    def scored(self, time: int, truth: Array, band: Sequence[Array], active: NDArray[np.bool_]) -> Iterable[Alert]:
         """A scored forecast."""
         low, high = band
         known = np.isfinite(truth)
@@ -347,25 +347,18 @@ class AlertBook:
         return [alert for judge in self._forecasts.values() for alert in judge.forecast(prediction)]
 
     def scored(
-        self,
-        time: int,
-        prediction: Array,
-        truth: Array,
-        low: Array | None,
-        high: Array | None,
-        active: NDArray[np.bool_],
+        self, time: int, prediction: Array, truth: Array, band: Sequence[Array], active: NDArray[np.bool_]
     ) -> list[Alert]:
         """The outcomes of a served forecast are known.
 
         Args:
             time: event time at which the last outcome was known, ns.
             prediction, truth: (horizon,), in one unit, whichever; truth is NaN where unknown.
-            low, high: the band as it was issued, in the same unit; None if there was none.
+            band: lower and upper bound as they were issued, in the same unit; empty if there was none.
             active: which targets count as active (daylight, for PV).
         """
         found: list[Alert] = []
-        if low is not None and high is not None:
-            band = low, high
+        if band:
             found += [alert for judge in self._bands.values() for alert in judge.scored(time, truth, band, active)]
         return found + [alert for judge in self._drifts.values() for alert in judge.scored(time, prediction, truth)]
 

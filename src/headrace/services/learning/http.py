@@ -85,29 +85,32 @@ class InferenceDoor:
         body = await read_body(scope, receive, self._limit, SETTING)
         length = header(scope, oip.BINARY_HEADER)
         request = oip.read_infer(body, _length(length) if length else None)
-        binary = request.binary()
-        head, values = self._answer(name, request)
-        if binary:
-            data, size = oip.binary_response(head, [("y", values)])
+        wanted = request.wanted()
+        head, made = self._answer(name, request)
+        outputs = {asked: made[asked] for asked in wanted if asked in made}
+        if True in wanted.values():
+            data, size = oip.binary_response(head, outputs, wanted)
             headers = [(b"content-type", b"application/octet-stream"), (oip.BINARY_HEADER, str(size).encode())]
             await answer(send, 200, data, headers)
         else:
-            head["outputs"] = [oip.output("y", values)]
+            head["outputs"] = [oip.output(asked, values) for asked, values in outputs.items()]
             await answer_json(send, head)
         SECONDS.observe(time.perf_counter() - begin)
 
-    def _answer(self, name: str, request: oip.InferRequest) -> tuple[dict[str, Any], Array]:
+    def _answer(self, name: str, request: oip.InferRequest) -> tuple[dict[str, Any], dict[str, Array]]:
         inputs, key = oip.arrays(request), request.key
         version = str(self._service.answering(name).entered.generation)
         head: dict[str, Any] = {"model_name": name, "model_version": version, "id": request.id or os.urandom(16).hex()}
         if not inputs or all(array.size == 0 for array in inputs.values()):
             forecast = self._service.last(name, key)
             head["parameters"] = {item: forecast[item] for item in ("key", "origin_ms", "step_ms", "by")}
+            head["parameters"] |= _flat("interval", forecast.get("interval"))
             head["id"] = forecast["id"]
-            return head, np.asarray([forecast["values"]])
+            made = {"y": forecast["values"], "low": forecast.get("low"), "high": forecast.get("high")}
+            return head, {output: np.asarray([values]) for output, values in made.items() if values is not None}
         values = self._service.infer(name, inputs, key)
         self._count(name)
-        return head, values
+        return head, {"y": values}
 
     def _count(self, name: str) -> None:
         counter = self._counters.get(name)
@@ -229,8 +232,10 @@ class InferenceDoor:
                 raise TooLarge(what="the request", size=len(body), limit=self._limit, setting=SETTING)
             if b'"instances"' in body:
                 return {"predictions": self.predict_v1(name, oip.read_instances(body))}
-            head, values = self._answer(name, oip.read_infer(body))
-            return {**head, "outputs": [oip.output("y", values)]}
+            request = oip.read_infer(body)
+            wanted = request.wanted()
+            head, made = self._answer(name, request)
+            return {**head, "outputs": [oip.output(asked, made[asked]) for asked in wanted if asked in made]}
         except HeadraceError as error:
             return {"error": str(error)}
 
@@ -255,6 +260,13 @@ def metadata(view: View) -> dict[str, Any]:
         ],
         "outputs": [{"name": "y", "datatype": "FP64", "shape": [-1, shape.horizon]}],
     }
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """Nested words under one name each, as the protocol's parameters are; what is null is left out."""
+    if isinstance(value, dict):
+        return {key: one for inner, item in value.items() for key, one in _flat(f"{name}_{inner}", item).items()}
+    return {} if value is None else {name: value}
 
 
 def _inputs(instances: list[Any]) -> dict[str, Array]:

@@ -102,8 +102,13 @@ class Plan:
     def interval(self) -> Interval:
         """A fresh interval."""
         plug = self.spec.interval
-        made: Interval = INTERVALS.find(plug.name)(INTERVALS.params(plug.name, plug.params))
+        made: Interval = INTERVALS.find(plug.name)(INTERVALS.params(plug.name, plug.params), self.context)
         return made
+
+    @property
+    def nominal(self) -> float:
+        """The share of the truths that the band promises to hold."""
+        return float(INTERVALS.params(self.spec.interval.name, self.spec.interval.params).nominal)
 
 
 def default_features(backend: str, season: int) -> list[Plug]:

@@ -17,7 +17,7 @@ import msgspec
 
 from headrace.disk import open_file, transaction
 from headrace.errors import Fenced
-from headrace.events import Alert, Decision, Prediction, Score
+from headrace.events import Alert, Covered, Decision, Prediction, Score
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -41,6 +41,10 @@ CREATE INDEX IF NOT EXISTS active ON alerts (id) WHERE cleared IS NULL;
 CREATE TABLE IF NOT EXISTS changes (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, cleared INTEGER NOT NULL, position INTEGER NOT NULL,
     UNIQUE (id, cleared));
+CREATE TABLE IF NOT EXISTS filled (key TEXT, time INTEGER, PRIMARY KEY (key, time)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS coverage (
+    key TEXT, origin INTEGER, n INTEGER, covered INTEGER, width REAL, active INTEGER, active_covered INTEGER,
+    active_width REAL, PRIMARY KEY (key, origin)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS servables (key TEXT, role TEXT, version INTEGER, data BLOB, PRIMARY KEY (key, role)) WITHOUT ROWID;
 """
 
@@ -173,6 +177,15 @@ class Store:
         )
         self._db.execute("DELETE FROM changes WHERE number <= (SELECT MAX(number) FROM changes) - ?", (10 * count,))
 
+    def add_filled(self, key: str, times: Iterable[int]) -> None:
+        """Which grid values were filled in; idempotent."""
+        self._db.executemany("INSERT OR REPLACE INTO filled VALUES (?,?)", [(key, time) for time in times])
+
+    def add_coverage(self, scored: Iterable[Covered]) -> None:
+        """What the bands of scored forecasts held; idempotent."""
+        rows = [(c.key, c.origin, c.n, c.covered, c.width, c.active, c.active_covered, c.active_width) for c in scored]
+        self._db.executemany("INSERT OR REPLACE INTO coverage VALUES (?,?,?,?,?,?,?,?)", rows)
+
     def add_servable(self, key: str, role: str, data: bytes) -> None:
         """A newer exported model."""
         self._db.execute(
@@ -294,6 +307,19 @@ class Store:
         )
         return {origin: (n, own) for origin, n, own in rows}
 
+    def filled(self, key: str, since: int) -> list[int]:
+        """Times of the grid values from `since` on that were filled in."""
+        found = self._db.execute("SELECT time FROM filled WHERE key = ? AND time >= ? ORDER BY time", (key, since))
+        return [time for (time,) in found]
+
+    def coverage(self, key: str, since: int = 0) -> list[tuple[Any, ...]]:
+        """(origin, n, covered, width, active, active_covered, active_width) of scored forecasts, in order; widths are sums."""
+        return self._db.execute(
+            "SELECT origin, n, covered, width, active, active_covered, active_width FROM coverage"
+            " WHERE key = ? AND origin >= ? ORDER BY origin",
+            (key, since),
+        ).fetchall()
+
     def decisions(self, key: str | None = None) -> list[tuple[Any, ...]]:
         """(key, time, publish, reason, champion, challenger, days, snapshot) in order."""
         where, arguments = ("WHERE key = ?", (key,)) if key is not None else ("", ())
@@ -369,6 +395,7 @@ def body(prediction: Prediction) -> bytes:
             "low": prediction.low,
             "high": prediction.high,
             "by": prediction.by,
+            "interval": prediction.interval,
         }
     )
 
