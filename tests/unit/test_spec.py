@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from headrace.errors import BadSpec
 from headrace.services.learning import shadows
 from headrace.services.learning.service import check_all
-from headrace.spec import TEXT, VALUES, duration, from_plain, needed_files, parse
+from headrace.spec import TEXT, VALUES, duration, from_plain, needed_files, parse, plain_documents
 
 GOOD = """\
 kind: OnlineModel
@@ -274,3 +274,25 @@ def test_what_the_log_keeps_is_what_was_applied() -> None:
     again = from_plain(msgspec.json.decode(msgspec.json.encode(document.plain)))
     assert again.spec == document.spec
     assert needed_files(again.plain) == ["step.py"]
+
+
+def test_on_and_off_are_words_and_only_true_and_false_are_booleans() -> None:
+    assert plain_documents("{on: off, yes: no, a: true, b: False, c: y}") == [
+        {"on": "off", "yes": "no", "a": True, "b": False, "c": "y"}
+    ]
+
+
+def test_every_kind_of_rule_can_be_written() -> None:
+    rules = """backend: rls
+alerts:
+  - {name: hot, on: reading, field: temp, above: 80, for: 5m, clear: 75, severity: critical}
+  - {name: low-tomorrow, on: forecast, below: 500, within: 24h}
+  - {name: breach, on: breach}
+  - {name: coverage, on: coverage, over: 14d, minimum: 50}
+  - {name: bias, on: drift, detector: bias}
+  - {name: peak, on: drift, detector: {peak: {recent: 5}}}
+  - {name: silent, on: silence, for: 30m}
+alert: {topic: "alarm/{model}/{key}/{rule}", webhook: "https://example.org:8443/a?b=c"}"""
+    assert problems(swap("backend: rls", rules)) == []
+    (document,) = parse(swap("backend: rls", rules))
+    assert from_plain(document.plain).spec == document.spec
