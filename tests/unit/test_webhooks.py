@@ -7,7 +7,10 @@ import contextlib
 import hashlib
 import hmac
 import json
+import shutil
 import sqlite3
+import ssl
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -21,12 +24,12 @@ from headrace.services.learning.webhooks import FILE, Message, Webhooks, judged,
 class Receiver:
     """Answers with the given statuses in turn, the last again and again; remembers what it was sent."""
 
-    def __init__(self, *statuses: str) -> None:
-        self.statuses = list(statuses)
+    def __init__(self, *statuses: str, tls: ssl.SSLContext | None = None) -> None:
+        self.statuses, self.tls = list(statuses), tls
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
 
     async def __aenter__(self) -> Receiver:
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
         self.port = self.server.sockets[0].getsockname()[1]
         return self
 
@@ -256,3 +259,26 @@ async def test_nothing_of_the_key_is_on_disk(tmp_path: Path) -> None:
     assert all(b"very-secret-key" not in file.read_bytes() for file in tmp_path.iterdir())
     with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as db:
         assert db.execute("SELECT COUNT(*) FROM deliveries").fetchone() == (1,)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+async def test_the_certificate_must_be_of_the_name_and_not_of_the_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address that was looked up is called, under the name of the spec."""
+    key, certificate = tmp_path / "a.key", tmp_path / "a.crt"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x -addext"
+    words = [*command.split(), "subjectAltName=DNS:hooks.example", "-keyout", str(key), "-out", str(certificate)]
+    await asyncio.to_thread(subprocess.run, words, check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    async with Receiver("200 OK", tls=tls) as receiver, opened(tmp_path, resolve=resolve) as hooks:
+        good, bad = (f"https://{name}:{receiver.port}/" for name in ("hooks.example", "other.example"))
+        hooks.put([message(good, "a1"), message(bad, "a2")], "m@1", 2)
+        await until(lambda: hooks.counts()["sent"] == 1 and hooks.last_error() != "")
+        assert receiver.keys == ["a1-active"] and hooks.last_error() == "no answer (ConnectError)"
