@@ -30,6 +30,7 @@ COMMANDS = [
     "delete",
     "inspect",
     "predict",
+    "analyse",
     "shadows",
     "promote",
     "replay",
