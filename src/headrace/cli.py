@@ -54,6 +54,9 @@ def up(
     retention_days: Annotated[float, typer.Option(help="Forget records older than this; 0: never.")] = 0,
     retention_gb: Annotated[float, typer.Option(help="Keep the log below this size; 0: no limit.")] = 10,
     body_limit_mb: Annotated[float, typer.Option(help="Largest HTTP body, also after decompression.")] = 16,
+    webhook_private: Annotated[
+        bool, typer.Option("--webhook-private", help="Send alerts to private and loopback addresses too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line with all addresses once ready.")] = False,
 ) -> None:
     """Start the whole platform. Stops cleanly on Ctrl-C or SIGTERM; safe to start again on the same directory."""
@@ -73,6 +76,7 @@ def up(
         retention_days=retention_days,
         retention_gb=retention_gb,
         body_limit_mb=body_limit_mb,
+        webhook_private=webhook_private,
     )
     _guard(lambda: run(settings, as_json=as_json))
 
@@ -108,9 +112,11 @@ def diff(file: Annotated[Path, typer.Option("--file", "-f", help="The spec file.
 
     import yaml
 
+    from headrace.spec import plain_documents
+
     changes = _put(url, file, dry=True)
     known = {one["name"]: one["spec"] for one in _call(url, "GET", "/api/specs")}
-    wanted = {document["metadata"]["name"]: document for document in yaml.safe_load_all(file.read_text()) if document}
+    wanted = {document["metadata"]["name"]: document for document in plain_documents(file.read_text()) if document}
     for name, change in changes.items():
         typer.echo(f"{name}: {change}")
         before, after = (
@@ -262,6 +268,32 @@ def _diagnosis(asked: dict[str, Any], found: Any, as_json: bool) -> None:
     typer.echo(f"{asked['name']} for {asked['key']}: {found.n:,} errors of the last {asked['days']:g} days")
     _table(["test", "statistic", "p", f"at {found.level:g}"], found.rows())
     typer.echo(found.sentence)
+
+
+@app.command()
+def alerts(
+    model: Annotated[str, typer.Option(help="Only of this model.")] = "",
+    key: Annotated[str, typer.Option(help="Only of this device.")] = "",
+    active: Annotated[bool, typer.Option("--active", help="Only those that are not cleared.")] = False,
+    limit: Annotated[int, typer.Option(help="At most this many, up to 1000.")] = 50,
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """List what the rules of the models have raised, the newest first."""
+    from urllib.parse import urlencode
+
+    query = {"model": model, "key": key, "active": "1" if active else "", "limit": limit}
+    found = _call(url, "GET", "/api/alerts?" + urlencode({name: value for name, value in query.items() if value != ""}))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    rows = [
+        [_clock(one["raised_ms"]), _clock(one["cleared_ms"]) if one["cleared_ms"] is not None else "active"]
+        + [one[name] for name in ("severity", "model", "key", "rule", "message")]
+        for one in found
+    ]
+    head = ["raised (UTC)", "cleared", "severity", "model", "key", "rule", "why"]
+    _table(head, rows, empty="no alerts" + (" are active" if active else ""))
 
 
 @app.command()
@@ -422,12 +454,12 @@ def _beside(text: str, folder: Path) -> dict[str, str]:
     """The Python files a spec refers to, from its own folder."""
     import yaml
 
-    from headrace.spec import TEXT, needed_files
+    from headrace.spec import TEXT, needed_files, plain_documents
 
     if len(text) > TEXT:
         return {}  # the platform refuses it
     try:
-        documents = [one for one in yaml.safe_load_all(text) if isinstance(one, dict)]
+        documents = [one for one in plain_documents(text) if isinstance(one, dict)]
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}  # the platform answers with the line
     names = {name for document in documents for name in needed_files(document) if name == Path(name).name}

@@ -32,6 +32,7 @@ from headrace.services.gateway.service import GatewayService
 from headrace.services.http import App, Receive, Scope, Send, answer, answer_json, header, refuse
 from headrace.services.learning.http import InferenceDoor
 from headrace.services.learning.service import LearningService, Publish
+from headrace.services.learning.webhooks import Webhooks
 from headrace.settings import PlatformSettings
 from headrace.streams import brokers
 from headrace.streams.logs.sqlite import SqliteLog
@@ -41,6 +42,8 @@ MESSAGES = Gauge("headrace_log_position", "Messages in the log")
 RESTARTS = Gauge("headrace_worker_restarts", "Worker processes that died and were started again")
 REBUILT = Gauge("headrace_rebuilt", "Damaged state files that were set aside and rebuilt from the log")
 PUBLISHED = Gauge("headrace_forecasts_published", "Forecasts sent to output topics since the start")
+ALERTS = Gauge("headrace_alerts_active", "Alerts that are raised and not cleared", ["model", "severity"])
+WEBHOOKS = Gauge("headrace_webhooks", "Alerts for webhooks: waiting, taken, given up (of those remembered)", ["status"])
 DOOR = Gauge("headrace_mqtt", "The MQTT door's counters", ["what"])
 
 
@@ -78,7 +81,12 @@ class Platform:
             for output in outputs:
                 output(topic, payloads)
 
-        learning = LearningService(log, settings.data, fan_out, checkpoint_seconds=settings.checkpoint_seconds)
+        secret = os.environ.get(settings.webhook_key_variable, "").encode()
+        hooks = Webhooks(settings.data, secret=secret, private=settings.webhook_private)
+        await stack.enter_async_context(hooks)
+        learning = LearningService(
+            log, settings.data, fan_out, checkpoint_seconds=settings.checkpoint_seconds, hooks=hooks
+        )
         inference = InferenceDoor(learning, settings.body_limit)
         door = MqttDoor(settings.mqtt, log, _requests(inference))
         outputs.append(door.publish_forecasts)
@@ -166,6 +174,12 @@ class Platform:
         RESTARTS.set(self.learning.restarts)
         REBUILT.set(self.learning.rebuilt)
         PUBLISHED.set(self.learning.published)
+        ALERTS.clear()
+        for (model, severity), value in self.learning.alerting.active(self.learning.views.values()).items():
+            ALERTS.labels(model=model, severity=severity).set(value)
+        deliveries = self.learning.alerting.deliveries()
+        for status in ("pending", "sent", "failed"):
+            WEBHOOKS.labels(status=status).set(deliveries[status])
         for what, value in self.door.stats().items():
             DOOR.labels(what=what).set(value)
         return generate_latest(REGISTRY)

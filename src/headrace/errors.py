@@ -16,6 +16,7 @@ HeadraceError
 │   └── HasShadows
 ├── TooLarge            over a configured limit
 ├── Forbidden           the caller may not do this
+│   └── PrivateAddress  a webhook into the operator's own network
 ├── Unsupported         understood, but not offered
 ├── Temporary           try again later
 │   ├── NotReady        exists, but has nothing to serve yet
@@ -129,6 +130,10 @@ class TooLarge(HeadraceError):
 
 class Forbidden(HeadraceError):
     """{detail}."""
+
+
+class PrivateAddress(Forbidden):
+    """The webhook's host {host!r} is not on the public internet; `headrace up --webhook-private` allows such addresses."""
 
 
 class Unsupported(HeadraceError):

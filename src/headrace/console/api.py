@@ -81,6 +81,7 @@ class ConsoleApi:
             Route("/api/specs", _safe(self._specs), methods=["GET"]),
             Route("/api/specs", _safe(self._apply), methods=["PUT"]),
             Route("/api/specs/{name}", _safe(self._delete), methods=["DELETE"]),
+            Route("/api/alerts", _safe(self._alerts)),
             Route("/api/topics", _safe(self._topics)),
             Route("/api/topics/{topic:path}", _safe(self._inspect)),
             Route("/api/quarantine", _safe(self._quarantine), methods=["GET"]),
@@ -109,6 +110,7 @@ class ConsoleApi:
             "topics": topics,
             "known": self._gateway.known(),
             "models": [self.summary(entered) for entered in self._learning.entered()],
+            "alerts": self._learning.alerting.overview(self._learning.views.values()),
             "quarantine": {"count": self._gateway.quarantined(), "recent": self._gateway.quarantine(20)},
             **self._more(),
         }
@@ -169,6 +171,12 @@ class ConsoleApi:
     async def _promote(self, request: Request) -> Any:
         name = request.path_params["name"]
         return {"promoted": name, "model": await self._learning.promote(name)}
+
+    async def _alerts(self, request: Request) -> Any:
+        query = request.query_params
+        active = query.get("active", "") not in {"", "0", "false"}
+        limit = int(_number(request, "limit", 100, 1, 1000))
+        return self._learning.alerts(query.get("model", ""), query.get("key", ""), active=active, limit=limit)
 
     async def _residuals(self, request: Request) -> Any:
         view = self._learning.view(request.path_params["name"])

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import LearningError
-from headrace.events import Covered, Decision, Prediction, Score
+from headrace.events import Alert, Covered, Decision, Prediction, Score
 from headrace.records import DAY, SECOND, Array, Rows
+from headrace.services.learning.alerts import AlertBook
 from headrace.services.learning.coverage import Coverage, count
 from headrace.services.learning.gate import Gate, Verdict
 from headrace.services.learning.plan import Contender, Plan
@@ -50,6 +51,8 @@ class Effects:
     published: bool = False
     stream: list[tuple[int, list[int], list[float]]] = field(default_factory=list)
     """Record-wise predictions: (ordinal of the first, event times they were made at, values in the target's unit)."""
+    alerts: list[Alert] = field(default_factory=list)
+    """Raised, or raised before and cleared now."""
 
 
 class Lane(Protocol):
@@ -179,6 +182,7 @@ class GridLane:
         self._interval = plan.interval()
         self._coverage = Coverage(plan.nominal)
         self._gate = Gate(spec.publish, self._time.day)
+        self._alerts = AlertBook.of(plan, key)
         policy = spec.learning
         replay = policy.replay if getattr(self._live.backend, "rehearses", True) else "none"
         self._memory = Memory({"none": 0, "ring": policy.ring, "all": None}[replay])
@@ -196,6 +200,8 @@ class GridLane:
         if len(rows):
             self._span = span(self._span, rows)
             self._fields = self._fields or list(rows.columns)[:12]
+            if self._alerts is not None:
+                self.effects.alerts += self._alerts.read(rows)
             self._grid(self._pipeline.apply(rows))
 
     def tick(self, time: int) -> None:
@@ -327,6 +333,8 @@ class GridLane:
         )
         self.effects.predictions.append((self._ordinal, prediction))
         self._ordinal += 1
+        if self._alerts is not None:
+            self.effects.alerts += self._alerts.forecast(prediction)
 
     def _complete(self, example: Example) -> None:
         if example.forecasts:
@@ -380,6 +388,9 @@ class GridLane:
                 self.effects.covered.append(scored)
         served = self._pipeline.inverse(made[example.served or LIVE])
         self._interval.update(served, truth, self._times(example.origin))
+        if self._alerts is not None:
+            known = example.origin + self._horizon * self._every
+            self.effects.alerts += self._alerts.scored(known, served, truth, example.band, example.y > ACTIVE)
 
     def _decide(self, time: int, verdict: Verdict) -> None:
         snapshot = self._publish() if verdict.publish else ""
@@ -447,6 +458,7 @@ class GridLane:
             "targets": self._targets,
             "fields": self._fields,
             "ordinal": self._ordinal,
+            "alerts": None if self._alerts is None else self._alerts.state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -468,6 +480,8 @@ class GridLane:
         self._first, self._fitted, self._ordinal = state["first"], state["fitted"], state["ordinal"]
         self._refused = state.get("refused", 0)
         self._targets, self._fields = state.get("targets", 0), state.get("fields", [])
+        if self._alerts is not None:
+            self._alerts.load(state.get("alerts") or {})
         self._span = None if state["span"] is None else (state["span"][0], state["span"][1])
 
     # -- for the serving process

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from headrace.models.transformers import TRANSFORMERS, Context
 from headrace.models.transformers import pipeline as steps_
 from headrace.models.transformers.pipeline import Pipeline, build, grid_step
 from headrace.records import DAY, HOUR, SECOND, Array, Rows
+from headrace.services.learning.alerts import check_rules, rules_free
 from headrace.spec import Document, OnlineModel, Plug, explain
 from headrace.states import digest
 from headrace.streams.decoders import DECODERS
@@ -70,7 +70,7 @@ class Plan:
     @property
     def digest(self) -> str:
         """Digest of the spec and the user's files (their folder is named by its content): part of every prediction id."""
-        spec = json.dumps(self.spec.model_dump(mode="json", exclude={"shadow"}), sort_keys=True)
+        spec = rules_free(self.spec)
         return digest(f"{spec}\0{Path(self.folder).name}".encode())
 
     @property
@@ -195,6 +195,7 @@ def check(document: Document, folder: str = ".") -> list[Problem]:
     problems += [
         document.problem(("transform", *path), message) for path, message in steps_.check(spec.transform, context)
     ]
+    problems += check_rules(document, grid=any(plug.name == "resample" for plug in spec.transform))
     return problems or _check_schedule(document, context) or _check_whole(document, folder)
 
 

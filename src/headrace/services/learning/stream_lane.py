@@ -12,6 +12,7 @@ from headrace.errors import LearningError
 from headrace.events import Score
 from headrace.models.transformers.blocks import column
 from headrace.records import Array, Rows
+from headrace.services.learning.alerts import AlertBook
 from headrace.services.learning.lane import LIVE, Effects, span
 from headrace.services.learning.plan import Plan
 
@@ -33,11 +34,14 @@ class StreamLane:
         self._absolute = np.empty(0)
         self._bucket = self._refused = 0
         self._span: tuple[int, int] | None = None
+        self._alerts = AlertBook.of(plan, key)
 
     def process(self, rows: Rows) -> None:
         if not len(rows):
             return
         self._span = span(self._span, rows)
+        if self._alerts is not None:
+            self.effects.alerts += self._alerts.read(rows)
         rows = self._pipeline.apply(rows)
         target = column(rows, self.plan.context.target)
         keep = np.isfinite(target)
@@ -57,6 +61,8 @@ class StreamLane:
         made[ready] = self._run(inputs[ready], truths[ready])
         self._last = x[-1].copy()
         self._score(rows, made[ready], truths[ready])
+        if self._alerts is not None:
+            self.effects.alerts += self._alerts.errors(rows.time[-len(truths) :][ready], made[ready], truths[ready])
         newest = self._predict(self._last)
         values = np.concatenate([made[len(before) :], [newest]])
         self._emit(rows, values)
@@ -139,6 +145,7 @@ class StreamLane:
             "bucket": self._bucket,
             "refused": self._refused,
             "span": self._span,
+            "alerts": None if self._alerts is None else self._alerts.state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -148,6 +155,8 @@ class StreamLane:
         self._last, self._ordinal = state["last"], state["ordinal"]
         self._errors, self._absolute, self._bucket = state["errors"], state["absolute"], state["bucket"]
         self._refused = state.get("refused", 0)
+        if self._alerts is not None:
+            self._alerts.load(state.get("alerts") or {})
         self._span = None if state["span"] is None else (state["span"][0], state["span"][1])
 
     def unscaled(self, values: Array) -> Array:

@@ -85,6 +85,8 @@ class Event(msgspec.Struct, omit_defaults=True):
     """A damaged file was set aside and is made anew: the model's, or without a model the observer's."""
     runs: list[tuple[int, str, int, bytes]] | None = None
     """What it predicted on the way there (`store.Run`); None: look into its store."""
+    alerts: bool = False
+    """It raised or cleared an alert on the way there."""
 
 
 class Reporter:
@@ -273,7 +275,7 @@ class Loop:
     def _moved(self, learner: Any) -> None:
         small = sum(len(run.bodies) for run in learner.news) < REPORT
         runs = learner.news if small else None
-        self._reporter.say(self._event(learner, position=learner.position, runs=runs))
+        self._reporter.say(self._event(learner, position=learner.position, runs=runs, alerts=learner.alerted))
         for token, reason in learner.refused:
             self._reporter.say(self._event(learner, refused=token, reason=reason))
         learner.refused.clear()
