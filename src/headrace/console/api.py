@@ -20,6 +20,7 @@ from headrace.errors import BadInput, HeadraceError, TooLarge
 from headrace.records import DAY, Record
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import DAMAGED, code
+from headrace.services.learning.explanations import Ask, Explanations
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.service import LearningService
 from headrace.services.learning.view import View
@@ -53,10 +54,12 @@ class ConsoleApi:
         log: Log,
         gateway: GatewayService,
         learning: LearningService,
+        explanations: Explanations,
         addresses: dict[str, str],
         more: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._log, self._gateway, self._learning, self._addresses, self._more = log, gateway, learning, addresses, more
+        self._explanations = explanations
         self._started = time.time_ns() // MS
         self._rates = Rates()
         self._listeners = 0
@@ -68,6 +71,7 @@ class ConsoleApi:
         return [
             Route("/api/overview", _safe(self._overview)),
             Route("/api/models/{name}", _safe(self._model)),
+            Route("/api/models/{name}/explanation", _safe(self._explanation)),
             Route("/api/events", self._events),
             Route("/api/specs", _safe(self._specs), methods=["GET"]),
             Route("/api/specs", _safe(self._apply), methods=["PUT"]),
@@ -152,6 +156,14 @@ class ConsoleApi:
         view = self._learning.view(request.path_params["name"])
         days = _number(request, "days", 7, 0.1, 400)
         return model(view, request.query_params.get("key") or view.default_key(), days)
+
+    async def _explanation(self, request: Request) -> Any:
+        """Contributions of the inputs of an issued forecast, by default the last."""
+        query = request.query_params
+        targets = (int(_number(request, "target", 1, 1, 10_000)),) if "target" in query else ()
+        ask = Ask(query.get("key", ""), query.get("method", ""), query.get("baseline", ""), targets)
+        origin = int(_number(request, "origin_ms", 0, 0, 2**53)) if "origin_ms" in query else None
+        return await self._explanations.issued(request.path_params["name"], ask, origin)
 
     # -- specs
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headrace.errors import TooLarge, Unexplained
+from headrace.errors import Unexplained, Unsupported
 from headrace.models.backends import Shape
 from headrace.models.explainers import Explainer, Subject
 from headrace.records import Array
@@ -17,8 +17,8 @@ a small part of nothing is no error worth refusing the others for."""
 ROUNDING = 1e-9
 """Differences below this fraction of the forecasts themselves are rounding."""
 TINY = 1e-12
-LIMIT = 4_000_000
-"""Most contributions of one explanation, 32 MB."""
+LIMIT = 1_000_000
+"""Most contributions of one explanation: 8 MB, and about 20 as JSON."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,6 @@ def explain(explainer: Explainer, subject: Subject, x: Array, baseline: Array) -
     Raises:
         Unexplained: they do not add up, or have another shape.
         Unsupported: not possible for this model.
-        TooLarge: more than `LIMIT` contributions.
     """
     check_size(explainer, subject.shape)
     made = np.asarray(explainer.explain(x, baseline), dtype=np.float64)
@@ -80,11 +79,15 @@ def explain(explainer: Explainer, subject: Subject, x: Array, baseline: Array) -
 
 
 def check_size(explainer: Explainer, shape: Shape) -> None:
-    """Raises TooLarge for a model with more contributions than anybody can look at."""
+    """Raises Unsupported for a model with more contributions than anybody can look at."""
     rows, columns = shape.input
-    size = shape.horizon * (columns if shape.per_target and explainer.needs == "terms" else rows * columns)
+    own = shape.per_target and explainer.method in {"linear", "sampling"}
+    size = shape.horizon * (columns if own else rows * columns)
     if size > LIMIT:
-        raise TooLarge(what="an explanation (contributions)", size=size, limit=LIMIT, setting="a shorter history")
+        raise Unsupported(
+            detail=f"an explanation of this model would have {size:,} contributions, at most {LIMIT:,} are given; choose a "
+            "shorter history or horizon"
+        )
 
 
 def _shaped(made: Array, shape: Shape, method: str) -> Array:

@@ -36,17 +36,18 @@ CLOSE = 1e-7
 """Inputs closer than this get the derivative: the quotient of two roundings says nothing."""
 CHUNK = 64
 """Targets explained in one pass."""
-ELEMENTWISE = _words("""abs celu clamp clamp_max clamp_min clip cos elu erf exp expm1 gelu hardshrink hardsigmoid hardswish hardtanh leaky_relu
-    log log1p logit logsigmoid mish pow __pow__ __rpow__ prelu reciprocal relu relu6 rsqrt selu sigmoid silu sin softplus
-    softshrink softsign sqrt square tan tanh tanhshrink threshold atan sinh cosh log_sigmoid""")
+ELEMENTWISE = _words("""abs celu clamp clamp_max clamp_min clip cos elu erf exp expm1 gelu hardshrink hardsigmoid hardswish
+    hardtanh leaky_relu log log1p logit logsigmoid mish pow __pow__ __rpow__ prelu reciprocal relu relu6 rsqrt selu sigmoid
+    silu sin softplus softshrink softsign sqrt square tan tanh tanhshrink threshold atan sinh cosh log_sigmoid""")
 """Functions of one tensor, value by value, by the name torch gives them."""
 TIMES = _words("mul multiply __mul__ __rmul__ __imul__")
 MATRIX = _words("matmul __matmul__ __rmatmul__ mm bmm mv")
 DIVIDED = _words("div divide true_divide __truediv__ __rtruediv__ __itruediv__ __div__ __rdiv__")
-_LINEAR = _words("""Secant Product Add Sub Rsub Neg View UnsafeView ReshapeAlias T Transpose Permute Select Slice Unsqueeze Squeeze Expand Cat
-    Stack Split SplitWithSizes Chunk Unbind Sum Mean Clone Copy Alias Index IndexSelect Flip Roll ConstantPadNd Diagonal Repeat
-    Narrow Movedim Swapaxes Cumsum ToCopy AvgPool2D AdaptiveAvgPool2D AdaptiveAvgPool1D AvgPool1D ReplicationPad1D ReflectionPad1D
-    Unfold NativeBatchNorm CudnnBatchNorm AccumulateGrad Detach Contiguous AsStrided Reshape UnsafeSplit""")
+_LINEAR = _words("""Secant Product Add Sub Rsub Neg View UnsafeView ReshapeAlias T Transpose Permute Select Slice Unsqueeze
+    Squeeze Expand Cat Stack Split SplitWithSizes Chunk Unbind Sum Mean Clone Copy Alias Index IndexSelect Flip
+    Roll ConstantPadNd Diagonal Repeat Narrow Movedim Swapaxes Cumsum ToCopy AvgPool2D AdaptiveAvgPool2D
+    AdaptiveAvgPool1D AvgPool1D ReplicationPad1D ReflectionPad1D Unfold NativeBatchNorm CudnnBatchNorm
+    AccumulateGrad Detach Contiguous AsStrided Reshape UnsafeSplit""")
 """Nodes of autograd's graph whose gradient is their multiplier."""
 _BILINEAR = {"Mul": (0, 1), "Mm": (0, 1), "Bmm": (0, 1), "Mv": (0, 1), "Dot": (0, 1), "Addmm": (1, 2), "Baddbmm": (1, 2),
              "Addmv": (1, 2), "Linear": (0, 1), "Convolution": (0, 1)}  # fmt: skip

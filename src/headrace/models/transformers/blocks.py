@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.records import Array, Rows
+from headrace.records import DAY, HOUR, MINUTE, SECOND, Array, Rows
 
 
 def nothing() -> Rows:
@@ -66,3 +66,16 @@ class Tail:
         if values.shape != self.values.shape:
             raise ValueError(f"expected a tail of shape {self.values.shape}, got {values.shape}")
         self.values = values
+
+
+def period(length: int) -> str:
+    """A length of time for people.
+
+    >>> period(3 * HOUR), period(90 * MINUTE), period(2 * DAY)
+    ('3 h', '90 min', '2 days')
+    """
+    for name, unit in (("day", DAY), ("h", HOUR), ("min", MINUTE)):
+        if length >= unit and length % unit == 0:
+            count = length // unit
+            return f"{count} {name}" + ("s" if name == "day" and count > 1 else "")
+    return f"{length / SECOND:g} s"

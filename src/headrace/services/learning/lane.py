@@ -21,6 +21,7 @@ from headrace.events import Decision, Prediction, Score
 from headrace.records import DAY, SECOND, Array, Rows
 from headrace.services.learning.gate import Gate, Verdict
 from headrace.services.learning.plan import Contender, Plan
+from headrace.services.learning.profile import Profile
 from headrace.states import digest
 
 LIVE, CHAMPION = "live", "champion"
@@ -67,6 +68,10 @@ class Lane(Protocol):
 
     def feedback(self, origin: int, y: Array) -> bool:
         """The outcome of an issued forecast, from outside; whether it was awaited."""
+        ...
+
+    def evidence(self) -> dict[str, Any]:
+        """What explanations need beside the weights: origin and inputs of the newest forecast, the mean profile."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -169,6 +174,8 @@ class GridLane:
         self._yardsticks = plan.yardsticks()
         self._interval = plan.interval()
         self._gate = Gate(spec.publish, self._time.day)
+        self._profile = Profile(spec.forecast.every, self._live.shape.input)
+        self._issued: tuple[int, Array] | None = None
         policy = spec.learning
         replay = policy.replay if getattr(self._live.backend, "rehearses", True) else "none"
         self._memory = Memory({"none": 0, "ring": policy.ring, "all": None}[replay])
@@ -233,6 +240,8 @@ class GridLane:
             self._learn()
         wanted = self._time.due(origin, self._every, schedule.every, schedule.at)
         example = Example(origin, x, np.full(self._horizon, np.nan))
+        if wanted:
+            self._profile.add(self._time.local(origin), x)
         if wanted and self._fitted:
             self._forecast(example, yard)
         if wanted:  # baselines see the same examples whatever the model learns from: they are one yardstick for all
@@ -292,6 +301,7 @@ class GridLane:
             if np.isfinite(guess).all():
                 made[name] = guess
         example.forecasts.update(made)
+        self._issued = example.origin, example.x
         self._issue(example, made)
 
     def _served(self) -> str:
@@ -415,6 +425,8 @@ class GridLane:
             "targets": self._targets,
             "fields": self._fields,
             "ordinal": self._ordinal,
+            "profile": self._profile.state(),
+            "issued": self._issued,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -433,6 +445,9 @@ class GridLane:
         self._open = deque(Example(*item) for item in state["open"])
         self._first, self._fitted, self._ordinal = state["first"], state["fitted"], state["ordinal"]
         self._refused = state.get("refused", 0)
+        self._profile.load(state.get("profile"))
+        issued = state.get("issued")
+        self._issued = None if issued is None else (issued[0], issued[1])
         self._targets, self._fields = state.get("targets", 0), state.get("fields", [])
         self._span = None if state["span"] is None else (state["span"][0], state["span"][1])
 
@@ -441,6 +456,11 @@ class GridLane:
     def unscaled(self, values: Array) -> Array:
         """Model values in the target's unit."""
         return self._pipeline.inverse(values)
+
+    def evidence(self) -> dict[str, Any]:
+        """What explanations need beside the weights."""
+        origin, x = (None, None) if self._issued is None else self._issued
+        return {"origin": origin, "x": x, "profile": self._profile.state()}
 
     def weights(self, role: str) -> bytes:
         """The weights of what plays a role."""
