@@ -26,6 +26,8 @@ URL = "http://127.0.0.1:8080"
 _TAKEN = {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL}
 NARROW = 60
 """Columns below which a table is left to the terminal to break: it breaks lines, rich would leave cells out."""
+BAR = 24
+"""Characters of the longest bar."""
 SHORT = 12
 """Characters up to which a cell is never broken, however narrow the terminal."""
 
@@ -224,6 +226,30 @@ def predict(
     _table(["from (UTC)", "forecast"], rows)
 
 
+@app.command()
+def explain(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    key: Annotated[str, typer.Option(help="Which device; without it, the one that was forecast last.")] = "",
+    target: Annotated[
+        int | None, typer.Option(min=1, help="Which step ahead; default: the one that differs most.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="How; default: as the spec says.")] = "",
+    baseline: Annotated[str, typer.Option(help="Compared with what: profile (the usual inputs) or zero.")] = "",
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Print why the last forecast of a model is as it is: what its inputs contributed."""
+    from urllib.parse import urlencode
+
+    asked = {"key": key, "target": target, "method": method, "baseline": baseline}
+    query = urlencode({name: value for name, value in asked.items() if value})
+    found = _call(url, "GET", f"/api/models/{_quoted(model)}/explanation?{query}")
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        _print_explanation(found)
+
+
 quarantine = typer.Typer(no_args_is_help=True, help="Messages no decoder understood.")
 app.add_typer(quarantine, name="quarantine")
 
@@ -361,6 +387,39 @@ def _print_topic(one: dict[str, Any]) -> None:
         )
     for row in one["rejected"]:
         typer.echo(f"rejected at {row['position']}: {row['reason']}")
+
+
+def _print_explanation(one: dict[str, Any], most: int = 15) -> None:
+    """The largest contributions to one step ahead, as bars."""
+    off = [abs(after - before) for after, before in zip(one["prediction"], one["base"], strict=True)]
+    place = off.index(max(off))
+    after, before, unit = one["prediction"][place], one["base"][place], one["unit"]
+    by = "the learning model" if one["by"] == "live" else f"snapshot {one['by']}"
+    typer.echo(
+        f"{one['name']} for {one['key']}, {_clock(one['origin_ms'])} (UTC), step {one['targets'][place]} ahead, by {by}"
+    )
+    typer.echo(
+        f"forecast {after:,.1f} {unit}, against {before:,.1f} {unit} for the baseline ({one['baseline']})".replace(
+            "  ", " "
+        )
+    )
+    typer.echo(f"method {one['method']}, adds up within {one['completeness']:.1e} (allowed {one['tolerance']:g})")
+    if one["note"]:
+        typer.echo(one["note"])
+    parts = sorted(zip(one["features"], one["contributions"][place], strict=True), key=lambda part: -abs(part[1]))
+    largest = abs(parts[0][1]) or 1.0
+    rows = [
+        [
+            feature["label"],
+            "" if feature["value"] is None else f"{feature['value']:,.1f}",
+            f"{part:+,.1f}",
+            ("+" if part > 0 else "-") * round(BAR * abs(part) / largest),
+        ]
+        for feature, part in parts[:most]
+    ]
+    if rest := parts[most:]:
+        rows.append([f"the other {len(rest)}", "", f"{sum(part for _, part in rest):+,.1f}", ""])
+    _table(["input", "value", "contribution", ""], rows)
 
 
 def _clock(ms: int) -> str:

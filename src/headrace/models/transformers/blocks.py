@@ -71,11 +71,10 @@ class Tail:
 def period(length: int) -> str:
     """A length of time for people.
 
-    >>> period(3 * HOUR), period(90 * MINUTE), period(2 * DAY)
-    ('3 h', '90 min', '2 days')
+    >>> period(36 * HOUR), period(90 * MINUTE), period(7 * DAY)
+    ('36 h', '90 min', '7 days')
     """
-    for name, unit in (("day", DAY), ("h", HOUR), ("min", MINUTE)):
-        if length >= unit and length % unit == 0:
-            count = length // unit
-            return f"{count} {name}" + ("s" if name == "day" and count > 1 else "")
+    for name, unit, least in (("days", DAY, 3 * DAY), ("h", HOUR, HOUR), ("min", MINUTE, MINUTE)):
+        if length >= least and length % unit == 0:
+            return f"{length // unit} {name}"
     return f"{length / SECOND:g} s"

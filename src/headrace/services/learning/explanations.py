@@ -30,6 +30,7 @@ BACK = 20_000
 """Grid steps that features are looked for before an older forecast."""
 SAME = 1e-4
 """An explained forecast is called the issued one if they differ by less than this fraction of the target's scale."""
+LEARNT = "the model has learnt since: this is what it would forecast now from the same inputs, and why"
 BASELINES = ("profile", "zero")
 
 
@@ -279,7 +280,9 @@ def _issued(case: Case, made: dict[str, Any], scale: tuple[float, float]) -> dic
     offset, factor = scale
     issued = np.asarray(case.issued["values"], dtype=np.float64)
     off = np.abs(made["prediction"] * factor + offset - issued).max()
-    return {"id": case.issued["id"], "issued_by": case.issued["by"], "as_issued": bool(off <= SAME * abs(factor))}
+    same = bool(off <= SAME * abs(factor))
+    note = made["note"] if same else "; ".join([LEARNT, made["note"]]).removesuffix("; ")
+    return {"id": case.issued["id"], "issued_by": case.issued["by"], "as_issued": same, "note": note}
 
 
 def _table(
@@ -316,10 +319,8 @@ def _window(
         for field in range(fields):
             label = labels[row * fields + field]
             if not view.plan.grid:
-                label = (
-                    f"{names[field]} of the newest reading"
-                    if back == 1
-                    else f"{names[field]} {back - 1} readings before it"
+                label = f"{names[field]} of " + (
+                    "the newest reading" if back == 1 else f"the reading {back - 1} before it"
                 )
             time = None if origin is None or not view.plan.grid else (origin - back * context.every) // MS
             value = float(x[row, field] * factor + offset) if names[field] == context.target else None
