@@ -14,6 +14,7 @@ from typing import Any
 
 from headrace import settings, spec
 from headrace.models.backends import BACKENDS
+from headrace.models.explainers import EXPLAINERS
 from headrace.models.intervals import INTERVALS
 from headrace.models.transformers import TRANSFORMERS
 from headrace.plugins import Family
@@ -26,6 +27,7 @@ FAMILIES: tuple[tuple[str, Family], ...] = (
     ("Steps (`transform:`)", TRANSFORMERS),
     ("Backends (`backend:`)", BACKENDS),
     ("Intervals (`interval:`)", INTERVALS),
+    ("Explainers (`explain:`)", EXPLAINERS),
     ("Decoders (`input.decoder:`)", DECODERS),
 )
 
