@@ -23,7 +23,7 @@ NETS = """
 from torch import nn
 
 class Lstm(nn.Module):
-    def __init__(self, input_shape, horizon, hidden=10, layers=2):
+    def __init__(self, input_shape, horizon, hidden=10, layers=1):
         super().__init__()
         self.lstm = nn.LSTM(input_shape[1], hidden, num_layers=layers, batch_first=True)
         self.head = nn.Sequential(nn.Linear(hidden, 12), nn.Tanh(), nn.Linear(12, horizon))

@@ -78,15 +78,15 @@ def explain(explainer: Explainer, subject: Subject, x: Array, baseline: Array) -
     return Explanation(explainer.method, contributions, base, prediction, found, tolerance, note)
 
 
-def check_size(explainer: Explainer, shape: Shape) -> None:
+def check_size(explainer: Explainer, shape: Shape, examples: int = 1) -> None:
     """Raises Unsupported for a model with more contributions than anybody can look at."""
     rows, columns = shape.input
     own = shape.per_target and explainer.method in {"linear", "sampling"}
-    size = shape.horizon * (columns if own else rows * columns)
+    size = examples * shape.horizon * (columns if own else rows * columns)
     if size > LIMIT:
         raise Unsupported(
-            detail=f"an explanation of this model would have {size:,} contributions, at most {LIMIT:,} are given; choose a "
-            "shorter history or horizon"
+            detail=f"this explanation would have {size:,} contributions, at most {LIMIT:,} are given; ask for fewer examples, "
+            "or choose a shorter history or horizon"
         )
 
 

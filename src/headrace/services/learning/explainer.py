@@ -64,9 +64,10 @@ class Kept:
         return {"error": type(found).__name__, "fields": fields}
 
     def _explain(self, question: dict[str, Any]) -> list[dict[str, Any]]:
-        from headrace.models.explainers.completeness import explain
+        from headrace.models.explainers.completeness import check_size, explain
 
         subject, explainer = self._ready(question)
+        check_size(explainer, subject.shape, len(question["x"]))
         return [
             vars(explain(explainer, subject, x, baseline))
             for x, baseline in zip(question["x"], question["baseline"], strict=True)

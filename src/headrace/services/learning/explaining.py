@@ -17,7 +17,7 @@ from headrace.errors import HeadraceError, Temporary, TooMany, Unexplained
 SECONDS = 30.0
 """One question may take, the import of torch included; then its process is killed."""
 IDLE = 300.0
-"""Seconds without a question after which the process ends: with torch it holds 250 MB."""
+"""Seconds without a question after which the process ends: with torch it holds 350 MB, with Captum 530."""
 WAITING = 8
 """Questions that wait for the one being answered; more are refused."""
 LEAVING = 2.0
