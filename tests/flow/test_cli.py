@@ -30,6 +30,7 @@ COMMANDS = [
     "delete",
     "inspect",
     "predict",
+    "explain",
     "quarantine list",
     "quarantine replay",
     "version",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -243,6 +246,14 @@ def gate(u: Tensor) -> Tensor:
     return u.sigmoid() * u.tanh() + 2 * u
 
 
+def filled_in(u: Tensor) -> Tensor:
+    made = torch.zeros_like(u)
+    for place in range(u.shape[1]):
+        made[:, place] = u[:, place].sigmoid() * u[:, 0]
+    made[:, 1] += 3
+    return made
+
+
 def in_place(u: Tensor) -> Tensor:
     v = u * 1.5
     v = v.relu_()
@@ -252,6 +263,7 @@ def in_place(u: Tensor) -> Tensor:
 
 KNOWN: dict[str, Callable[[], nn.Module]] = {
     "gate": lambda: Net(gate),
+    "filled in": lambda: Net(filled_in),
     "in place": lambda: Net(in_place),
     "relu in place": lambda: Net(nn.ReLU(inplace=True)),
     "clamp, power, exp": lambda: Net(lambda u: u.clamp(-0.3, 0.3) ** 2 + (-u.abs()).exp() - 2**u),
@@ -282,6 +294,39 @@ def test_rules(name: str) -> None:
     for _ in range(5):
         x, baseline = random.normal(size=(2, 3, 5))
         assert completeness.explain(deeplift, about, x, baseline).completeness < 1e-9
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    kind=st.sampled_from([nn.GRU, nn.LSTM, nn.RNN]),
+    history=st.integers(1, 7),
+    fields=st.integers(1, 3),
+    horizon=st.integers(1, 70),
+    layers=st.integers(1, 2),
+    scale=st.sampled_from([1e-6, 1.0, 30.0]),
+    seed=st.integers(0, 2**31),
+)
+def test_any_recurrent_network_of_any_size(
+    kind: type[nn.Module], history: int, fields: int, horizon: int, layers: int, scale: float, seed: int
+) -> None:
+    torch.manual_seed(seed)
+
+    class Any_(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.last = kind(fields, 3, batch_first=True, num_layers=layers), nn.Linear(3, horizon)
+
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = self.last(self.layer(x)[0][:, -1].relu())
+            return result
+
+    shape = Shape((history, fields), horizon)
+    about, random = subject(Any_(), shape), np.random.default_rng(seed)
+    x, baseline = random.normal(size=(2, history, fields)) * scale
+    x[0] = baseline[0]  # a night: no difference there
+    made = completeness.explain(explainer("deeplift", about), about, x, baseline)
+    assert made.completeness <= 1e-5
+    assert np.abs(made.contributions[:, 0]).max() == 0
 
 
 def test_unrolled_layers_give_what_fused_ones_give() -> None:
@@ -345,3 +390,27 @@ def test_the_documented_time_is_of_this_order(trained: Subject) -> None:
         deeplift.explain(one, baselines()[1])
         took.append(time.process_time() - begin)
     assert min(took) < 0.2
+
+
+def test_a_network_that_does_not_run_in_float64_is_explained_by_sampling(tmp_path: Path) -> None:
+    (tmp_path / "narrow.py").write_text("""
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, input_shape, horizon):
+        super().__init__()
+        self.last = nn.Linear(input_shape[0], horizon)
+        self.fixed = torch.eye(input_shape[0])  # no buffer: stays in float32
+    def forward(self, x):
+        return self.last(x[:, :, 0] @ self.fixed).tanh()
+""")
+    params = BACKENDS.params("torch", {"module": "narrow.py:Net", "epochs": 2})
+    backend = BACKENDS.find("torch")(params, Shape((4, 1), 3), 0, str(tmp_path))
+    about = Subject.of(backend, Shape((4, 1), 3))
+    assert about.network is None and "does not run in float64" in about.why
+    automatic = explainer("auto", about)
+    made = completeness.explain(automatic, about, np.ones((4, 1)), np.zeros((4, 1)))
+    assert made.method == "sampling" and "does not run in float64" in made.note
+    with pytest.raises(Unsupported, match="float64"):
+        explainer("deeplift", about)

@@ -16,6 +16,8 @@ import pytest
 
 from headrace.checks.backends import examples
 from headrace.errors import BadInput, TooMany, Unexplained, Unsupported
+from headrace.models.explainers.completeness import explain
+from headrace.services.learning.explainer import KEPT, Kept, prepared
 from headrace.services.learning.explaining import ExplainerProcess
 from headrace.services.learning.plan import Plan
 from headrace.spec import parse
@@ -153,3 +155,33 @@ async def test_closes_in_the_middle_of_an_answer(tmp_path: Path) -> None:
         await asyncio.sleep(0.5)
     with pytest.raises(Unexplained):
         await task
+
+
+def test_a_backend_that_cannot_be_made_from_its_weights_is_sampled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its exported model answers instead."""
+    asked = question(tmp_path)
+    restored, _ = prepared(asked)
+
+    class Never:
+        pass
+
+    monkeypatch.setattr("headrace.models.backends.Restorable", Never)
+    subject, explainer = prepared(asked)
+    assert explainer.method == "sampling"
+    assert np.allclose(subject.predict(X), restored.predict(X), atol=1e-12)
+    assert explain(explainer, subject, X[0], X[1]).completeness < 1e-9
+
+
+def test_many_large_examples_are_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.models.explainers.completeness.LIMIT", 300)
+    answer = Kept().answer(question(tmp_path))
+    assert answer["error"] == "Unsupported" and "480 contributions, at most 300" in answer["fields"]["detail"]
+
+
+def test_it_keeps_the_last_few_models_ready(tmp_path: Path) -> None:
+    kept = Kept()
+    for pairs in range(1, KEPT + 3):
+        kept.answer(question(tmp_path, explainer="sampling", params={"pairs": pairs}))
+    assert len(kept._made) == KEPT

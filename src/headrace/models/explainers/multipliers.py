@@ -47,7 +47,7 @@ _LINEAR = _words("""Secant Product Add Sub Rsub Neg View UnsafeView ReshapeAlias
     Squeeze Expand Cat Stack Split SplitWithSizes Chunk Unbind Sum Mean Clone Copy Alias Index IndexSelect Flip
     Roll ConstantPadNd Diagonal Repeat Narrow Movedim Swapaxes Cumsum ToCopy AvgPool2D AdaptiveAvgPool2D
     AdaptiveAvgPool1D AvgPool1D ReplicationPad1D ReflectionPad1D Unfold NativeBatchNorm CudnnBatchNorm
-    AccumulateGrad Detach Contiguous AsStrided Reshape UnsafeSplit""")
+    AccumulateGrad Detach Contiguous AsStrided Reshape UnsafeSplit CopySlices""")
 """Nodes of autograd's graph whose gradient is their multiplier."""
 _BILINEAR = {"Mul": (0, 1), "Mm": (0, 1), "Bmm": (0, 1), "Mv": (0, 1), "Dot": (0, 1), "Addmm": (1, 2), "Baddbmm": (1, 2),
              "Addmv": (1, 2), "Linear": (0, 1), "Convolution": (0, 1)}  # fmt: skip
