@@ -389,37 +389,33 @@ def _print_topic(one: dict[str, Any]) -> None:
         typer.echo(f"rejected at {row['position']}: {row['reason']}")
 
 
-def _print_explanation(one: dict[str, Any], most: int = 15) -> None:
+def _print_explanation(one: dict[str, Any]) -> None:
     """The largest contributions to one step ahead, as bars."""
     off = [abs(after - before) for after, before in zip(one["prediction"], one["base"], strict=True)]
     place = off.index(max(off))
-    after, before, unit = one["prediction"][place], one["base"][place], one["unit"]
+    step, unit = one["targets"][place], f" {one['unit']}" if one["unit"] else ""
+    when = _clock(one["origin_ms"] + (step - 1) * one["step_ms"])
     by = "the learning model" if one["by"] == "live" else f"snapshot {one['by']}"
-    typer.echo(
-        f"{one['name']} for {one['key']}, {_clock(one['origin_ms'])} (UTC), step {one['targets'][place]} ahead, by {by}"
-    )
-    typer.echo(
-        f"forecast {after:,.1f} {unit}, against {before:,.1f} {unit} for the baseline ({one['baseline']})".replace(
-            "  ", " "
-        )
-    )
+    typer.echo(f"{one['name']} for {one['key']}, {when} (UTC), step {step} ahead, by {by}")
+    after, before = (f"{one[name][place]:,.1f}{unit}" for name in ("prediction", "base"))
+    typer.echo(f"forecast {after}, against {before} for the baseline ({one['baseline']})")
     typer.echo(f"method {one['method']}, adds up within {one['completeness']:.1e} (allowed {one['tolerance']:g})")
     if one["note"]:
         typer.echo(one["note"])
-    parts = sorted(zip(one["features"], one["contributions"][place], strict=True), key=lambda part: -abs(part[1]))
-    largest = abs(parts[0][1]) or 1.0
-    rows = [
-        [
-            feature["label"],
-            "" if feature["value"] is None else f"{feature['value']:,.1f}",
-            f"{part:+,.1f}",
-            ("+" if part > 0 else "-") * round(BAR * abs(part) / largest),
-        ]
-        for feature, part in parts[:most]
-    ]
+    _table(["input", "value", "contribution", ""], _bars(one["features"], one["contributions"][place]))
+
+
+def _bars(features: list[dict[str, Any]], contributions: list[float], most: int = 15) -> list[list[str]]:
+    """Rows of the largest contributions, and one of the rest."""
+    parts = sorted(zip(features, contributions, strict=True), key=lambda part: -abs(part[1]))
+    largest, rows = abs(parts[0][1]) or 1.0, []
+    for feature, part in parts[:most]:
+        value = "" if feature["value"] is None else f"{feature['value']:,.1f}"
+        bar = ("+" if part > 0 else "-") * round(BAR * abs(part) / largest)
+        rows.append([feature["label"], value, f"{part:+,.1f}", bar])
     if rest := parts[most:]:
         rows.append([f"the other {len(rest)}", "", f"{sum(part for _, part in rest):+,.1f}", ""])
-    _table(["input", "value", "contribution", ""], rows)
+    return rows
 
 
 def _clock(ms: int) -> str:

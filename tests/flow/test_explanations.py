@@ -210,6 +210,9 @@ def test_a_stream_without_a_grid(up: Up) -> None:
     assert one["features"][-1]["label"] == "power of the newest reading" and one["as_issued"]
     adds_up(one)
     assert "use baseline zero" in refused(ask(up, "next", baseline="profile"), 400)
+    older = up.call("GET", "/api/models/next?key=plant/one").json()["forecasts"][-3]["origin_ms"]
+    answer = up.call("GET", f"/api/models/next/explanation?key=plant/one&origin_ms={older}")
+    assert "the last forecast can be explained" in refused(answer, 501)
 
 
 def test_a_network_by_deeplift_and_its_cross_checks(up: Up) -> None:
@@ -312,7 +315,7 @@ def test_the_command(up: Up) -> None:
     done = command(up, "net", "--key", "plant/one", "--target", "12")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("net for plant/one, 2023-11-24 00:00:00 (UTC), step 12 ahead, by the learning model")
+    assert lines[0].startswith("net for plant/one, 2023-11-24 11:00:00 (UTC), step 12 ahead, by the learning model")
     assert lines[1].startswith("forecast ") and "W for the baseline (profile)" in lines[1]
     assert lines[2].startswith("method deeplift, adds up within")
     assert "power" in done.stdout and ("+" * 24 in done.stdout or "-" * 24 in done.stdout)

@@ -93,7 +93,7 @@ class ExplainerProcess:
         return answer
 
     async def _running(self) -> asyncio.subprocess.Process:
-        """The process. Raises Temporary if none can be started."""
+        """The process, which runs users' code and sees none of our settings. Raises Temporary if none can be started."""
         if self.process is None or self.process.returncode is not None:
             try:
                 self.process = await asyncio.create_subprocess_exec(
@@ -104,6 +104,7 @@ class ExplainerProcess:
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
                     start_new_session=True,
+                    env={name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
                 )
             except OSError as error:
                 raise Temporary(detail=f"the process that makes explanations cannot be started ({error})") from error

@@ -175,6 +175,8 @@ def earlier(view: View, key: str, origin_ms: int) -> Array:
     assert view.store is not None
     rows = [value for time, value in view.store.actuals(key, origin - BACK * every) if time < origin]
     try:
+        if not rows:
+            raise BadTensor(detail="there is no recorded series")
         found: Array = view.features(np.array(rows, dtype=np.float64), origin, key)[0]
     except BadTensor as error:
         raise Unsupported(
