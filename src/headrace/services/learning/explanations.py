@@ -84,7 +84,7 @@ class Explanations:
             BadInput: a parameter is wrong.
             Unexplained, Unsupported, TooMany: there is no explanation.
         """
-        view = self._learning.view(name)
+        view = self._learning.answering(name)
         key = ask.key or view.default_key()
         evidence = evidence_of(view, key)
         if not evidence:
@@ -99,7 +99,7 @@ class Explanations:
 
     async def of(self, name: str, inputs: dict[str, Any], ask: Ask) -> list[dict[str, Any]]:
         """Why the model would predict what it predicts for these inputs (as of `LearningService.infer`)."""
-        view = self._learning.view(name)
+        view = self._learning.answering(name)
         key = ask.key or view.default_key()
         view.runner(key)
         origins: list[int | None] = [None] * WINDOWS
