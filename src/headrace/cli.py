@@ -358,6 +358,39 @@ def explain(
         _print_explanation(found)
 
 
+@app.command()
+def analyse(
+    what: Annotated[
+        str, typer.Argument(metavar="TOPIC|FILE", help="A CSV or Parquet file if there is one, else a topic.")
+    ],
+    field: Annotated[str | None, typer.Option(help="Only this field.")] = None,
+    device: Annotated[str | None, typer.Option(help="This device (default: the one with most readings).")] = None,
+    as_json: Json = False,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with figures.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Read a topic from this data directory, without a platform.")
+    ] = None,
+    url: Url = URL,
+    last: Annotated[str, typer.Option(help="How far back from a topic's newest reading.")] = "30d",
+    timezone: Annotated[
+        str | None, typer.Option(help="Whose hours count, such as Europe/Madrid (default: UTC).")
+    ] = None,
+    spec: Annotated[Path | None, typer.Option(help="Write the suggested spec to this new file.")] = None,
+) -> None:
+    """What is in a series, what is wrong with it, and a spec that suits it."""
+    from headrace.analysis.command import run
+
+    options: dict[str, Any] = {
+        "field": field,
+        "device": device,
+        "as_json": as_json,
+        "html": html,
+        "data": data,
+        "url": url,
+    }
+    _guard(lambda: run(what, **options, last=last, timezone=timezone, spec=spec))
+
+
 quarantine = typer.Typer(no_args_is_help=True, help="Messages no decoder understood.")
 app.add_typer(quarantine, name="quarantine")
 

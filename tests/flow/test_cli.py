@@ -31,6 +31,7 @@ COMMANDS = [
     "inspect",
     "predict",
     "explain",
+    "analyse",
     "shadows",
     "promote",
     "replay",

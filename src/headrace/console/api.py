@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import math
 import sqlite3
@@ -33,6 +34,8 @@ from headrace.streams.logs import Log
 MS = 1_000_000
 LIMIT = 4 * 2**20
 """Bytes of a spec with its files."""
+WHOLE = 8 * 2**20
+"""Bytes of payload in an answer that gives messages whole."""
 PULSE = 1.0
 """Seconds between pushed overviews."""
 REMEMBERED = 1000
@@ -226,14 +229,14 @@ class ConsoleApi:
         return {"replayed": await self._gateway.replay(request.query_params.get("topic"))}
 
     async def _records(self, request: Request) -> Any:
-        """Raw messages of a topic, from an offset on; without one, the newest."""
+        """Raw messages of a topic, from an offset on; without one, the newest. With ``whole``: to decode elsewhere."""
         topic, limit = request.path_params["topic"], int(_number(request, "limit", 20, 1, 1000))
         if "offset" in request.query_params:
             partition = int(_number(request, "partition", 0, 0, 2**31))
             found = self._log.at(topic, partition, int(_number(request, "offset", 0, 0, 2**62)), limit)
         else:
             found = self._log.last(topic, limit)
-        return [_plain(record) for record in found]
+        return _whole(found) if "whole" in request.query_params else [_plain(record) for record in found]
 
     # -- pushed
 
@@ -509,6 +512,20 @@ def _plain(record: Record) -> dict[str, Any]:
         "bytes": len(record.payload),
         "payload": record.payload[:4096].decode("utf-8", "replace"),
     }
+
+
+def _whole(records: list[Record]) -> list[dict[str, Any]]:
+    """Messages as they were stored, at least one and then up to `WHOLE` bytes of payload in all."""
+    found: list[dict[str, Any]] = []
+    size = 0
+    for record in records:
+        size += len(record.payload)
+        if found and size > WHOLE:
+            break
+        payload = base64.b64encode(record.payload).decode()
+        exact = {"received_ns": record.received, "time_ns": record.time, "payload_base64": payload}
+        found.append({**_plain(record), **exact, "payload": ""})
+    return found
 
 
 def _safe(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
