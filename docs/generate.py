@@ -15,6 +15,7 @@ from typing import Any
 from headrace import settings, spec
 from headrace.models.backends import BACKENDS
 from headrace.models.drift import DETECTORS
+from headrace.models.explainers import EXPLAINERS
 from headrace.models.intervals import INTERVALS
 from headrace.models.transformers import TRANSFORMERS
 from headrace.plugins import Family, Params
@@ -38,6 +39,7 @@ FAMILIES: tuple[tuple[str, Family], ...] = (
     ("Backends (`backend:`)", BACKENDS),
     ("Intervals (`interval:`)", INTERVALS),
     ("Drift detectors (`detector:` of an alert)", DETECTORS),
+    ("Explainers (`explain:`)", EXPLAINERS),
     ("Decoders (`input.decoder:`)", DECODERS),
 )
 

@@ -28,6 +28,8 @@ URL = "http://127.0.0.1:8080"
 _TAKEN = {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL}
 NARROW = 60
 """Columns below which a table is left to the terminal to break: it breaks lines, rich would leave cells out."""
+BAR = 24
+"""Characters of the longest bar."""
 SHORT = 12
 """Characters up to which a cell is never broken, however narrow the terminal."""
 
@@ -365,6 +367,30 @@ def replay(
 
 
 @app.command()
+def explain(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    key: Annotated[str, typer.Option(help="Which device; without it, the one that was forecast last.")] = "",
+    target: Annotated[
+        int | None, typer.Option(min=1, help="Which step ahead; default: the one that differs most.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="How; default: as the spec says.")] = "",
+    baseline: Annotated[str, typer.Option(help="Compared with what: profile (the usual inputs) or zero.")] = "",
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Print why the last forecast of a model is as it is: what its inputs contributed."""
+    from urllib.parse import urlencode
+
+    asked = {"key": key, "target": target, "method": method, "baseline": baseline}
+    query = urlencode({name: value for name, value in asked.items() if value})
+    found = _call(url, "GET", f"/api/models/{_quoted(model)}/explanation?{query}")
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        _print_explanation(found)
+
+
+@app.command()
 def analyse(
     what: Annotated[
         str, typer.Argument(metavar="TOPIC|FILE", help="A CSV or Parquet file if there is one, else a topic.")
@@ -534,6 +560,35 @@ def _print_topic(one: dict[str, Any]) -> None:
         )
     for row in one["rejected"]:
         typer.echo(f"rejected at {row['position']}: {row['reason']}")
+
+
+def _print_explanation(one: dict[str, Any]) -> None:
+    """The largest contributions to one step ahead, as bars."""
+    off = [abs(after - before) for after, before in zip(one["prediction"], one["base"], strict=True)]
+    place = off.index(max(off))
+    step, unit = one["targets"][place], f" {one['unit']}" if one["unit"] else ""
+    when = _clock(one["origin_ms"] + (step - 1) * one["step_ms"])
+    by = "the learning model" if one["by"] == "live" else f"snapshot {one['by']}"
+    typer.echo(f"{one['name']} for {one['key']}, {when} (UTC), step {step} ahead, by {by}")
+    after, before = (f"{one[name][place]:,.1f}{unit}" for name in ("prediction", "base"))
+    typer.echo(f"forecast {after}, against {before} for the baseline ({one['baseline']})")
+    typer.echo(f"method {one['method']}, adds up within {one['completeness']:.1e} (allowed {one['tolerance']:g})")
+    if one["note"]:
+        typer.echo(one["note"])
+    _table(["input", "value", "contribution", ""], _bars(one["features"], one["contributions"][place]))
+
+
+def _bars(features: list[dict[str, Any]], contributions: list[float], most: int = 15) -> list[list[str]]:
+    """Rows of the largest contributions, and one of the rest."""
+    parts = sorted(zip(features, contributions, strict=True), key=lambda part: -abs(part[1]))
+    largest, rows = abs(parts[0][1]) or 1.0, []
+    for feature, part in parts[:most]:
+        value = "" if feature["value"] is None else f"{feature['value']:,.1f}"
+        bar = ("+" if part > 0 else "-") * round(BAR * abs(part) / largest)
+        rows.append([feature["label"], value, f"{part:+,.1f}", bar])
+    if rest := parts[most:]:
+        rows.append([f"the other {len(rest)}", "", f"{sum(part for _, part in rest):+,.1f}", ""])
+    return rows
 
 
 def _print_comparison(one: dict[str, Any]) -> None:

@@ -30,6 +30,7 @@ from headrace.services.gateway.http import IngestDoor
 from headrace.services.gateway.mqtt import MqttDoor
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import App, Receive, Scope, Send, answer, answer_json, header, refuse
+from headrace.services.learning.explanations import Explanations
 from headrace.services.learning.http import InferenceDoor
 from headrace.services.learning.service import LearningService, Publish
 from headrace.services.learning.webhooks import Webhooks
@@ -37,7 +38,7 @@ from headrace.settings import PlatformSettings
 from headrace.streams import brokers
 from headrace.streams.logs.sqlite import SqliteLog
 
-PREDICT = "headrace/predict/"
+PREDICT, EXPLAIN = "headrace/predict/", "headrace/explain/"
 MESSAGES = Gauge("headrace_log_position", "Messages in the log")
 RESTARTS = Gauge("headrace_worker_restarts", "Worker processes that died and were started again")
 REBUILT = Gauge("headrace_rebuilt", "Damaged state files that were set aside and rebuilt from the log")
@@ -87,11 +88,13 @@ class Platform:
         learning = LearningService(
             log, settings.data, fan_out, checkpoint_seconds=settings.checkpoint_seconds, hooks=hooks
         )
-        inference = InferenceDoor(learning, settings.body_limit)
+        self.explanations = explanations = Explanations(learning)
+        inference = InferenceDoor(learning, explanations, settings.body_limit)
         door = MqttDoor(settings.mqtt, log, _requests(inference))
         outputs.append(door.publish_forecasts)
         log.on_commit = learning.nudge
         self.learning = await stack.enter_async_context(learning)
+        await stack.enter_async_context(explanations)
         self.gateway = await stack.enter_async_context(
             GatewayService(
                 log,
@@ -134,7 +137,7 @@ class Platform:
             "http": f"http://{settings.http_host}:{port}",
             "mqtt": f"{settings.mqtt.host}:{door.port}",
         }
-        self.api = api = ConsoleApi(self.log, self.gateway, self.learning, self.addresses)
+        self.api = api = ConsoleApi(self.log, self.gateway, self.learning, self.explanations, self.addresses)
         pages = Starlette(routes=[*api.routes(), *console.routes()], exception_handlers={404: _no_page, 405: _no_page})
         ingest = IngestDoor(self.log, settings.body_limit)
         front = Front(self, inference, ingest, door.handle_websocket, pages, _hosts(settings, port))
@@ -302,6 +305,8 @@ async def _said(work: Awaitable[None]) -> None:
 
 def _requests(inference: InferenceDoor) -> Callable[[str, bytes], Awaitable[bytes]]:
     async def answer_request(topic: str, payload: bytes) -> bytes:
+        if topic.startswith(EXPLAIN):
+            return msgspec.json.encode(await inference.explain_over_mqtt(topic.removeprefix(EXPLAIN), payload))
         return msgspec.json.encode(inference.over_mqtt(topic.removeprefix(PREDICT), payload))
 
     return answer_request

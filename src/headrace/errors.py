@@ -18,8 +18,10 @@ HeadraceError
 ├── Forbidden           the caller may not do this
 │   └── PrivateAddress  a webhook into the operator's own network
 ├── Unsupported         understood, but not offered
+├── Unexplained         there is no explanation that may be shown
 ├── Temporary           try again later
 │   ├── NotReady        exists, but has nothing to serve yet
+│   ├── TooMany         others are being answered first
 │   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
 └── Permanent           the operator has to act
     ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, Fenced, CorruptState, LearningError
@@ -140,12 +142,20 @@ class Unsupported(HeadraceError):
     """{detail}."""
 
 
+class Unexplained(HeadraceError):
+    """No explanation: {detail}; {instead}."""
+
+
 class Temporary(HeadraceError):
     """{detail}; try again later."""
 
 
 class NotReady(Temporary):
     """Model {name!r} {detail}; try again later."""
+
+
+class TooMany(Temporary):
+    """{count} {what} are waiting already; try again later."""
 
 
 class StorageUnavailable(Temporary):

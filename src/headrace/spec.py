@@ -406,6 +406,8 @@ class OnlineModel(_Strict):
     """What learns, with its parameters: ``rls``, ``torch: {module: gru}``."""
     interval: Plug = Plug(name="adaptive")
     """The band around a forecast."""
+    explain: Plug = Plug(name="auto")
+    """How forecasts are explained; has no influence on them."""
     learning: Learning = Learning()
     """When it learns, and from what."""
     publish: Publish = Publish()
@@ -483,7 +485,7 @@ def needed_files(plain: dict[str, Any]) -> list[str]:
 def user_code(plain: dict[str, Any]) -> list[tuple[Path, str, str]]:
     """(place in the spec, Python file, class or "") of everything of the user's own that a spec refers to."""
     found: list[tuple[Path, str, str]] = []
-    for section in ("transform", "backend", "interval"):
+    for section in ("transform", "backend", "interval", "explain"):
         value = plain.get(section)
         plugs = enumerate(value) if isinstance(value, list) else [("", value)]
         for index, plug in plugs:

@@ -30,6 +30,7 @@ COMMANDS = [
     "delete",
     "inspect",
     "predict",
+    "explain",
     "analyse",
     "shadows",
     "promote",

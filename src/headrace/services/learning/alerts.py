@@ -7,7 +7,6 @@ which needs the clock and the other keys, is in `silence.py`.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -410,11 +409,6 @@ def _check_detector(document: Document, rule: DriftRule, place: tuple[str | int,
     except HeadraceError as error:
         return [document.problem(place, str(error))]
     return []
-
-
-def rules_free(spec: OnlineModel) -> str:
-    """A spec as JSON, without what does not change a forecast: a new rule or a promotion must not change prediction ids."""
-    return json.dumps(spec.model_dump(mode="json", exclude={"alerts", "alert", "shadow"}), sort_keys=True)
 
 
 def ago(ns: int) -> str:

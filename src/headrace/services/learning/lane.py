@@ -24,6 +24,7 @@ from headrace.services.learning.alerts import AlertBook
 from headrace.services.learning.coverage import Coverage, count
 from headrace.services.learning.gate import Gate, Verdict
 from headrace.services.learning.plan import Contender, Plan
+from headrace.services.learning.profile import Profile
 from headrace.states import digest
 
 LIVE, CHAMPION = "live", "champion"
@@ -75,6 +76,10 @@ class Lane(Protocol):
 
     def feedback(self, origin: int, y: Array) -> bool:
         """The outcome of an issued forecast, from outside; whether it was awaited."""
+        ...
+
+    def evidence(self) -> dict[str, Any]:
+        """What explanations need beside the weights: origin and inputs of the newest forecast, the mean profile."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -183,6 +188,8 @@ class GridLane:
         self._coverage = Coverage(plan.nominal)
         self._gate = Gate(spec.publish, self._time.day)
         self._alerts = AlertBook.of(plan, key)
+        self._profile = Profile(spec.forecast.every, self._live.shape.input)
+        self._issued: tuple[int, Array] | None = None
         policy = spec.learning
         replay = policy.replay if getattr(self._live.backend, "rehearses", True) else "none"
         self._memory = Memory({"none": 0, "ring": policy.ring, "all": None}[replay])
@@ -250,6 +257,8 @@ class GridLane:
             self._learn()
         wanted = self._time.due(origin, self._every, schedule.every, schedule.at)
         example = Example(origin, x, np.full(self._horizon, np.nan))
+        if wanted:
+            self._profile.add(self._time.local(origin), x)
         if wanted and self._fitted:
             self._forecast(example, yard)
         if wanted:  # baselines see the same examples whatever the model learns from: they are one yardstick for all
@@ -309,6 +318,7 @@ class GridLane:
             if np.isfinite(guess).all():
                 made[name] = guess
         example.forecasts.update(made)
+        self._issued = example.origin, example.x
         self._issue(example, made)
 
     def _served(self) -> str:
@@ -459,6 +469,8 @@ class GridLane:
             "fields": self._fields,
             "ordinal": self._ordinal,
             "alerts": None if self._alerts is None else self._alerts.state(),
+            "profile": self._profile.state(),
+            "issued": self._issued,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -479,6 +491,9 @@ class GridLane:
         self._open = deque(Example(*item) for item in state["open"])
         self._first, self._fitted, self._ordinal = state["first"], state["fitted"], state["ordinal"]
         self._refused = state.get("refused", 0)
+        self._profile.load(state.get("profile"))
+        issued = state.get("issued")
+        self._issued = None if issued is None else (issued[0], issued[1])
         self._targets, self._fields = state.get("targets", 0), state.get("fields", [])
         if self._alerts is not None:
             self._alerts.load(state.get("alerts") or {})
@@ -489,6 +504,11 @@ class GridLane:
     def unscaled(self, values: Array) -> Array:
         """Model values in the target's unit."""
         return self._pipeline.inverse(values)
+
+    def evidence(self) -> dict[str, Any]:
+        """What explanations need beside the weights."""
+        origin, x = (None, None) if self._issued is None else self._issued
+        return {"origin": origin, "x": x, "profile": self._profile.state()}
 
     def weights(self, role: str) -> bytes:
         """The weights of what plays a role."""

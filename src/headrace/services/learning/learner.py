@@ -29,6 +29,8 @@ from headrace.topics import matches
 
 PLAUSIBLE = 1e30
 """No sensor measures more, in any unit; squares of it are still numbers."""
+EVIDENCE = "evidence:"
+"""Before a key: under this name the store keeps what explanations of that key need."""
 KEEP_PREDICTIONS = 200_000
 """Newest predictions kept per model."""
 KEEP_ALERTS = 10_000
@@ -59,6 +61,8 @@ class Learner:
         self._topics: dict[str, bool] = {}
         self._saved = self._exported_at = 0
         self._exported: dict[tuple[str, str], str] = {}
+        self._shown: dict[str, int] = {}
+        """Origin of the newest forecast whose inputs are stored for explanations."""
         self._prefixes: dict[str, str] = {}
         self._unserved = ""
         self.news: list[Run] = []
@@ -273,6 +277,7 @@ class Learner:
         try:
             data = states.pack(self._state())
             exports = self._exports() if export else []
+            evidence = self._evidence() if export else {}
         except (Exception, SystemExit) as error:
             self._fail(error, f"saving at log position {self.position}")
             return
@@ -287,11 +292,14 @@ class Learner:
             self.store.set("dropped", msgspec.json.encode(self.dropped()))
             for key, role, _, servable in exports:
                 self.store.add_servable(key, role, servable)
+            for key, (_, inputs) in evidence.items():
+                self.store.set(EVIDENCE + key, inputs)
             self.store.keep_predictions(KEEP_PREDICTIONS)
             if self.plan.spec.alerts:
                 self.store.keep_alerts(KEEP_ALERTS)
         self._saved = self.position
         self._exported_at = self.position if export else self._exported_at
+        self._shown |= {key: origin for key, (origin, _) in evidence.items()}
         self._exported |= {(key, role): dump for key, role, dump, _ in exports}
 
     def _exports(self) -> list[tuple[str, str, str, bytes]]:
@@ -301,10 +309,19 @@ class Learner:
                 for role, export in lane.servables.items():
                     dump = states.digest(lane.weights(role))
                     if self._exported.get((key, role)) != dump:
-                        made.append((key, role, dump, lane_servable(lane, export())))
+                        made.append((key, role, dump, lane_servable(lane, export(), lane.weights(role))))
         except Unsupported as error:  # it goes on to learn and forecast here; only questions cannot be answered
             self._unserved = str(error)
         return made
+
+    def _evidence(self) -> dict[str, tuple[int, bytes]]:
+        """Key -> (origin, what explanations need), where there was a forecast since it was last stored."""
+        found = {key: lane.evidence() for key, lane in self.lanes.items()}
+        return {
+            key: (one["origin"], states.pack(one))
+            for key, one in found.items()
+            if one["origin"] is not None and one["origin"] != self._shown.get(key)
+        }
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -358,14 +375,19 @@ def bound(rows: Rows, valid: Mapping[str, tuple[float, float]]) -> int:
     return count
 
 
-def lane_servable(lane: Any, servable: Any) -> bytes:
-    """An exported model with the affine scale of its target: everything the serving process needs beside the spec."""
+def lane_servable(lane: Any, servable: Any, weights: bytes) -> bytes:
+    """An exported model with the affine scale of its target: everything the serving process needs beside the spec.
+
+    Args:
+        weights: of the same model, for the explainer process.
+    """
     low, high = lane.unscaled(np.array([0.0, 1.0]))
     return states.pack(
         {
             "format": servable.format,
             "kernel": servable.kernel,
             "data": servable.data,
+            "weights": weights,
             "offset": float(low),
             "factor": float(high - low),
         }

@@ -195,7 +195,7 @@ class LearningService:
         for file in (self._data / "state").glob("*@*.db*"):
             if file.name.removesuffix("-wal").removesuffix("-shm") not in current:
                 file.unlink(missing_ok=True)
-        self._registry.sweep()
+        self._registry.sweep([before.view.entered.folder for before in self._before.values()])
         self.alerting.sweep(self.views.values())
         self._cursors = {_place(one): self._cursors.get(_place(one), 0) for one in entered}
 

@@ -29,6 +29,8 @@ class StreamLane:
         self._live = plan.contender()
         self._last: Array | None = None
         """Inputs of the newest reading: its target is the next one."""
+        self._origin: int | None = None
+        """Its time."""
         self._ordinal = 0
         self._errors = np.empty(0)
         self._absolute = np.empty(0)
@@ -59,7 +61,7 @@ class StreamLane:
         ready = np.isfinite(_flat(inputs)).all(axis=1)
         made = np.full(len(inputs), np.nan)
         made[ready] = self._run(inputs[ready], truths[ready])
-        self._last = x[-1].copy()
+        self._last, self._origin = x[-1].copy(), int(rows.time[-1])
         self._score(rows, made[ready], truths[ready])
         if self._alerts is not None:
             self.effects.alerts += self._alerts.errors(rows.time[-len(truths) :][ready], made[ready], truths[ready])
@@ -139,6 +141,7 @@ class StreamLane:
             "steps": self._live.steps.state(),
             "live": self._live.backend.dump(),
             "last": self._last,
+            "origin": self._origin,
             "ordinal": self._ordinal,
             "errors": self._errors,
             "absolute": self._absolute,
@@ -153,6 +156,7 @@ class StreamLane:
         self._live.steps.load(state["steps"])
         self._live.backend.load(state["live"])
         self._last, self._ordinal = state["last"], state["ordinal"]
+        self._origin = state.get("origin")
         self._errors, self._absolute, self._bucket = state["errors"], state["absolute"], state["bucket"]
         self._refused = state.get("refused", 0)
         if self._alerts is not None:
@@ -162,6 +166,11 @@ class StreamLane:
     def unscaled(self, values: Array) -> Array:
         """Model values in the target's unit."""
         return self._pipeline.inverse(values)
+
+    def evidence(self) -> dict[str, Any]:
+        """What explanations need beside the weights; there is no time of day whose mean would say anything."""
+        known = self._last is not None and np.isfinite(self._last).all()
+        return {"origin": self._origin if known else None, "x": self._last if known else None, "profile": None}
 
     def weights(self, role: str) -> bytes:
         """The weights."""

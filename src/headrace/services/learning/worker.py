@@ -125,9 +125,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    input_, output = _own_pipes()
+    input_, output = own_pipes()
     config = msgspec.json.decode(_first_line(input_), type=Config)
-    _die_with(config.parent)
+    die_with(config.parent)
     from headrace.errors import Fenced
 
     reporter = Reporter(output)
@@ -316,7 +316,7 @@ class Loop:
         return bool(ready) and not os.read(self._input, 65536)
 
 
-def _own_pipes() -> tuple[int, int]:
+def own_pipes() -> tuple[int, int]:
     """The pipes to the supervisor as (input, output), taken away from a user's code: what it prints goes to stderr, and
     it reads an empty standard input."""
     pipes = os.dup(0), os.dup(1)
@@ -337,7 +337,7 @@ def _first_line(input_: int) -> bytes:
     return bytes(line)
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """On Linux, a worker does not outlive a platform that was killed."""
     if sys.platform == "linux":
         parent_death_signal = 1
