@@ -186,7 +186,7 @@ class Fake:
         if len(learner.scores) > 2:
             guesses["champion"] = learner.foresee(series, day, 0.7 + 0.5 * (len(learner.decisions) % 3 == 0))
         self._cover(learner, last, truth)
-        contenders = {name: _errors(truth, guess) for name, guess in guesses.items()}
+        contenders = {name: _errors(truth, guess, self.high if self.unit == "W" else 8.0) for name, guess in guesses.items()}
         score = {"origin_ms": origin, "contenders": contenders}
         learner.scores.append(score)
         self._tell("score", learner.name, "score", score)
@@ -434,12 +434,12 @@ def _day(ms: int) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(ms / 1000 - 8 * 3600))
 
 
-def _errors(truth: list[float], guess: list[float]) -> dict[str, Any]:
-    off = [(a - b) / PEAK for a, b in zip(truth, guess, strict=True)]
-    light = [error for error, a in zip(off, truth, strict=True) if a > 0.02 * PEAK]
+def _errors(truth: list[float], guess: list[float], scale: float) -> dict[str, Any]:
+    off = [(a - b) / scale for a, b in zip(truth, guess, strict=True)]
+    light = [error for error, a in zip(off, truth, strict=True) if a > 0.02 * scale]
     return {
         "mse": sum(error**2 for error in off) / len(off),
-        "mae": sum(abs(error) for error in off) / len(off) * PEAK,
+        "mae": sum(abs(error) for error in off) / len(off) * scale,
         "n": len(off),
         "daylight_mse": sum(error**2 for error in light) / max(1, len(light)),
     }

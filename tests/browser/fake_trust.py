@@ -38,7 +38,7 @@ def window_explanation(
         for index, ((_, value), usual) in enumerate(zip(inputs, against, strict=True)):
             apart = min((index - len(inputs) - step) % 24, (step + len(inputs) - index) % 24)
             near = math.exp(-((apart / 3.5) ** 2)) + 0.35 * math.exp((index - len(inputs)) / 12)
-            raw.append(near * (value - usual) * random.Random(index * 31 + step).uniform(0.5, 1.2))
+            raw.append(near * (value - usual * random.Random(index).uniform(0.7, 1.6)))
         rows.append(_summing(raw, foreseen - start))
     return {
         "features": [
@@ -69,8 +69,9 @@ def _summing(raw: list[float], total: float) -> list[float]:
     size = sum(abs(one) for one in raw)
     if not size:
         return [total / len(raw)] * len(raw)
+    raw = [1.8 * abs(total) / size * one for one in raw]
     rest = total - sum(raw)
-    return [one + rest * abs(one) / size for one in raw]
+    return [one + rest * abs(one) / (1.8 * abs(total) or 1.0) for one in raw]
 
 
 def alerts(now: int) -> list[dict[str, Any]]:
