@@ -114,7 +114,7 @@ class Learner:
 class Fake:
     """The platform as the page sees it. `advance` moves its clock; every change is an event."""
 
-    def __init__(self, scenario: str = "running", speed: float = 6.0, days: float = 44.4) -> None:
+    def __init__(self, scenario: str = "running", speed: float = 6.0, days: float = 34.4) -> None:
         self.scenario, self.speed = scenario, speed
         self.began, self.wall = time.time(), time.monotonic()
         self.hour = 0
@@ -186,7 +186,9 @@ class Fake:
         if len(learner.scores) > 2:
             guesses["champion"] = learner.foresee(series, day, 0.7 + 0.5 * (len(learner.decisions) % 3 == 0))
         self._cover(learner, last, truth)
-        contenders = {name: _errors(truth, guess, self.high if self.unit == "W" else 8.0) for name, guess in guesses.items()}
+        contenders = {
+            name: _errors(truth, guess, self.high if self.unit == "W" else 8.0) for name, guess in guesses.items()
+        }
         score = {"origin_ms": origin, "contenders": contenders}
         learner.scores.append(score)
         self._tell("score", learner.name, "score", score)

@@ -21,6 +21,7 @@ function choose(id, open) {
 /** Watch every fold; `ontoggle(id)` is told so that charts can be drawn at their true width. */
 export function watch(ontoggle) {
   restore();
+  if (innerWidth < 600) byId("skill").open = false; // a long table on a small screen: the yardsticks beside the chart say the main thing
   for (const fold of document.querySelectorAll("details.fold")) {
     if (chosen.has(fold.id)) fold.open = chosen.get(fold.id);
     fold.firstElementChild.addEventListener("click", () => choose(fold.id, !fold.open));
