@@ -106,7 +106,7 @@ class Learner:
             "active": {
                 "n": active,
                 "coverage": sum(one["active_covered"] for one in last) / active,
-                "width": sum(one["active_width"] * one["active"] for one in last) / active,
+                "width": sum((one["active_width"] or 0) * one["active"] for one in last) / active,
             },
         }
 
@@ -125,7 +125,7 @@ class Fake:
         self.learners = {
             "pv-rls": Learner("pv-rls", "rls", 0.3, 8),
             "pv-gru": Learner("pv-gru", "torch-gru", 0.14, 10),
-            "pv-ridge": Learner("pv-ridge", "ridge", 0.36, 17, shadow_of="pv-rls"),
+            "pv-ridge": Learner("pv-ridge", "ridge", 0.36, 9, shadow_of="pv-rls"),
         }
         if scenario in {"older", "quiet"}:
             del self.learners["pv-ridge"]
@@ -200,17 +200,17 @@ class Fake:
             return
         bands = list(zip(forecast["low"], forecast["high"], truth, strict=True))
         light = [band for band in bands if abs(band[2]) > 0.02 * self.high]
-        learner.coverage.append(
-            {
-                "origin_ms": forecast["origin_ms"],
-                "n": len(bands),
-                "covered": sum(low <= value <= high for low, high, value in bands),
-                "active": len(light),
-                "active_covered": sum(low <= value <= high for low, high, value in light),
-                "width": sum(high - low for low, high, _ in bands) / len(bands),
-                "active_width": sum(high - low for low, high, _ in light) / max(1, len(light)),
-            }
-        )
+        covered = {
+            "origin_ms": forecast["origin_ms"],
+            "n": len(bands),
+            "covered": sum(low <= value <= high for low, high, value in bands),
+            "active": len(light),
+            "active_covered": sum(low <= value <= high for low, high, value in light),
+            "width": sum(high - low for low, high, _ in bands) / len(bands),
+            "active_width": sum(high - low for low, high, _ in light) / len(light) if light else None,
+        }
+        learner.coverage.append(covered)
+        self._tell("coverage", learner.name, "coverage", covered)
 
     def _decide(self, learner: Learner, origin: int, errors: dict[str, Any]) -> None:
         number = len(learner.scores)
@@ -339,7 +339,11 @@ class Fake:
     def alerts(self) -> dict[str, Any]:
         """The overview's part: how many are active, and the newest of all."""
         all_ = self.alert_list()
-        return {"active": sum(one["state"] == "active" for one in all_), "recent": all_[:20]}
+        return {
+            "active": sum(one["state"] == "active" for one in all_),
+            "recent": all_[:20],
+            "webhooks": {"pending": 0, "sent": 9, "failed": 0, "error": ""},
+        }
 
     def alert_list(self) -> list[dict[str, Any]]:
         if self.scenario in {"empty", "collecting"}:
@@ -364,9 +368,14 @@ class Fake:
         else:
             values = [self._ten(first + step) for step in range(24)]
             parts = fake_trust.labelled_explanation(values, forecast["values"], baseline)
+        if origin != learner.forecasts[-1]["origin_ms"]:
+            parts["note"] = (
+                "the model has learnt since: this is what it would forecast now from the same inputs, and why"
+            )
         return {
             **{"name": name, "key": "trio", "origin_ms": origin, "step_ms": HOUR, "by": "live", "baseline": baseline},
             **{"method": "deeplift" if network else "linear", "completeness": 2.9e-7 if network else 4.4e-16},
+            **{"note": "", "as_issued": origin == learner.forecasts[-1]["origin_ms"], "targets": list(range(1, 25))},
             **{"tolerance": 1e-5, "unit": self.unit, "prediction": forecast["values"]},
             **parts,
         }
@@ -383,7 +392,8 @@ class Fake:
 
     def shadows(self, name: str) -> list[dict[str, Any]]:
         """Candidates of a served model, day by day."""
-        served = {one["origin_ms"]: one["contenders"]["live"]["mse"] for one in self.learners[name].scores}
+        square = self.high**2  # the days are compared in the square of the target's unit
+        served = {one["origin_ms"]: square * one["contenders"]["live"]["mse"] for one in self.learners[name].scores}
         found = []
         for learner in self.learners.values():
             if learner.shadow_of != name:
@@ -391,7 +401,7 @@ class Fake:
             daily = [
                 {
                     "day": _day(one["origin_ms"]),
-                    "candidate": one["contenders"]["live"]["mse"],
+                    "candidate": square * one["contenders"]["live"]["mse"],
                     "served": served[one["origin_ms"]],
                 }
                 for one in learner.scores

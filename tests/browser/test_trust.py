@@ -94,7 +94,7 @@ def test_the_keyboard_explains_steps_through_and_closes(visit: Visit, site: Site
         visit.page.get_by_role("button", name="Explain the step before").press("Enter")
     assert "13:00 to 14:00" in visit.text("#why-title")
     assert visit.page.evaluate("document.activeElement.textContent") == "‹ earlier"
-    assert "exact: the model is linear" in visit.text("#why-body")
+    assert "exact, the model is a sum" in visit.text("#why-body")
     visit.page.locator("#why-controls input[value=zero]").focus()
     visit.page.keyboard.press("Space")
     visit.wait("document.querySelector('#why .sums')?.textContent.includes('every input at zero')")
@@ -153,6 +153,18 @@ def test_why_there_is_no_explanation_is_said(visit: Visit, site: Site) -> None:
 
 
 @desktop
+def test_an_older_forecast_is_explained_by_the_model_of_now(visit: Visit, site: Site) -> None:
+    with_forecast(visit, site("running"))
+    chart = visit.page.locator("#chart")
+    chart.focus()
+    visit.page.keyboard.press("PageUp")
+    visit.page.keyboard.press("PageUp")
+    visit.page.keyboard.press("Enter")
+    visit.wait("document.querySelector('#why .notice')?.textContent.includes('The model has learnt since')")
+    assert "what the model would forecast now" in visit.text("#why .sums")
+
+
+@desktop
 def test_a_failed_explanation_can_be_asked_for_again(visit: Visit, site: Site) -> None:
     with_forecast(visit, site("running"))
     answer_with(visit.page, 503, {})
@@ -187,12 +199,13 @@ def test_alerts_are_counted_and_listed_active_ones_first(visit: Visit, site: Sit
     states = visit.page.locator("#alert-list li").evaluate_all("items => items.map(item => item.dataset.state)")
     assert states == ["active", "active", "cleared", "cleared"]
     text = visit.text("#alert-list")
-    assert "roof-3 has sent nothing" in text
-    assert "2 h 10 min, limit 1 h" in text
+    assert text.startswith("Critical\nthe band held 74%")
     assert "74 %, limit 80 %" in text
-    assert "26.4 kW, limit 26 kW" in text
+    assert "Warning\nno reading for 1h" in text
+    assert "2 h 10 min, limit 1 h" in text
     visit.page.get_by_role("button", name="Show all alerts").click()
     visit.wait("document.querySelectorAll('#alert-list li').length === 6")
+    visit.wait("document.querySelector('#alert-list').textContent.includes('23.4 kW, limit 22 kW')")
     visit.page.locator("#alerts > summary").click()
     assert visit.page.locator("#alert-list").is_hidden()
     visit.page.reload()
@@ -218,8 +231,9 @@ def test_a_candidate_stands_against_what_is_served(visit: Visit, site: Site) -> 
     visit.page.locator("#candidates .comparison").wait_for()
     text = visit.text("#candidates")
     assert "pv-ridge against pv-rls · trio" in text
-    assert "squared error than pv-rls over" in text  # the platform's own sentence
-    assert re.search(r"[+−][\d.]+ %\s+squared error|squared error\s+[+−][\d.]+ %", text)
+    assert "arises by luck in 1 of 64 comparisons" in text  # the platform's own sentence
+    assert "headrace promote pv-ridge" in text
+    assert re.search(r"candidate [\d.]+ kW, served [\d.]+ kW", text)
     assert re.search(r"\d+ of \d+", text)
     days = visit.page.locator("#candidates circle.daily.candidate").count()
     assert days == visit.page.locator("#candidates circle.daily.served").count() > 10
@@ -235,19 +249,20 @@ def test_reports_are_tables_sorted_best_first(visit: Visit, site: Site) -> None:
     order = visit.page.locator("#report tbody tr").evaluate_all(names)
     assert order == ["ridge", "gru", "rls", "hour-mean", "hist-gb", "persistence"]
     assert visit.page.locator("#report tr.baseline").count() == 2
-    visit.page.get_by_role("button", name="Coverage").click()
+    visit.page.get_by_role("button", name="cover").click()
     order = visit.page.locator("#report tbody tr").evaluate_all(names)
-    assert order[:2] == ["gru", "ridge"]
-    assert set(order[-2:]) == {"hour-mean", "persistence"}  # without a value: last
-    assert visit.page.locator("#report th[aria-sort=descending]").inner_text() == "Coverage"
-    assert visit.page.evaluate("document.activeElement.textContent") == "Coverage"
+    assert order[:2] == ["hour-mean", "gru"]
+    assert order[-1] == "persistence"  # without a value: last
+    assert visit.page.locator("#report th[aria-sort=descending]").inner_text() == "cover"
+    assert visit.page.evaluate("document.activeElement.textContent") == "cover"
     widths = visit.page.locator("#report tbody td:nth-child(2)").all_inner_texts()
     assert {len(text.partition(".")[2]) for text in widths} == {4}  # points under each other
     visit.page.locator("#report summary").click()
-    assert "share of targets inside the 90 % band" in visit.text("#report .help")
+    assert "share of targets inside the 90% interval" in visit.text("#report .help")
     assert "no target crosses the split" in visit.text("#report .notes")
+    assert visit.page.locator("#report figure path.line").count() == 6
     visit.page.locator("#report-picker label").nth(1).click()
-    visit.wait("document.querySelector('#report h3').textContent.includes('nine start days')")
+    visit.wait("document.querySelector('#report h3').textContent.includes('9 start days')")
     assert visit.page.locator("#report tbody tr").first.inner_text().startswith("rls")
 
 

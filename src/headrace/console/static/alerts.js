@@ -3,19 +3,18 @@
 import { get } from "./api.js";
 import { byId, el, refresh, say } from "./dom.js";
 import { reveal, suggest } from "./folds.js";
-import { DAY, clip, clock, date, fixed, lasting, localZone, many, number, scaleOf, titled } from "./words.js";
+import { DAY, clip, clock, date, fixed, lasting, localZone, many, number, scaleOf, sentence, titled } from "./words.js";
 
 const SHOWN = 4;
 /** What a rule watches, in words. */
-const WATCHED = {
-  reading: "readings", readings: "readings", forecast: "forecasts", forecasts: "forecasts", interval: "outside the band", breach: "outside the band",
-  breaches: "outside the band", coverage: "coverage of the band", drift: "drift", silence: "silence",
-};
+const WATCHED = { reading: "readings", forecast: "forecasts", breach: "outcomes outside the band", coverage: "coverage of the band", drift: "drift", silence: "silence" };
+const RANKS = { critical: 0, warning: 1, info: 3 };
+const rankOf = ({ severity }) => RANKS[severity] ?? 2;
 
 const alerts = { every: null, all: false, missing: "" };
 
 const byTime = (a, b) => b.raised_ms - a.raised_ms;
-const sorted = (list) => [...list].sort((a, b) => (a.state === "active" ? 0 : 1) - (b.state === "active" ? 0 : 1) || byTime(a, b));
+const sorted = (list) => [...list].sort((a, b) => (a.state === "active" ? 0 : 1) - (b.state === "active" ? 0 : 1) || (a.state === "active" ? rankOf(a) - rankOf(b) : 0) || byTime(a, b));
 
 /** The newest state of each alert, of all that this page has been told. */
 function together({ recent }) {
@@ -27,23 +26,28 @@ function together({ recent }) {
 export function paintAlerts(overview, known) {
   const told = overview.alerts;
   byId("alerts").hidden = !told;
-  badge(told);
+  const list = told ? together(told) : [];
+  badge(told, list);
   if (!told) return;
   if (told.active) suggest("alerts");
-  const list = together(told);
   const active = told.active;
   say(byId("alerts-note"), active ? `${count(active)}${list.length > active ? `, ${list.length - active} cleared` : ""}` : list.length ? `none active, ${list.length} cleared` : "none");
   fetchMissing(told, list);
   if (byId("alerts").open) paintList(list, active, known);
+  const { pending = 0, failed = 0, error = "" } = told.webhooks || {};
+  const late = failed || (pending && error);
+  byId("webhooks").hidden = !late;
+  if (late) say(byId("webhooks"), `Webhook: ${failed ? `${many(failed, "message")} given up, ` : ""}${many(pending, "message")} waiting.${error ? ` ${sentence(clip(error, 200))}` : ""}`);
 }
 
 const count = (active) => `${active} active`;
 
-function badge(told) {
+function badge(told, list) {
   const node = byId("alert-count");
   node.hidden = !told;
   const active = told?.active || 0;
-  node.dataset.active = active ? "yes" : "no";
+  const worst = list.find(({ state }) => state === "active");
+  node.dataset.active = !active ? "no" : worst && rankOf(worst) > 0 ? "warning" : "critical";
   say(node, active ? many(active, "alert") : "No alerts");
   document.title = active ? `(${active}) Headrace` : "Headrace";
 }
@@ -85,10 +89,11 @@ function paintList(list, active, known) {
 
 function item(alert, unit, zone) {
   const { state, severity, rule, model, key, message, on } = alert;
-  const badges = [el("span", { class: "badge", "data-state": state === "active" ? "failed" : "kept" }, state === "active" ? "Active" : "Cleared")];
-  if (severity) badges.push(el("span", { class: "badge" }, clip(String(severity), 16)));
+  const active = state === "active";
+  const look = !active ? "kept" : severity === "warning" ? "waiting" : severity === "info" ? "kept" : "failed";
+  const badges = [el("span", { class: "badge", "data-state": look }, !active ? "Cleared" : severity ? sentence(clip(String(severity), 16)) : "Active")];
   const facts = [when(alert, zone), against(alert, unit), `rule ${clip(rule, 60)}${WATCHED[on] && WATCHED[on] !== rule ? ` (${WATCHED[on]})` : ""}`, clip(titled(model, key), 120)];
-  return el("li", { "data-state": state },
+  return el("li", { "data-state": state, "data-look": look },
     el("p", {}, badges, el("span", { class: "reason" }, clip(message || rule, 300))),
     el("p", { class: "small" }, facts.filter(Boolean).join(" · ")));
 }
@@ -101,14 +106,14 @@ function when({ state, raised_ms: raised, cleared_ms: cleared }, zone) {
   return `since ${at(raised, zone)}${age > 0 && age < 60 * DAY ? ` (${lasting(age)})` : ""}`;
 }
 
-/** The value beside its threshold; shares as percent, silence as a length of time, the rest in the unit of the target. */
+/** The value beside its threshold; shares as percent, silence (seconds) as a length of time, forecasts in the unit of the target. */
 function against({ on, value, threshold }, unit) {
   if (!Number.isFinite(value)) return "";
   const inUnit = (each) => {
-    const scale = scaleOf(on === "readings" || on === "reading" || on === "forecasts" || on === "forecast" ? unit : "", Math.max(Math.abs(value), Math.abs(threshold ?? 0)));
+    const scale = scaleOf(on === "forecast" ? unit : "", Math.max(Math.abs(value), Math.abs(threshold ?? 0)));
     return `${number(each * scale.factor)}${scale.unit ? ` ${scale.unit}` : ""}`;
   };
-  const text = on === "coverage" ? (each) => `${fixed(100 * each, 0)} %` : on === "silence" ? (each) => lasting(each * 1000) : inUnit;
+  const text = on === "coverage" || on === "breach" ? (each) => `${fixed(100 * each, 0)} %` : on === "silence" ? (each) => lasting(each * 1000) : inUnit;
   return `${text(value)}${Number.isFinite(threshold) ? `, limit ${text(threshold)}` : ""}`;
 }
 

@@ -206,8 +206,9 @@ export function drawCoverage(host, series, nominal, zone) {
   }
 }
 
-/** Daily errors of a candidate and of what is served, joined day by day. `days`: [{ms, candidate, served}]. */
-export function drawDaily(host, days) {
+/** Daily errors of a candidate and of what is served, joined day by day. `days`: [{ms, candidate, served}], in the target's unit. */
+export function drawDaily(host, every, { factor, unit }) {
+  const days = every.map(({ ms, candidate, served }) => ({ ms, candidate: candidate * factor, served: served * factor }));
   const steps = ticks(0, Math.max(1e-12, ...days.flatMap(({ candidate, served }) => [candidate, served])), 4);
   const { root, box } = frame(host, 190, { left: labelRoom(steps), right: 14, top: 26, bottom: 28 });
   const y = scale(steps[0], steps.at(-1), box.bottom, box.top);
@@ -215,7 +216,8 @@ export function drawDaily(host, days) {
   const to = Math.max(days.at(-1).ms, days[0].ms + 4 * DAY) + DAY / 2;
   const x = scale(from, to, box.left, box.right);
   dayAxis(root, box, x, from, to, "UTC");
-  valueAxis(root, box, y, steps, "MSE");
+  valueAxis(root, box, y, steps, "");
+  root.append(svg("text", { class: "unit", x: box.left - 8, y: box.top - 12, "text-anchor": "start" }, `error of the day${unit ? `, ${unit}` : ""}`));
   for (const { ms, candidate, served } of days) {
     const kind = candidate <= served ? "better" : "worse";
     root.append(svg("line", { class: `gap ${kind}`, x1: x(ms), x2: x(ms), y1: y(candidate), y2: y(served) }));
@@ -225,6 +227,30 @@ export function drawDaily(host, days) {
     if (days.length > 70) continue;
     root.append(...days.map((day) => svg("circle", { class: `daily ${kind}`, cx: x(day.ms), cy: y(day[kind]), r: 2.6 })));
   }
+}
+
+/** Lines over common places: `x` are numbers, or labels at equal distances; `series`: [{values}], null breaks a line. */
+export function drawLines(host, x, series, low, high) {
+  const steps = ticks(low, high, 4);
+  const { root, box } = frame(host, 220, { left: labelRoom(steps), right: 16, top: 12, bottom: 28 });
+  const numeric = x.every((value) => typeof value === "number");
+  const [from, to] = numeric ? [Math.min(...x), Math.max(...x)] : [0, x.length - 1];
+  const across = scale(from, to, box.left + 8, box.right - 8);
+  const y = scale(steps[0], steps.at(-1), box.bottom, box.top);
+  valueAxis(root, box, y, steps, "");
+  const marks = numeric ? ticks(from, to, 8).filter((value) => value >= from && value <= to).map((value) => [value, number(value)]) : x.map((label, index) => [index, label]);
+  const every = Math.ceil((Math.max(...marks.map(([, text]) => text.length)) * LETTER + 14) / ((box.right - box.left) / marks.length));
+  marks.forEach(([value, text], index) => {
+    if (index % every) return;
+    const most = box.right + 16 - (text.length * LETTER) / 2;
+    root.append(svg("text", { class: "tick", x: Math.min(across(value), most), y: box.bottom + 19, "text-anchor": "middle" }, text));
+  });
+  series.forEach(({ values, kind }, index) => {
+    const points = values.slice(0, x.length).map((value, place) => [numeric ? x[place] : place, value]);
+    root.append(svg("path", { class: `line s${index % 8} ${kind}`, d: line(points, across, y) }));
+    if (x.length > 40) return;
+    root.append(...points.filter(([, value]) => value !== null).map(([place, value]) => svg("circle", { class: `line s${index % 8}`, cx: across(place), cy: y(value), r: 2.4 })));
+  });
 }
 
 /** Messages per second of the last minutes, as a little line. */

@@ -6,6 +6,7 @@ import { coverage, coverageSeries, measured } from "./numbers.js";
 import { DAY, fixed, many, number } from "./words.js";
 
 const ENOUGH_DAYS = 5; // fewer say nothing about a promise of 90 %
+const DRAWN_DAYS = 60;
 const percent = (share) => `${fixed(100 * share, 0)} %`;
 
 export function paintCoverage(detail, view) {
@@ -58,7 +59,8 @@ function strip(interval, scored, active, zone) {
   byId("coverage-legend").hidden = !shown;
   if (!shown) return;
   const every = coverageSeries(scored, interval.days);
-  const series = every.length > 2 * ENOUGH_DAYS ? every.slice(ENOUGH_DAYS - 1) : every; // a share of very few jumps about
+  const settled = every.length > 2 * ENOUGH_DAYS ? every.slice(ENOUGH_DAYS - 1) : every; // a share of very few jumps about
+  const series = settled.filter(({ ms }) => ms > settled.at(-1).ms - DRAWN_DAYS * DAY);
   const both = distinct(interval);
   drawCoverage(chart, both ? series : series.map((one) => ({ ...one, active: null })), interval.nominal, zone);
   const items = [...(both ? [["active", active]] : []), ["all", both ? "all hours" : "held"], ["nominal", `promised ${percent(interval.nominal)}`]];

@@ -121,6 +121,7 @@ function listen() {
   });
   source.addEventListener("actual", (event) => update(event, (detail, { points }) => merge(detail.actual, points)));
   source.addEventListener("forecast", (event) => update(event, (detail, { forecast }) => insert(detail.forecasts, forecast)));
+  source.addEventListener("coverage", (event) => update(event, (detail, { coverage }) => insert((detail.coverage ??= []), coverage)));
   source.addEventListener("decision", (event) => update(event, (detail, { decision }) => insert(detail.decisions, decision)));
   source.addEventListener("score", (event) => {
     update(event, (detail, { score }) => insert(detail.scores, score));
@@ -259,6 +260,7 @@ new ResizeObserver(() => {
   if (innerWidth === width) return;
   width = innerWidth;
   why.redraw();
+  if (byId("reports").open) reports.paint();
   paintSoon();
 }).observe(document.documentElement);
 

@@ -1,15 +1,18 @@
 // Evaluation reports: what `headrace evaluate` sent. Every text of a report goes in as text.
 
 import { get } from "./api.js";
+import { drawLines } from "./chart.js";
 import { byId, choices, el, refresh, say } from "./dom.js";
-import { clip, clock, date, fixed, localZone, many } from "./words.js";
+import { axisRange } from "./numbers.js";
+import { clip, clock, date, fixed, localZone, many, sentence } from "./words.js";
 
 const MOST_ROWS = 500;
+const MOST_FIGURES = 4;
 /** What a row is ranked by when nothing else is said, the first that is there; `true`: the highest is best. */
-const RANKED = [["rank", false], ["mse", false], ["skill", true], ["mae", false], ["ratio", false], ["days_to_recover", false], ["recover_days", false], ["days", false]];
-const SHARES = /coverage|share/;
-const HIGHER = /skill|coverage|share|won|r2/;
-const BASELINES = new Set(["persistence", "hour-mean", "hour_mean", "seasonal-naive", "mean", "last"]);
+const RANKED = [["mse", false], ["skill", true], ["mae", false], ["days_to_recover", false]];
+const SHARES = /coverage|share/i;
+const HIGHER = /skill|coverage|share|good/;
+const BASELINES = new Set(["persistence", "hour-mean"]);
 
 const reports = { list: null, chosen: null, shown: null, failed: "", sort: null, asked: 0 };
 
@@ -74,7 +77,7 @@ function columnsOf({ columns, rows }) {
   return columns.map((column) => {
     const values = rows.map((row) => row[column.name]).filter(isNumber);
     const numeric = values.length > 0 && rows.every((row) => row[column.name] === null || row[column.name] === undefined || isNumber(row[column.name]));
-    const share = numeric && !column.unit && SHARES.test(column.name) && values.every((value) => value >= 0 && value <= 1);
+    const share = numeric && !column.unit && SHARES.test(`${column.name} ${column.help || ""}`) && !/mse|error/i.test(column.name) && values.every((value) => value >= 0 && value <= 1);
     return { ...column, numeric, share, places: share ? 1 : numeric ? placesOf(values) : 0 };
   });
 }
@@ -93,7 +96,8 @@ function cell(value, column) {
   return clip(typeof value === "string" ? value : JSON.stringify(value), 120);
 }
 
-function ranking(columns) {
+function ranking(columns, kind) {
+  if (kind === "replay") return null; // day by day: in the order in which it came
   const found = RANKED.find(([name]) => columns.some((column) => column.name === name && column.numeric));
   if (found) return { by: found[0], down: found[1] };
   const first = columns.find(({ numeric }) => numeric);
@@ -119,25 +123,37 @@ function isBaseline(row, columns) {
 function table() {
   const report = reports.shown;
   const { title, kind, received_ms: received, notes = [], rows = [] } = report;
-  refresh(byId("report"), [report, reports.sort], () => {
+  refresh(byId("report"), [report, reports.sort, byId("report").clientWidth], () => {
     const columns = columnsOf({ columns: report.columns || [], rows });
-    const sort = reports.sort || ranking(columns);
+    const sort = reports.sort || ranking(columns, kind);
     const zone = localZone();
     const when = received ? `, received ${date(received, zone)}, ${clock(received, zone)} (your time)` : "";
     return [
       el("div", { class: "model-line" }, el("h3", {}, clip(title || report.name, 160)), el("span", { class: "badge" }, clip(kind || "report", 20)), el("p", { class: "small" }, `${many(rows.length, "row")}${when}`)),
       el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Report: ${clip(title || report.name, 100)}` }, whole(columns, inOrder(rows, sort).slice(0, MOST_ROWS), sort)),
+      ...below(columns, sort),
+      ...drawn(report.figures || []),
       notes.length ? el("ul", { class: "small notes" }, notes.slice(0, 40).map((note) => el("li", {}, clip(String(note), 600)))) : null,
       el("p", { class: "small" }, el("a", { href: `/api/reports/${encodeURIComponent(report.name)}`, download: `${report.name}.json` }, "Download as JSON")),
     ].filter(Boolean);
   });
 }
 
+/** The figures that came with the report, as lines. */
+function drawn(figures) {
+  return figures.slice(0, MOST_FIGURES).filter(({ x, series }) => x?.length > 1 && series?.length).map(({ title, name, x, series }) => {
+    const chart = el("div", { class: "chart" });
+    const lines = series.slice(0, 8).map((one) => ({ ...one, kind: BASELINES.has(one.name) ? "baseline" : "" }));
+    const places = x.map((place) => (typeof place === "number" ? place : clip(String(place), 16)));
+    const [low, high] = axisRange(lines.flatMap(({ values }) => values));
+    queueMicrotask(() => drawLines(chart, places, lines, low, high)); // once it stands in the page and has a width
+    const legend = lines.map((one, index) => el("li", {}, el("i", { class: `key line s${index} ${one.kind}` }), clip(one.name, 40)));
+    const more = series.length > lines.length ? el("li", {}, `and ${series.length - lines.length} more in the JSON`) : null;
+    return el("figure", {}, el("figcaption", {}, clip(title || name, 120)), el("ul", { class: "legend" }, legend, more), chart);
+  });
+}
+
 function whole(columns, rows, sort) {
-  const helped = columns.filter(({ help }) => help);
-  const best = sort && columns.find(({ name }) => name === sort.by);
-  const caption = [best ? `Sorted by ${best.label || best.name}, ${sort.down ? "highest" : "lowest"} first; a click on a column sorts by it.` : ""];
-  const hints = helped.length ? el("details", { class: "help" }, el("summary", {}, "What the columns mean"), el("dl", {}, helped.flatMap(({ label, name, help }) => [el("dt", {}, clip(label || name, 60)), el("dd", {}, clip(help, 300))]))) : null;
   const head = el("tr", {}, columns.map((column) => heading(column, sort)));
   const body = rows.map((row) => {
     const baseline = isBaseline(row, columns);
@@ -148,7 +164,18 @@ function whole(columns, rows, sort) {
       return tag;
     }));
   });
-  return el("div", {}, el("table", { class: "report" }, el("caption", {}, caption), el("thead", {}, head), el("tbody", {}, body)), hints);
+  return el("table", { class: "report" }, el("thead", {}, head), el("tbody", {}, body));
+}
+
+/** How it is sorted, and what the columns mean. */
+function below(columns, sort) {
+  const helped = columns.filter(({ help }) => help);
+  const best = sort && columns.find(({ name }) => name === sort.by);
+  const sorted = best ? `Sorted by ${best.label || best.name}, ${sort.down ? "highest" : "lowest"} first; ` : "";
+  const words = [el("p", { class: "small" }, sentence(`${sorted}a click on a column sorts by it.`))];
+  if (!helped.length) return words;
+  const meanings = helped.flatMap(({ label, name, help }) => [el("dt", {}, clip(label || name, 60)), el("dd", {}, clip(help, 300))]);
+  return [...words, el("details", { class: "help" }, el("summary", {}, "What the columns mean"), el("dl", {}, meanings))];
 }
 
 function heading(column, sort) {

@@ -5,7 +5,7 @@ import { spark } from "./chart.js";
 import { nextForecast } from "./numbers.js";
 import {
   CONTENDERS, DAY, STATES, TERMS, brief, bytes, clip, clock, count, date, fixed, fullMoment, hourOf, localZone,
-  many, number, offset, rate, signed, span, titled, zoneName,
+  many, number, offset, rate, sentence, signed, span, titled, zoneName,
 } from "./words.js";
 
 const SHOWN_DEVICES = 4;
@@ -234,8 +234,6 @@ function remaining({ name, state, progress }) {
   }
   return "";
 }
-
-const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) : "");
 
 export function noModels() {
   byId("picker").replaceChildren();

@@ -3,14 +3,14 @@
 import { get, modelPath } from "./api.js";
 import { byId, choices, el, refresh, say } from "./dom.js";
 import { drawParts, partsTable } from "./whychart.js";
-import { clip, clock, dayName, date, number, scaleOf, tiny, titled } from "./words.js";
+import { clip, clock, dayName, date, number, scaleOf, sentence, tiny, titled } from "./words.js";
 
 const METHODS = {
-  deeplift: "DeepLIFT, with the product rule for gates", "integrated-gradients": "integrated gradients", integrated_gradients: "integrated gradients",
-  linear: "exact: the model is linear", exact: "exact: the model is linear", shapley: "Shapley values by sampling", permutation: "permutation of inputs",
+  deeplift: "DeepLIFT, with the product rule for gates", integrated_gradients: "integrated gradients", linear: "exact, the model is a sum of its inputs' terms",
+  sampling: "Shapley values, by sampling", python: "the model's own explainer",
 };
 const BASELINES = {
-  profile: ["a usual day", "each input at its mean for that hour of the day"],
+  profile: ["usual inputs", "every input at its mean for this time of day"],
   zero: ["all zero", "every input at zero"],
 };
 
@@ -98,7 +98,7 @@ function paint() {
   controls();
   if (failed) return paintTrouble(failed);
   if (!answer) {
-    refresh(byId("why-body"), "asking", () => el("p", { class: "asking" }, "Working out what each input did…"));
+    refresh(byId("why-body"), "asking", () => el("p", { class: "asking" }, "Working out what each input did… (the first question of a while can take some seconds)"));
     return undefined;
   }
   const part = partOf(answer, of);
@@ -160,7 +160,7 @@ function paintParts(answer, part) {
     const table = el("details", {}, el("summary", {}, `All ${part.parts.length} inputs as a table`));
     table.addEventListener("toggle", () => { if (table.open && table.children.length < 2) table.append(partsTable(part)); });
     queueMicrotask(() => drawParts(chart, part)); // once it stands in the page and has a width
-    return [sums(answer, part), chart, table, small(answer, part)];
+    return [...learnt(answer), sums(answer, part), chart, table, small(answer, part)];
   });
 }
 
@@ -170,7 +170,12 @@ function sums(answer, part) {
   const tile = (kind, sign, value, text) => el("div", { class: `sum ${kind}` }, el("dt", {}, text), el("dd", {}, sign, withUnit(value, part.scale)));
   return el("dl", { class: "sums" },
     tile("start", "", part.start, `start: ${from}`), tile("up", "+ ", part.up, "raised by inputs"),
-    tile("down", "− ", Math.abs(part.down), "lowered by inputs"), tile("end", "= ", part.prediction, "forecast"));
+    tile("down", "− ", Math.abs(part.down), "lowered by inputs"), tile("end", "= ", part.prediction, answer.as_issued === false ? "what the model would forecast now" : "forecast"));
+}
+
+/** An older forecast is explained by the model as it is now: said before anything else. */
+function learnt(answer) {
+  return answer.as_issued === false ? [el("p", { class: "notice" }, `${sentence(clip(answer.note || "The model has learnt since", 400))}.`)] : [];
 }
 
 function small(answer, part) {
@@ -180,8 +185,9 @@ function small(answer, part) {
   const words = [`Method: ${method}.`];
   if (sound) words.push(`Checked: start and contributions add up to the forecast (error ${tiny(answer.completeness)}, allowed ${tiny(answer.tolerance)}).`);
   else words.push(`Beware: start and contributions miss the forecast by ${withUnit(gap, part.scale)}.`);
+  if (answer.note && answer.as_issued !== false) words.push(`${sentence(clip(answer.note, 400))}.`);
   const shown = why.of.forecast.values[why.of.step];
-  if (Math.abs(shown - part.prediction) > 0.005 * Math.max(Math.abs(shown), Math.abs(part.prediction), 1e-9)) {
+  if (answer.as_issued === undefined && Math.abs(shown - part.prediction) > 0.005 * Math.max(Math.abs(shown), Math.abs(part.prediction), 1e-9)) {
     words.push(`The model itself says ${withUnit(part.prediction, part.scale)}; the forecast shown is ${withUnit(shown, part.scale)}: limits were applied after it, or the model has learned since.`);
   }
   return el("p", { class: sound ? "small" : "notice" }, words.join(" "));

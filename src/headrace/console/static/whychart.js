@@ -17,6 +17,7 @@ const largestOf = (parts) => Math.max(1e-12, ...parts.map(({ gives }) => Math.ab
 export function drawParts(host, part) {
   const timed = part.parts.filter(({ ms }) => ms !== null);
   const window = new Set(timed.map(({ ms }) => ms)).size >= 12;
+  part.shared = new Set(timed.map(({ ms }) => ms)).size < timed.length; // several inputs of one moment: their labels tell them apart
   if (!window) {
     host.append(barList([...part.parts].sort(bySize), LISTED, part));
     return;
@@ -31,10 +32,9 @@ function legend() {
   return el("ul", { class: "legend", "aria-label": "Legend" }, items.map(([kind, text]) => el("li", {}, el("i", { class: `key ${kind}` }), text)));
 }
 
-/** "Fri 7 Dec 12:00" for an input with a moment, with its label where that says more. */
-export function nameOf({ label, ms }, zone) {
-  if (ms === null) return clip(label, 60);
-  return `${dayName(ms, zone)}, ${clock(ms, zone)}`;
+/** "Fri 7 Dec, 12:00" for the only input of a moment; the label where that says more. */
+function nameOf({ label, ms }, { zone, shared }) {
+  return ms === null || shared ? clip(label, 60) : `${dayName(ms, zone)}, ${clock(ms, zone)}`;
 }
 
 const valueOf = ({ value, ms }, { factor, unit }) => {
@@ -47,7 +47,7 @@ function barList(sorted, most, part) {
   const others = sorted.slice(shown.length);
   const rest = others.reduce((sum, { gives }) => sum + gives, 0);
   const largest = largestOf(shown);
-  const rows = shown.map((one) => row(nameOf(one, part.zone), valueOf(one, part.scale), one.gives, part.scale, largest, one.label));
+  const rows = shown.map((one) => row(nameOf(one, part), valueOf(one, part.scale), one.gives, part.scale, largest, one.label));
   if (others.length) rows.push(row(`the other ${others.length} together`, "", rest, part.scale, largest, null, false));
   return el("ul", { class: "parts" }, rows);
 }
@@ -107,6 +107,6 @@ function drawBars(root, box, x, parts, step, largest, factor, unit) {
 export function partsTable(part) {
   const { factor, unit } = part.scale;
   const head = ["Input", "Value", `Contribution${unit ? `, ${unit}` : ""}`].map((text) => el("th", { scope: "col" }, text));
-  const rows = part.parts.map((one) => el("tr", {}, el("th", { scope: "row" }, nameOf(one, part.zone)), el("td", {}, valueOf(one, part.scale) || "–"), el("td", {}, signedNumber(one.gives * factor))));
+  const rows = part.parts.map((one) => el("tr", {}, el("th", { scope: "row" }, nameOf(one, part)), el("td", {}, valueOf(one, part.scale) || "–"), el("td", {}, signedNumber(one.gives * factor))));
   return el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows)));
 }

@@ -80,7 +80,7 @@ export function number(value, digits = 3) {
 export const fixed = (value, places) =>
   value === null || value === undefined || !Number.isFinite(value)
     ? "–"
-    : value.toLocaleString("en-GB", { minimumFractionDigits: places, maximumFractionDigits: places }).replace("-", "−");
+    : (Number(value.toFixed(places)) || 0).toLocaleString("en-GB", { minimumFractionDigits: places, maximumFractionDigits: places }).replace("-", "−");
 
 /** +0.21; the sign is always said. */
 export const signed = (value) =>
@@ -147,6 +147,7 @@ export function bytes(value) {
 export const brief = (digest) => (digest && digest.length > 19 ? `${digest.slice(0, 15)}…` : digest || "");
 /** "pv-rls · trio"; a model over everything has no key. */
 export const titled = (name, key) => (key ? `${name} · ${key}` : name);
+export const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) : "");
 export const clip = (text, size) => (text.length > size ? `${text.slice(0, size - 1)}…` : text);
 
 export const STATES = {
