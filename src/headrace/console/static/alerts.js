@@ -3,9 +3,10 @@
 import { get } from "./api.js";
 import { byId, el, refresh, say } from "./dom.js";
 import { reveal, suggest } from "./folds.js";
-import { DAY, clip, clock, date, fixed, lasting, localZone, many, number, scaleOf, sentence, titled } from "./words.js";
+import { DAY, clip, clock, count, date, fixed, lasting, localZone, many, number, scaleOf, sentence, titled } from "./words.js";
 
 const SHOWN = 4;
+const RECENT = 20;
 /** What a rule watches, in words. */
 const WATCHED = { reading: "readings", forecast: "forecasts", breach: "outcomes outside the band", coverage: "coverage of the band", drift: "drift", silence: "silence" };
 const RANKS = { critical: 0, warning: 1, info: 3 };
@@ -31,7 +32,9 @@ export function paintAlerts(overview, known) {
   if (!told) return;
   if (told.active) suggest("alerts");
   const active = told.active;
-  say(byId("alerts-note"), active ? `${count(active)}${list.length > active ? `, ${list.length - active} cleared` : ""}` : list.length ? `none active, ${list.length} cleared` : "none");
+  const cleared = list.length - list.filter(({ state }) => state === "active").length;
+  const before = cleared ? `, ${told.recent.length < RECENT ? count(cleared) : "more"} cleared` : ""; // the overview brings no more than these
+  say(byId("alerts-note"), list.length ? `${active ? count(active) : "none"} active${before}` : "none");
   fetchMissing(told, list);
   if (byId("alerts").open) paintList(list, active, known);
   const { pending = 0, failed = 0, error = "" } = told.webhooks || {};
@@ -39,8 +42,6 @@ export function paintAlerts(overview, known) {
   byId("webhooks").hidden = !late;
   if (late) say(byId("webhooks"), `Webhook: ${failed ? `${many(failed, "message")} given up, ` : ""}${many(pending, "message")} waiting.${error ? ` ${sentence(clip(error, 200))}` : ""}`);
 }
-
-const count = (active) => `${active} active`;
 
 function badge(told, list) {
   const node = byId("alert-count");
@@ -52,12 +53,13 @@ function badge(told, list) {
   document.title = active ? `(${active}) Headrace` : "Headrace";
 }
 
-/** The overview brings the newest twenty: when some of the active ones are older, ask for those. */
+/** The overview brings the newest: when some of the active ones are older, or an older one was cleared, ask for those. */
 async function fetchMissing({ active }, list) {
-  const print = `${active} ${list[0]?.id}`;
-  if (list.filter(({ state }) => state === "active").length >= active || alerts.missing === print) return;
+  const known = list.filter(({ state }) => state === "active").length;
+  const print = `${active} ${known} ${list[0]?.id}`;
+  if (known === active || alerts.missing === print) return;
   alerts.missing = print;
-  await load("/api/alerts?active=1&limit=200");
+  await load(`/api/alerts?limit=200${alerts.all ? "" : "&active=1"}`);
 }
 
 async function load(path) {

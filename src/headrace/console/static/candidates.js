@@ -6,28 +6,29 @@ import { byId, copyable, el, refresh, say } from "./dom.js";
 import { suggest } from "./folds.js";
 import { clip, fixed, many, number, scaleOf, sentence, titled } from "./words.js";
 
-const EVERY = 10_000; // a comparison changes once a day; at a fast replay there are many days
+const PAUSE = 10_000; // at a fast replay there are many days
 const found = new Map(); // served model -> its shadows
-const asked = new Map();
+const asked = new Map(); // served model -> when it was last asked for, and which scores were there
 
 const servedBy = ({ models }) => [...new Set(models.map((model) => model.shadow_of).filter(Boolean))];
 
-/** Load what is missing or may have changed. */
-function load(overview, repaint) {
+/** Load what is missing, and what new scores have changed. */
+function load(overview, known, repaint) {
   for (const name of servedBy(overview)) {
-    const last = asked.get(name) || 0;
-    if (Date.now() - last < EVERY) continue;
-    asked.set(name, Date.now());
+    const scored = known.filter((detail) => detail.name === name).map(({ key, scores }) => [key, scores.at(-1)?.origin_ms]).join();
+    const last = asked.get(name);
+    if (last && (last.scored === scored || Date.now() - last.at < PAUSE)) continue;
+    asked.set(name, { at: Date.now(), scored });
     get(modelPath(name, "/shadows", {})).then((shadows) => { found.set(name, shadows); repaint(); }, (error) => console.info(`candidates of ${name}: ${error.message}`));
   }
 }
 
-export function paintCandidates(overview, repaint) {
+export function paintCandidates(overview, known, repaint) {
   const served = servedBy(overview);
   const fold = byId("candidates");
   fold.hidden = !served.length;
   if (!served.length) return;
-  load(overview, repaint);
+  load(overview, known, repaint);
   for (const name of found.keys()) if (!served.includes(name)) found.delete(name);
   const list = [...found.values()].flat();
   suggest("candidates");

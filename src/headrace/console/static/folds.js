@@ -29,10 +29,11 @@ export function watch(ontoggle) {
   }
 }
 
+const SETTLING = 10_000;
 const suggested = new Set();
-/** Open a fold once, the first time there is something in it, unless the reader has decided otherwise. */
+/** Open a fold that has something in it as the page is opened, unless the reader has decided otherwise; later nothing may jump. */
 export function suggest(id) {
-  if (suggested.has(id)) return;
+  if (suggested.has(id) || performance.now() > SETTLING) return;
   suggested.add(id);
   if (!chosen.has(id)) byId(id).open = true;
 }

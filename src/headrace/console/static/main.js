@@ -80,7 +80,8 @@ function take(overview) {
   const all = pairs();
   if (!all.some(({ id }) => id === state.selected)) {
     const wanted = idFromAddress();
-    const first = all.find(({ id }) => id === wanted) || all.find(({ model, key }) => model.state === "live" && key !== null) || all[0];
+    const live = all.filter(({ model, key }) => model.state === "live" && key !== null);
+    const first = all.find(({ id }) => id === wanted) || live.find(({ model }) => !model.shadow_of) || live[0] || all[0];
     state.selected = first ? first.id : null;
   }
   loadMissing();
@@ -231,7 +232,7 @@ function paint() {
   else say(byId("zone"), "");
   alerts.paintAlerts(state.overview, known);
   paintSkill(detail, known, KEPT_DAYS);
-  paintCandidates(state.overview, paintSoon);
+  paintCandidates(state.overview, known, paintSoon);
   decisions(detail);
 }
 

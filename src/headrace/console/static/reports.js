@@ -16,9 +16,9 @@ const BASELINES = new Set(["persistence", "hour-mean"]);
 
 const reports = { list: null, chosen: null, shown: null, failed: "", sort: null, asked: 0 };
 
-/** Ask for the list, at most once in ten seconds; `known`: whether this platform is new enough to have one. */
+/** Ask for the list, at most once a minute; `known`: whether this platform is new enough to have one. */
 export async function load(known) {
-  if (!known || Date.now() - reports.asked < 10_000) return;
+  if (!known || Date.now() - reports.asked < 60_000) return;
   reports.asked = Date.now();
   try {
     reports.list = await get("/api/reports");
