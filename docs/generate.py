@@ -16,7 +16,7 @@ from headrace import settings, spec
 from headrace.models.backends import BACKENDS
 from headrace.models.intervals import INTERVALS
 from headrace.models.transformers import TRANSFORMERS
-from headrace.plugins import Family
+from headrace.plugins import Family, Params
 from headrace.records import DAY, HOUR, MINUTE, SECOND
 from headrace.streams.decoders import DECODERS
 
@@ -67,7 +67,10 @@ def _rows(model: type[Any]) -> list[str]:
 
 
 def fields(model: type[Any]) -> Iterator[tuple[str, str, str]]:
-    """(name, default as written, docstring) of each annotated attribute, in order."""
+    """(name, default as written, docstring) of each annotated attribute, in order; those of our base classes first."""
+    for base in model.__bases__:
+        if issubclass(base, Params) and base is not Params:
+            yield from fields(base)
     tree = ast.parse(textwrap.dedent(inspect.getsource(model)))
     (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef))
     for index, node in enumerate(body):

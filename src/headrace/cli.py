@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -143,6 +145,10 @@ def get(
             empty="no models in service; `headrace apply -f headrace.yaml` takes one in",
         )
         for one in specs:
+            if one["shadow_of"]:
+                typer.echo(
+                    f"{one['name']}: a shadow of {one['shadow_of']}, not served; compare: headrace shadows {one['name']}"
+                )
             if one["detail"]:
                 typer.echo(f"{one['name']}: {one['detail']}")
 
@@ -205,23 +211,158 @@ def predict(
     url: Url = URL,
 ) -> None:
     """Print the last available forecast of a model."""
-    answer = _call(url, "POST", f"/v2/models/{_quoted(model)}/infer", {"parameters": {"key": key}})
+    outputs = [{"name": name} for name in ("y", "low", "high")]
+    answer = _call(url, "POST", f"/v2/models/{_quoted(model)}/infer", {"parameters": {"key": key}, "outputs": outputs})
     if as_json:
         typer.echo(json.dumps(answer))
         return
-    from datetime import UTC, datetime
-
-    about, values = answer["parameters"], answer["outputs"][0]["data"]
+    about, found = answer["parameters"], {one["name"]: one["data"] for one in answer["outputs"]}
+    times = [_clock(about["origin_ms"] + step * about["step_ms"])[:-3] for step in range(len(found["y"]))]
     rows = [
-        [
-            datetime.fromtimestamp((about["origin_ms"] + i * about["step_ms"]) / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
-            f"{v:,.1f}",
-        ]
-        for i, v in enumerate(values)
+        [time, *(f"{v:,.1f}" for v in row)] for time, row in zip(times, zip(*found.values(), strict=True), strict=True)
     ]
     by = "the learning model" if about["by"] == "live" else f"snapshot {about['by']}"
     typer.echo(f"{model} for {about['key']}, made by {by}")
-    _table(["from (UTC)", "forecast"], rows)
+    _table(["from (UTC)", *("forecast" if name == "y" else name for name in found)], rows)
+    if "interval_n" in about:
+        unit = _call(url, "GET", f"/api/models/{_quoted(model)}?key={_quoted(about['key'])}&days=0.1")["unit"]
+        typer.echo(_measured(about, unit))
+
+
+def _measured(about: dict[str, Any], unit: str) -> str:
+    """What the band was worth, in one line."""
+    hours = f" (active hours {about['interval_active_coverage']:.0%})" if about["interval_active_n"] else ""
+    return (
+        f"{about['interval_nominal']:.0%} band: measured {about['interval_coverage']:.0%} over {about['interval_days']} days"
+        f"{hours}, mean width {about['interval_width']:,.4g} {unit}".rstrip()
+    )
+
+
+@app.command()
+def diagnose(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    key: Annotated[str, typer.Option(help="Which device; without it, the one that was forecast last.")] = "",
+    level: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Significance level of the tests.")] = 0.05,
+    days: Annotated[float, typer.Option(min=0.1, max=400, help="Of the forecasts of this many last days.")] = 30,
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Test whether a model's errors are normally distributed, and say what the tests can show."""
+    asked = _call(url, "GET", f"/api/models/{_quoted(model)}/residuals?key={_quoted(key)}&days={days}")
+    from headrace.models.diagnostics import normality
+
+    _guard(lambda: _diagnosis(asked, normality([value for _, value in asked["residuals"]], level), as_json))
+
+
+def _diagnosis(asked: dict[str, Any], found: Any, as_json: bool) -> None:
+    if as_json:
+        about = {name: asked[name] for name in ("name", "key", "unit", "days")}
+        typer.echo(json.dumps({**about, **found.plain()}, indent=2))
+        return
+    typer.echo(f"{asked['name']} for {asked['key']}: {found.n:,} errors of the last {asked['days']:g} days")
+    _table(["test", "statistic", "p", f"at {found.level:g}"], found.rows())
+    typer.echo(found.sentence)
+
+
+@app.command()
+def shadows(
+    model: Annotated[str, typer.Argument(help="The model in service, or one of its candidates.")],
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Compare a model's candidates (`shadow: MODEL` in their spec) with it, and say whether the difference is more than luck."""
+    found = _call(url, "GET", f"/api/models/{_quoted(model)}/shadows")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    elif not found:
+        typer.echo(f"{model} has no shadows; `shadow: {model}` in the spec of a candidate makes it one")
+    for one in found if not as_json else []:
+        _print_comparison(one)
+
+
+@app.command()
+def promote(candidate: Annotated[str, typer.Argument(help="A shadow.")], url: Url = URL) -> None:
+    """Let a candidate take the name and place of the model it is a shadow of, at one moment; the shadow is gone then."""
+    done = _call(url, "POST", f"/api/models/{_quoted(candidate)}/promote")
+    typer.echo(
+        f"{candidate}: promoted, it is now {done['model']}; the last model answers until this one has read the log"
+    )
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Option("--file", "-f", help="Spec file; each document is a candidate.")],
+    last: Annotated[
+        str, typer.Option(help="Compare the newest stretch of event time; all before is learnt from.")
+    ] = "30d",
+    against: Annotated[
+        str, typer.Option(help="Model in service to compare with (default: the spec's `shadow`, else its name).")
+    ] = "",
+    data: Annotated[Path, typer.Option(help="The platform's data directory; it may be running.")] = Path("data"),
+    push: Annotated[bool, typer.Option("--push", help="Also show the result on the platform's page.")] = False,
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Score a candidate on the recorded log against what was served. Its own Python files run here, in this process."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")  # as in the workers, before numpy is loaded
+    from headrace import replaying
+    from headrace.errors import BadSpec
+
+    text, results = _text(file), []
+    try:
+        with _progress("reading the log") as watch:
+            files = _beside(text, file.parent)
+            results = _guard(
+                lambda: replaying.replay(
+                    text, str(file), files, data=data, last=_duration(last), against=against, watch=watch
+                )
+            )
+    except BadSpec as error:
+        typer.echo(str(error), err=True)
+        _fail("nothing was replayed")
+    if as_json:
+        typer.echo(json.dumps(results, indent=2))
+    for one in results if not as_json else []:
+        _print_comparison(one)
+    for name in dict.fromkeys(one["candidate"] for one in results if push and "daily" in one):
+        about = replaying.report([one for one in results if one["candidate"] == name])
+        _call(url, "PUT", f"/api/reports/{_quoted(about['name'])}", about)
+    if any("failed" in one for one in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def analyse(
+    what: Annotated[
+        str, typer.Argument(metavar="TOPIC|FILE", help="A CSV or Parquet file if there is one, else a topic.")
+    ],
+    field: Annotated[str | None, typer.Option(help="Only this field.")] = None,
+    device: Annotated[str | None, typer.Option(help="This device (default: the one with most readings).")] = None,
+    as_json: Json = False,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with figures.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Read a topic from this data directory, without a platform.")
+    ] = None,
+    url: Url = URL,
+    last: Annotated[str, typer.Option(help="How far back from a topic's newest reading.")] = "30d",
+    timezone: Annotated[
+        str | None, typer.Option(help="Whose hours count, such as Europe/Madrid (default: UTC).")
+    ] = None,
+    spec: Annotated[Path | None, typer.Option(help="Write the suggested spec to this new file.")] = None,
+) -> None:
+    """What is in a series, what is wrong with it, and a spec that suits it."""
+    from headrace.analysis.command import run
+
+    options: dict[str, Any] = {
+        "field": field,
+        "device": device,
+        "as_json": as_json,
+        "html": html,
+        "data": data,
+        "url": url,
+    }
+    _guard(lambda: run(what, **options, last=last, timezone=timezone, spec=spec))
 
 
 quarantine = typer.Typer(no_args_is_help=True, help="Messages no decoder understood.")
@@ -363,6 +504,45 @@ def _print_topic(one: dict[str, Any]) -> None:
         typer.echo(f"rejected at {row['position']}: {row['reason']}")
 
 
+def _print_comparison(one: dict[str, Any]) -> None:
+    where = f" for {one['key']}" if one.get("key") else ""
+    typer.echo(f"{one['candidate']} against {one['served']}{where}: {one.get('verdict') or one['failed']}")
+    if one.get("daily"):
+        unit = f" ({one['unit']}²)" if one["unit"] else ""
+        typer.echo(f"mean squared error{unit}: {one['mse_candidate']:,.6g} against {one['mse_served']:,.6g}")
+        rows = [[row["day"], *_errors(row["candidate"], row["served"])] for row in one["daily"]]
+        _table(["day", one["candidate"], one["served"], "change %"], rows)
+    for note in one.get("notes", []):
+        typer.echo(f"note: {note}")
+
+
+def _errors(mine: float, theirs: float) -> list[str]:
+    change = f"{(mine / theirs - 1) * 100:+,.1f}" if theirs else ""
+    return [f"{mine:,.6g}", f"{theirs:,.6g}", change]
+
+
+def _duration(text: str) -> int:
+    from headrace.spec import duration
+
+    try:
+        return duration(text)
+    except ValueError as error:
+        _fail(f"--last: {error}")
+
+
+@contextlib.contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def _clock(ms: int) -> str:
     from datetime import UTC, datetime
 
@@ -396,12 +576,14 @@ def _table(head: list[str], rows: list[list[Any]], empty: str = "") -> None:
     console.print(table)
 
 
-def _guard(work: Any) -> None:
-    """Our own errors as one line, not as a trace."""
-    from headrace.errors import HeadraceError
+def _guard(work: Callable[[], Any]) -> Any:
+    """What `work` returns; our own errors as one line, not as a trace. A wrong spec has several: its caller prints them."""
+    from headrace.errors import BadSpec, HeadraceError
 
     try:
-        work()
+        return work()
+    except BadSpec:
+        raise
     except HeadraceError as error:
         _fail(str(error))
     except OSError as error:

@@ -10,7 +10,10 @@ HeadraceError
 │   └── BadTensor       an inference input of the wrong name, shape or type
 ├── NotFound            the thing named does not exist
 │   ├── UnknownModel, UnknownKey, UnknownTopic, UnknownPrediction, UnknownObject
-│   └── UnknownPlugin
+│   ├── UnknownPlugin, NoLog
+│   └── NotServed       a shadow: it exists, but answers nobody
+├── Conflict            not possible while something else is as it is
+│   └── HasShadows
 ├── TooLarge            over a configured limit
 ├── Forbidden           the caller may not do this
 ├── Unsupported         understood, but not offered
@@ -100,6 +103,24 @@ class UnknownObject(NotFound):
 
 class UnknownPlugin(NotFound):
     """There is no {family} {name!r}; known: {known}."""
+
+
+class NoLog(NotFound):
+    """There is no recorded log in {path}: `headrace replay` reads the data directory of the platform itself (--data), on
+    its machine. A platform elsewhere can run the candidate on live messages: write `shadow: NAME` into its spec and
+    `headrace apply` it."""
+
+
+class NotServed(NotFound):
+    """{name!r} is a shadow of {served!r} and is not served: ask {served!r}, or `headrace promote {name}` first."""
+
+
+class Conflict(HeadraceError):
+    """{detail}."""
+
+
+class HasShadows(Conflict):
+    """{name!r} is what {shadows} is compared with; `headrace promote` a candidate or `headrace delete` it first."""
 
 
 class TooLarge(HeadraceError):

@@ -212,7 +212,7 @@ class OnlineModel(_Strict):
     """How far ahead, and when."""
     backend: Plug
     """What learns, with its parameters: ``rls``, ``torch: {module: gru}``."""
-    interval: Plug = Plug(name="residual")
+    interval: Plug = Plug(name="adaptive")
     """The band around a forecast."""
     learning: Learning = Learning()
     """When it learns, and from what."""
@@ -220,6 +220,9 @@ class OnlineModel(_Strict):
     """When a snapshot is published, and what is served."""
     output: Output = Output()
     """Where forecasts go."""
+    shadow: str = ""
+    """The model in service this one is a candidate for: it learns, forecasts and is scored on the same messages, but
+    nothing of it is published and it answers no questions, until `headrace promote`."""
     seed: int = 0
     """Of everything random in the model."""
 

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import BadSpec
-from headrace.services.learning.service import _check
+from headrace.services.learning import shadows
+from headrace.services.learning.service import check_all
 from headrace.spec import TEXT, VALUES, duration, from_plain, needed_files, parse
 
 GOOD = """\
@@ -40,7 +41,8 @@ def problems(text: str, files: dict[str, str] | None = None) -> list[str]:
         documents = parse(text, "my.yaml")
     except BadSpec as error:
         return [str(problem) for problem in error.problems]
-    return [str(problem) for document in documents for problem in _check(document, files or {})]
+    found = [problem for document in documents for problem in check_all(document, files or {})]
+    return [str(problem) for problem in found or shadows.check(documents, {})]
 
 
 def swap(old: str, new: str) -> str:
@@ -55,6 +57,15 @@ def test_a_good_spec_has_no_problem() -> None:
     assert problems(deep, {"my_net.py": "class Net: ..."}) == []
 
 
+SHADOW = """\
+kind: OnlineModel
+metadata: {name: candidate}
+input: {topics: [plant/+/reading], target: power}
+transform:
+  - resample: {every: 6h}
+forecast: {horizon: 24}
+backend: hour-mean
+shadow: sun"""
 LAGLESS = "  - resample: {every: 1h}\n  - window: {history: 4}\nforecast: {horizon: 24}\nbackend: persistence"
 MISTAKES = [
     # what stands in the good spec, and what a user wrote instead
@@ -96,6 +107,11 @@ MISTAKES = [
     ("  - resample", STEP),
     ("backend: rls", "backend: {torch: {module: my_net.py:Net}}"),
     (GRID + "forecast: {horizon: 24}\nbackend: rls", LAGLESS),
+    ("backend: rls", "backend: rls\nshadow: moon"),
+    ("backend: rls", "backend: rls\nshadow: sun"),
+    ("backend: rls", "backend: rls\nshadow: [moon]"),
+    ("backend: rls", "backend: rls\n---\n" + SHADOW),
+    ("backend: rls", "backend: rls\n---\n" + SHADOW.replace("6h", "1h").replace("24", "12")),
 ]
 GOLDEN = Path(__file__).parent.parent / "golden" / "spec_mistakes.txt"
 

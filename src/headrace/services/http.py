@@ -20,6 +20,7 @@ _CODES: list[tuple[type[errors.HeadraceError], int]] = [
     (errors.StorageUnavailable, 507),
     (errors.BadInput, 400),
     (errors.NotFound, 404),
+    (errors.Conflict, 409),
     (errors.TooLarge, 413),
     (errors.Forbidden, 403),
     (errors.Unsupported, 501),

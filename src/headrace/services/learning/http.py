@@ -64,6 +64,7 @@ class InferenceDoor:
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         parts = scope["path"].strip("/").split("/")
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        self._service.refuse_shadow(_named(parts))
         if len(parts) >= 4 and parts[1] == "models" and method == "POST" and parts[0] == "v2":
             name, action = parts[2], parts[-1]
             versioned = len(parts) == 6 and parts[3] == "versions"
@@ -84,29 +85,32 @@ class InferenceDoor:
         body = await read_body(scope, receive, self._limit, SETTING)
         length = header(scope, oip.BINARY_HEADER)
         request = oip.read_infer(body, _length(length) if length else None)
-        binary = request.binary()
-        head, values = self._answer(name, request)
-        if binary:
-            data, size = oip.binary_response(head, [("y", values)])
+        wanted = request.wanted()
+        head, made = self._answer(name, request)
+        outputs = {asked: made[asked] for asked in wanted if asked in made}
+        if True in wanted.values():
+            data, size = oip.binary_response(head, outputs, wanted)
             headers = [(b"content-type", b"application/octet-stream"), (oip.BINARY_HEADER, str(size).encode())]
             await answer(send, 200, data, headers)
         else:
-            head["outputs"] = [oip.output("y", values)]
+            head["outputs"] = [oip.output(asked, values) for asked, values in outputs.items()]
             await answer_json(send, head)
         SECONDS.observe(time.perf_counter() - begin)
 
-    def _answer(self, name: str, request: oip.InferRequest) -> tuple[dict[str, Any], Array]:
+    def _answer(self, name: str, request: oip.InferRequest) -> tuple[dict[str, Any], dict[str, Array]]:
         inputs, key = oip.arrays(request), request.key
-        version = str(self._service.view(name).entered.generation)
+        version = str(self._service.answering(name).entered.generation)
         head: dict[str, Any] = {"model_name": name, "model_version": version, "id": request.id or os.urandom(16).hex()}
         if not inputs or all(array.size == 0 for array in inputs.values()):
             forecast = self._service.last(name, key)
             head["parameters"] = {item: forecast[item] for item in ("key", "origin_ms", "step_ms", "by")}
+            head["parameters"] |= _flat("interval", forecast.get("interval"))
             head["id"] = forecast["id"]
-            return head, np.asarray([forecast["values"]])
+            made = {"y": forecast["values"], "low": forecast.get("low"), "high": forecast.get("high")}
+            return head, {output: np.asarray([values]) for output, values in made.items() if values is not None}
         values = self._service.infer(name, inputs, key)
         self._count(name)
-        return head, values
+        return head, {"y": values}
 
     def _count(self, name: str) -> None:
         counter = self._counters.get(name)
@@ -143,7 +147,7 @@ class InferenceDoor:
                 ready = which == "live" or self._service.ready.is_set()
                 await answer_json(send, {which: ready}, 200 if ready else 503)
             case ("GET", "models"):
-                await answer_json(send, {"models": self._service.names()})
+                await answer_json(send, {"models": self._service.served()})
             case ("GET", "models", name, "ready") | ("GET", "models", name, "versions", _, "ready"):
                 if len(parts) == 5:
                     self._known_version(name, parts[3])
@@ -154,9 +158,9 @@ class InferenceDoor:
             case ("GET", "models", name) | ("GET", "models", name, "versions", _):
                 if len(parts) == 4:
                     self._known_version(name, parts[3])
-                await answer_json(send, metadata(self._service.view(name)))
+                await answer_json(send, metadata(self._service.answering(name)))
             case ("POST", "repository", "index"):
-                await answer_json(send, [self._index(name) for name in self._service.names()])
+                await answer_json(send, [self._index(name) for name in self._service.served()])
             case ("POST", "repository", "models", name, "load" | "unload"):
                 self._service.view(name)
                 raise Unsupported(
@@ -166,11 +170,11 @@ class InferenceDoor:
                 raise NotFound(detail=f"there is nothing at {method} {scope['path']}")
 
     async def _ready(self, name: str, send: Send) -> None:
-        ready = self._service.state_of(self._service.view(name))[0] == "live"
+        ready = self._service.state_of(self._service.answering(name))[0] == "live"
         await answer_json(send, {"name": name, "ready": ready}, 200 if ready else 503)
 
     def _index(self, name: str) -> dict[str, str]:
-        view = self._service.view(name)
+        view = self._service.answering(name)
         state, reason = self._service.state_of(view)
         return {
             "name": name,
@@ -180,7 +184,7 @@ class InferenceDoor:
         }
 
     def _known_version(self, name: str, version: str) -> None:
-        known = str(self._service.view(name).entered.generation)
+        known = str(self._service.answering(name).entered.generation)
         if version != known:
             raise NotFound(detail=f"model {name!r} has no version {version!r}; it has {known!r}")
 
@@ -189,7 +193,7 @@ class InferenceDoor:
     async def _v1(self, method: str, parts: list[str], scope: Scope, receive: Receive, send: Send) -> None:
         match (method, *parts):
             case ("GET", "models"):
-                await answer_json(send, {"models": self._service.names()})
+                await answer_json(send, {"models": self._service.served()})
             case ("GET", "models", name) if ":" not in name:
                 await self._ready(name, send)
             case ("POST", "models", action) if action.endswith(":predict"):
@@ -221,16 +225,25 @@ class InferenceDoor:
     def over_mqtt(self, name: str, body: bytes) -> dict[str, Any]:
         """The answer to a request that came over MQTT: V1 or V2 by its shape; empty: the last forecast. Never raises."""
         try:
+            self._service.refuse_shadow(name)
             if not body.strip():
                 return self._service.last(name)
             if len(body) > self._limit:
                 raise TooLarge(what="the request", size=len(body), limit=self._limit, setting=SETTING)
             if b'"instances"' in body:
                 return {"predictions": self.predict_v1(name, oip.read_instances(body))}
-            head, values = self._answer(name, oip.read_infer(body))
-            return {**head, "outputs": [oip.output("y", values)]}
+            request = oip.read_infer(body)
+            wanted = request.wanted()
+            head, made = self._answer(name, request)
+            return {**head, "outputs": [oip.output(asked, made[asked]) for asked in wanted if asked in made]}
         except HeadraceError as error:
             return {"error": str(error)}
+
+
+def _named(parts: list[str]) -> str:
+    """The model a path names: ``v2/models/NAME/...``, ``v1/models/NAME:predict``, ``v2/repository/models/NAME/load``."""
+    rest = parts[2:] if parts[1:2] == ["repository"] else parts[1:]
+    return rest[1].partition(":")[0] if len(rest) > 1 and rest[0] == "models" else ""
 
 
 def metadata(view: View) -> dict[str, Any]:
@@ -247,6 +260,13 @@ def metadata(view: View) -> dict[str, Any]:
         ],
         "outputs": [{"name": "y", "datatype": "FP64", "shape": [-1, shape.horizon]}],
     }
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """Nested words under one name each, as the protocol's parameters are; what is null is left out."""
+    if isinstance(value, dict):
+        return {key: one for inner, item in value.items() for key, one in _flat(f"{name}_{inner}", item).items()}
+    return {} if value is None else {name: value}
 
 
 def _inputs(instances: list[Any]) -> dict[str, Array]:

@@ -15,10 +15,12 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headrace.errors import LearningError
-from headrace.events import Decision, Prediction, Score
+from headrace.events import Covered, Decision, Prediction, Score
 from headrace.records import DAY, SECOND, Array, Rows
+from headrace.services.learning.coverage import Coverage, count
 from headrace.services.learning.gate import Gate, Verdict
 from headrace.services.learning.plan import Contender, Plan
 from headrace.states import digest
@@ -37,11 +39,14 @@ class Effects:
     predictions: list[tuple[int, Prediction]] = field(default_factory=list)
     """With their ordinal within the lane."""
     scores: list[Score] = field(default_factory=list)
+    covered: list[Covered] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     snapshots: dict[str, bytes] = field(default_factory=dict)
     """Published weights by digest."""
     actuals: list[tuple[int, float]] = field(default_factory=list)
     """Grid series in the target's unit."""
+    filled: list[int] = field(default_factory=list)
+    """Times of those that were filled in: no truth to hold a forecast against."""
     published: bool = False
     stream: list[tuple[int, list[int], list[float]]] = field(default_factory=list)
     """Record-wise predictions: (ordinal of the first, event times they were made at, values in the target's unit)."""
@@ -121,6 +126,10 @@ class Example:
     """What each contender predicted, if a forecast was issued at this origin."""
     yard: dict[str, Array] = field(default_factory=dict)
     """The baselines' inputs, if they are to learn from this example."""
+    served: str = ""
+    """Which of `forecasts` was issued."""
+    band: list[Array] = field(default_factory=list)
+    """Lower and upper bound it was issued with, in the target's unit; empty if with none."""
 
 
 class Memory:
@@ -168,6 +177,7 @@ class GridLane:
         self._champion_digest = ""
         self._yardsticks = plan.yardsticks()
         self._interval = plan.interval()
+        self._coverage = Coverage(plan.nominal)
         self._gate = Gate(spec.publish, self._time.day)
         policy = spec.learning
         replay = policy.replay if getattr(self._live.backend, "rehearses", True) else "none"
@@ -202,14 +212,15 @@ class GridLane:
         self._targets += int(np.isfinite(truth).sum())
         inputs = self._live.inputs(rows)
         yard = {name: contender.inputs(rows) for name, contender in self._yardsticks.items()}
-        self._actuals(rows, target)
+        self._actuals(rows, target, masked)
         for index, time in enumerate(rows.time.tolist()):
             self._outcome(time, truth[index])
             self._step(time + self._every, inputs[index], {name: x[index] for name, x in yard.items()})
 
-    def _actuals(self, rows: Rows, target: Array) -> None:
+    def _actuals(self, rows: Rows, target: Array, masked: NDArray[np.bool_]) -> None:
         values = self._pipeline.inverse(target)
         self.effects.actuals += zip(rows.time.tolist(), values.tolist(), strict=True)
+        self.effects.filled += rows.time[masked].tolist()
 
     def _outcome(self, time: int, value: float) -> None:
         """A grid window closed: it is a target of every open example."""
@@ -298,21 +309,21 @@ class GridLane:
         return CHAMPION if self.plan.spec.publish.serve == "published" and self._champion is not None else LIVE
 
     def _issue(self, example: Example, made: dict[str, Array]) -> None:
-        served = self._served()
-        values = made[served]
-        times = example.origin + self._every * np.arange(self._horizon, dtype=np.int64)
-        band = self._interval.cover(values, times)
-        unscaled = self._pipeline.inverse
+        served = example.served = self._served()
+        values = self._pipeline.inverse(made[served])
+        band = self._interval.cover(values, self._times(example.origin))
+        example.band = [] if band is None else list(band)
         prediction = Prediction(
             id=identity(self._digest, self.key, example.origin),
             model=self.plan.spec.name,
             key=self.key,
             origin=example.origin,
             step=self._every,
-            values=unscaled(values).tolist(),
-            low=None if band is None else unscaled(band[0]).tolist(),
-            high=None if band is None else unscaled(band[1]).tolist(),
+            values=values.tolist(),
+            low=None if band is None else band[0].tolist(),
+            high=None if band is None else band[1].tolist(),
             by=LIVE if served == LIVE else self._champion_digest,
+            interval=self._coverage.measured(example.origin),
         )
         self.effects.predictions.append((self._ordinal, prediction))
         self._ordinal += 1
@@ -344,14 +355,31 @@ class GridLane:
                     absolute=float(np.abs(off[known]).sum()),
                     daylight=int(active.sum()),
                     daylight_squared=float(squares[name][active].sum()),
+                    own=float((off[known] ** 2).sum()),
                 )
             )
-        times = example.origin + self._every * np.arange(self._horizon, dtype=np.int64)
-        self._interval.update(made[self._served() if self._served() in made else LIVE], example.y, times)
+        self._cover(example, made)
         if CHAMPION in made and known.any():
             champion, live = (float(squares[name][known].sum()) for name in (CHAMPION, LIVE))
             decided = example.origin + self._horizon * self._every
             self._decide(decided, self._gate.judge(example.origin, int(known.sum()), champion, live))
+
+    def _times(self, origin: int) -> NDArray[np.int64]:
+        """Of the targets of a forecast."""
+        return origin + self._every * np.arange(self._horizon, dtype=np.int64)
+
+    def _cover(self, example: Example, made: dict[str, Array]) -> None:
+        """Count what the issued band was worth, and let the next one learn from it."""
+        truth = self._pipeline.inverse(example.y)
+        if example.band:
+            low, high = example.band
+            name, active = self.plan.spec.name, example.y > ACTIVE
+            scored = count(name, self.key, example.origin, (low, high), truth, active)
+            if scored is not None:
+                self._coverage.add(scored)
+                self.effects.covered.append(scored)
+        served = self._pipeline.inverse(made[example.served or LIVE])
+        self._interval.update(served, truth, self._times(example.origin))
 
     def _decide(self, time: int, verdict: Verdict) -> None:
         snapshot = self._publish() if verdict.publish else ""
@@ -403,11 +431,15 @@ class GridLane:
             "yardsticks": {name: _contender_state(one) for name, one in self._yardsticks.items()},
             "champion": None if self._champion is None else self._champion.dump(),
             "champion_digest": self._champion_digest,
-            "interval": self._interval.state(),
+            "band": self._interval.state(),
+            "coverage": self._coverage.state(),
             "gate": self._gate.state(),
             "memory": [[origin, x, y] for origin, x, y in self._memory.examples],
             "fresh": self._memory.fresh,
-            "open": [[one.origin, one.x, one.y, one.known, one.forecasts, one.yard] for one in self._open],
+            "open": [
+                [one.origin, one.x, one.y, one.known, one.forecasts, one.yard, one.served, one.band]
+                for one in self._open
+            ],
             "first": self._first,
             "span": self._span,
             "fitted": self._fitted,
@@ -426,7 +458,9 @@ class GridLane:
             self._champion = self.plan.contender().backend
             self._champion.load(state["champion"])
         self._champion_digest = state["champion_digest"]
-        self._interval.load(state["interval"])
+        if "band" in state:  # states of before hold residuals in scaled units: such a band is learnt anew
+            self._interval.load(state["band"])
+            self._coverage.load(state["coverage"])
         self._gate.load(state["gate"])
         self._memory.examples = [tuple(item) for item in state["memory"]]
         self._memory.fresh = state["fresh"]

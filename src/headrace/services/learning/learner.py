@@ -222,6 +222,10 @@ class Learner:
             self.store.add_decisions(effect.decisions)
         if effect.actuals:
             self.store.add_actuals(key, effect.actuals)
+        if effect.filled:
+            self.store.add_filled(key, effect.filled)
+        if effect.covered:
+            self.store.add_coverage(effect.covered)
         return [run for run in made if run is not None]
 
     def _prefix(self, key: str) -> str:

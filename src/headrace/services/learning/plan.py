@@ -70,7 +70,7 @@ class Plan:
     @property
     def digest(self) -> str:
         """Digest of the spec and the user's files (their folder is named by its content): part of every prediction id."""
-        spec = json.dumps(self.spec.model_dump(mode="json"), sort_keys=True)
+        spec = json.dumps(self.spec.model_dump(mode="json", exclude={"shadow"}), sort_keys=True)
         return digest(f"{spec}\0{Path(self.folder).name}".encode())
 
     @property
@@ -78,6 +78,11 @@ class Plan:
         """Whether the model wants a worker process of its own."""
         user_code = any(plug.name == "python" for plug in self.spec.transform)
         return user_code or bool(BACKENDS.find(self.spec.backend.name).heavy)
+
+    @property
+    def alone(self) -> bool:
+        """Whether its worker runs nothing else: heavy models, and shadows, whose faults are nobody else's business."""
+        return self.heavy or bool(self.spec.shadow)
 
     def pipeline(self) -> Pipeline:
         """A fresh pipeline of the steps before the features."""
@@ -97,8 +102,13 @@ class Plan:
     def interval(self) -> Interval:
         """A fresh interval."""
         plug = self.spec.interval
-        made: Interval = INTERVALS.find(plug.name)(INTERVALS.params(plug.name, plug.params))
+        made: Interval = INTERVALS.find(plug.name)(INTERVALS.params(plug.name, plug.params), self.context)
         return made
+
+    @property
+    def nominal(self) -> float:
+        """The share of the truths that the band promises to hold."""
+        return float(INTERVALS.params(self.spec.interval.name, self.spec.interval.params).nominal)
 
 
 def default_features(backend: str, season: int) -> list[Plug]:

@@ -107,6 +107,7 @@ class StreamLane:
                     absolute=float(self._absolute[:BUCKET].sum()),
                     daylight=0,
                     daylight_squared=0.0,
+                    own=float((self._absolute[:BUCKET] ** 2).sum()),
                 )
             )
             self._bucket += 1
