@@ -28,6 +28,8 @@ URL = "http://127.0.0.1:8080"
 _TAKEN = {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL}
 NARROW = 60
 """Columns below which a table is left to the terminal to break: it breaks lines, rich would leave cells out."""
+BAR = 24
+"""Characters of the longest bar."""
 SHORT = 12
 """Characters up to which a cell is never broken, however narrow the terminal."""
 
@@ -54,6 +56,9 @@ def up(
     retention_days: Annotated[float, typer.Option(help="Forget records older than this; 0: never.")] = 0,
     retention_gb: Annotated[float, typer.Option(help="Keep the log below this size; 0: no limit.")] = 10,
     body_limit_mb: Annotated[float, typer.Option(help="Largest HTTP body, also after decompression.")] = 16,
+    webhook_private: Annotated[
+        bool, typer.Option("--webhook-private", help="Send alerts to private and loopback addresses too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line with all addresses once ready.")] = False,
 ) -> None:
     """Start the whole platform. Stops cleanly on Ctrl-C or SIGTERM; safe to start again on the same directory."""
@@ -73,6 +78,7 @@ def up(
         retention_days=retention_days,
         retention_gb=retention_gb,
         body_limit_mb=body_limit_mb,
+        webhook_private=webhook_private,
     )
     _guard(lambda: run(settings, as_json=as_json))
 
@@ -108,9 +114,11 @@ def diff(file: Annotated[Path, typer.Option("--file", "-f", help="The spec file.
 
     import yaml
 
+    from headrace.spec import plain_documents
+
     changes = _put(url, file, dry=True)
     known = {one["name"]: one["spec"] for one in _call(url, "GET", "/api/specs")}
-    wanted = {document["metadata"]["name"]: document for document in yaml.safe_load_all(file.read_text()) if document}
+    wanted = {document["metadata"]["name"]: document for document in plain_documents(file.read_text()) if document}
     for name, change in changes.items():
         typer.echo(f"{name}: {change}")
         before, after = (
@@ -265,6 +273,32 @@ def _diagnosis(asked: dict[str, Any], found: Any, as_json: bool) -> None:
 
 
 @app.command()
+def alerts(
+    model: Annotated[str, typer.Option(help="Only of this model.")] = "",
+    key: Annotated[str, typer.Option(help="Only of this device.")] = "",
+    active: Annotated[bool, typer.Option("--active", help="Only those that are not cleared.")] = False,
+    limit: Annotated[int, typer.Option(help="At most this many, up to 1000.")] = 50,
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """List what the rules of the models have raised, the newest first."""
+    from urllib.parse import urlencode
+
+    query = {"model": model, "key": key, "active": "1" if active else "", "limit": limit}
+    found = _call(url, "GET", "/api/alerts?" + urlencode({name: value for name, value in query.items() if value != ""}))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    rows = [
+        [_clock(one["raised_ms"]), _clock(one["cleared_ms"]) if one["cleared_ms"] is not None else "active"]
+        + [one[name] for name in ("severity", "model", "key", "rule", "message")]
+        for one in found
+    ]
+    head = ["raised (UTC)", "cleared", "severity", "model", "key", "rule", "why"]
+    _table(head, rows, empty="no alerts" + (" are active" if active else ""))
+
+
+@app.command()
 def shadows(
     model: Annotated[str, typer.Argument(help="The model in service, or one of its candidates.")],
     as_json: Json = False,
@@ -330,6 +364,30 @@ def replay(
         _call(url, "PUT", f"/api/reports/{_quoted(about['name'])}", about)
     if any("failed" in one for one in results):
         raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    key: Annotated[str, typer.Option(help="Which device; without it, the one that was forecast last.")] = "",
+    target: Annotated[
+        int | None, typer.Option(min=1, help="Which step ahead; default: the one that differs most.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="How; default: as the spec says.")] = "",
+    baseline: Annotated[str, typer.Option(help="Compared with what: profile (the usual inputs) or zero.")] = "",
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Print why the last forecast of a model is as it is: what its inputs contributed."""
+    from urllib.parse import urlencode
+
+    asked = {"key": key, "target": target, "method": method, "baseline": baseline}
+    query = urlencode({name: value for name, value in asked.items() if value})
+    found = _call(url, "GET", f"/api/models/{_quoted(model)}/explanation?{query}")
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        _print_explanation(found)
 
 
 @app.command()
@@ -458,12 +516,12 @@ def _beside(text: str, folder: Path) -> dict[str, str]:
     """The Python files a spec refers to, from its own folder."""
     import yaml
 
-    from headrace.spec import TEXT, needed_files
+    from headrace.spec import TEXT, needed_files, plain_documents
 
     if len(text) > TEXT:
         return {}  # the platform refuses it
     try:
-        documents = [one for one in yaml.safe_load_all(text) if isinstance(one, dict)]
+        documents = [one for one in plain_documents(text) if isinstance(one, dict)]
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}  # the platform answers with the line
     names = {name for document in documents for name in needed_files(document) if name == Path(name).name}
@@ -538,6 +596,35 @@ def _print_topic(one: dict[str, Any]) -> None:
         )
     for row in one["rejected"]:
         typer.echo(f"rejected at {row['position']}: {row['reason']}")
+
+
+def _print_explanation(one: dict[str, Any]) -> None:
+    """The largest contributions to one step ahead, as bars."""
+    off = [abs(after - before) for after, before in zip(one["prediction"], one["base"], strict=True)]
+    place = off.index(max(off))
+    step, unit = one["targets"][place], f" {one['unit']}" if one["unit"] else ""
+    when = _clock(one["origin_ms"] + (step - 1) * one["step_ms"])
+    by = "the learning model" if one["by"] == "live" else f"snapshot {one['by']}"
+    typer.echo(f"{one['name']} for {one['key']}, {when} (UTC), step {step} ahead, by {by}")
+    after, before = (f"{one[name][place]:,.1f}{unit}" for name in ("prediction", "base"))
+    typer.echo(f"forecast {after}, against {before} for the baseline ({one['baseline']})")
+    typer.echo(f"method {one['method']}, adds up within {one['completeness']:.1e} (allowed {one['tolerance']:g})")
+    if one["note"]:
+        typer.echo(one["note"])
+    _table(["input", "value", "contribution", ""], _bars(one["features"], one["contributions"][place]))
+
+
+def _bars(features: list[dict[str, Any]], contributions: list[float], most: int = 15) -> list[list[str]]:
+    """Rows of the largest contributions, and one of the rest."""
+    parts = sorted(zip(features, contributions, strict=True), key=lambda part: -abs(part[1]))
+    largest, rows = abs(parts[0][1]) or 1.0, []
+    for feature, part in parts[:most]:
+        value = "" if feature["value"] is None else f"{feature['value']:,.1f}"
+        bar = ("+" if part > 0 else "-") * round(BAR * abs(part) / largest)
+        rows.append([feature["label"], value, f"{part:+,.1f}", bar])
+    if rest := parts[most:]:
+        rows.append([f"the other {len(rest)}", "", f"{sum(part for _, part in rest):+,.1f}", ""])
+    return rows
 
 
 def _print_comparison(one: dict[str, Any]) -> None:

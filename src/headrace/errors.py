@@ -16,9 +16,12 @@ HeadraceError
 │   └── HasShadows
 ├── TooLarge            over a configured limit
 ├── Forbidden           the caller may not do this
+│   └── PrivateAddress  a webhook into the operator's own network
 ├── Unsupported         understood, but not offered
+├── Unexplained         there is no explanation that may be shown
 ├── Temporary           try again later
 │   ├── NotReady        exists, but has nothing to serve yet
+│   ├── TooMany         others are being answered first
 │   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
 └── Permanent           the operator has to act
     ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, Fenced, CorruptState, LearningError
@@ -131,8 +134,16 @@ class Forbidden(HeadraceError):
     """{detail}."""
 
 
+class PrivateAddress(Forbidden):
+    """The webhook's host {host!r} is not on the public internet; `headrace up --webhook-private` allows such addresses."""
+
+
 class Unsupported(HeadraceError):
     """{detail}."""
+
+
+class Unexplained(HeadraceError):
+    """No explanation: {detail}; {instead}."""
 
 
 class Temporary(HeadraceError):
@@ -141,6 +152,10 @@ class Temporary(HeadraceError):
 
 class NotReady(Temporary):
     """Model {name!r} {detail}; try again later."""
+
+
+class TooMany(Temporary):
+    """{count} {what} are waiting already; try again later."""
 
 
 class StorageUnavailable(Temporary):

@@ -114,3 +114,25 @@ class Decision:
     days: int
     snapshot: str
     """Digest of the published weights, or ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An episode of an alert: one record, first without `cleared`, then with it."""
+
+    id: str
+    """The same for the same rule, key and time, however often it is computed."""
+    key: str
+    rule: str
+    on: str
+    """Kind of the rule: reading, forecast, breach, coverage, drift, silence."""
+    severity: str
+    raised: int
+    """Event time at which the rule began to hold."""
+    cleared: int | None
+    """Event time at which it no longer did; None while it does."""
+    value: float
+    """What was compared, when it was raised."""
+    threshold: float
+    message: str
+    """A sentence for people."""

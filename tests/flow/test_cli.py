@@ -31,6 +31,7 @@ COMMANDS = [
     "inspect",
     "predict",
     "evaluate",
+    "explain",
     "analyse",
     "shadows",
     "promote",

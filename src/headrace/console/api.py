@@ -22,6 +22,7 @@ from headrace.errors import BadInput, HeadraceError, TooLarge, Unsupported
 from headrace.records import DAY, Record
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import DAMAGED, code
+from headrace.services.learning.explanations import Ask, Explanations
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.residuals import residuals
 from headrace.services.learning.service import LearningService
@@ -59,10 +60,12 @@ class ConsoleApi:
         log: Log,
         gateway: GatewayService,
         learning: LearningService,
+        explanations: Explanations,
         addresses: dict[str, str],
         more: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._log, self._gateway, self._learning, self._addresses, self._more = log, gateway, learning, addresses, more
+        self._explanations = explanations
         self._started = time.time_ns() // MS
         self._rates = Rates()
         self._listeners = 0
@@ -74,6 +77,7 @@ class ConsoleApi:
         return [
             Route("/api/overview", _safe(self._overview)),
             Route("/api/models/{name}", _safe(self._model)),
+            Route("/api/models/{name}/explanation", _safe(self._explanation)),
             Route("/api/models/{name}/shadows", _safe(self._shadows)),
             Route("/api/models/{name}/promote", _safe(self._promote), methods=["POST"]),
             Route("/api/models/{name}/residuals", _safe(self._residuals)),
@@ -81,6 +85,7 @@ class ConsoleApi:
             Route("/api/specs", _safe(self._specs), methods=["GET"]),
             Route("/api/specs", _safe(self._apply), methods=["PUT"]),
             Route("/api/specs/{name}", _safe(self._delete), methods=["DELETE"]),
+            Route("/api/alerts", _safe(self._alerts)),
             Route("/api/topics", _safe(self._topics)),
             Route("/api/topics/{topic:path}", _safe(self._inspect)),
             Route("/api/quarantine", _safe(self._quarantine), methods=["GET"]),
@@ -109,6 +114,7 @@ class ConsoleApi:
             "topics": topics,
             "known": self._gateway.known(),
             "models": [self.summary(entered) for entered in self._learning.entered()],
+            "alerts": self._learning.alerting.overview(self._learning.views.values()),
             "quarantine": {"count": self._gateway.quarantined(), "recent": self._gateway.quarantine(20)},
             **self._more(),
         }
@@ -163,12 +169,26 @@ class ConsoleApi:
         days = _number(request, "days", 7, 0.1, 400)
         return model(view, request.query_params.get("key") or view.default_key(), days)
 
+    async def _explanation(self, request: Request) -> Any:
+        """Contributions of the inputs of an issued forecast, by default the last."""
+        query = request.query_params
+        targets = (int(_number(request, "target", 1, 1, 10_000)),) if "target" in query else ()
+        ask = Ask(query.get("key", ""), query.get("method", ""), query.get("baseline", ""), targets)
+        origin = int(_number(request, "origin_ms", 0, 0, 2**53)) if "origin_ms" in query else None
+        return await self._explanations.issued(request.path_params["name"], ask, origin)
+
     async def _shadows(self, request: Request) -> Any:
         return await self._learning.shadows(request.path_params["name"])
 
     async def _promote(self, request: Request) -> Any:
         name = request.path_params["name"]
         return {"promoted": name, "model": await self._learning.promote(name)}
+
+    async def _alerts(self, request: Request) -> Any:
+        query = request.query_params
+        active = query.get("active", "") not in {"", "0", "false"}
+        limit = int(_number(request, "limit", 100, 1, 1000))
+        return self._learning.alerts(query.get("model", ""), query.get("key", ""), active=active, limit=limit)
 
     async def _residuals(self, request: Request) -> Any:
         view = self._learning.view(request.path_params["name"])

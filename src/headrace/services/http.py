@@ -24,6 +24,8 @@ _CODES: list[tuple[type[errors.HeadraceError], int]] = [
     (errors.TooLarge, 413),
     (errors.Forbidden, 403),
     (errors.Unsupported, 501),
+    (errors.Unexplained, 422),
+    (errors.TooMany, 429),
     (errors.Temporary, 503),
 ]
 _HEADERS = "headrace.headers"

@@ -23,14 +23,15 @@ from headrace import __version__
 from headrace.errors import BadInput, BadTensor, HeadraceError, NotFound, TooLarge, Unsupported
 from headrace.records import Array
 from headrace.services.http import DAMAGED, Receive, Scope, Send, answer, answer_json, encode, header, read_body, refuse
-from headrace.services.learning import oip
+from headrace.services.learning import explain_doors, oip
 from headrace.services.learning.durations import Durations
+from headrace.services.learning.explanations import Explanations
 from headrace.services.learning.service import LearningService
 from headrace.services.learning.view import View
 
 SETTING = "--body-limit-mb"
 """What raises the limit of a body."""
-EXTENSIONS = ["binary_tensor_data", "model_repository", "headrace_learn", "headrace_feedback"]
+EXTENSIONS = ["binary_tensor_data", "model_repository", "headrace_learn", "headrace_feedback", "headrace_explain"]
 PREDICTIONS = Counter("headrace_predictions_total", "Predictions answered over HTTP", ["model"])
 SECONDS = Durations(
     "headrace_infer_seconds", "Time to answer /infer", (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1)
@@ -42,17 +43,21 @@ class InferenceDoor:
     """Serves ``/v1/...`` and ``/v2/...``.
 
     Args:
+        explanations: answers ``/explain``.
         limit: largest body in bytes.
         wait: seconds ``/learn`` and ``/feedback`` wait for their effect before they answer 202; a client may want fewer.
     """
 
-    def __init__(self, service: LearningService, limit: int = 16 * 2**20, wait: float = 30.0) -> None:
-        self._service, self._limit, self._wait = service, limit, wait
+    def __init__(
+        self, service: LearningService, explanations: Explanations, limit: int = 16 * 2**20, wait: float = 30.0
+    ) -> None:
+        self._service, self._explanations, self._limit, self._wait = service, explanations, limit, wait
         self._counters: dict[str, Any] = {}
         self._actions: dict[str, Callable[[str, Scope, Receive, Send], Awaitable[None]]] = {
             "infer": self._infer,
             "learn": self._learn,
             "feedback": self._feedback,
+            "explain": self._explain,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,10 +102,19 @@ class InferenceDoor:
             await answer_json(send, head)
         SECONDS.observe(time.perf_counter() - begin)
 
+    async def _explain(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(scope, receive, self._limit, SETTING)
+        length = header(scope, oip.BINARY_HEADER)
+        request = oip.read_infer(body, _length(length) if length else None)
+        await answer_json(send, await explain_doors.v2(self._explanations, name, request, self._head(name, request)))
+
+    def _head(self, name: str, request: oip.InferRequest) -> dict[str, Any]:
+        version = str(self._service.answering(name).entered.generation)
+        return {"model_name": name, "model_version": version, "id": request.id or os.urandom(16).hex()}
+
     def _answer(self, name: str, request: oip.InferRequest) -> tuple[dict[str, Any], dict[str, Array]]:
         inputs, key = oip.arrays(request), request.key
-        version = str(self._service.answering(name).entered.generation)
-        head: dict[str, Any] = {"model_name": name, "model_version": version, "id": request.id or os.urandom(16).hex()}
+        head = self._head(name, request)
         if not inputs or all(array.size == 0 for array in inputs.values()):
             forecast = self._service.last(name, key)
             head["parameters"] = {item: forecast[item] for item in ("key", "origin_ms", "step_ms", "by")}
@@ -152,7 +166,7 @@ class InferenceDoor:
                 if len(parts) == 5:
                     self._known_version(name, parts[3])
                 await self._ready(name, send)
-            case ("POST", "models", name, ("explain" | "decide" | "reward") as action):
+            case ("POST", "models", name, ("decide" | "reward") as action):
                 self._service.view(name)
                 raise Unsupported(detail=f"/{action} is not offered yet")
             case ("GET", "models", name) | ("GET", "models", name, "versions", _):
@@ -199,8 +213,8 @@ class InferenceDoor:
             case ("POST", "models", action) if action.endswith(":predict"):
                 await self._predict(action.removesuffix(":predict"), scope, receive, send)
             case ("POST", "models", action) if action.endswith(":explain"):
-                self._service.view(action.removesuffix(":explain"))
-                raise Unsupported(detail="explanations are not offered yet")
+                request = oip.read_instances(await read_body(scope, receive, self._limit, SETTING))
+                await answer_json(send, await self._explain_v1(action.removesuffix(":explain"), request))
             case _:
                 raise NotFound(detail=f"there is nothing at {method} {scope['path']}")
 
@@ -221,6 +235,24 @@ class InferenceDoor:
         self._count(name)
         values: list[Any] = self._service.infer(name, _inputs(request.instances), key).tolist()
         return values
+
+    async def _explain_v1(self, name: str, request: oip.InstancesRequest) -> dict[str, Any]:
+        empty = not request.instances or request.instances == [[]]
+        self._service.view(name)
+        inputs = {} if empty else _inputs(request.instances)
+        return await explain_doors.v1(self._explanations, name, inputs, request.parameters)
+
+    async def explain_over_mqtt(self, name: str, body: bytes) -> dict[str, Any]:
+        """The answer to a request for an explanation that came over MQTT, as `over_mqtt`. Never raises a HeadraceError."""
+        try:
+            if len(body) > self._limit:
+                raise TooLarge(what="the request", size=len(body), limit=self._limit, setting=SETTING)
+            if not body.strip() or b'"instances"' in body:
+                return await self._explain_v1(name, oip.read_instances(body))
+            request = oip.read_infer(body)
+            return await explain_doors.v2(self._explanations, name, request, self._head(name, request))
+        except HeadraceError as error:
+            return {"error": str(error)}
 
     def over_mqtt(self, name: str, body: bytes) -> dict[str, Any]:
         """The answer to a request that came over MQTT: V1 or V2 by its shape; empty: the last forecast. Never raises."""

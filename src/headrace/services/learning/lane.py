@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import LearningError
-from headrace.events import Covered, Decision, Prediction, Score
+from headrace.events import Alert, Covered, Decision, Prediction, Score
 from headrace.records import DAY, SECOND, Array, Rows
+from headrace.services.learning.alerts import AlertBook
 from headrace.services.learning.coverage import Coverage, count
 from headrace.services.learning.gate import Gate, Verdict
 from headrace.services.learning.plan import Contender, Plan
+from headrace.services.learning.profile import Profile
 from headrace.states import digest
 
 LIVE, CHAMPION = "live", "champion"
@@ -50,6 +52,8 @@ class Effects:
     published: bool = False
     stream: list[tuple[int, list[int], list[float]]] = field(default_factory=list)
     """Record-wise predictions: (ordinal of the first, event times they were made at, values in the target's unit)."""
+    alerts: list[Alert] = field(default_factory=list)
+    """Raised, or raised before and cleared now."""
 
 
 class Lane(Protocol):
@@ -72,6 +76,10 @@ class Lane(Protocol):
 
     def feedback(self, origin: int, y: Array) -> bool:
         """The outcome of an issued forecast, from outside; whether it was awaited."""
+        ...
+
+    def evidence(self) -> dict[str, Any]:
+        """What explanations need beside the weights: origin and inputs of the newest forecast, the mean profile."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -179,6 +187,9 @@ class GridLane:
         self._interval = plan.interval()
         self._coverage = Coverage(plan.nominal)
         self._gate = Gate(spec.publish, self._time.day)
+        self._alerts = AlertBook.of(plan, key)
+        self._profile = Profile(spec.forecast.every, self._live.shape.input)
+        self._issued: tuple[int, Array] | None = None
         policy = spec.learning
         replay = policy.replay if getattr(self._live.backend, "rehearses", True) else "none"
         self._memory = Memory({"none": 0, "ring": policy.ring, "all": None}[replay])
@@ -196,6 +207,8 @@ class GridLane:
         if len(rows):
             self._span = span(self._span, rows)
             self._fields = self._fields or list(rows.columns)[:12]
+            if self._alerts is not None:
+                self.effects.alerts += self._alerts.read(rows)
             self._grid(self._pipeline.apply(rows))
 
     def tick(self, time: int) -> None:
@@ -244,6 +257,8 @@ class GridLane:
             self._learn()
         wanted = self._time.due(origin, self._every, schedule.every, schedule.at)
         example = Example(origin, x, np.full(self._horizon, np.nan))
+        if wanted:
+            self._profile.add(self._time.local(origin), x)
         if wanted and self._fitted:
             self._forecast(example, yard)
         if wanted:  # baselines see the same examples whatever the model learns from: they are one yardstick for all
@@ -303,6 +318,7 @@ class GridLane:
             if np.isfinite(guess).all():
                 made[name] = guess
         example.forecasts.update(made)
+        self._issued = example.origin, example.x
         self._issue(example, made)
 
     def _served(self) -> str:
@@ -327,6 +343,8 @@ class GridLane:
         )
         self.effects.predictions.append((self._ordinal, prediction))
         self._ordinal += 1
+        if self._alerts is not None:
+            self.effects.alerts += self._alerts.forecast(prediction)
 
     def _complete(self, example: Example) -> None:
         if example.forecasts:
@@ -380,6 +398,9 @@ class GridLane:
                 self.effects.covered.append(scored)
         served = self._pipeline.inverse(made[example.served or LIVE])
         self._interval.update(served, truth, self._times(example.origin))
+        if self._alerts is not None:
+            known = example.origin + self._horizon * self._every
+            self.effects.alerts += self._alerts.scored(known, served, truth, example.band, example.y > ACTIVE)
 
     def _decide(self, time: int, verdict: Verdict) -> None:
         snapshot = self._publish() if verdict.publish else ""
@@ -447,6 +468,9 @@ class GridLane:
             "targets": self._targets,
             "fields": self._fields,
             "ordinal": self._ordinal,
+            "alerts": None if self._alerts is None else self._alerts.state(),
+            "profile": self._profile.state(),
+            "issued": self._issued,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -467,7 +491,12 @@ class GridLane:
         self._open = deque(Example(*item) for item in state["open"])
         self._first, self._fitted, self._ordinal = state["first"], state["fitted"], state["ordinal"]
         self._refused = state.get("refused", 0)
+        self._profile.load(state.get("profile"))
+        issued = state.get("issued")
+        self._issued = None if issued is None else (issued[0], issued[1])
         self._targets, self._fields = state.get("targets", 0), state.get("fields", [])
+        if self._alerts is not None:
+            self._alerts.load(state.get("alerts") or {})
         self._span = None if state["span"] is None else (state["span"][0], state["span"][1])
 
     # -- for the serving process
@@ -475,6 +504,11 @@ class GridLane:
     def unscaled(self, values: Array) -> Array:
         """Model values in the target's unit."""
         return self._pipeline.inverse(values)
+
+    def evidence(self) -> dict[str, Any]:
+        """What explanations need beside the weights."""
+        origin, x = (None, None) if self._issued is None else self._issued
+        return {"origin": origin, "x": x, "profile": self._profile.state()}
 
     def weights(self, role: str) -> bytes:
         """The weights of what plays a role."""

@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,9 +129,13 @@ class Registry:
                 file=sys.stderr,
             )
 
-    def sweep(self) -> None:
-        """Forget the code and the cursors of models that are no longer in service."""
-        used = {entered.folder for entered in self.models.values()}
+    def sweep(self, answering: Collection[str] = ()) -> None:
+        """Forget the code and the cursors of models that are no longer in service.
+
+        Args:
+            answering: folders of generations that still answer: their own networks and explainers are needed for that.
+        """
+        used = {entered.folder for entered in self.models.values()} | set(answering)
         for folder in self._code.glob("*"):
             if str(folder) not in used:
                 shutil.rmtree(folder, ignore_errors=True)

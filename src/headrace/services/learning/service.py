@@ -22,11 +22,13 @@ import numpy as np
 from headrace.errors import BadInput, BadSpec, BadTensor, Problem, StorageUnavailable, UnknownModel
 from headrace.records import MINUTE, Array
 from headrace.services.learning import shadows
+from headrace.services.learning.alerting import Alerting, speaks
 from headrace.services.learning.plan import check
 from headrace.services.learning.registry import Applied, Entered, Registry, apply_entry, control
 from headrace.services.learning.store import Run, generation_file
 from headrace.services.learning.supervisor import SILENCE, Supervisor
 from headrace.services.learning.view import ORIGINS, View
+from headrace.services.learning.webhooks import Webhooks
 from headrace.services.learning.worker import Event, ModelConfig
 from headrace.spec import Document, user_code
 from headrace.spec import Path as Place
@@ -49,6 +51,7 @@ class LearningService:
     Args:
         publish: sends forecasts to an output topic, in order; the last is retained.
         tick: seconds between the ticks of models with ``clock: wall``.
+        hooks: the queue of webhooks; None: alerts are not sent to any.
     """
 
     def __init__(
@@ -61,9 +64,11 @@ class LearningService:
         clock: Callable[[], int] = time.time_ns,
         checkpoint_seconds: float = 5.0,
         silence: float = SILENCE,
+        hooks: Webhooks | None = None,
     ) -> None:
         self._log, self._data, self._publish, self._tick, self._clock = log, data, publish, tick, clock
         self._registry = Registry(data)
+        self.alerting = Alerting(publish, hooks)
         self._supervisor = Supervisor(data, self._report, self._died, checkpoint_seconds, silence)
         self.views: dict[str, View] = {}
         self._before: dict[str, Before] = {}
@@ -190,7 +195,8 @@ class LearningService:
         for file in (self._data / "state").glob("*@*.db*"):
             if file.name.removesuffix("-wal").removesuffix("-shm") not in current:
                 file.unlink(missing_ok=True)
-        self._registry.sweep()
+        self._registry.sweep([before.view.entered.folder for before in self._before.values()])
+        self.alerting.sweep(self.views.values())
         self._cursors = {_place(one): self._cursors.get(_place(one), 0) for one in entered}
 
     def _replaced(self, view: View) -> None:
@@ -282,6 +288,7 @@ class LearningService:
         view = self.views.get(event.model)
         if view is not None:
             view.reopen()
+            self.alerting.forget(view)
 
     def _of(self, worker: str) -> list[View]:
         return [view for view in self.views.values() if (view.name if view.plan.alone else "") == worker]
@@ -304,7 +311,7 @@ class LearningService:
             self._settle(view)
         elif event.position is not None:
             view.position = event.position
-        if event.runs is None or not self._straight(view, event.runs):
+        if event.alerts or event.runs is None or not self._straight(view, event.runs) or self.alerting.arrived(view):
             self._due.add(view.name)
         self._wake.set()
 
@@ -345,6 +352,17 @@ class LearningService:
             while view is not None and view.store is not None and self._page(view):
                 await asyncio.sleep(0)
                 view = self.views.get(name)
+            while view is not None and self._follow_alerts(view):
+                await asyncio.sleep(0)
+                view = self.views.get(name)
+
+    def _follow_alerts(self, view: View) -> bool:
+        try:
+            return self.alerting.follow(view)
+        except sqlite3.Error as error:  # a full disk, a file that is being replaced: the next second will do
+            logger.warning("alerts of model %r wait: %s", view.name, error)
+            self._due.add(view.name)
+            return False
 
     def _page(self, view: View) -> bool:
         place = _place(view.entered)
@@ -376,6 +394,7 @@ class LearningService:
     def _retract(self, view: View) -> None:
         """A deleted model's forecasts are no longer kept for those who subscribe later: MQTT's empty retained message."""
         known = self._registry.models.get(view.name)
+        self.alerting.retract(view, deleted=known is None or not speaks(known.plan.spec))
         if view.plan.spec.shadow or (known is not None and _same_output(known, view)):
             return  # it published nothing, or the next generation's forecasts take their place
         for key in view.store.lanes() if view.store is not None else []:
@@ -384,6 +403,8 @@ class LearningService:
     async def _remembering(self) -> None:
         while True:
             await asyncio.sleep(1)
+            if self._due:
+                self._wake.set()
             with contextlib.suppress(sqlite3.Error, StorageUnavailable):  # a full disk: the next second will do
                 self._registry.set_cursors(self._cursors)
                 if self._behind and not self._applying.locked():
@@ -393,7 +414,13 @@ class LearningService:
     def publishes(self, topic: str) -> bool:
         """Whether forecasts of a model in service go to this topic."""
         patterns = (self.views[name].plan.spec.output.topic.replace("{model}", name) for name in self.served())
-        return any(matches(pattern.replace("{key}", "+"), topic) for pattern in patterns)
+        forecast = any(matches(pattern.replace("{key}", "+"), topic) for pattern in patterns)
+        return forecast or any(self.alerting.publishes(view, topic) for view in self.views.values())
+
+    def alerts(self, name: str = "", key: str = "", *, active: bool = False, limit: int = 100) -> list[dict[str, Any]]:
+        """Alerts as people see them, the newest first; of one model or of all. Raises UnknownModel."""
+        views = [self.view(name)] if name else list(self.views.values())
+        return self.alerting.found(views, key, active=active, limit=limit)
 
     def pinned(self) -> list[tuple[str, dict[str, Any]]]:
         """(topic filter, decoder) of the models that read with a decoder of their own."""

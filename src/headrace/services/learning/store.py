@@ -17,7 +17,7 @@ import msgspec
 
 from headrace.disk import open_file, transaction
 from headrace.errors import Fenced
-from headrace.events import Covered, Decision, Prediction, Score
+from headrace.events import Alert, Covered, Decision, Prediction, Score
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -33,6 +33,14 @@ CREATE TABLE IF NOT EXISTS decisions (
     key TEXT, time INTEGER, publish INTEGER, reason TEXT, champion REAL, challenger REAL, days INTEGER, snapshot TEXT,
     PRIMARY KEY (key, time)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS actuals (key TEXT, time INTEGER, value REAL, PRIMARY KEY (key, time)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alerts (
+    id TEXT PRIMARY KEY, key TEXT, rule TEXT, kind TEXT, severity TEXT, raised INTEGER, cleared INTEGER, value REAL,
+    threshold REAL, message TEXT) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS episodes ON alerts (raised, id);
+CREATE INDEX IF NOT EXISTS active ON alerts (id) WHERE cleared IS NULL;
+CREATE TABLE IF NOT EXISTS changes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, cleared INTEGER NOT NULL, position INTEGER NOT NULL,
+    UNIQUE (id, cleared));
 CREATE TABLE IF NOT EXISTS filled (key TEXT, time INTEGER, PRIMARY KEY (key, time)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS coverage (
     key TEXT, origin INTEGER, n INTEGER, covered INTEGER, width REAL, active INTEGER, active_covered INTEGER,
@@ -145,6 +153,29 @@ class Store:
     def add_actuals(self, key: str, points: Iterable[tuple[int, float]]) -> None:
         """Grid values; idempotent."""
         self._db.executemany("INSERT OR REPLACE INTO actuals VALUES (?,?,?)", [(key, t, v) for t, v in points])
+
+    def add_alerts(self, alerts: Iterable[Alert], position: int) -> None:
+        """What was raised and cleared by the records up to a log position; idempotent, and cleared stays cleared.
+
+        The changes are numbered in the order of their first computation, for those who send them on.
+        """
+        for a in alerts:
+            self._db.execute(
+                "INSERT INTO alerts VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET cleared = excluded.cleared"
+                " WHERE excluded.cleared IS NOT NULL",
+                (a.id, a.key, a.rule, a.on, a.severity, a.raised, a.cleared, a.value, a.threshold, a.message),
+            )
+            change = (a.id, int(a.cleared is not None), position)
+            self._db.execute("INSERT OR IGNORE INTO changes (id, cleared, position) VALUES (?,?,?)", change)
+
+    def keep_alerts(self, count: int) -> None:
+        """Drop all but the newest `count` of the cleared ones, and most of what is remembered of their changes."""
+        self._db.execute(
+            "DELETE FROM alerts WHERE cleared IS NOT NULL AND (raised, id) <= (SELECT raised, id FROM alerts"
+            " WHERE cleared IS NOT NULL ORDER BY raised DESC, id DESC LIMIT 1 OFFSET ?)",
+            (count,),
+        )
+        self._db.execute("DELETE FROM changes WHERE number <= (SELECT MAX(number) FROM changes) - ?", (10 * count,))
 
     def add_filled(self, key: str, times: Iterable[int]) -> None:
         """Which grid values were filled in; idempotent."""
@@ -293,6 +324,35 @@ class Store:
         """(key, time, publish, reason, champion, challenger, days, snapshot) in order."""
         where, arguments = ("WHERE key = ?", (key,)) if key is not None else ("", ())
         return self._db.execute(f"SELECT * FROM decisions {where} ORDER BY key, time", arguments).fetchall()
+
+    def alerts(self, key: str = "", *, active: bool = False, limit: int = -1) -> list[Alert]:
+        """Episodes, the newest first."""
+        where, arguments = "", []
+        if key:
+            where, arguments = "WHERE key = ?", [key]
+        if active:
+            where += (" AND" if where else "WHERE") + " cleared IS NULL"
+        rows = self._db.execute(
+            f"SELECT * FROM alerts {where} ORDER BY raised DESC, id DESC LIMIT ?", (*arguments, limit)
+        )
+        return [Alert(*row) for row in rows]
+
+    def alert(self, identity: str) -> Alert | None:
+        """One episode."""
+        row = self._db.execute("SELECT * FROM alerts WHERE id = ?", (identity,)).fetchone()
+        return Alert(*row) if row is not None else None
+
+    def changes(self, after: int, limit: int) -> list[tuple[int, str, bool, int]]:
+        """(number, id, whether it was cleared, log position) of raised and cleared alerts, in order of first computation."""
+        rows = self._db.execute(
+            "SELECT number, id, cleared, position FROM changes WHERE number > ? ORDER BY number LIMIT ?", (after, limit)
+        )
+        return [(number, identity, bool(cleared), position) for number, identity, cleared, position in rows]
+
+    def last_change(self) -> int:
+        """Number of the newest change."""
+        (value,) = self._db.execute("SELECT MAX(number) FROM changes").fetchone()
+        return int(value or 0)
 
     def servable(self, key: str, role: str, than: int = 0) -> tuple[int, bytes] | None:
         """(version, data) of an exported model newer than version `than`."""
