@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace import settings, spec
+from headrace.evaluation import periods
 from headrace.models.backends import BACKENDS
 from headrace.models.drift import DETECTORS
 from headrace.models.explainers import EXPLAINERS
@@ -56,6 +57,9 @@ def text() -> str:
     ]
     for section in SECTIONS:
         parts += _table(section.__name__, section)
+    parts += ["## A periods file (`headrace evaluate --periods FILE`)", ""]
+    for one in (periods.Periods, periods.Drift):
+        parts += _table(one.__name__, one)
     for title, family in FAMILIES:
         parts += [f"## {title}", ""]
         for name in family.names():

@@ -20,6 +20,7 @@ collect_ignore_glob = ["live/oracles/*"]
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write what the code gives into tests/golden")
     parser.addoption("--oracles", action="store_true", help="also ask with other people's clients (installs them)")
+    parser.addoption("--full", action="store_true", help="figures that take a minute or two to make, too")
     parser.addoption("--chaos", action="store_true", help="the long kill -9 runs too")
 
 

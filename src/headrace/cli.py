@@ -423,6 +423,42 @@ def analyse(
     _guard(lambda: run(what, **options, last=last, timezone=timezone, spec=spec))
 
 
+@app.command()
+def evaluate(
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Spec file; its models beside the standard ones.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="CSV or Parquet: a time column and numbers, perhaps `device` (default: shipped)."),
+    ] = None,
+    target: Annotated[str, typer.Option(help="Column to forecast, without a spec.")] = "",
+    periods: Annotated[str, typer.Option(help="How many periods, or a YAML file that fixes them.")] = "",
+    train: Annotated[str, typer.Option(help="Training time of a period, as in 16d.")] = "",
+    validate: Annotated[str, typer.Option(help="Validation time of a period, as in 4d.")] = "",
+    history: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="Steps the windowed models look back (default 36; 24 is usual)."),
+    ] = None,
+    only: Annotated[str, typer.Option(help="Contenders, as in ridge,gru (hour-mean is always there).")] = "",
+    drift: Annotated[
+        bool, typer.Option("--drift", help="The drift experiment: how soon is a change of level learnt?")
+    ] = False,
+    as_json: Json = False,
+    csv: Annotated[Path | None, typer.Option(help="Also write a row per contender and period.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with figures.")] = None,
+    push: Annotated[str, typer.Option(help="Send the report to the platform at this URL.")] = "",
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 2,
+) -> None:
+    """Compare models and baselines over rolling periods, or under drift: errors, skill, intervals, without leakage."""
+    from headrace.evaluation.command import Options, run
+
+    options = Options(
+        file, data, target, periods, train, validate, history, only, as_json, csv, html, push, jobs, drift
+    )
+    _guard(lambda: run(options))
+
+
 quarantine = typer.Typer(no_args_is_help=True, help="Messages no decoder understood.")
 app.add_typer(quarantine, name="quarantine")
 

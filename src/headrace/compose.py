@@ -25,6 +25,7 @@ from starlette.responses import JSONResponse
 
 from headrace import console
 from headrace.console.api import ConsoleApi
+from headrace.console.reports import Reports
 from headrace.errors import DirectoryInUse, HeadraceError, NotFound, PortInUse, UnusableDirectory
 from headrace.services.gateway.http import IngestDoor
 from headrace.services.gateway.mqtt import MqttDoor
@@ -138,7 +139,8 @@ class Platform:
             "mqtt": f"{settings.mqtt.host}:{door.port}",
         }
         self.api = api = ConsoleApi(self.log, self.gateway, self.learning, self.explanations, self.addresses)
-        pages = Starlette(routes=[*api.routes(), *console.routes()], exception_handlers={404: _no_page, 405: _no_page})
+        routes = [*api.routes(), *Reports(settings.data / "reports").routes(), *console.routes()]
+        pages = Starlette(routes=routes, exception_handlers={404: _no_page, 405: _no_page})
         ingest = IngestDoor(self.log, settings.body_limit)
         front = Front(self, inference, ingest, door.handle_websocket, pages, _hosts(settings, port))
         server = _Server(

@@ -20,7 +20,10 @@ SKIPS = {
 }
 """(backend, shape) -> why the suite does not apply."""
 
-QUICK: Mapping[str, Mapping[str, Any]] = {"torch": {"epochs": 2, "batch": 16, "options": {"hidden": 8, "dense": 8}}}
+QUICK: Mapping[str, Mapping[str, Any]] = {
+    "torch": {"epochs": 2, "batch": 16, "options": {"hidden": 8, "dense": 8}},
+    "hist-gb": {"iterations": 5},
+}
 """Params that keep the suite quick; the defaults otherwise."""
 
 CASES = [

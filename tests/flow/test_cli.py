@@ -30,6 +30,7 @@ COMMANDS = [
     "delete",
     "inspect",
     "predict",
+    "evaluate",
     "explain",
     "analyse",
     "shadows",

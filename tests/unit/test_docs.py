@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from headrace import events, settings
+from headrace.evaluation import periods
 from headrace.plugins import Family
 
 ROOT = Path(__file__).parent.parent.parent
@@ -29,7 +30,7 @@ def test_the_reference_is_current(reference: ModuleType) -> None:
 
 
 def test_every_field_is_explained(reference: ModuleType) -> None:
-    models = [*reference.SECTIONS, settings.PlatformSettings, settings.MqttSettings]
+    models = [*reference.SECTIONS, periods.Periods, periods.Drift, settings.PlatformSettings, settings.MqttSettings]
     for _, family in reference.FAMILIES:
         assert isinstance(family, Family)
         models += [family.find(name).Params for name in family.names()]

@@ -133,7 +133,9 @@ BACKENDS = Family(
         "persistence": "headrace.models.backends.baseline:Persistence",
         "hour-mean": "headrace.models.backends.baseline:HourMean",
         "rls": "headrace.models.backends.rls:Rls",
+        "ridge": "headrace.models.backends.ridge:Ridge",
+        "hist-gb": "headrace.models.backends.hist_gb:HistGb",
         "torch": "headrace.models.backends.torch:Torch",
     },
-    extras={"torch": "torch"},
+    extras={"torch": "torch", "hist-gb": "sklearn"},
 )

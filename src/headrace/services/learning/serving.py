@@ -15,6 +15,9 @@ import numpy as np
 from headrace.errors import CorruptState, MissingExtra, Unsupported
 from headrace.models.backends import Servable, Shape
 from headrace.models.backends.baseline import hour_means
+from headrace.models.backends.hist_gb import boosted
+from headrace.models.backends.ridge import linear
+from headrace.models.backends.trees import Trees
 from headrace.records import Array
 from headrace.states import unpack
 
@@ -44,7 +47,7 @@ def load(servable: Servable, shape: Shape) -> Runner:
         raise Unsupported(detail=f"cannot serve kernel {servable.kernel!r}; known: {', '.join(KERNELS)}")
     try:
         return kernel(unpack(servable.data), shape)
-    except (msgspec.DecodeError, TypeError, KeyError, ValueError, AttributeError) as error:
+    except (msgspec.DecodeError, TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
         raise CorruptState(detail=f"a served {servable.kernel!r} model is damaged: {error}") from error
 
 
@@ -69,6 +72,33 @@ class Rls:
         if self._floor is not None:
             np.maximum(result, self._floor, out=result)
         return result.reshape(self._shape)
+
+
+class Ridge:
+    """Linear weights of each target."""
+
+    def __init__(self, state: dict[str, Any], shape: Shape) -> None:
+        self._weights, self._constant, self._floor = state["weights"], state["constant"], state["floor"]
+        rows, columns = shape.input
+        width = columns if shape.per_target else rows * columns
+        if self._weights.shape != (shape.horizon, width) or self._constant.shape != (shape.horizon,):
+            raise ValueError(f"weights of shape {self._weights.shape}")
+        self._rows = (-1, shape.horizon if shape.per_target else 1, width)
+
+    def predict(self, x: Array) -> Array:
+        return linear(x.reshape(self._rows), self._weights, self._constant, self._floor)
+
+
+class Boosted:
+    """Boosted trees."""
+
+    def __init__(self, state: dict[str, Any], shape: Shape) -> None:
+        rows, columns = shape.input
+        self._shape, self._floor = shape, state.pop("floor")
+        self._trees = Trees(state, (columns if shape.per_target else rows * columns) + 1)
+
+    def predict(self, x: Array) -> Array:
+        return boosted(self._trees, x, self._shape, self._floor)
 
 
 class Persistence:
@@ -122,6 +152,8 @@ class Onnx:
 
 KERNELS: dict[str, Callable[[dict[str, Any], Shape], Runner]] = {
     "rls": Rls,
+    "ridge": Ridge,
+    "trees": Boosted,
     "persistence": Persistence,
     "hour-mean": HourMean,
 }

@@ -1,0 +1,186 @@
+"""Evaluation reports that `headrace evaluate --push` sends: kept as JSON files, read by the page.
+
+A report is data and nothing else: what is stored is written anew from what was understood, so no field that is not named
+here, and no markup that anybody would show as such, gets in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+from starlette.requests import Request
+from starlette.routing import Route
+
+from headrace.console.api import _safe
+from headrace.errors import BadInput, Forbidden, NotFound, StorageUnavailable, TooLarge
+from headrace.services.http import DAMAGED
+
+LIMIT = 4 * 2**20
+"""Bytes of a report."""
+KEPT = 200
+"""Reports; a new one beyond these is refused, an old one can always be replaced."""
+NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+
+Short = Annotated[str, Meta(max_length=200)]
+Text = Annotated[str, Meta(max_length=4000)]
+Cell = float | int | bool | Text | None
+
+
+class Column(Struct, omit_defaults=True):
+    """A column of the table."""
+
+    name: Short
+    label: Short
+    unit: Short = ""
+    help: Text = ""
+
+
+class Series(Struct):
+    """One line of a figure."""
+
+    name: Short
+    values: Annotated[list[float | None], Meta(max_length=20_000)]
+
+
+class Figure(Struct, omit_defaults=True):
+    """A figure as data."""
+
+    name: Short
+    title: Text = ""
+    x: Annotated[list[float | int | Short], Meta(max_length=20_000)] = []
+    series: Annotated[list[Series], Meta(max_length=100)] = []
+
+
+class Report(Struct):
+    """What is kept of a report."""
+
+    title: Short
+    kind: Literal["rolling", "drift", "replay"]
+    columns: Annotated[list[Column], Meta(max_length=100)]
+    rows: Annotated[list[dict[Short, Cell]], Meta(max_length=10_000)]
+    notes: Annotated[list[Text], Meta(max_length=200)] = []
+    figures: Annotated[list[Figure], Meta(max_length=20)] = []
+
+
+class Kept(Report, kw_only=True):
+    """A report in its file."""
+
+    name: str
+    received_ms: int
+
+
+class Reports:
+    """The reports of one platform, a file each.
+
+    Args:
+        folder: made with the first report.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, name: str, body: bytes, now_ms: int) -> None:
+        """Keep a report, in place of one of the same name.
+
+        Raises:
+            BadInput: a name or body that is no report's.
+            TooLarge, Forbidden: over the limits.
+            StorageUnavailable: the disk does not take it.
+        """
+        path = self._path(name)
+        if len(body) > LIMIT:
+            raise TooLarge(what="the report", size=len(body), limit=LIMIT, setting="(fixed)")
+        try:
+            found = msgspec.json.decode(body, type=Report)
+        except DAMAGED as error:
+            raise BadInput(detail=f"this is no report: {error}") from error
+        kept = Kept(**msgspec.structs.asdict(found), name=name, received_ms=now_ms)
+        try:
+            if not path.exists() and len(self._files()) >= KEPT:
+                raise Forbidden(detail=f"{KEPT} reports are kept already; replace one, or delete files under reports/")
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            _replace(path, msgspec.json.encode(kept))
+        except OSError as error:
+            raise StorageUnavailable(detail=error.strerror or str(error)) from error
+
+    def get(self, name: str) -> Kept:
+        """One report. Raises NotFound, BadInput."""
+        try:
+            return msgspec.json.decode(self._path(name).read_bytes(), type=Kept)
+        except FileNotFoundError as error:
+            raise NotFound(detail=f"there is no report {name!r}; `headrace evaluate --push` sends one") from error
+        except (*DAMAGED, OSError) as error:
+            raise NotFound(detail=f"the report {name!r} cannot be read: {error}") from error
+
+    def all(self) -> list[dict[str, Any]]:
+        """Name, title, kind and time of each, newest first; damaged files are left out."""
+        found = []
+        for path in self._files():
+            with contextlib.suppress(*DAMAGED, OSError):
+                head = msgspec.json.decode(path.read_bytes(), type=Head)
+                found.append(msgspec.structs.asdict(head))
+        return sorted(found, key=lambda one: (-one["received_ms"], one["name"]))
+
+    def routes(self) -> list[Route]:
+        """Starlette routes."""
+        return [
+            Route("/api/reports", _safe(self._list), methods=["GET"]),
+            Route("/api/reports/{name}", _safe(self._get), methods=["GET"]),
+            Route("/api/reports/{name}", _safe(self._put), methods=["PUT"]),
+        ]
+
+    async def _list(self, request: Request) -> Any:
+        return await asyncio.to_thread(self.all)
+
+    async def _get(self, request: Request) -> Any:
+        return await asyncio.to_thread(self.get, request.path_params["name"])
+
+    async def _put(self, request: Request) -> Any:
+        name, body = request.path_params["name"], b""
+        self._path(name)
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LIMIT:
+                raise TooLarge(what="the report", size=len(body), limit=LIMIT, setting="(fixed)")
+        await asyncio.to_thread(self.put, name, body, time.time_ns() // 1_000_000)
+        return {"stored": name}
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("*.json"))
+
+    def _path(self, name: str) -> Path:
+        if NAME.fullmatch(name) is None:
+            wanted = "lower-case letters, digits, dots and dashes, at most 63, a letter or digit at both ends"
+            raise BadInput(detail=f"no report can be called {name[:80]!r}: expected {wanted}")
+        return self._folder / f"{name}.json"
+
+
+class Head(Struct):
+    """What the list says of a report."""
+
+    name: str
+    title: str
+    kind: str
+    received_ms: int
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """A whole file or none, durable before it takes its place."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,194 @@
+"""`headrace evaluate`: options in, a report out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headrace.errors import BadInput, Permanent
+from headrace.evaluation import contenders, data, explained, parts, periods, plans, report, rolling, tables
+from headrace.evaluation.contenders import Trained
+from headrace.evaluation.parts import Part
+from headrace.evaluation.periods import Periods
+from headrace.evaluation.plans import Chosen
+from headrace.evaluation.report import Report
+from headrace.evaluation.rolling import Result
+from headrace.spec import duration
+
+if TYPE_CHECKING:
+    from headrace.evaluation.figures import Figure
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    file: Path | None = None
+    data: Path | None = None
+    target: str = ""
+    periods: str = ""
+    train: str = ""
+    validate: str = ""
+    history: int | None = None
+    only: str = ""
+    as_json: bool = False
+    csv: Path | None = None
+    html: Path | None = None
+    push: str = ""
+    jobs: int = 2
+    drift: bool = False
+
+
+def run(options: Options) -> None:
+    """Make the report, print it, write it, send it. Nothing is written before all is done."""
+    if options.drift:
+        from headrace.evaluation import drifting
+
+        made, draw = drifting.made(options)
+    else:
+        made, draw = rolled(options)
+    if options.html is not None:
+        from headrace.evaluation.page import page
+
+        report.write(options.html, page(made, *draw()))
+    if options.csv is not None:
+        report.write(options.csv, made.csv())
+    if options.as_json:
+        print(made.json(), end="")
+    else:
+        report.show(made)
+    if options.push:
+        push(options.push, made)
+
+
+def rolled(options: Options) -> tuple[Report, Any]:
+    """(report, a function that draws its figures) of the rolling evaluation."""
+    chosen, source, when = inputs(options)
+    notes = [*source.notes, *plans.negatives(source, chosen)]
+    cut = parts.cut(chosen.plan, source, when, notes)
+    people = selected(_people(chosen, when), options.only)
+    results = rolling.evaluate(people, cut, chosen.plan, options.jobs)
+    made = tables.rolling(results, cut, chosen.plan, when, report_name(options, source.name), notes)
+    return made, lambda: _figures(made, results, people, cut, chosen)
+
+
+def inputs(options: Options) -> tuple[Chosen, data.Source, Periods]:
+    """The spec, the data and the periods that were asked for. Raises BadInput, BadSpec."""
+    shipped = options.data is None
+    when = _periods(options, shipped)
+    source = data.trio(when) if options.data is None else data.read(options.data)
+    if options.file is not None:
+        chosen = plans.of_file(options.file)
+    elif shipped:
+        chosen = plans.of_record()
+    else:
+        chosen = plans.of_data(source, options.target, when)
+    return chosen, source, when
+
+
+def _periods(options: Options, shipped: bool) -> Periods:
+    when = periods.shipped() if shipped else Periods()
+    if options.periods.isdigit():
+        when = when.model_copy(update={"count": max(1, int(options.periods))})
+    elif options.periods:
+        when = periods.load(Path(options.periods))
+    return plans.with_history(when, options.history, _length(options.train), _length(options.validate))
+
+
+def _length(text: str) -> int | None:
+    try:
+        return duration(text) if text else None
+    except ValueError as error:
+        raise BadInput(detail=str(error)) from error
+
+
+def _people(chosen: Chosen, when: Periods) -> list[Trained]:
+    """The standard contenders and the user's own; a user's name that is taken gets a star."""
+    standard = contenders.standard(chosen.plan, when, chosen.floor)
+    taken = {one.name for one in standard}
+    own = [contenders.own(plan, when) for plan in chosen.own]
+    return standard + [Trained(f"{one.name}*" if one.name in taken else one.name, one.plan, one.seeds) for one in own]
+
+
+def selected(people: Sequence[Trained], only: str) -> list[Trained]:
+    """Those named in `only` (comma-separated; all if empty), and hour-mean, which skill is measured against."""
+    wanted = {name.strip() for name in only.split(",") if name.strip()}
+    known = [one.name for one in people]
+    if unknown := wanted - set(known):
+        raise BadInput(detail=f"there is no contender {sorted(unknown)[0]!r}; known: {', '.join(known)}")
+    return [one for one in people if not wanted or one.name in wanted or one.name == tables.REFERENCE]
+
+
+def report_name(options: Options, data_name: str) -> str:
+    """Part of a report's name: lower-case letters, digits, dots and dashes."""
+    whole = data_name if options.file is None else f"{options.file.stem}-{data_name}"
+    clean = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in whole.lower())
+    return "-".join(part for part in clean.split("-") if part)[:40] or "data"
+
+
+def _figures(
+    made: Report, results: Sequence[Result], people: Sequence[Trained], cut: Sequence[Part], chosen: Chosen
+) -> tuple[list[Figure], list[str]]:
+    """What is drawn, and what could not be."""
+    from headrace.evaluation import figures
+
+    spec, nominal = chosen.plan.spec, tables.nominal(chosen.plan)
+    drawn: list[Figure | None] = []
+    notes: list[str] = []
+    main = _main(results, len(people) - len(chosen.own))
+    if main is not None:
+        index, part_index = main
+        part, one = cut[part_index], results[index]
+        due = contenders.scheduled(chosen.plan, len(part.rows))
+        due = due[(due >= part.split) & (due <= len(part.rows) - part.horizon)]
+        if len(due):
+            timezone = spec.input.timezone
+            drawn.append(
+                figures.forecast(one.name, part, one.runs[part_index], due, spec.input.unit, timezone, nominal)
+            )
+        told = explained.explain(people[index], part, spec.input.unit)
+        if isinstance(told, str):
+            notes.append(f"No figure of contributions: {told}")
+        else:
+            drawn.append(figures.contributions(told))
+    drawn += [
+        figures.by_period(made.figures[0]),
+        figures.skill(made.rows),
+        figures.coverage(made.rows, nominal),
+    ]
+    return [one for one in drawn if one is not None], notes
+
+
+def _main(results: Sequence[Result], first_own: int) -> tuple[int, int] | None:
+    """(contender, part) to look at: the user's own, else the network, else the best; the part in the middle by error."""
+    able = [index for index, one in enumerate(results) if np.isfinite(one.mse).any()]
+    if not able:
+        return None
+    own = [index for index in able if index >= first_own]
+    network = [index for index in able if results[index].name == "gru"]
+    best = min(able, key=lambda index: float(np.nanmean(results[index].mse)))
+    index = (own or network or [best])[0]
+    mse = results[index].mse
+    ranked = [place for place in np.argsort(mse, kind="stable").tolist() if np.isfinite(mse[place])]
+    return index, ranked[len(ranked) // 2]
+
+
+def push(url: str, made: Report) -> None:
+    """Send the report to a platform. Raises BadInput with what it answers."""
+    import sys
+
+    import httpx
+
+    where = f"{url.rstrip('/')}/api/reports/{made.name}"
+    try:
+        answer = httpx.put(where, content=json.dumps(made.plain()).encode(), timeout=60, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise BadInput(detail=f"no answer from {url} ({error or type(error).__name__}); is it up?") from error
+    if answer.is_error:
+        raise Permanent(detail=f"{url} did not take the report: HTTP {answer.status_code} {answer.text[:200]}")
+    print(f"sent to {where}", file=sys.stderr)
