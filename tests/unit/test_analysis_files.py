@@ -24,7 +24,7 @@ X = series.daily(T).round(6)
         ("time", series.iso(T), "with its zone"),
         ("when", series.iso(T + 2 * HOUR, "+02:00"), "with its zone"),
         ("when", series.iso(T - 5 * HOUR, "-0500"), "with its zone"),
-        ("t", series.iso(T, ""), "taken for UTC"),
+        ("t", series.iso(T, ""), "read as UTC"),
         ("ts", T // SECOND, "seconds"),
         ("ts", T // SECOND + 0.0, "seconds"),
         ("ts", T // 1_000_000, "milliseconds"),
@@ -52,7 +52,7 @@ def test_wall_clock_times_across_both_changes(tmp_path: Path) -> None:
     there = read_file(file, zone="Europe/Madrid")
     assert (there.time == time).all() and "wall-clock" in there.notes[0]
     elsewhere = read_file(file, zone="America/New_York")  # its clocks change on other days: nothing shows it
-    assert "taken for UTC" in elsewhere.notes[0] and (np.diff(elsewhere.time) < 0).any()
+    assert "read as UTC" in elsewhere.notes[0] and (np.diff(elsewhere.time) < 0).any()
 
 
 def test_utc_without_a_zone_stays_utc(tmp_path: Path) -> None:
@@ -107,11 +107,11 @@ def test_parquet(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ("time,x\n", "no rows"),
-        ("a,b\n1,2\n3,4\n", "no column of times"),
+        ("a,b\n1,2\n3,4\n", "no time column"),
         ("time,x\n2024-01-01T00:00:00Z,foo\n2024-01-02T00:00:00Z,bar\n", "no column of numbers"),
-        ("\0\0\0\0", "no rows|no column of times|cannot be read"),
+        ("\0\0\0\0", "no rows|no time column|cannot be read"),
         ("PAR1 but not really", "cannot be read"),
-        ("x\n1\n2\n", "no column of times"),
+        ("x\n1\n2\n", "no time column"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, text: str, message: str) -> None:

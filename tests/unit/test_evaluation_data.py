@@ -154,7 +154,7 @@ def test_two_devices_under_one_key(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (b"time,value\nhello,1\nworld,2\n", "has no time column"),
-        (bytes(range(256)) * 30, "cannot be read as a table"),
+        (bytes(range(256)) * 30, "cannot be read as CSV or Parquet"),
         (b"time,value\n2024-01-01T00:00:00Z,red\n2024-01-01T01:00:00Z,green\n", "no column of numbers beside 'time'"),
     ],
 )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.analysis import correlation, outliers, quality, sampling, seasons, stationary, trend
-from headrace.analysis.clocks import local
+from headrace.tables.clocks import local
 from headrace.analysis.correlation import Lag, Pair
 from headrace.analysis.grid import Grid, step_for, to_grid
 from headrace.analysis.outliers import Outliers

@@ -236,7 +236,7 @@ def _broken(time: NDArray[np.int64], values: Array, field: Field) -> tuple[NDArr
 
 
 def _dates(time: NDArray[np.int64], zone: str) -> NDArray[Any]:
-    from headrace.analysis.clocks import local
+    from headrace.tables.clocks import local
 
     return local(time, zone).astype("datetime64[ns]")
 

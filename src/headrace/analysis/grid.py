@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.analysis.clocks import local
+from headrace.tables.clocks import local
 from headrace.analysis.sampling import NICE, Sampling, Silence
 from headrace.models.transformers.resample import standard_offset
 from headrace.records import DAY, Array

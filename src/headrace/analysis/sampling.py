@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.analysis.clocks import local
+from headrace.tables.clocks import local
 from headrace.analysis.grouped import medians
 from headrace.analysis.words import Finding, count, share, span, time_of_day
 from headrace.records import DAY, HOUR, MINUTE, SECOND, Array

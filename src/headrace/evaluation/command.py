@@ -81,14 +81,10 @@ def inputs(options: Options) -> tuple[Chosen, data.Source, Periods]:
     """The spec, the data and the periods that were asked for. Raises BadInput, BadSpec."""
     shipped = options.data is None
     when = _periods(options, shipped)
-    source = data.trio(when) if options.data is None else data.read(options.data)
-    if options.file is not None:
-        chosen = plans.of_file(options.file)
-    elif shipped:
-        chosen = plans.of_record()
-    else:
-        chosen = plans.of_data(source, options.target, when)
-    return chosen, source, when
+    chosen = plans.of_file(options.file) if options.file is not None else plans.of_record() if shipped else None
+    zone = chosen.plan.spec.input.timezone if chosen else None
+    source = data.trio(when) if options.data is None else data.read(options.data, zone)
+    return chosen or plans.of_data(source, options.target, when), source, when
 
 
 def _periods(options: Options, shipped: bool) -> Periods:

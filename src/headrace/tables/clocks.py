@@ -22,21 +22,42 @@ def local(time: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
     return time + offsets(time, ZoneInfo(zone)) if len(time) else time
 
 
-def wall_to_utc(wall: NDArray[np.int64], zone: str) -> NDArray[np.int64] | None:
-    """UTC of wall-clock times in the order they were written; None unless the zone's clock changes show in them.
+def changes_show(wall: NDArray[np.int64], zone: str) -> bool:
+    """Whether these wall-clock times are of this zone's clock.
 
-    They show if an hour that the zone skips in spring is empty while there are readings shortly before and after it, and
-    no reading stands in any skipped hour. Of an hour that comes twice in autumn, what is written after a step backwards
-    is the second.
+    They are if an hour that the zone skips in spring is empty while there are readings shortly before and after it, and
+    no reading stands in any skipped hour.
     """
-    pieces, place = np.unique(wall // _PIECE, return_inverse=True)
-    both = np.array([_offsets(int(piece) * _PIECE, ZoneInfo(zone)) for piece in pieces], np.int64).reshape(-1, 2)
-    skipped = both[:, 0] < both[:, 1]
-    if skipped[place].any() or not _jumps(np.unique(wall), ZoneInfo(zone)):
-        return None
+    pieces, both = _of_pieces(wall, zone)[1:]
+    skipped = pieces[both[:, 0] < both[:, 1]]
+    return not len(skipped) and _jumps(np.unique(wall), ZoneInfo(zone))
+
+
+def wall_to_utc(wall: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
+    """UTC of wall-clock times in the order they were written.
+
+    Of an hour that comes twice in autumn, what is written after a step backwards is the second.
+    """
+    place, _, both = _of_pieces(wall, zone)
     second = (both[:, 0] > both[:, 1])[place] & _after_step_back(wall)
     moved: NDArray[np.int64] = wall - np.where(second, both[place, 1], both[place, 0])
     return moved
+
+
+def put_back(time: NDArray[np.int64]) -> bool:
+    """Whether times go back by up to an hour and on by two, as those of a clock with summer time do."""
+    steps = np.diff(time)
+    back, on = (steps <= 0) & (steps >= -HOUR), (steps > HOUR // 2) & (steps <= 2 * HOUR)
+    return bool(back.any() and on.any())
+
+
+def _of_pieces(
+    wall: NDArray[np.int64], zone: str
+) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
+    """(each time's quarter hour by its index, the quarter hours, their two offsets from UTC)."""
+    pieces, place = np.unique(wall // _PIECE, return_inverse=True)
+    both = np.array([_offsets(int(piece) * _PIECE, ZoneInfo(zone)) for piece in pieces], np.int64).reshape(-1, 2)
+    return place, pieces, both
 
 
 def _offsets(wall: int, zone: ZoneInfo) -> tuple[int, int]:
