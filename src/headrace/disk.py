@@ -1,12 +1,19 @@
-"""A full disk and a damaged file look alike in code and are opposites: one passes, the other has to be replaced."""
+"""Files and databases on a disk that may be full, or damaged.
+
+The two look alike in code and are opposites: one passes, the other has to be replaced.
+"""
 
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from headrace.errors import BadInput
 
 _PASSING = {
     sqlite3.SQLITE_BUSY,
@@ -44,6 +51,40 @@ def set_aside(path: Path) -> Path:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     path.replace(kept)
     return kept
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """A whole file or none: written beside its place, on the disk before it is moved there. Its folder must exist."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # or a power loss undoes the move
+    finally:
+        os.close(folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A file that a user asked for, as `write_whole` writes it; a pipe or link such as /dev/stdout is left in its place.
+
+    Raises:
+        BadInput: it cannot be written.
+    """
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_text(text, encoding="utf-8")
+        else:
+            write_whole(path, text.encode(), 0o644)
+    except OSError as error:
+        raise BadInput(detail=f"{path} cannot be written: {error.strerror}") from error
 
 
 def open_file(path: Path, schema: str, *pragmas: str) -> sqlite3.Connection:

@@ -16,6 +16,7 @@ from headrace.analysis.recorded import open_topic
 from headrace.analysis.report import plain, show
 from headrace.analysis.suggest import Suggestion, suggest
 from headrace.analysis.tables import Progress, Table, only, with_power
+from headrace.disk import write_text
 from headrace.errors import BadInput, MissingExtra
 from headrace.spec import duration
 
@@ -41,11 +42,14 @@ def run(
         analysis, suggestion = look(
             what, field=field, device=device, data=data, url=url, last=last, timezone=timezone, progress=progress
         )
-        page = _page(analysis, suggestion, progress) if html else ""
+        if html is not None:
+            from headrace.analysis.page import page
+
+            drawn = page(analysis, suggestion, progress)
     if spec is not None:
         _write_new(spec, suggestion.text)
     if html is not None:
-        html.write_text(page, encoding="utf-8")
+        write_text(html, drawn)
     if as_json:
         print(json.dumps(plain(analysis, suggestion), indent=2, ensure_ascii=False))
         return
@@ -104,15 +108,6 @@ def _read(
     if what.endswith((".csv", ".csv.gz", ".parquet", ".pq", ".tsv", ".txt")):
         raise BadInput(detail=f"there is no file {what}")
     return open_topic(what, data, url, device, last, progress)
-
-
-def _page(analysis: Analysis, suggestion: Suggestion, progress: Progress) -> str:
-    try:
-        from headrace.analysis.page import page
-
-        return page(analysis, suggestion, progress)
-    except ModuleNotFoundError as error:
-        raise MissingExtra(family="command", name="analyse --html", module=error.name, extra="evaluate") from error
 
 
 def _write_new(path: Path, text: str) -> None:

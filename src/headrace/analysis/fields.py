@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.analysis import correlation, outliers, quality, sampling, seasons, stationary, trend
-from headrace.tables.clocks import local
 from headrace.analysis.correlation import Lag, Pair
 from headrace.analysis.grid import Grid, step_for, to_grid
 from headrace.analysis.outliers import Outliers
@@ -21,6 +20,7 @@ from headrace.analysis.tables import Progress, Table, silent
 from headrace.analysis.trend import Trend
 from headrace.analysis.words import WEEK, Finding, clock, count, span
 from headrace.records import DAY, Array
+from headrace.tables.clocks import local
 
 ASLEEP = 0.05
 """Values below this share of the range, on both sides of a silence, are as good as zero."""

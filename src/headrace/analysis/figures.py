@@ -1,9 +1,7 @@
-"""The figures of an analysis as SVG: the same bytes for the same readings."""
+"""The figures of an analysis: the same bytes for the same readings."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +11,9 @@ from numpy.typing import NDArray
 from headrace.analysis import correlation, seasons
 from headrace.analysis.fields import Analysis, Field
 from headrace.analysis.words import YEAR, period, span
+from headrace.pages import drawing
 from headrace.records import DAY, HOUR, MINUTE, Array
+from headrace.tables.clocks import local
 
 INK, SOFT, RULE, ACCENT, SECOND_INK, BAD = "#17212b", "#566472", "#e3e8ec", "#0b6aa2", "#b0560a", "#a92a22"
 PALE = "#86b7d6"
@@ -26,15 +26,10 @@ SHADED = 60
 Draw = Callable[[Any], None]
 """Draws on a matplotlib Figure."""
 _STYLE: Any = {
-    "svg.hashsalt": "headrace",
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
     "font.size": 8.5,
     "axes.edgecolor": SOFT,
     "axes.labelcolor": SOFT,
     "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "text.color": INK,
     "xtick.color": SOFT,
     "ytick.color": SOFT,
@@ -43,22 +38,11 @@ _STYLE: Any = {
 }
 
 
-def svg(draw: Draw, width: float, height: float, name: str) -> str:
-    """One figure of `width` x `height` inches; `name` keeps its ids apart from those of others on the page."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasSVG(figure)
+def svg(draw: Draw, width: float, height: float, name: str, alt: str) -> str:
+    """One figure of `width` x `height` inches."""
+    with drawing(name, alt, width, height, _STYLE) as (figure, made):
         draw(figure)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    text = re.sub(r"(?s)^.*?(?=<svg)|<metadata>.*?</metadata>", "", out.getvalue())
-    text = re.sub(r'\sid="([^"]*)"', rf' id="{name}-\1"', text)
-    text = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", text)
-    return re.sub(r'(<svg[^>]*?) width="[^"]*pt"', r"\1", re.sub(r' height="[^"]*pt"', "", text, count=1), count=1)
+    return made[0]
 
 
 def of(field: Field, zone: str) -> Iterator[tuple[str, str, float, Draw]]:
@@ -236,8 +220,6 @@ def _broken(time: NDArray[np.int64], values: Array, field: Field) -> tuple[NDArr
 
 
 def _dates(time: NDArray[np.int64], zone: str) -> NDArray[Any]:
-    from headrace.tables.clocks import local
-
     return local(time, zone).astype("datetime64[ns]")
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.tables.clocks import local
 from headrace.analysis.sampling import NICE, Sampling, Silence
 from headrace.models.transformers.resample import standard_offset
 from headrace.records import DAY, Array
+from headrace.tables.clocks import local
 
 MOST = 12_000
 """Windows of a grid: what STL does in about a second."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.tables.clocks import local
 from headrace.analysis.grouped import medians
 from headrace.analysis.words import Finding, count, share, span, time_of_day
 from headrace.records import DAY, HOUR, MINUTE, SECOND, Array
+from headrace.tables.clocks import local
 
 NICE = tuple(
     [unit * SECOND for unit in (1, 2, 5, 10, 15, 20, 30)]

@@ -75,22 +75,22 @@ class ConsoleApi:
     def routes(self) -> list[Route]:
         """Starlette routes."""
         return [
-            Route("/api/overview", _safe(self._overview)),
-            Route("/api/models/{name}", _safe(self._model)),
-            Route("/api/models/{name}/explanation", _safe(self._explanation)),
-            Route("/api/models/{name}/shadows", _safe(self._shadows)),
-            Route("/api/models/{name}/promote", _safe(self._promote), methods=["POST"]),
-            Route("/api/models/{name}/residuals", _safe(self._residuals)),
+            Route("/api/overview", safe(self._overview)),
+            Route("/api/models/{name}", safe(self._model)),
+            Route("/api/models/{name}/explanation", safe(self._explanation)),
+            Route("/api/models/{name}/shadows", safe(self._shadows)),
+            Route("/api/models/{name}/promote", safe(self._promote), methods=["POST"]),
+            Route("/api/models/{name}/residuals", safe(self._residuals)),
             Route("/api/events", self._events),
-            Route("/api/specs", _safe(self._specs), methods=["GET"]),
-            Route("/api/specs", _safe(self._apply), methods=["PUT"]),
-            Route("/api/specs/{name}", _safe(self._delete), methods=["DELETE"]),
-            Route("/api/alerts", _safe(self._alerts)),
-            Route("/api/topics", _safe(self._topics)),
-            Route("/api/topics/{topic:path}", _safe(self._inspect)),
-            Route("/api/quarantine", _safe(self._quarantine), methods=["GET"]),
-            Route("/api/quarantine/replay", _safe(self._replay), methods=["POST"]),
-            Route("/api/records/{topic:path}", _safe(self._records)),
+            Route("/api/specs", safe(self._specs), methods=["GET"]),
+            Route("/api/specs", safe(self._apply), methods=["PUT"]),
+            Route("/api/specs/{name}", safe(self._delete), methods=["DELETE"]),
+            Route("/api/alerts", safe(self._alerts)),
+            Route("/api/topics", safe(self._topics)),
+            Route("/api/topics/{topic:path}", safe(self._inspect)),
+            Route("/api/quarantine", safe(self._quarantine), methods=["GET"]),
+            Route("/api/quarantine/replay", safe(self._replay), methods=["POST"]),
+            Route("/api/records/{topic:path}", safe(self._records)),
         ]
 
     # -- what runs
@@ -536,7 +536,7 @@ def _whole(records: list[Record]) -> list[dict[str, Any]]:
     return found
 
 
-def _safe(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
+def safe(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
     """The handler's value as JSON, our errors as ``{"error": ...}``."""
 
     async def endpoint(request: Request) -> Response:

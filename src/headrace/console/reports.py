@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
-import tempfile
 import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +18,8 @@ from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.routing import Route
 
-from headrace.console.api import _safe
+from headrace.console.api import safe
+from headrace.disk import write_whole
 from headrace.errors import BadInput, Forbidden, NotFound, StorageUnavailable, TooLarge
 from headrace.services.http import DAMAGED
 
@@ -108,7 +107,7 @@ class Reports:
             if not path.exists() and len(self._files()) >= KEPT:
                 raise Forbidden(detail=f"{KEPT} reports are kept already; replace one, or delete files under reports/")
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            _replace(path, msgspec.json.encode(kept))
+            write_whole(path, msgspec.json.encode(kept))
         except OSError as error:
             raise StorageUnavailable(detail=error.strerror or str(error)) from error
 
@@ -133,9 +132,9 @@ class Reports:
     def routes(self) -> list[Route]:
         """Starlette routes."""
         return [
-            Route("/api/reports", _safe(self._list), methods=["GET"]),
-            Route("/api/reports/{name}", _safe(self._get), methods=["GET"]),
-            Route("/api/reports/{name}", _safe(self._put), methods=["PUT"]),
+            Route("/api/reports", safe(self._list), methods=["GET"]),
+            Route("/api/reports/{name}", safe(self._get), methods=["GET"]),
+            Route("/api/reports/{name}", safe(self._put), methods=["PUT"]),
         ]
 
     async def _list(self, request: Request) -> Any:
@@ -171,16 +170,3 @@ class Head(Struct):
     title: str
     kind: str
     received_ms: int
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """A whole file or none, durable before it takes its place."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)

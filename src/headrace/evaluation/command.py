@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headrace.disk import write_text
 from headrace.errors import BadInput, Permanent
 from headrace.evaluation import contenders, data, explained, parts, periods, plans, report, rolling, tables
 from headrace.evaluation.contenders import Trained
@@ -55,9 +56,9 @@ def run(options: Options) -> None:
     if options.html is not None:
         from headrace.evaluation.page import page
 
-        report.write(options.html, page(made, *draw()))
+        write_text(options.html, page(made, *draw()))
     if options.csv is not None:
-        report.write(options.csv, made.csv())
+        write_text(options.csv, made.csv())
     if options.as_json:
         print(made.json(), end="")
     else:

@@ -1,23 +1,20 @@
-"""Figures as inline SVG, drawn by matplotlib without a display: the same bytes for the same report."""
+"""The figures of a report: the same bytes for the same report."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.errors import MissingExtra
 from headrace.evaluation.explained import Explained
 from headrace.evaluation.parts import Part
 from headrace.evaluation.rolling import Run
 from headrace.models.transformers.resample import standard_offset
+from headrace.pages import drawing
 from headrace.records import Array
 
 ORANGE, BLUE, GREEN, YELLOW, RED, GREY = "#d9600a", "#1763a6", "#1a7f37", "#d9a400", "#c62828", "#6b7280"
@@ -25,6 +22,14 @@ LINES = (BLUE, ORANGE, GREEN, "#7b3fa0", "#b08900", "#0e8a8a", "#a8326e", GREY)
 _MARKS = "osD^vPX*"
 WIDE, HIGH = 5.2, 3.6
 """Inches: as wide as a phone shows without shrinking the letters."""
+_STYLE = {
+    "font.size": 12,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e2e4e8",
+    "axes.edgecolor": "#9aa0a8",
+    "legend.frameon": False,
+}
 
 
 @dataclass(frozen=True)
@@ -39,43 +44,8 @@ class Figure:
 @contextmanager
 def _axes(name: str, alt: str, high: float = HIGH) -> Iterator[tuple[Any, list[str]]]:
     """Axes to draw on; afterwards the list holds the SVG."""
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure as Canvas
-    except ModuleNotFoundError as error:
-        raise MissingExtra(family="figure", name="svg", module=error.name, extra="evaluate") from error
-    style: Any = {
-        "svg.hashsalt": name,
-        "svg.fonttype": "none",
-        "font.family": "sans-serif",
-        "font.size": 12,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "grid.color": "#e2e4e8",
-        "axes.edgecolor": "#9aa0a8",
-        "legend.frameon": False,
-    }
-    made: list[str] = []
-    with mpl.rc_context(style):
-        canvas = Canvas(figsize=(WIDE, high), layout="constrained")
-        yield canvas.add_subplot(), made
-        buffer = io.StringIO()
-        canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    made.append(_inline(buffer.getvalue(), name, alt))
-
-
-def _inline(svg: str, name: str, alt: str) -> str:
-    """The drawing alone, its ids its own, described for those who cannot see it, as wide as its place."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r"url\(#", f"url(#{name}-", svg)
-    svg = re.sub(r'href="#', f'href="#{name}-', svg)
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt, quote=True)}"', 1).strip()
+    with drawing(name, alt, WIDE, high, _STYLE) as (figure, made):
+        yield figure.add_subplot(), made
 
 
 def forecast(

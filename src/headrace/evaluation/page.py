@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: table, figures, notes; readable on a phone, in print, in the dark."""
+"""A report as a page: table, figures, notes."""
 
 from __future__ import annotations
 
@@ -6,40 +6,25 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from headrace import pages
 from headrace.evaluation.figures import Figure
 from headrace.evaluation.report import Report
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1c2733; --soft: #56616d; --line: #d9dde2; --paper: #fff; --card: #fff; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6eaee; --soft: #a3adb8; --line: #39424c; --paper: #14191f; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  margin: 0 auto; padding: 1rem; max-width: 78rem; }
-h1 { font-size: 1.4rem; line-height: 1.25; margin: .3rem 0 1rem; }
-h2 { font-size: 1.1rem; margin: 1.8rem 0 .5rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); }
-th { font-weight: 600; vertical-align: bottom; }
-tr.best td { font-weight: 600; }
+table { border-collapse: collapse; font-size: .9rem; }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--edge); text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--ground); }
+th { font-weight: 600; vertical-align: bottom; } tr.best td { font-weight: 600; }
+h1 { margin-bottom: 1rem; } dt { color: inherit; font-weight: 600; } dd { color: var(--soft); }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); gap: 1.2rem; }
-figure { margin: 0; max-width: 44rem;
-  border: 1px solid var(--line); border-radius: .5rem; padding: .7rem; background: var(--card); color: #1c2733; }
-figure svg { width: 100%; height: auto; display: block; font-family: system-ui, sans-serif; }
-figcaption { font-size: .88rem; color: #56616d; margin-top: .4rem; }
-figcaption b { color: #1c2733; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .8rem; font-size: .9rem; }
-dt { font-weight: 600; } dd { margin: 0; color: var(--soft); }
-@media (max-width: 34rem) { dl { grid-template-columns: 1fr; } dd { margin-bottom: .4rem; } }
+.figures figure { margin: 0; max-width: 44rem; }
+figcaption { margin: .4rem 0 0; } figcaption b { color: #17212b; }
 """
 
 
 def page(report: Report, figures: Sequence[Figure], notes: Sequence[str] = ()) -> str:
     """The whole page; `notes` are about the figures."""
     parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(report.title)}</title><style>{_STYLE}</style></head><body><main>",
         f"<h1>{escape(report.title)}</h1>",
         _table(report),
         _figures(figures),
@@ -48,9 +33,9 @@ def page(report: Report, figures: Sequence[Figure], notes: Sequence[str] = ()) -
         *[f"<li>{escape(note)}</li>" for note in [*report.notes, *notes]],
         "</ul><h2>The columns</h2><dl>",
         *[f"<dt>{escape(one.label)}</dt><dd>{escape(one.help)}</dd>" for one in report.columns if one.help],
-        "</dl></main></body></html>\n",
+        "</dl>",
     ]
-    return "\n".join(parts)
+    return pages.page(report.title, _STYLE, parts)
 
 
 def _table(report: Report) -> str:

@@ -51,9 +51,7 @@ def put_back(time: NDArray[np.int64]) -> bool:
     return bool(back.any() and on.any())
 
 
-def _of_pieces(
-    wall: NDArray[np.int64], zone: str
-) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
+def _of_pieces(wall: NDArray[np.int64], zone: str) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
     """(each time's quarter hour by its index, the quarter hours, their two offsets from UTC)."""
     pieces, place = np.unique(wall // _PIECE, return_inverse=True)
     both = np.array([_offsets(int(piece) * _PIECE, ZoneInfo(zone)) for piece in pieces], np.int64).reshape(-1, 2)

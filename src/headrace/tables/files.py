@@ -176,7 +176,7 @@ def _rows(database: Any, clock: Column, fields: Sequence[Column], naming: Column
 
 
 def _plain(found: Any) -> Array:
-    raw = np.ma.masked_array(found).astype(np.float64).filled(np.nan)
+    raw: Array = np.ma.filled(np.ma.masked_array(found, dtype=np.float64), np.nan)
     return np.where(np.abs(raw) < _LARGEST, raw, np.nan)
 
 

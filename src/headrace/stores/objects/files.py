@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from pathlib import Path
 
+from headrace.disk import write_whole
 from headrace.errors import CorruptState, UnknownObject
 from headrace.states import digest
 
@@ -25,17 +24,7 @@ class FileObjects:
         if path.exists():
             return name
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        _sync(path.parent)
+        write_whole(path, data)
         return name
 
     def get(self, digest_: str) -> bytes:
@@ -60,12 +49,3 @@ class FileObjects:
         if match is None:
             raise UnknownObject(name=name)
         return self._folder / match[1][:2] / match[1][2:]
-
-
-def _sync(folder: Path) -> None:
-    """Make a rename in `folder` survive a power loss."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
