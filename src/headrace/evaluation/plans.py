@@ -72,7 +72,8 @@ def of_record() -> Chosen:
 
 def of_data(source: Source, target: str, periods: Periods) -> Chosen:
     """Hourly means of a file's only column of numbers, or of the one named. Raises BadInput."""
-    names = list(next(iter(source.series.values())).columns)
+    every = list(next(iter(source.series.values())).columns)
+    names = [name for name in every if np.isfinite(least(source, name))] or every
     if not target and len(names) != 1 and "value" not in names:
         raise BadInput(
             detail=f"{source.name} has several columns of numbers ({', '.join(names)}); name one with --target"

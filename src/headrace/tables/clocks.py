@@ -77,11 +77,15 @@ def _jumps(wall: NDArray[np.int64], zone: ZoneInfo) -> bool:
 
 
 def _after_step_back(wall: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Rows that follow a step backwards of half an hour or more, until the time before it is reached again."""
+    """Rows that follow a step backwards of half an hour or more, until the time before it is reached again.
+
+    In an hourly series it is the same time once more.
+    """
     peaks = np.maximum.accumulate(wall)
-    behind = wall <= peaks
+    behind, steps = wall <= peaks, np.diff(wall)
+    hourly = (steps > 0).any() and np.median(steps[steps > 0]) >= HOUR
     back = np.zeros(len(wall), np.bool_)
-    for index in np.flatnonzero(np.diff(wall) <= -30 * MINUTE).tolist():
+    for index in np.flatnonzero(steps <= (0 if hourly else -30 * MINUTE)).tolist():
         stop = index + 1
         while stop < len(wall) and wall[stop] <= wall[index] and behind[stop]:
             stop += 1

@@ -34,11 +34,8 @@ Pick = Callable[[dict[str, int]], Collection[str]]
 class File:
     """A file as it was understood."""
 
-    path: Path
-    time: str
-    """Name of the column of times."""
     clock: str
-    """How its times were understood, in words."""
+    """Which column is the time and how it was understood, in words."""
     assumed: bool
     """Whether they have no zone and were read as UTC."""
     naming: str
@@ -49,11 +46,6 @@ class File:
     """Of the devices that were picked, in the order of the file: ns since 1970 UTC, values finite or NaN."""
     notes: list[str]
     """What else has to be known."""
-
-    @property
-    def fields(self) -> list[str]:
-        """The columns of numbers."""
-        return list(next(iter(self.series.values())).columns)
 
 
 def read(path: Path, pick: Pick = list, zone: str | None = None) -> File:
@@ -140,7 +132,7 @@ def _understood(database: Any, path: Path, columns: Sequence[Column], pick: Pick
     if assumed and any(put_back(rows.time) for rows in series.values()):
         notes.append(_TWICE)
     described = f"time is column {clock.name!r}, {words}"
-    return File(path, clock.name, described, assumed, naming.name if naming else "", devices, series, notes)
+    return File(described, assumed, naming.name if naming else "", devices, series, notes)
 
 
 def _cut_short(database: Any, path: Path) -> list[str]:
