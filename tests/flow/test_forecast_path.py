@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import pytest
 from headrace.records import Entry
 from headrace.services.gateway.mqtt import wire
 from headrace.services.learning.service import LearningService
-from headrace.services.learning.store import Run, Store, stream_bodies
+from headrace.services.learning.store import Run, Store, stream_lines
 from headrace.services.learning.worker import Event
 from headrace.spec import parse
 from headrace.streams.logs import sqlite as sqlite_log
@@ -27,7 +28,8 @@ ROWS = 40
 
 
 def bodies(first: int, size: int, key: str = "k") -> list[bytes]:
-    return stream_bodies("m", key, f"p{key}", first, [n * 10**9 for n in range(first, first + size)], [0.5] * size)
+    times = [n * 10**9 for n in range(first, first + size)]
+    return stream_lines("m", key, f"p{key}", first, times, [0.5] * size).split(b"\n")
 
 
 def writer(path: Path) -> Store:
@@ -42,6 +44,25 @@ def add(store: Store, first: int, size: int, key: str = "k") -> Run | None:
 
 
 # -- the store
+
+
+def test_lines_say_what_a_body_of_each_would_say() -> None:
+    values = [0.1, -0.0, 5e-324, 1e16, 1.7976931348623157e308, 123456789.123456789, 3.0]
+    times = [n * 10**9 for n in range(len(values))]
+    lines = stream_lines('m "1"', "k,é", "p", 41, times, values).split(b"\n")
+    wanted = [
+        {
+            "id": f"p-{41 + n}",
+            "model": 'm "1"',
+            "key": "k,é",
+            "origin_ms": 1000 * n,
+            "step_ms": 0,
+            "values": [value],
+            "by": "live",
+        }
+        for n, value in enumerate(values)
+    ]
+    assert [json.loads(line) for line in lines] == wanted
 
 
 def test_what_is_computed_again_is_stored_once_however_it_is_cut(tmp_path: Path) -> None:

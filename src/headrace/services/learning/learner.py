@@ -20,7 +20,7 @@ from headrace.records import CONTROL, Array, Reading, Record, Rows
 from headrace.services.learning.decoded import Decoded, DecodedLog
 from headrace.services.learning.lane import GridLane, Lane, identity
 from headrace.services.learning.plan import Plan
-from headrace.services.learning.store import Run, Store, body, stream_bodies
+from headrace.services.learning.store import Run, Store, body, stream_lines
 from headrace.services.learning.stream_lane import StreamLane
 from headrace.stores.objects import Objects
 from headrace.streams.decoders.intake import Deduplicator, columns
@@ -214,8 +214,8 @@ class Learner:
             made.append(add(key, ordinal, p.id, p.origin, now, [body(p)]))
         for first, times, values in effect.stream:
             prefix = self._prefix(key)
-            bodies = stream_bodies(self.name, key, prefix, first, times, values)
-            made.append(add(key, first, prefix, times[-1], now, bodies))
+            lines = stream_lines(self.name, key, prefix, first, times, values)
+            made.append(self.store.add_lines(key, first, prefix, times[-1], now, lines, len(values)))
         if effect.scores:
             self.store.add_scores(effect.scores)
         if effect.decisions:

@@ -110,16 +110,22 @@ class Store:
         Returns:
             What was new.
         """
+        return self.add_lines(key, first, identity, origin, created, b"\n".join(bodies), len(bodies))
+
+    def add_lines(
+        self, key: str, first: int, identity: str, origin: int, created: int, lines: bytes, count: int
+    ) -> Run | None:
+        """`add_run` of `count` bodies that stand in one line each already."""
         (known,) = self._db.execute(
             "SELECT ordinal + count FROM runs WHERE key = ? ORDER BY ordinal DESC LIMIT 1", (key,)
         ).fetchone() or (0,)
-        new = bodies[max(0, known - first) :]
-        if not new:
+        new = _after(Run(first + count, key, count, lines), known)
+        if new.size <= 0:
             return None
-        number, ordinal, lines = self.last_number() + len(new), max(known, first), b"\n".join(new)
-        row = (number, key, ordinal, len(new), identity, origin, created, lines)
+        run = Run(self.last_number() + new.size, key, new.size, new.bodies)
+        row = (run.number, key, max(known, first), run.size, identity, origin, created, run.bodies)
         self._db.execute("INSERT INTO runs VALUES (?,?,?,?,?,?,?,?)", row)
-        return Run(number, key, len(new), lines)
+        return run
 
     def add_scores(self, scores: Iterable[Score]) -> None:
         """Scores; idempotent."""
@@ -293,15 +299,18 @@ def body(prediction: Prediction) -> bytes:
     )
 
 
-def stream_bodies(
-    model: str, key: str, prefix: str, first: int, times: Sequence[int], values: Sequence[float]
-) -> list[bytes]:
-    """Bodies of record-wise predictions: the same JSON shape, built without an object each."""
+def stream_lines(model: str, key: str, prefix: str, first: int, times: Sequence[int], values: Sequence[float]) -> bytes:
+    """Bodies of record-wise predictions, one a line: the same JSON shape, built without an object each.
+
+    All numbers are rendered by one call: one by one they would take as long as everything else here.
+    """
     middle = f'","model":{_encode(model).decode()},"key":{_encode(key).decode()},"origin_ms":'
-    return [
-        f'{{"id":"{prefix}-{ordinal}{middle}{time // 1_000_000},"step_ms":0,"values":[{value!r}],"by":"live"}}'.encode()
-        for ordinal, (time, value) in enumerate(zip(times, values, strict=True), first)
+    numbers = _encode(values).decode()[1:-1].split(",")
+    lines = [
+        f'{{"id":"{prefix}-{ordinal}{middle}{time // 1_000_000},"step_ms":0,"values":[{number}],"by":"live"}}'
+        for ordinal, (time, number) in enumerate(zip(times, numbers, strict=True), first)
     ]
+    return "\n".join(lines).encode()
 
 
 def _after(run: Run, number: int) -> Run:
