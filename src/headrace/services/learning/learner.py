@@ -17,12 +17,13 @@ import numpy as np
 from headrace import states
 from headrace.errors import BadInput, CorruptState, HeadraceError, LearningError, Unsupported
 from headrace.records import CONTROL, Array, Reading, Record, Rows
-from headrace.services.learning.decoded import Decoded, DecodedLog
+from headrace.services.learning.decoded import Block, Decoded, DecodedLog
 from headrace.services.learning.lane import GridLane, Lane, identity
 from headrace.services.learning.plan import Plan
 from headrace.services.learning.store import Run, Store, body, stream_lines
 from headrace.services.learning.stream_lane import StreamLane
 from headrace.stores.objects import Objects
+from headrace.streams.decoders.columnar import Columns
 from headrace.streams.decoders.intake import Deduplicator, columns
 from headrace.topics import matches
 
@@ -88,14 +89,14 @@ class Learner:
             return False
         self._write()  # what a full disk kept from being written goes first
         block = log.block(self.position, self.plan.spec.input.decoder)
-        if not block:
+        if block is None:
             return False
         try:
             self._process(block)
         except (Exception, SystemExit) as error:  # a user's step, a damaged state: this model stops, the others go on
-            self._fail(error, f"log positions {block[0].record.position} to {block[-1].record.position}")
+            self._fail(error, f"log positions {self.position + 1} to {block.last}")
             return False
-        self.position = block[-1].record.position
+        self.position = block.last
         self._write()
         return True
 
@@ -106,7 +107,24 @@ class Learner:
         with contextlib.suppress(sqlite3.OperationalError), self.store.writing():  # a full disk: the report says it too
             self.store.set("failed", self.failed)
 
-    def _process(self, block: Sequence[Decoded]) -> None:
+    def _process(self, block: Block) -> None:
+        if block.columns is None:
+            self._one_by_one(block.items)
+        else:
+            self._at_once(block, block.columns)
+
+    def _at_once(self, block: Block, columns: Columns) -> None:
+        """A block of messages of one shape: the same as `_one_by_one`, without an object for every reading."""
+        topics, by = block.messages.topics, self.plan.spec.input.key
+        wanted = {topic for topic in set(topics) if self._wanted(topic)}
+        names = topics if by == "topic" else columns.devices if by == "device" else ["all"] * len(topics)
+        for key, places in _places(names, topics, wanted).items():
+            if key in self.lanes or self._admit(key):
+                ids = None if columns.ids is None else [columns.ids[place] for place in places]
+                devices = None if by == "device" else [columns.devices[place] for place in places]
+                self._take(key, block.rows.take(places), ids, devices)
+
+    def _one_by_one(self, block: Sequence[Decoded]) -> None:
         waiting: dict[str, list[Reading]] = {}
         topics, by = self._topics, self.plan.spec.input.key
         for record, readings, _ in block:
@@ -124,9 +142,11 @@ class Learner:
         self._flush(waiting)
 
     def _wanted(self, topic: str) -> bool:
-        if len(self._topics) > 100_000:
-            self._topics.clear()
-        known = self._topics[topic] = any(matches(pattern, topic) for pattern in self.plan.spec.input.topics)
+        known = self._topics.get(topic)
+        if known is None:
+            if len(self._topics) > 100_000:
+                self._topics.clear()
+            known = self._topics[topic] = any(matches(pattern, topic) for pattern in self.plan.spec.input.topics)
         return known
 
     def _admit(self, key: str) -> bool:
@@ -141,14 +161,17 @@ class Learner:
 
     def _flush(self, waiting: dict[str, list[Reading]]) -> None:
         for key, readings in waiting.items():
-            rows = columns(readings, None)
-            self._implausible += bound(rows, self.plan.spec.input.valid)
             ids = [reading.id for reading in readings]
             devices = None if self.plan.spec.input.key == "device" else [reading.device for reading in readings]
-            keep = self._seen[key].keep(rows, ids if any(ids) else None, devices)
-            self._duplicates += len(rows) - int(np.count_nonzero(keep))
-            self.lanes[key].process(rows if keep.all() else rows.take(keep))
+            self._take(key, columns(readings, None), ids if any(ids) else None, devices)
         waiting.clear()
+
+    def _take(self, key: str, rows: Rows, ids: list[str] | None, devices: list[str] | None) -> None:
+        """Readings of one key, in log order, go to its lane."""
+        self._implausible += bound(rows, self.plan.spec.input.valid)
+        keep = self._seen[key].keep(rows, ids, devices)
+        self._duplicates += len(rows) - int(np.count_nonzero(keep))
+        self.lanes[key].process(rows if keep.all() else rows.take(keep))
 
     # -- control entries
 
@@ -304,6 +327,17 @@ def user_line(error: BaseException, folder: str) -> str:
             if path.is_absolute() and path.parent == home:
                 found = f"{path.name}:{frame.lineno}: "
         cause = cause.__cause__
+    return found
+
+
+def _places(names: Sequence[str], topics: Sequence[str], wanted: set[str]) -> dict[str, list[int]]:
+    """Where in a block each key stands, in the order of their first appearance; topics that are not `wanted` left out."""
+    if set(topics) <= wanted and len(set(names)) == 1:
+        return {names[0]: list(range(len(names)))}
+    found: dict[str, list[int]] = {}
+    for place, (name, topic) in enumerate(zip(names, topics, strict=True)):
+        if topic in wanted:
+            found.setdefault(name, []).append(place)
     return found
 
 

@@ -15,6 +15,8 @@ from headrace.records import INTERNAL, Reading, Record
 from headrace.services.learning.decoded import Decoded, DecodedLog
 from headrace.spec import Plug
 from headrace.streams.decoders import is_replay
+from headrace.streams.decoders.columnar import Columns
+from headrace.streams.logs import Messages
 from headrace.topics import matches
 
 FILE = "observer.db"
@@ -75,14 +77,36 @@ class Observer:
         if time.monotonic() - self._written > 1:
             self.write()
         block = log.block(self.position, self._auto)
-        if not block:
+        if block is None:
             if time.monotonic() - self._written > REST:
                 self.write()
             return False
-        for item in block:
-            self._see(item, log)
-        self.position = block[-1].record.position
+        if block.columns is None or any(map(self._pin, set(block.messages.topics) if self._pinned else ())):
+            for item in block.items:
+                self._see(item, log)
+        else:
+            self._see_all(block.messages, block.columns)
+        self.position = block.last
         return True
+
+    def _see_all(self, messages: Messages, columns: Columns) -> None:
+        """`_see` of a block of messages of one shape, a topic and a device at a time."""
+        names = {topic: self._name(topic) for topic in dict.fromkeys(messages.topics)}
+        topics = [names[topic] for topic in messages.topics]
+        newest = dict(zip(topics, messages.received, strict=True))
+        for topic, count in Counter(topics).items():
+            counts = self._topics.setdefault(topic, [0, 0, 0])
+            counts[0] += count
+            counts[2] = newest[topic]
+        pairs = list(zip(topics, columns.devices, strict=True))
+        places = range(len(pairs))
+        last = dict(zip(pairs, places, strict=True))
+        first = dict(zip(reversed(pairs), reversed(places), strict=True))
+        for pair, count in Counter(pairs).items():
+            known = self._devices.get(pair) or self._device(pair[0], columns.reading(first[pair]))
+            if known is not None:
+                known[0] += count
+                known[2] = columns.reading(last[pair])
 
     def _see(self, item: Decoded, log: DecodedLog) -> None:
         record, readings, error = item
@@ -139,16 +163,19 @@ class Observer:
 
     def _again(self, item: Decoded, log: DecodedLog) -> tuple[list[Reading] | None, str]:
         """Topics a model reads with a decoder of its own are judged by that one."""
-        topic = item.record.stream
+        plug = self._pin(item.record.stream)
+        if plug is None:
+            return item.readings, item.error
+        return log.decode(item.record, plug)
+
+    def _pin(self, topic: str) -> Plug | None:
+        """The decoder a model reads a topic with, if it is one of its own."""
         if topic not in self._pins:
             if len(self._pins) > TOPICS:
                 self._pins.clear()
             found = [plug for pattern, plug in self._pinned if matches(pattern, topic)]
             self._pins[topic] = found[0] if found else None
-        plug = self._pins[topic]
-        if plug is None:
-            return item.readings, item.error
-        return log.decode(item.record, plug)
+        return self._pins[topic]
 
     def write(self) -> None:
         """Store what was seen since the last write."""
