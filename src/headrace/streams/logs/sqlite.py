@@ -274,10 +274,10 @@ class SqliteLog(SqliteReader):
             with contextlib.suppress(sqlite3.Error):  # a failing disk: the next failure undoes again
                 self._undo(batch)
             error = StorageUnavailable(detail=str(error))
+        if error is None and batch and self.on_commit is not None:
+            self.on_commit()  # first: learners in other processes begin while this one acknowledges
         for _, done in batch:
             done(error)
-        if error is None and batch and self.on_commit is not None:
-            self.on_commit()
         if self._pages > _CHECKPOINT:
             self._jobs.put((self._checkpoint, lambda error: self._next()))
         else:
