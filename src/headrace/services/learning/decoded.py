@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from headrace.errors import Undecodable
-from headrace.records import INTERNAL, Reading, Record, Rows
+from headrace.records import INTERNAL, Reading, Record
 from headrace.spec import Plug
 from headrace.streams.decoders import DECODERS, decode
 from headrace.streams.decoders.columnar import Columns
@@ -56,12 +56,6 @@ class Block:
     def items(self) -> list[Decoded]:
         """The records one by one; what `columns` says too, where there are any."""
         return self._each()
-
-    @cached_property
-    def rows(self) -> Rows:
-        """The numbers of `columns`, for everybody: not to be changed."""
-        assert self.columns is not None
-        return self.columns.rows()
 
 
 class DecodedLog:

@@ -122,7 +122,7 @@ class Learner:
             if key in self.lanes or self._admit(key):
                 ids = None if columns.ids is None else [columns.ids[place] for place in places]
                 devices = None if by == "device" else [columns.devices[place] for place in places]
-                self._take(key, block.rows.take(places), ids, devices)
+                self._take(key, columns.take(np.array(places)), ids, devices)
 
     def _one_by_one(self, block: Sequence[Decoded]) -> None:
         waiting: dict[str, list[Reading]] = {}

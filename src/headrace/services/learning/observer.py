@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,20 +94,15 @@ class Observer:
         """`_see` of a block of messages of one shape, a topic and a device at a time."""
         names = {topic: self._name(topic) for topic in dict.fromkeys(messages.topics)}
         topics = [names[topic] for topic in messages.topics]
-        newest = dict(zip(topics, messages.received, strict=True))
-        for topic, count in Counter(topics).items():
+        for topic, (count, _, last) in _spots(topics).items():
             counts = self._topics.setdefault(topic, [0, 0, 0])
             counts[0] += count
-            counts[2] = newest[topic]
-        pairs = list(zip(topics, columns.devices, strict=True))
-        places = range(len(pairs))
-        last = dict(zip(pairs, places, strict=True))
-        first = dict(zip(reversed(pairs), reversed(places), strict=True))
-        for pair, count in Counter(pairs).items():
-            known = self._devices.get(pair) or self._device(pair[0], columns.reading(first[pair]))
+            counts[2] = messages.received[last]
+        for (topic, device), (count, first, last) in _spots(list(zip(topics, columns.devices, strict=True))).items():
+            known = self._devices.get((topic, device)) or self._device(topic, columns.reading(first))
             if known is not None:
                 known[0] += count
-                known[2] = columns.reading(last[pair])
+                known[2] = columns.reading(last)
 
     def _see(self, item: Decoded, log: DecodedLog) -> None:
         record, readings, error = item
@@ -230,3 +226,13 @@ class Observer:
             self.write()
         finally:
             self._db.close()
+
+
+def _spots(values: Sequence[Any]) -> dict[Any, tuple[int, int, int]]:
+    """(how often, first place, last place) of each value, in the order of their first appearance."""
+    if len(set(values)) == 1:
+        return {values[0]: (len(values), 0, len(values) - 1)}
+    places = range(len(values))
+    last = dict(zip(values, places, strict=True))
+    first = dict(zip(reversed(values), reversed(places), strict=True))
+    return {value: (count, first[value], last[value]) for value, count in Counter(values).items()}

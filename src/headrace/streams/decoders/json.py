@@ -83,7 +83,7 @@ class JsonDecoder:
         self._times = TIMES if params.time is None else (params.time,) if params.time else ()
         self._devices = DEVICES if params.device is None else (params.device,)
         self._plans: dict[tuple[str, ...], Plan] = {}
-        self._shapes: dict[tuple[str, ...], FlatShape | None] = {}
+        self._shapes: dict[tuple[tuple[str, type], ...], FlatShape | None] = {}
         self._plain = params.root is None and not any("." in name for name in (*self._times, *self._devices))
 
     def sniff(self, topic: str, payload: bytes) -> bool:
@@ -111,23 +111,24 @@ class JsonDecoder:
     def columns(self, topics: Sequence[str], payloads: Sequence[bytes], received: Sequence[int]) -> Columns | None:
         """What `decode` gives for each of many messages, at once, if all are flat objects of one shape; else None."""
         try:
-            keys = tuple(_parse_flat(payloads[0]))
+            one = _parse_flat(payloads[0])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        if keys not in self._shapes:
+        kind = tuple((name, type(value)) for name, value in one.items())
+        if kind not in self._shapes:
             if len(self._shapes) >= _MAX_PLANS:
                 self._shapes.clear()
-            self._shapes[keys] = self._shape(keys)
-        shape = self._shapes[keys]
+            self._shapes[kind] = self._shape(one)
+        shape = self._shapes[kind]
         return None if shape is None else shape.columns(topics, payloads, received)
 
-    def _shape(self, keys: tuple[str, ...]) -> FlatShape | None:
-        """How to read many flat objects with these keys at once; None if they are read by the long way, or too many."""
-        plan = self._planned(dict.fromkeys(keys)) if len(keys) <= _MAX_PLAN_FIELDS else None
+    def _shape(self, one: _Flat) -> FlatShape | None:
+        """How to read many flat objects like this at once; None if they are read by the long way, or too many."""
+        plan = self._planned(one) if len(one) <= _MAX_PLAN_FIELDS else None
         if plan is None:
             return None
         try:
-            return FlatShape(keys, plan, partial(_spoken, plan.time or "", plan.sure))
+            return FlatShape(one, plan, partial(_spoken, plan.time or "", plan.sure))
         except ValueError:
             return None
 
