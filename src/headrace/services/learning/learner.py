@@ -346,6 +346,8 @@ def bound(rows: Rows, valid: Mapping[str, tuple[float, float]]) -> int:
     count = 0
     for name, column in rows.columns.items():
         low, high = valid.get(name, (-PLAUSIBLE, PLAUSIBLE))
+        if len(column) == 1 and low <= column[0] <= high:
+            continue
         outside = (column < low) | (column > high)
         if outside.any():
             count += int(np.count_nonzero(outside))
