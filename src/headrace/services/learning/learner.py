@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from headrace import states
 from headrace.errors import BadInput, CorruptState, HeadraceError, LearningError, Unsupported
@@ -120,9 +121,9 @@ class Learner:
         names = topics if by == "topic" else columns.devices if by == "device" else ["all"] * len(topics)
         for key, places in _places(names, topics, wanted).items():
             if key in self.lanes or self._admit(key):
-                ids = None if columns.ids is None else [columns.ids[place] for place in places]
-                devices = None if by == "device" else [columns.devices[place] for place in places]
-                self._take(key, columns.take(np.array(places)), ids, devices)
+                ids = None if columns.ids is None else _chosen(columns.ids, places)
+                devices = None if by == "device" else _chosen(columns.devices, places)
+                self._take(key, columns.take(places), ids, devices)
 
     def _one_by_one(self, block: Sequence[Decoded]) -> None:
         waiting: dict[str, list[Reading]] = {}
@@ -330,15 +331,19 @@ def user_line(error: BaseException, folder: str) -> str:
     return found
 
 
-def _places(names: Sequence[str], topics: Sequence[str], wanted: set[str]) -> dict[str, list[int]]:
+def _places(names: Sequence[str], topics: Sequence[str], wanted: set[str]) -> dict[str, NDArray[np.intp]]:
     """Where in a block each key stands, in the order of their first appearance; topics that are not `wanted` left out."""
-    if set(topics) <= wanted and len(set(names)) == 1:
-        return {names[0]: list(range(len(names)))}
+    if wanted.issuperset(topics) and len(set(names)) == 1:
+        return {names[0]: np.arange(len(names))}
     found: dict[str, list[int]] = {}
     for place, (name, topic) in enumerate(zip(names, topics, strict=True)):
         if topic in wanted:
             found.setdefault(name, []).append(place)
-    return found
+    return {name: np.array(places) for name, places in found.items()}
+
+
+def _chosen(names: list[str], places: NDArray[np.intp]) -> list[str]:
+    return names if len(places) == len(names) else [names[place] for place in places.tolist()]
 
 
 def bound(rows: Rows, valid: Mapping[str, tuple[float, float]]) -> int:

@@ -28,6 +28,8 @@ BACKOFF = (0.2, 10.0)
 """First and longest pause before a restart, seconds."""
 
 READ = 2**18
+SEND = 2**20
+"""Bytes a worker may have said that are not read yet (if the system allows): it goes on while the platform is busy."""
 
 Report = Callable[[str, Event], None]
 Died = Callable[[str], None]
@@ -144,6 +146,7 @@ class Worker:
 
     async def _run(self) -> None:
         ours, theirs = socket.socketpair()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND)
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,

@@ -49,7 +49,7 @@ class Columns(NamedTuple):
         value = float(self.numbers[name][index])
         return bool(value) if name in self.switches else value
 
-    def take(self, places: NDArray[np.int64]) -> Rows:
+    def take(self, places: NDArray[np.intp]) -> Rows:
         """Some of them as rows, as `intake.columns` makes them: the fields that are numbers."""
         return Rows(self.time[places], {name: column[places] for name, column in self.numbers.items()})
 

@@ -188,7 +188,8 @@ def _fingerprints(rows: Rows, devices: Sequence[str] | None) -> NDArray[np.uint6
         return np.array([_fingerprint_of_one(rows, devices)], np.uint64)
     result = _mix(rows.time.view(np.uint64))
     if devices is not None:
-        result = _mix(result ^ np.fromiter(map(_fingerprint, devices), np.uint64, len(rows)))
+        known = {device: _fingerprint(device) for device in set(devices)}
+        result = _mix(result ^ np.fromiter(map(known.__getitem__, devices), np.uint64, len(rows)))
     numbers = [(name, column) for name, column in rows.columns.items() if column.ndim == 1]
     if not numbers:
         return result
