@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headrace.errors import LearningError
 from headrace.events import Decision, Prediction, Score
@@ -43,7 +44,7 @@ class Effects:
     actuals: list[tuple[int, float]] = field(default_factory=list)
     """Grid series in the target's unit."""
     published: bool = False
-    stream: list[tuple[int, list[int], list[float]]] = field(default_factory=list)
+    stream: list[tuple[int, NDArray[np.int64], Array]] = field(default_factory=list)
     """Record-wise predictions: (ordinal of the first, event times they were made at, values in the target's unit)."""
 
 

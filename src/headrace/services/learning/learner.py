@@ -21,7 +21,7 @@ from headrace.records import CONTROL, Array, Reading, Record, Rows
 from headrace.services.learning.decoded import Block, Decoded, DecodedLog
 from headrace.services.learning.lane import GridLane, Lane, identity
 from headrace.services.learning.plan import Plan
-from headrace.services.learning.store import Run, Store, body, stream_lines
+from headrace.services.learning.store import Run, Store, body
 from headrace.services.learning.stream_lane import StreamLane
 from headrace.stores.objects import Objects
 from headrace.streams.decoders.columnar import Columns
@@ -238,8 +238,7 @@ class Learner:
             made.append(add(key, ordinal, p.id, p.origin, now, [body(p)]))
         for first, times, values in effect.stream:
             prefix = self._prefix(key)
-            lines = stream_lines(self.name, key, prefix, first, times, values)
-            made.append(self.store.add_lines(key, first, prefix, times[-1], now, lines, len(values)))
+            made.append(self.store.add_stream(self.name, key, first, prefix, now, times, values))
         if effect.scores:
             self.store.add_scores(effect.scores)
         if effect.decisions:

@@ -98,7 +98,7 @@ class StreamLane:
         if not count:
             return
         unscaled = self._pipeline.inverse(values[ready])
-        self.effects.stream.append((self._ordinal, rows.time[ready].tolist(), unscaled.tolist()))
+        self.effects.stream.append((self._ordinal, rows.time[ready], unscaled))
         self._ordinal += count
 
     def _score(self, rows: Rows, made: Array, truth: Array) -> None:
