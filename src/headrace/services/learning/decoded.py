@@ -34,7 +34,7 @@ _decoded: Callable[[type[Decoded], tuple[Record, list[Reading] | None, str]], De
 """Half the time of `Decoded(...)`, and there is one for every message."""
 
 
-NOTHING = Messages(0, [], [], [])
+NOTHING = Messages(0, [], [], [], [])
 
 
 class Block:
@@ -149,7 +149,7 @@ class DecodedLog:
 
 def _columns(messages: Messages, decoder: Any) -> Columns | None:
     """The readings of messages, None if they have to be read one by one."""
-    if any(topic.startswith(INTERNAL) for topic in set(messages.topics)):
+    if any(topic.startswith(INTERNAL) for topic in messages.distinct):
         return None
     with contextlib.suppress(Exception):  # a decoder's bug: one by one, it costs the message it chokes on
         found: Columns | None = decoder.columns(messages.topics, messages.payloads, messages.received)

@@ -117,9 +117,10 @@ class Learner:
     def _at_once(self, block: Block, columns: Columns) -> None:
         """A block of messages of one shape: the same as `_one_by_one`, without an object for every reading."""
         topics, by = block.messages.topics, self.plan.spec.input.key
-        wanted = {topic for topic in set(topics) if self._wanted(topic)}
+        wanted = {topic for topic in block.messages.distinct if self._wanted(topic)}
+        whole = len(wanted) == len(block.messages.distinct)
         names = topics if by == "topic" else columns.devices if by == "device" else ["all"] * len(topics)
-        for key, places in _places(names, topics, wanted).items():
+        for key, places in _places(names, None if whole else topics, wanted).items():
             if key in self.lanes or self._admit(key):
                 ids = None if columns.ids is None else _chosen(columns.ids, places)
                 devices = None if by == "device" else _chosen(columns.devices, places)
@@ -330,13 +331,17 @@ def user_line(error: BaseException, folder: str) -> str:
     return found
 
 
-def _places(names: Sequence[str], topics: Sequence[str], wanted: set[str]) -> dict[str, NDArray[np.intp]]:
-    """Where in a block each key stands, in the order of their first appearance; topics that are not `wanted` left out."""
-    if wanted.issuperset(topics) and len(set(names)) == 1:
+def _places(names: Sequence[str], topics: Sequence[str] | None, wanted: set[str]) -> dict[str, NDArray[np.intp]]:
+    """Where in a block each key stands, in the order of their first appearance.
+
+    Args:
+        topics: of which those that are not `wanted` are left out; None: all are wanted.
+    """
+    if topics is None and len(set(names)) == 1:
         return {names[0]: np.arange(len(names))}
     found: dict[str, list[int]] = {}
-    for place, (name, topic) in enumerate(zip(names, topics, strict=True)):
-        if topic in wanted:
+    for place, (name, topic) in enumerate(zip(names, topics or names, strict=True)):
+        if topics is None or topic in wanted:
             found.setdefault(name, []).append(place)
     return {name: np.array(places) for name, places in found.items()}
 

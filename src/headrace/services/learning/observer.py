@@ -82,7 +82,7 @@ class Observer:
             if time.monotonic() - self._written > REST:
                 self.write()
             return False
-        if block.columns is None or any(map(self._pin, set(block.messages.topics) if self._pinned else ())):
+        if block.columns is None or any(map(self._pin, block.messages.distinct if self._pinned else ())):
             for item in block.items:
                 self._see(item, log)
         else:
@@ -92,7 +92,7 @@ class Observer:
 
     def _see_all(self, messages: Messages, columns: Columns) -> None:
         """`_see` of a block of messages of one shape, a topic and a device at a time."""
-        names = {topic: self._name(topic) for topic in dict.fromkeys(messages.topics)}
+        names = {topic: self._name(topic) for topic in messages.distinct}
         topics = (
             [names[topic] for topic in messages.topics] if len(names) > 1 else [*names.values()] * len(messages.topics)
         )

@@ -48,10 +48,11 @@ def rendered(model: str, key: str, prefix: str, first: int, stamps: NDArray[Any]
 
     All numbers are rendered by one call: one by one they would take as long as everything else here.
     """
+    begin = f'{{"id":"{prefix}-'
     middle = f'","model":{_encode(model).decode()},"key":{_encode(key).decode()},"origin_ms":'
     numbers = _encode(values.tolist()).decode()[1:-1].split(",")
     made = [
-        f'{{"id":"{prefix}-{ordinal}{middle}{stamp},"step_ms":0,"values":[{number}],"by":"live"}}'
+        f'{begin}{ordinal}{middle}{stamp},"step_ms":0,"values":[{number}],"by":"live"}}'
         for ordinal, stamp, number in zip(count(first), stamps.tolist(), numbers, strict=False)
     ]
     return "\n".join(made).encode()

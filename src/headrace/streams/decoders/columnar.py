@@ -119,7 +119,7 @@ class FlatShape:
     def _sorted_out(self, lines: list[Any], topics: Sequence[str], received: Sequence[int]) -> Columns | None:
         plan, count, get = self._plan, len(lines), self._get
         texts = {name: list(map(get[name], lines)) for name in self._texts}
-        named = {name: list(map(get[name], lines)) for name in self._named}
+        named = {name: _shared(list(map(get[name], lines))) for name in self._named}
         fine = all(self._named.values()) and all(
             0 < len(one) <= MAX_NAME for each in named.values() for one in set(each)
         )
@@ -148,6 +148,11 @@ class FlatShape:
             time = np.array(spoken, np.int64)
         fine = time.min() >= OLDEST and time.max() <= min(received) + YOUNGEST_AHEAD
         return time if fine else None
+
+
+def _shared(names: list[Any]) -> list[Any]:
+    """The same names; where all are equal, one object: it is hashed and compared many times on its way."""
+    return names[:1] * len(names) if len(set(names)) == 1 else names
 
 
 def _devices(topics: Sequence[str]) -> list[str]:

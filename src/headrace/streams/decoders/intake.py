@@ -6,6 +6,7 @@ import hashlib
 import struct
 from collections.abc import Collection, Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -189,7 +190,8 @@ def _fingerprints(rows: Rows, devices: Sequence[str] | None) -> NDArray[np.uint6
     result = _mix(rows.time.view(np.uint64))
     if devices is not None:
         known = {device: _fingerprint(device) for device in set(devices)}
-        result = _mix(result ^ np.fromiter(map(known.__getitem__, devices), np.uint64, len(rows)))
+        of_each = map(known.__getitem__, devices) if len(known) > 1 else repeat(known[devices[0]], len(rows))
+        result = _mix(result ^ np.fromiter(of_each, np.uint64, len(rows)))
     numbers = [(name, column) for name, column in rows.columns.items() if column.ndim == 1]
     if not numbers:
         return result

@@ -28,6 +28,8 @@ class Messages(NamedTuple):
     topics: list[str]
     received: list[int]
     payloads: list[bytes]
+    distinct: list[str]
+    """The topics, each once, in the order of first appearance."""
 
 
 class LogReader(Protocol):

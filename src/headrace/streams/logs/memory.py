@@ -50,8 +50,9 @@ class MemoryLog:
         found = self.read(after, limit)
         if any(record.headers or record.time for record in found):
             return None
-        columns = [record.stream for record in found], [record.received for record in found]
-        return Messages(found[-1].position if found else after, *columns, [record.payload for record in found])
+        topics, received = [record.stream for record in found], [record.received for record in found]
+        last, payloads = found[-1].position if found else after, [record.payload for record in found]
+        return Messages(last, topics, received, payloads, list(dict.fromkeys(topics)))
 
     def last(self, stream: str, count: int) -> list[Record]:
         return [record for record in self._records if record.stream == stream][-count:]

@@ -80,9 +80,10 @@ class SqliteReader:
         streams = {row[1] for row in rows}
         if None in streams:
             return None
-        names = self._named(streams)
-        last = rows[-1][0] if rows else after
-        return Messages(last, [names[row[1]] for row in rows], [row[2] for row in rows], [row[3] for row in rows])
+        names, last = self._named(streams), rows[-1][0] if rows else after
+        distinct = [names[one] for one in (streams if len(streams) < 2 else dict.fromkeys([row[1] for row in rows]))]
+        topics = distinct * len(rows) if len(streams) < 2 else [names[row[1]] for row in rows]
+        return Messages(last, topics, [row[2] for row in rows], [row[3] for row in rows], distinct)
 
     def last(self, stream: str, count: int) -> list[Record]:
         rows = self._db.execute(
