@@ -14,18 +14,32 @@ from typing import Any
 
 from headrace import settings, spec
 from headrace.models.backends import BACKENDS
+from headrace.models.drift import DETECTORS
+from headrace.models.explainers import EXPLAINERS
 from headrace.models.intervals import INTERVALS
 from headrace.models.transformers import TRANSFORMERS
-from headrace.plugins import Family
+from headrace.plugins import Family, Params
 from headrace.records import DAY, HOUR, MINUTE, SECOND
 from headrace.streams.decoders import DECODERS
 
 FILE = Path(__file__).parent / "reference.md"
-SECTIONS = (spec.OnlineModel, spec.Metadata, spec.Input, spec.Forecast, spec.Learning, spec.Publish, spec.Output)
+SECTIONS = (
+    spec.OnlineModel,
+    spec.Metadata,
+    spec.Input,
+    spec.Forecast,
+    spec.Learning,
+    spec.Publish,
+    spec.Output,
+    *spec.RULES.values(),
+    spec.Alert,
+)
 FAMILIES: tuple[tuple[str, Family], ...] = (
     ("Steps (`transform:`)", TRANSFORMERS),
     ("Backends (`backend:`)", BACKENDS),
     ("Intervals (`interval:`)", INTERVALS),
+    ("Drift detectors (`detector:` of an alert)", DETECTORS),
+    ("Explainers (`explain:`)", EXPLAINERS),
     ("Decoders (`input.decoder:`)", DECODERS),
 )
 
@@ -67,14 +81,17 @@ def _rows(model: type[Any]) -> list[str]:
 
 
 def fields(model: type[Any]) -> Iterator[tuple[str, str, str]]:
-    """(name, default as written, docstring) of each annotated attribute, in order."""
+    """(name, default as written, docstring) of each annotated attribute, in order; those of our base classes first."""
+    for base in model.__bases__:
+        if base is not Params and (issubclass(base, Params) or base.__module__ == spec.__name__):
+            yield from fields(base)
     tree = ast.parse(textwrap.dedent(inspect.getsource(model)))
     (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef))
     for index, node in enumerate(body):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and not node.target.id.startswith("_"):
             following = body[index + 1] if index + 1 < len(body) else None
             about = _doc(following)
-            yield node.target.id, ast.unparse(node.value) if node.value is not None else "", about
+            yield node.target.id.removesuffix("_"), ast.unparse(node.value) if node.value is not None else "", about
 
 
 def _doc(node: ast.stmt | None) -> str:

@@ -28,7 +28,7 @@ transform:
 forecast: {{horizon: 24, every: 1d}}
 learning: {{initial: 6d, every: 1d, examples: {examples}}}
 backend: {backend}
-interval: {{residual: {{minimum: 24, floor: 0}}}}
+interval: {{adaptive: {{clip: {{low: 0}}}}}}
 publish: {{improvement: 0.01, minimum: 2}}
 """
 

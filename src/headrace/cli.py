@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -26,6 +28,8 @@ URL = "http://127.0.0.1:8080"
 _TAKEN = {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL}
 NARROW = 60
 """Columns below which a table is left to the terminal to break: it breaks lines, rich would leave cells out."""
+BAR = 24
+"""Characters of the longest bar."""
 SHORT = 12
 """Characters up to which a cell is never broken, however narrow the terminal."""
 
@@ -52,6 +56,9 @@ def up(
     retention_days: Annotated[float, typer.Option(help="Forget records older than this; 0: never.")] = 0,
     retention_gb: Annotated[float, typer.Option(help="Keep the log below this size; 0: no limit.")] = 10,
     body_limit_mb: Annotated[float, typer.Option(help="Largest HTTP body, also after decompression.")] = 16,
+    webhook_private: Annotated[
+        bool, typer.Option("--webhook-private", help="Send alerts to private and loopback addresses too.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line with all addresses once ready.")] = False,
 ) -> None:
     """Start the whole platform. Stops cleanly on Ctrl-C or SIGTERM; safe to start again on the same directory."""
@@ -71,6 +78,7 @@ def up(
         retention_days=retention_days,
         retention_gb=retention_gb,
         body_limit_mb=body_limit_mb,
+        webhook_private=webhook_private,
     )
     _guard(lambda: run(settings, as_json=as_json))
 
@@ -106,9 +114,11 @@ def diff(file: Annotated[Path, typer.Option("--file", "-f", help="The spec file.
 
     import yaml
 
+    from headrace.spec import plain_documents
+
     changes = _put(url, file, dry=True)
     known = {one["name"]: one["spec"] for one in _call(url, "GET", "/api/specs")}
-    wanted = {document["metadata"]["name"]: document for document in yaml.safe_load_all(file.read_text()) if document}
+    wanted = {document["metadata"]["name"]: document for document in plain_documents(file.read_text()) if document}
     for name, change in changes.items():
         typer.echo(f"{name}: {change}")
         before, after = (
@@ -143,6 +153,10 @@ def get(
             empty="no models in service; `headrace apply -f headrace.yaml` takes one in",
         )
         for one in specs:
+            if one["shadow_of"]:
+                typer.echo(
+                    f"{one['name']}: a shadow of {one['shadow_of']}, not served; compare: headrace shadows {one['name']}"
+                )
             if one["detail"]:
                 typer.echo(f"{one['name']}: {one['detail']}")
 
@@ -205,23 +219,208 @@ def predict(
     url: Url = URL,
 ) -> None:
     """Print the last available forecast of a model."""
-    answer = _call(url, "POST", f"/v2/models/{_quoted(model)}/infer", {"parameters": {"key": key}})
+    outputs = [{"name": name} for name in ("y", "low", "high")]
+    answer = _call(url, "POST", f"/v2/models/{_quoted(model)}/infer", {"parameters": {"key": key}, "outputs": outputs})
     if as_json:
         typer.echo(json.dumps(answer))
         return
-    from datetime import UTC, datetime
-
-    about, values = answer["parameters"], answer["outputs"][0]["data"]
+    about, found = answer["parameters"], {one["name"]: one["data"] for one in answer["outputs"]}
+    times = [_clock(about["origin_ms"] + step * about["step_ms"])[:-3] for step in range(len(found["y"]))]
     rows = [
-        [
-            datetime.fromtimestamp((about["origin_ms"] + i * about["step_ms"]) / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
-            f"{v:,.1f}",
-        ]
-        for i, v in enumerate(values)
+        [time, *(f"{v:,.1f}" for v in row)] for time, row in zip(times, zip(*found.values(), strict=True), strict=True)
     ]
     by = "the learning model" if about["by"] == "live" else f"snapshot {about['by']}"
     typer.echo(f"{model} for {about['key']}, made by {by}")
-    _table(["from (UTC)", "forecast"], rows)
+    _table(["from (UTC)", *("forecast" if name == "y" else name for name in found)], rows)
+    if "interval_n" in about:
+        unit = _call(url, "GET", f"/api/models/{_quoted(model)}?key={_quoted(about['key'])}&days=0.1")["unit"]
+        typer.echo(_measured(about, unit))
+
+
+def _measured(about: dict[str, Any], unit: str) -> str:
+    """What the band was worth, in one line."""
+    hours = f" (active hours {about['interval_active_coverage']:.0%})" if about["interval_active_n"] else ""
+    return (
+        f"{about['interval_nominal']:.0%} band: measured {about['interval_coverage']:.0%} over {about['interval_days']} days"
+        f"{hours}, mean width {about['interval_width']:,.4g} {unit}".rstrip()
+    )
+
+
+@app.command()
+def diagnose(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    key: Annotated[str, typer.Option(help="Which device; without it, the one that was forecast last.")] = "",
+    level: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Significance level of the tests.")] = 0.05,
+    days: Annotated[float, typer.Option(min=0.1, max=400, help="Of the forecasts of this many last days.")] = 30,
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Test whether a model's errors are normally distributed, and say what the tests can show."""
+    asked = _call(url, "GET", f"/api/models/{_quoted(model)}/residuals?key={_quoted(key)}&days={days}")
+    from headrace.models.diagnostics import normality
+
+    _guard(lambda: _diagnosis(asked, normality([value for _, value in asked["residuals"]], level), as_json))
+
+
+def _diagnosis(asked: dict[str, Any], found: Any, as_json: bool) -> None:
+    if as_json:
+        about = {name: asked[name] for name in ("name", "key", "unit", "days")}
+        typer.echo(json.dumps({**about, **found.plain()}, indent=2))
+        return
+    typer.echo(f"{asked['name']} for {asked['key']}: {found.n:,} errors of the last {asked['days']:g} days")
+    _table(["test", "statistic", "p", f"at {found.level:g}"], found.rows())
+    typer.echo(found.sentence)
+
+
+@app.command()
+def alerts(
+    model: Annotated[str, typer.Option(help="Only of this model.")] = "",
+    key: Annotated[str, typer.Option(help="Only of this device.")] = "",
+    active: Annotated[bool, typer.Option("--active", help="Only those that are not cleared.")] = False,
+    limit: Annotated[int, typer.Option(help="At most this many, up to 1000.")] = 50,
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """List what the rules of the models have raised, the newest first."""
+    from urllib.parse import urlencode
+
+    query = {"model": model, "key": key, "active": "1" if active else "", "limit": limit}
+    found = _call(url, "GET", "/api/alerts?" + urlencode({name: value for name, value in query.items() if value != ""}))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    rows = [
+        [_clock(one["raised_ms"]), _clock(one["cleared_ms"]) if one["cleared_ms"] is not None else "active"]
+        + [one[name] for name in ("severity", "model", "key", "rule", "message")]
+        for one in found
+    ]
+    head = ["raised (UTC)", "cleared", "severity", "model", "key", "rule", "why"]
+    _table(head, rows, empty="no alerts" + (" are active" if active else ""))
+
+
+@app.command()
+def shadows(
+    model: Annotated[str, typer.Argument(help="The model in service, or one of its candidates.")],
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Compare a model's candidates (`shadow: MODEL` in their spec) with it, and say whether the difference is more than luck."""
+    found = _call(url, "GET", f"/api/models/{_quoted(model)}/shadows")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    elif not found:
+        typer.echo(f"{model} has no shadows; `shadow: {model}` in the spec of a candidate makes it one")
+    for one in found if not as_json else []:
+        _print_comparison(one)
+
+
+@app.command()
+def promote(candidate: Annotated[str, typer.Argument(help="A shadow.")], url: Url = URL) -> None:
+    """Let a candidate take the name and place of the model it is a shadow of, at one moment; the shadow is gone then."""
+    done = _call(url, "POST", f"/api/models/{_quoted(candidate)}/promote")
+    typer.echo(
+        f"{candidate}: promoted, it is now {done['model']}; the last model answers until this one has read the log"
+    )
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Option("--file", "-f", help="Spec file; each document is a candidate.")],
+    last: Annotated[
+        str, typer.Option(help="Compare the newest stretch of event time; all before is learnt from.")
+    ] = "30d",
+    against: Annotated[
+        str, typer.Option(help="Model in service to compare with (default: the spec's `shadow`, else its name).")
+    ] = "",
+    data: Annotated[Path, typer.Option(help="The platform's data directory; it may be running.")] = Path("data"),
+    push: Annotated[bool, typer.Option("--push", help="Also show the result on the platform's page.")] = False,
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Score a candidate on the recorded log against what was served. Its own Python files run here, in this process."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")  # as in the workers, before numpy is loaded
+    from headrace import replaying
+    from headrace.errors import BadSpec
+
+    text, results = _text(file), []
+    try:
+        with _progress("reading the log") as watch:
+            files = _beside(text, file.parent)
+            results = _guard(
+                lambda: replaying.replay(
+                    text, str(file), files, data=data, last=_duration(last), against=against, watch=watch
+                )
+            )
+    except BadSpec as error:
+        typer.echo(str(error), err=True)
+        _fail("nothing was replayed")
+    if as_json:
+        typer.echo(json.dumps(results, indent=2))
+    for one in results if not as_json else []:
+        _print_comparison(one)
+    for name in dict.fromkeys(one["candidate"] for one in results if push and "daily" in one):
+        about = replaying.report([one for one in results if one["candidate"] == name])
+        _call(url, "PUT", f"/api/reports/{_quoted(about['name'])}", about)
+    if any("failed" in one for one in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    model: Annotated[str, typer.Argument(help="The model.")],
+    key: Annotated[str, typer.Option(help="Which device; without it, the one that was forecast last.")] = "",
+    target: Annotated[
+        int | None, typer.Option(min=1, help="Which step ahead; default: the one that differs most.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="How; default: as the spec says.")] = "",
+    baseline: Annotated[str, typer.Option(help="Compared with what: profile (the usual inputs) or zero.")] = "",
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Print why the last forecast of a model is as it is: what its inputs contributed."""
+    from urllib.parse import urlencode
+
+    asked = {"key": key, "target": target, "method": method, "baseline": baseline}
+    query = urlencode({name: value for name, value in asked.items() if value})
+    found = _call(url, "GET", f"/api/models/{_quoted(model)}/explanation?{query}")
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        _print_explanation(found)
+
+
+@app.command()
+def analyse(
+    what: Annotated[
+        str, typer.Argument(metavar="TOPIC|FILE", help="A CSV or Parquet file if there is one, else a topic.")
+    ],
+    field: Annotated[str | None, typer.Option(help="Only this field.")] = None,
+    device: Annotated[str | None, typer.Option(help="This device (default: the one with most readings).")] = None,
+    as_json: Json = False,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with figures.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Read a topic from this data directory, without a platform.")
+    ] = None,
+    url: Url = URL,
+    last: Annotated[str, typer.Option(help="How far back from a topic's newest reading.")] = "30d",
+    timezone: Annotated[
+        str | None, typer.Option(help="Whose hours count, such as Europe/Madrid (default: UTC).")
+    ] = None,
+    spec: Annotated[Path | None, typer.Option(help="Write the suggested spec to this new file.")] = None,
+) -> None:
+    """What is in a series, what is wrong with it, and a spec that suits it."""
+    from headrace.analysis.command import run
+
+    options: dict[str, Any] = {
+        "field": field,
+        "device": device,
+        "as_json": as_json,
+        "html": html,
+        "data": data,
+        "url": url,
+    }
+    _guard(lambda: run(what, **options, last=last, timezone=timezone, spec=spec))
 
 
 quarantine = typer.Typer(no_args_is_help=True, help="Messages no decoder understood.")
@@ -281,12 +480,12 @@ def _beside(text: str, folder: Path) -> dict[str, str]:
     """The Python files a spec refers to, from its own folder."""
     import yaml
 
-    from headrace.spec import TEXT, needed_files
+    from headrace.spec import TEXT, needed_files, plain_documents
 
     if len(text) > TEXT:
         return {}  # the platform refuses it
     try:
-        documents = [one for one in yaml.safe_load_all(text) if isinstance(one, dict)]
+        documents = [one for one in plain_documents(text) if isinstance(one, dict)]
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}  # the platform answers with the line
     names = {name for document in documents for name in needed_files(document) if name == Path(name).name}
@@ -363,6 +562,74 @@ def _print_topic(one: dict[str, Any]) -> None:
         typer.echo(f"rejected at {row['position']}: {row['reason']}")
 
 
+def _print_explanation(one: dict[str, Any]) -> None:
+    """The largest contributions to one step ahead, as bars."""
+    off = [abs(after - before) for after, before in zip(one["prediction"], one["base"], strict=True)]
+    place = off.index(max(off))
+    step, unit = one["targets"][place], f" {one['unit']}" if one["unit"] else ""
+    when = _clock(one["origin_ms"] + (step - 1) * one["step_ms"])
+    by = "the learning model" if one["by"] == "live" else f"snapshot {one['by']}"
+    typer.echo(f"{one['name']} for {one['key']}, {when} (UTC), step {step} ahead, by {by}")
+    after, before = (f"{one[name][place]:,.1f}{unit}" for name in ("prediction", "base"))
+    typer.echo(f"forecast {after}, against {before} for the baseline ({one['baseline']})")
+    typer.echo(f"method {one['method']}, adds up within {one['completeness']:.1e} (allowed {one['tolerance']:g})")
+    if one["note"]:
+        typer.echo(one["note"])
+    _table(["input", "value", "contribution", ""], _bars(one["features"], one["contributions"][place]))
+
+
+def _bars(features: list[dict[str, Any]], contributions: list[float], most: int = 15) -> list[list[str]]:
+    """Rows of the largest contributions, and one of the rest."""
+    parts = sorted(zip(features, contributions, strict=True), key=lambda part: -abs(part[1]))
+    largest, rows = abs(parts[0][1]) or 1.0, []
+    for feature, part in parts[:most]:
+        value = "" if feature["value"] is None else f"{feature['value']:,.1f}"
+        bar = ("+" if part > 0 else "-") * round(BAR * abs(part) / largest)
+        rows.append([feature["label"], value, f"{part:+,.1f}", bar])
+    if rest := parts[most:]:
+        rows.append([f"the other {len(rest)}", "", f"{sum(part for _, part in rest):+,.1f}", ""])
+    return rows
+
+
+def _print_comparison(one: dict[str, Any]) -> None:
+    where = f" for {one['key']}" if one.get("key") else ""
+    typer.echo(f"{one['candidate']} against {one['served']}{where}: {one.get('verdict') or one['failed']}")
+    if one.get("daily"):
+        unit = f" ({one['unit']}²)" if one["unit"] else ""
+        typer.echo(f"mean squared error{unit}: {one['mse_candidate']:,.6g} against {one['mse_served']:,.6g}")
+        rows = [[row["day"], *_errors(row["candidate"], row["served"])] for row in one["daily"]]
+        _table(["day", one["candidate"], one["served"], "change %"], rows)
+    for note in one.get("notes", []):
+        typer.echo(f"note: {note}")
+
+
+def _errors(mine: float, theirs: float) -> list[str]:
+    change = f"{(mine / theirs - 1) * 100:+,.1f}" if theirs else ""
+    return [f"{mine:,.6g}", f"{theirs:,.6g}", change]
+
+
+def _duration(text: str) -> int:
+    from headrace.spec import duration
+
+    try:
+        return duration(text)
+    except ValueError as error:
+        _fail(f"--last: {error}")
+
+
+@contextlib.contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def _clock(ms: int) -> str:
     from datetime import UTC, datetime
 
@@ -396,12 +663,14 @@ def _table(head: list[str], rows: list[list[Any]], empty: str = "") -> None:
     console.print(table)
 
 
-def _guard(work: Any) -> None:
-    """Our own errors as one line, not as a trace."""
-    from headrace.errors import HeadraceError
+def _guard(work: Callable[[], Any]) -> Any:
+    """What `work` returns; our own errors as one line, not as a trace. A wrong spec has several: its caller prints them."""
+    from headrace.errors import BadSpec, HeadraceError
 
     try:
-        work()
+        return work()
+    except BadSpec:
+        raise
     except HeadraceError as error:
         _fail(str(error))
     except OSError as error:

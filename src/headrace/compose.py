@@ -30,17 +30,21 @@ from headrace.services.gateway.http import IngestDoor
 from headrace.services.gateway.mqtt import MqttDoor
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import App, Receive, Scope, Send, answer, answer_json, header, refuse
+from headrace.services.learning.explanations import Explanations
 from headrace.services.learning.http import InferenceDoor
 from headrace.services.learning.service import LearningService, Publish
+from headrace.services.learning.webhooks import Webhooks
 from headrace.settings import PlatformSettings
 from headrace.streams import brokers
 from headrace.streams.logs.sqlite import SqliteLog
 
-PREDICT = "headrace/predict/"
+PREDICT, EXPLAIN = "headrace/predict/", "headrace/explain/"
 MESSAGES = Gauge("headrace_log_position", "Messages in the log")
 RESTARTS = Gauge("headrace_worker_restarts", "Worker processes that died and were started again")
 REBUILT = Gauge("headrace_rebuilt", "Damaged state files that were set aside and rebuilt from the log")
 PUBLISHED = Gauge("headrace_forecasts_published", "Forecasts sent to output topics since the start")
+ALERTS = Gauge("headrace_alerts_active", "Alerts that are raised and not cleared", ["model", "severity"])
+WEBHOOKS = Gauge("headrace_webhooks", "Alerts for webhooks: waiting, taken, given up (of those remembered)", ["status"])
 DOOR = Gauge("headrace_mqtt", "The MQTT door's counters", ["what"])
 
 
@@ -78,12 +82,19 @@ class Platform:
             for output in outputs:
                 output(topic, payloads)
 
-        learning = LearningService(log, settings.data, fan_out, checkpoint_seconds=settings.checkpoint_seconds)
-        inference = InferenceDoor(learning, settings.body_limit)
+        secret = os.environ.get(settings.webhook_key_variable, "").encode()
+        hooks = Webhooks(settings.data, secret=secret, private=settings.webhook_private)
+        await stack.enter_async_context(hooks)
+        learning = LearningService(
+            log, settings.data, fan_out, checkpoint_seconds=settings.checkpoint_seconds, hooks=hooks
+        )
+        self.explanations = explanations = Explanations(learning)
+        inference = InferenceDoor(learning, explanations, settings.body_limit)
         door = MqttDoor(settings.mqtt, log, _requests(inference))
         outputs.append(door.publish_forecasts)
         log.on_commit = learning.nudge
         self.learning = await stack.enter_async_context(learning)
+        await stack.enter_async_context(explanations)
         self.gateway = await stack.enter_async_context(
             GatewayService(
                 log,
@@ -126,7 +137,7 @@ class Platform:
             "http": f"http://{settings.http_host}:{port}",
             "mqtt": f"{settings.mqtt.host}:{door.port}",
         }
-        self.api = api = ConsoleApi(self.log, self.gateway, self.learning, self.addresses)
+        self.api = api = ConsoleApi(self.log, self.gateway, self.learning, self.explanations, self.addresses)
         pages = Starlette(routes=[*api.routes(), *console.routes()], exception_handlers={404: _no_page, 405: _no_page})
         ingest = IngestDoor(self.log, settings.body_limit)
         front = Front(self, inference, ingest, door.handle_websocket, pages, _hosts(settings, port))
@@ -166,6 +177,12 @@ class Platform:
         RESTARTS.set(self.learning.restarts)
         REBUILT.set(self.learning.rebuilt)
         PUBLISHED.set(self.learning.published)
+        ALERTS.clear()
+        for (model, severity), value in self.learning.alerting.active(self.learning.views.values()).items():
+            ALERTS.labels(model=model, severity=severity).set(value)
+        deliveries = self.learning.alerting.deliveries()
+        for status in ("pending", "sent", "failed"):
+            WEBHOOKS.labels(status=status).set(deliveries[status])
         for what, value in self.door.stats().items():
             DOOR.labels(what=what).set(value)
         return generate_latest(REGISTRY)
@@ -288,6 +305,8 @@ async def _said(work: Awaitable[None]) -> None:
 
 def _requests(inference: InferenceDoor) -> Callable[[str, bytes], Awaitable[bytes]]:
     async def answer_request(topic: str, payload: bytes) -> bytes:
+        if topic.startswith(EXPLAIN):
+            return msgspec.json.encode(await inference.explain_over_mqtt(topic.removeprefix(EXPLAIN), payload))
         return msgspec.json.encode(inference.over_mqtt(topic.removeprefix(PREDICT), payload))
 
     return answer_request

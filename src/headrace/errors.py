@@ -10,12 +10,18 @@ HeadraceError
 │   └── BadTensor       an inference input of the wrong name, shape or type
 ├── NotFound            the thing named does not exist
 │   ├── UnknownModel, UnknownKey, UnknownTopic, UnknownPrediction, UnknownObject
-│   └── UnknownPlugin
+│   ├── UnknownPlugin, NoLog
+│   └── NotServed       a shadow: it exists, but answers nobody
+├── Conflict            not possible while something else is as it is
+│   └── HasShadows
 ├── TooLarge            over a configured limit
 ├── Forbidden           the caller may not do this
+│   └── PrivateAddress  a webhook into the operator's own network
 ├── Unsupported         understood, but not offered
+├── Unexplained         there is no explanation that may be shown
 ├── Temporary           try again later
 │   ├── NotReady        exists, but has nothing to serve yet
+│   ├── TooMany         others are being answered first
 │   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
 └── Permanent           the operator has to act
     ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, Fenced, CorruptState, LearningError
@@ -102,6 +108,24 @@ class UnknownPlugin(NotFound):
     """There is no {family} {name!r}; known: {known}."""
 
 
+class NoLog(NotFound):
+    """There is no recorded log in {path}: `headrace replay` reads the data directory of the platform itself (--data), on
+    its machine. A platform elsewhere can run the candidate on live messages: write `shadow: NAME` into its spec and
+    `headrace apply` it."""
+
+
+class NotServed(NotFound):
+    """{name!r} is a shadow of {served!r} and is not served: ask {served!r}, or `headrace promote {name}` first."""
+
+
+class Conflict(HeadraceError):
+    """{detail}."""
+
+
+class HasShadows(Conflict):
+    """{name!r} is what {shadows} is compared with; `headrace promote` a candidate or `headrace delete` it first."""
+
+
 class TooLarge(HeadraceError):
     """{what} is {size} bytes, over the limit of {limit}; send less at a time or raise `{setting}`."""
 
@@ -110,8 +134,16 @@ class Forbidden(HeadraceError):
     """{detail}."""
 
 
+class PrivateAddress(Forbidden):
+    """The webhook's host {host!r} is not on the public internet; `headrace up --webhook-private` allows such addresses."""
+
+
 class Unsupported(HeadraceError):
     """{detail}."""
+
+
+class Unexplained(HeadraceError):
+    """No explanation: {detail}; {instead}."""
 
 
 class Temporary(HeadraceError):
@@ -120,6 +152,10 @@ class Temporary(HeadraceError):
 
 class NotReady(Temporary):
     """Model {name!r} {detail}; try again later."""
+
+
+class TooMany(Temporary):
+    """{count} {what} are waiting already; try again later."""
 
 
 class StorageUnavailable(Temporary):

@@ -33,6 +33,7 @@ def settings_of(
     retention_days: float = 0,
     retention_gb: float = 10,
     body_limit_mb: float = 16,
+    webhook_private: bool = False,
 ) -> PlatformSettings:
     """The settings behind `headrace up`'s options."""
     mqtt = MqttSettings(
@@ -48,6 +49,7 @@ def settings_of(
         retention_age=retention_days * 86400,
         retention_size=round(retention_gb * GIB),
         body_limit=round(body_limit_mb * MIB),
+        webhook_private=webhook_private,
     )
 
 

@@ -106,5 +106,11 @@ class PlatformSettings:
     limit. 10 GiB hold about 60 million readings."""
     retention_seconds: float = 60.0
     """Seconds between looks at what may be deleted."""
+    webhook_private: bool = False
+    """Send alerts to loopback, link-local and private addresses too. Off, because whoever may apply a spec could otherwise
+    have this machine call services that only it can reach."""
+    webhook_key_variable: str = "HEADRACE_WEBHOOK_SECRET"
+    """Name of the environment variable with the key that signs webhooks (header ``Headrace-Signature``); unsigned while
+    there is none. A name and not the key itself, so that no file, list of processes or error shows it."""
     checkpoint_seconds: float = 5.0
     """Seconds between a busy learner's checkpoints: what it computes again after a crash."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -65,6 +66,27 @@ def _short(value: object) -> str:
 
 Duration: TypeAlias = Annotated[int, BeforeValidator(_duration)]
 """Nanoseconds; in YAML "30s", "5m", "1h", "16d"."""
+
+
+Number: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A finite number; no text and no boolean stands for one."""
+
+
+class Loader(yaml.SafeLoader):
+    """YAML whose only booleans are ``true`` and ``false``, as in YAML 1.2: ``on``, ``off``, ``yes`` and ``no`` are words."""
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in rules if tag != _BOOL]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
+def plain_documents(text: str) -> list[Any]:
+    """The documents of a file as plain values, unchecked. Raises yaml.YAMLError, ValueError, RecursionError."""
+    return list(yaml.load_all(text, Loader=Loader))
 
 
 class _Strict(BaseModel):
@@ -190,6 +212,176 @@ class Output(_Strict):
         return topic
 
 
+class _Rule(_Strict):
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+    """Unique within the model: lower-case letters, digits and dashes."""
+    severity: Literal["info", "warning", "critical"] = "warning"
+    """How much it matters, for those who are told."""
+
+
+class _Level(_Rule):
+    above: Number | None = None
+    """Raise when the value is above this..."""
+    below: Number | None = None
+    """...or below this; exactly one of them."""
+    clear: Number | None = None
+    """Clear when the value has come back to this or beyond (default: to the threshold itself)."""
+
+    @model_validator(mode="after")
+    def _sides(self) -> _Level:
+        if (self.above is None) == (self.below is None):
+            raise ValueError("expected either `above` or `below`")
+        if self.clear is not None and (self.clear - self.threshold) * self.side > 0:
+            edge = "at or below `above`" if self.above is not None else "at or above `below`"
+            raise ValueError(f"expected `clear` {edge} ({self.threshold:g}), got {self.clear:g}")
+        return self
+
+    @property
+    def side(self) -> int:
+        """1: high values are bad; -1: low ones."""
+        return 1 if self.above is not None else -1
+
+    @property
+    def threshold(self) -> float:
+        return self.above if self.above is not None else float(self.below or 0.0)
+
+    @property
+    def back(self) -> float:
+        """Where it clears."""
+        return self.threshold if self.clear is None else self.clear
+
+
+class ReadingRule(_Level):
+    """A field of the readings is too high or too low."""
+
+    on: Literal["reading"]
+    """This kind of rule."""
+    field: str = Field(min_length=1)
+    """The field, as it is called in what the device sends."""
+    for_: Duration = Field(default=0, alias="for")
+    """Only after all readings of this much event time were so; the first that is not starts it anew."""
+
+
+class ForecastRule(_Level):
+    """Some value of the served forecast is too high or too low. Judged at each forecast."""
+
+    on: Literal["forecast"]
+    """This kind of rule."""
+    within: Duration | None = None
+    """Look at the forecast only so far ahead (default: at all of it)."""
+
+
+class BreachRule(_Rule):
+    """Too many outcomes lay outside the band of their forecast. Judged at each scored forecast."""
+
+    on: Literal["breach"]
+    """This kind of rule."""
+    share: Number = Field(default=0.3, gt=0, le=1)
+    """Raise when at least this share of the outcomes lay outside. A 90 % band misses 0.1 on its good days."""
+    clear: Number | None = Field(default=None, ge=0, le=1)
+    """Clear when the share is below this (default: half of `share`)."""
+    over: Duration = DAY
+    """Counted over the forecasts scored in this trailing event time..."""
+    minimum: int = Field(default=12, ge=1)
+    """...if they have at least this many outcomes."""
+
+    @model_validator(mode="after")
+    def _sides(self) -> BreachRule:
+        if self.clear is not None and self.clear > self.share:
+            raise ValueError(f"expected `clear` at or below `share` ({self.share:g}), got {self.clear:g}")
+        return self
+
+
+class CoverageRule(_Rule):
+    """The band has held too few of the outcomes for long. Judged at each scored forecast."""
+
+    on: Literal["coverage"]
+    """This kind of rule."""
+    below: Number = Field(default=0.8, gt=0, le=1)
+    """Raise when the band holds a smaller share of the outcomes: of the active ones (above 2 % of the scale: daylight,
+    for PV) if there are any."""
+    clear: Number | None = Field(default=None, ge=0, le=1)
+    """Clear when it holds at least this share (default: `below`)."""
+    over: Duration = 30 * DAY
+    """Counted over the forecasts scored in this trailing event time..."""
+    minimum: int = Field(default=100, ge=1)
+    """...if they have at least this many outcomes."""
+
+    @model_validator(mode="after")
+    def _sides(self) -> CoverageRule:
+        if self.clear is not None and self.clear < self.below:
+            raise ValueError(f"expected `clear` at or above `below` ({self.below:g}), got {self.clear:g}")
+        return self
+
+
+class DriftRule(_Rule):
+    """The target, or the model's error, is no longer what it was. Nothing but the alert follows from it."""
+
+    on: Literal["drift"]
+    """This kind of rule."""
+    detector: Plug = Plug(name="peak")
+    """What notices: ``peak`` (the target's highest values have moved), ``bias`` (the forecasts miss to one side)."""
+
+
+class SilenceRule(_Rule):
+    """A device that used to send has sent nothing for a while."""
+
+    on: Literal["silence"]
+    """This kind of rule."""
+    for_: Duration = Field(alias="for", ge=SECOND)
+    """How long. With ``clock: wall`` judged at the ticks, each minute; with ``clock: event`` by the newest event time of
+    the model's other devices, so that a model whose devices all fall silent at once notices nothing."""
+
+
+RULES: dict[str, type[_Rule]] = {
+    "reading": ReadingRule,
+    "forecast": ForecastRule,
+    "breach": BreachRule,
+    "coverage": CoverageRule,
+    "drift": DriftRule,
+    "silence": SilenceRule,
+}
+Rule: TypeAlias = Annotated[
+    ReadingRule | ForecastRule | BreachRule | CoverageRule | DriftRule | SilenceRule, Field(discriminator="on")
+]
+
+
+class Alert(_Strict):
+    """Where alerts go."""
+
+    topic: str = "headrace/alert/{model}/{key}/{rule}"
+    """Each change of an alert is published here, retained: who comes later learns how it stands."""
+    webhook: str | None = Field(default=None, max_length=2000)
+    """http or https address to which each change is also sent (POST, JSON), again and again until it is taken."""
+
+    @field_validator("topic")
+    @classmethod
+    def _topic(cls, topic: str) -> str:
+        plain = topic.replace("{model}", "m").replace("{key}", "k").replace("{rule}", "r")
+        inner = plain.removeprefix("headrace/alert/")
+        if not valid(inner) or "{" in plain or "}" in plain:
+            raise ValueError(
+                f"expected a topic without wildcards, with {{model}}, {{key}} and {{rule}} if you like, got {_short(topic)}"
+            )
+        return topic
+
+    @field_validator("webhook")
+    @classmethod
+    def _webhook(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            good = False
+        if not good or url != url.strip() or any(c.isspace() or ord(c) < 33 for c in url):
+            raise ValueError("expected an address such as https://example.org/alerts")
+        if "@" in parts.netloc:
+            raise ValueError("expected an address without user and password: specs are shown and kept in the log")
+        return url
+
+
 class Metadata(_Strict):
     """How the document is called."""
 
@@ -212,14 +404,23 @@ class OnlineModel(_Strict):
     """How far ahead, and when."""
     backend: Plug
     """What learns, with its parameters: ``rls``, ``torch: {module: gru}``."""
-    interval: Plug = Plug(name="residual")
+    interval: Plug = Plug(name="adaptive")
     """The band around a forecast."""
+    explain: Plug = Plug(name="auto")
+    """How forecasts are explained; has no influence on them."""
     learning: Learning = Learning()
     """When it learns, and from what."""
     publish: Publish = Publish()
     """When a snapshot is published, and what is served."""
     output: Output = Output()
     """Where forecasts go."""
+    alerts: list[Rule] = Field(default_factory=list, max_length=50)
+    """What people want to be told of; each rule by its ``on:``."""
+    alert: Alert = Alert()
+    """Where alerts go."""
+    shadow: str = ""
+    """The model in service this one is a candidate for: it learns, forecasts and is scored on the same messages, but
+    nothing of it is published and it answers no questions, until `headrace promote`."""
     seed: int = 0
     """Of everything random in the model."""
 
@@ -257,7 +458,7 @@ def parse(text: str, file: str = "headrace.yaml") -> list[Document]:
     if len(text) > TEXT:
         raise BadSpec([Problem(file, 1, "(file)", f"{len(text):,} characters; at most {TEXT:,} are read")])
     try:
-        nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+        nodes = list(yaml.compose_all(text, Loader=Loader))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BadSpec([_yaml_problem(file, error, text)]) from error
     for node in nodes:
@@ -284,7 +485,7 @@ def needed_files(plain: dict[str, Any]) -> list[str]:
 def user_code(plain: dict[str, Any]) -> list[tuple[Path, str, str]]:
     """(place in the spec, Python file, class or "") of everything of the user's own that a spec refers to."""
     found: list[tuple[Path, str, str]] = []
-    for section in ("transform", "backend", "interval"):
+    for section in ("transform", "backend", "interval", "explain"):
         value = plain.get(section)
         plugs = enumerate(value) if isinstance(value, list) else [("", value)]
         for index, plug in plugs:
@@ -305,7 +506,7 @@ def _document(file: str, node: yaml.Node, documents: list[Document], problems: l
     try:
         _weigh(node, set(), {})
         _unlike(node, set())
-        plain = yaml.SafeLoader("").construct_document(node)
+        plain = Loader("").construct_document(node)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         problems.append(_yaml_problem(file, error, "", node.start_mark.line + 1))
         return
@@ -407,19 +608,31 @@ def _odd(value: object, path: Path) -> Iterator[tuple[Path, str]]:
 
 def explain(item: Any) -> tuple[Path, str]:
     """Path and plain message of one pydantic error."""
-    path, found = tuple(item["loc"]), item.get("input")
-    match item["type"]:
-        case "extra_forbidden":
-            return path, "no such field here"
-        case "missing":
-            return path, "this field is required"
-        case "value_error":
-            return path, str(item["ctx"]["error"])
-        case _:
-            message = str(item["msg"])
-            if message.startswith("Input should be "):
-                return path, f"expected {message.removeprefix('Input should be ')}, got {_short(found)}"
-            return path, f"{message[:1].lower()}{message[1:]}, got {_short(found)}"
+    path = tuple(item["loc"])
+    if path[:1] == ("alerts",):
+        path = path[:2] + path[3:]  # without the kind of rule, which is no place in the file
+    return (*path, "on") if item["type"] == "union_tag_invalid" else path, _message(item)
+
+
+_SAYINGS = {
+    "extra_forbidden": "no such field here",
+    "missing": "this field is required",
+    "union_tag_not_found": f"expected `on:` with one of {', '.join(RULES)}",
+}
+
+
+def _message(item: Any) -> str:
+    found, kind = item.get("input"), item["type"]
+    if kind in _SAYINGS:
+        return _SAYINGS[kind]
+    if kind == "value_error":
+        return str(item["ctx"]["error"])
+    if kind == "union_tag_invalid":
+        return f"expected one of {', '.join(RULES)}, got {_short(item['ctx']['tag'])}"
+    message = str(item["msg"])
+    if message.startswith("Input should be "):
+        return f"expected {message.removeprefix('Input should be ')}, got {_short(found)}"
+    return f"{message[:1].lower()}{message[1:]}, got {_short(found)}"
 
 
 def _repeated(documents: list[Document], problems: list[Problem]) -> None:

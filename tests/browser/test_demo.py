@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_console import ROOT, SIZES, _until
+from tests.browser.visits import ROOT, SIZES, until
 from tests.running import Up, free_port, scrubbed
 
 ARTIFACTS = ROOT / "artifacts" / "demo"
@@ -74,7 +74,9 @@ def shoot(page: Any, name: str) -> None:
 def test_a_forecast_beside_the_truth(page: Any, up: Up) -> None:
     page.goto(up.http + "/")
     page.locator("#chart path.forecast.current").wait_for(state="attached")
-    _until(page, "document.querySelector('#skill-chart path.skill.live')")
+    for section in ("skill", "gate", "quarantine"):
+        page.locator(f"#{section}").evaluate("fold => { fold.open = true }")
+    until(page, "document.querySelector('#skill-chart path.skill.live')")
     for part in ("path.actual", "path.band.current", "path.persistence", "rect.night"):
         assert page.locator(f"#chart {part}").count() >= 1, part
     assert page.locator("#chart path.forecast.current").get_attribute("d").count("L") == 23
@@ -91,11 +93,11 @@ def test_a_forecast_beside_the_truth(page: Any, up: Up) -> None:
 def test_an_empty_platform_shows_how_to_send(page: Any, tmp_path: Path) -> None:
     with Up(tmp_path / "data") as up:
         page.goto(up.http + "/")
-        _until(page, "document.querySelector('#devices .copyable')")
+        until(page, "document.querySelector('#devices .copyable')")
         hint = f"curl {up.http}/ingest/plant/demo/reading -d '{{\"power\": 3200}}'"
         assert hint in page.inner_text("#devices")
         subprocess.run(hint, shell=True, check=True, capture_output=True)
-        _until(page, "document.querySelector('#devices').textContent.includes('plant/demo')")
+        until(page, "document.querySelector('#devices').textContent.includes('plant/demo')")
         assert up.stop() == 0
 
 
@@ -104,7 +106,7 @@ def test_the_page_follows_a_replay_at_full_speed(page: Any, tmp_path: Path) -> N
         assert up.apply(LIGHT).is_success
         page.goto(up.http + "/")
         with pv(up, 21, 2) as publisher:
-            _until(page, "document.querySelector('#chart path.forecast.current')", 60)
+            until(page, "document.querySelector('#chart path.forecast.current')", 60)
             shown = page.inner_text("#readout")
             began, longest = time.monotonic(), 0.0
             while publisher.poll() is None:
@@ -127,9 +129,9 @@ def test_a_restart_while_the_page_is_open(page: Any, up: Up) -> None:
     page.locator("#chart path.forecast.current").wait_for(state="attached")
     port = int(up.http.rpartition(":")[2])
     up.kill()
-    _until(page, "document.querySelector('#link').textContent.includes('trying again')")
+    until(page, "document.querySelector('#link').textContent.includes('trying again')")
     assert "Headrace does not answer" in page.inner_text("#headline")
     up.__init__(up.data, http_port=port)  # type: ignore[misc]
-    _until(page, "document.querySelector('#link').textContent === 'Connected'", 40)
-    _until(page, "document.querySelector('#model-state').textContent === 'Learning'", 40)
+    until(page, "document.querySelector('#link').textContent === 'Connected'", 40)
+    until(page, "document.querySelector('#model-state').textContent === 'Learning'", 40)
     assert page.locator("#chart path.forecast.current").count() == 1

@@ -1,6 +1,6 @@
 """kill -9 of worker and platform during a replay: afterwards everything is as if nothing had happened.
 
-Weights, stored predictions and gate decisions are byte-identical with an undisturbed run, every acknowledged message is in
+Weights, stored predictions, gate decisions and alerts are byte-identical with an undisturbed run, every acknowledged message is in
 the log, none was counted twice.
 """
 
@@ -24,10 +24,11 @@ from headrace.services.gateway.mqtt.publisher import publish_all
 from headrace.services.learning.store import Store, generation_file
 from headrace.streams.logs import open_reader
 from tests import sun
+from tests.flow.test_alert_log import RULES, STREAM_RULES
 from tests.running import Up, free_port
 
 DAYS = 12
-SPECS = sun.spec("sun") + "---" + sun.STREAM_SPEC
+SPECS = sun.spec("sun") + RULES + "---" + sun.STREAM_SPEC + STREAM_RULES
 
 
 def deep_specs() -> str:
@@ -73,6 +74,7 @@ def result(data: Path) -> dict[str, Any]:
             "predictions": [row[1:] for row in store.predictions(0, 10**9)],
             "scores": store.scores(),
             "decisions": store.decisions(),
+            "alerts": store.alerts(),
         }  # fmt: skip
         store.close()
     return found
@@ -132,6 +134,7 @@ def compare(tmp_path: Path, specs: str, kills: int, seed: int) -> None:
     for name in first:
         for part, value in first[name].items():
             assert second[name][part] == value, f"{part} of {name} differ after {kills} kills (seed {seed})"
+    assert len(first["sun"]["alerts"]) > 5 and len(first["next"]["alerts"]) > 5
     assert len(first["next"]["predictions"]) > len(messages) - 50, "not every reading was predicted once"
 
 

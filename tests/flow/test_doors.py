@@ -81,11 +81,6 @@ def test_v1_histories_alone_and_with_names_agree_with_v2(up: Up) -> None:
     assert len(named["predictions"][0]) == 24
 
 
-def test_v1_explain_is_not_offered_yet(up: Up) -> None:
-    refused(post(up, "/v1/models/sun:explain", {}), 501)
-    refused(post(up, "/v1/models/moon:explain", {}), 404)
-
-
 @pytest.mark.parametrize(
     "body",
     [{}, [], 5, {"instances": 5}, {"instances": [1, {"history": []}]}, {"instances": [{"history": [1]}, {"x": [1]}]},
@@ -277,7 +272,7 @@ def test_routes_that_are_not_there_say_so(up: Up) -> None:
     ]:  # fmt: skip
         assert up.call(method, path).status_code in {404, 405}, (method, path)
         refused(up.call(method, path), up.call(method, path).status_code)
-    for action in ("explain", "decide", "reward"):
+    for action in ("decide", "reward"):
         refused(post(up, f"/v2/models/sun/{action}", {}), 501)
 
 

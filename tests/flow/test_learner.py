@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from headrace.services.learning import decoded
 from headrace.services.learning.decoded import DecodedLog
 from headrace.services.learning.learner import Learner
 from headrace.services.learning.registry import control
+from headrace.services.learning.residuals import residuals
 from headrace.services.learning.store import Store
 from headrace.streams.logs.memory import MemoryLog
 from tests import sun
@@ -43,6 +45,8 @@ def outcome(learner: Learner) -> dict[str, Any]:
         "scores": store.scores(),
         "decisions": store.decisions(),
         "actuals": {key: store.actuals(key, 0) for key in store.lanes()},
+        "coverage": {key: store.coverage(key) for key in store.lanes()},
+        "filled": {key: store.filled(key, 0) for key in store.lanes()},
     }
 
 
@@ -125,6 +129,78 @@ def test_forecast_is_scored_on_exactly_its_own_hours(sunny: MemoryLog, tmp_path:
     absolute = np.abs(np.array(body["values"]) - values).sum()
     (score,) = [row for row in store.scores(key) if row[1] == body["origin_ms"] * 10**6 and row[2] == "live"]
     assert score[3] == 24 and score[5] == pytest.approx(absolute)
+
+
+@pytest.mark.parametrize("serve", ["live", "published"])
+def test_bands_are_counted_as_they_were_issued(serve: str, sunny: MemoryLog, tmp_path: Path) -> None:
+    """Coverage computed by hand from the served forecasts that were stored; a later forecast carries the sums."""
+    text = sun.spec().replace("publish: {", f"publish: {{serve: {serve}, ")
+    store = run(sun.learner(tmp_path / "a.db", text), sunny).store
+    (key,) = store.lanes()
+    truth = dict(store.actuals(key, 0))
+    n, covered, widths, seen = 0, 0, 0.0, 0
+    rows = {row[0]: row for row in store.coverage(key)}
+    for body in states_of(store, key):
+        assert (body["by"] == "live") == (serve == "live")
+        if body["interval"] is not None:
+            seen += 1
+            about = body["interval"]
+            assert (about["nominal"], about["days"], about["n"]) == (0.9, 30, n)
+            assert about["coverage"] == pytest.approx(covered / n)
+            assert about["width"] == pytest.approx(widths / n)
+        origin = body["origin_ms"] * 10**6
+        values = np.array([truth.get(origin + i * HOUR, np.nan) for i in range(24)], dtype=float)
+        if body["low"] is None or np.isnan(values).any():
+            assert origin not in rows
+            continue
+        low, high = np.array(body["low"]), np.array(body["high"])
+        held = int(((low <= values) & (values <= high)).sum())
+        assert rows[origin][1:3] == (24, held)
+        assert rows[origin][3] == pytest.approx((high - low).sum())
+        assert 0 < rows[origin][4] < 24 and rows[origin][5] <= rows[origin][4]
+        n, covered, widths = n + 24, covered + held, widths + float((high - low).sum())
+    assert seen > 3 and len(rows) > 3
+
+
+def test_residuals_are_of_issued_forecasts_and_true_values(tmp_path: Path) -> None:
+    """A gap of two hours is filled in: what was forecast for them is no error."""
+    gap = range(sun.START + 10 * DAY + 9 * HOUR, sun.START + 10 * DAY + 11 * HOUR)
+    entries = [Entry(sun.TOPIC, sun.payload(time, value)) for time, value in sun.readings(14) if time not in gap]
+    store = run(sun.learner(tmp_path / "a.db", sun.spec()), log_of(entries)).store
+    (key,) = store.lanes()
+    assert store.filled(key, 0) == [gap.start, gap.start + HOUR]
+    found = residuals(store, key, 30)
+    forecast = {f["origin_ms"] * 10**6 + i * HOUR: v for f in states_of(store, key) for i, v in enumerate(f["values"])}
+    truth = dict(store.actuals(key, 0))
+    expected = [(t, truth[t] - v) for t, v in sorted(forecast.items()) if t in truth and t not in gap]
+    assert found == expected and len(found) > 100
+    assert len(residuals(store, key, 2)) < len(found)
+
+
+def test_a_checkpoint_of_before_bands_were_counted_goes_on(sunny: MemoryLog, tmp_path: Path) -> None:
+    """Its residuals were in scaled units: the band is learnt anew, everything else goes on."""
+    learner = sun.learner(tmp_path / "a.db", sun.spec())
+    reader = DecodedLog(sunny)
+    while learner.position < 1500:
+        reader.block(learner.position, learner.plan.spec.input.decoder, 100)
+        learner.step(reader)
+    assert learner.position < sunny.end()
+    state = states.unpack(states.pack(learner._state()))
+    for lane in state["lanes"].values():
+        lane["interval"] = {"times": lane["band"]["residuals"]["times"], "residuals": np.empty(0)}
+        lane["open"] = [example[:6] for example in lane["open"]]
+        del lane["band"], lane["coverage"]
+    with learner.store.writing():
+        learner.store.save(learner.position, states.pack(state))
+    learner.store.close()
+    old = sqlite3.connect(tmp_path / "a.db")
+    old.executescript("DROP TABLE coverage; DROP TABLE filled;")
+    old.close()
+    learner = run(sun.learner(tmp_path / "a.db", sun.spec()), sunny)
+    whole = run(sun.learner(tmp_path / "b.db", sun.spec()), sunny)
+    assert learner.store.scores() == whole.store.scores()
+    (key,) = learner.store.lanes()
+    assert learner.store.coverage(key)
 
 
 def states_of(store: Store, key: str) -> list[dict[str, Any]]:

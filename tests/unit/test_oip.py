@@ -31,7 +31,7 @@ def test_bytes_are_a_request_or_refused(body: bytes, length: int | None) -> None
     try:
         request = oip.read_infer(body, length)
         oip.arrays(request)
-        request.binary()
+        request.wanted()
         assert isinstance(request.key, str)
     except BadTensor:
         pass

@@ -27,3 +27,19 @@ def test_a_plug_in_that_is_gone_costs_its_model_only(
     assert sorted(again.models) == ["two"]
     assert "'one'" in (said := capsys.readouterr().err) and "rls" in said
     again.close()
+
+
+def test_the_code_of_a_generation_that_still_answers_is_kept(tmp_path: Path) -> None:
+    log, registry = MemoryLog(), Registry(tmp_path)
+    folders = []
+    for source in ("class Explainer: ...\n", "class Explainer:\n    explain = None\n"):
+        text = sun.spec() + "explain: {python: {file: mine.py}}\n"
+        log.submit([apply_entry(parse(text), {"mine.py": source})], lambda error: None)
+        assert registry.fold(log)
+        folders.append(registry.models["sun"].folder)
+    assert len(set(folders)) == 2 and all(Path(folder, "mine.py").exists() for folder in folders)
+    registry.sweep(folders[:1])
+    assert all(Path(folder, "mine.py").exists() for folder in folders)
+    registry.sweep()
+    assert [Path(folder).exists() for folder in folders] == [False, True]
+    registry.close()

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import BadSpec
-from headrace.services.learning.service import _check
-from headrace.spec import TEXT, VALUES, duration, from_plain, needed_files, parse
+from headrace.services.learning import shadows
+from headrace.services.learning.service import check_all
+from headrace.spec import TEXT, VALUES, duration, from_plain, needed_files, parse, plain_documents
 
 GOOD = """\
 kind: OnlineModel
@@ -40,7 +41,8 @@ def problems(text: str, files: dict[str, str] | None = None) -> list[str]:
         documents = parse(text, "my.yaml")
     except BadSpec as error:
         return [str(problem) for problem in error.problems]
-    return [str(problem) for document in documents for problem in _check(document, files or {})]
+    found = [problem for document in documents for problem in check_all(document, files or {})]
+    return [str(problem) for problem in found or shadows.check(documents, {})]
 
 
 def swap(old: str, new: str) -> str:
@@ -55,7 +57,20 @@ def test_a_good_spec_has_no_problem() -> None:
     assert problems(deep, {"my_net.py": "class Net: ..."}) == []
 
 
+SHADOW = """\
+kind: OnlineModel
+metadata: {name: candidate}
+input: {topics: [plant/+/reading], target: power}
+transform:
+  - resample: {every: 6h}
+forecast: {horizon: 24}
+backend: hour-mean
+shadow: sun"""
 LAGLESS = "  - resample: {every: 1h}\n  - window: {history: 4}\nforecast: {horizon: 24}\nbackend: persistence"
+RULE = "backend: rls\nalerts:\n  - {name: ok, on: silence, for: 1h}\n  - {}"
+RECORD_WISE = (
+    "  - window: {history: 3}\nforecast: {horizon: 1}\nbackend: rls\nalerts:\n  - {name: a, on: forecast, below: 5}"
+)
 MISTAKES = [
     # what stands in the good spec, and what a user wrote instead
     ("backend: rls", "backend: rsl"),
@@ -86,7 +101,7 @@ MISTAKES = [
     ("name: sun", "name: Sun!"),
     ("name: sun", "name: 2024-01-01"),
     ("name: sun", "1: sun"),
-    ("name: sun", "on: sun"),
+    ("name: sun", "true: sun"),
     ("name: sun", "name: ["),
     ("name: sun", "name: !!python/object:os.system x"),
     ("OnlineModel", "Onlinemodel"),
@@ -96,6 +111,37 @@ MISTAKES = [
     ("  - resample", STEP),
     ("backend: rls", "backend: {torch: {module: my_net.py:Net}}"),
     (GRID + "forecast: {horizon: 24}\nbackend: rls", LAGLESS),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, field: temp}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, field: temp, above: 1, below: 0}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, field: temp, above: 80, clear: 85}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, field: temp, below: 5, clear: 4}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, field: temp, above: hot}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, field: temp, above: true}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, field: temp, above: 80, for: 5}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: reading, above: 80}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: readings, field: temp, above: 80}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, field: temp, above: 80}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: forecast, below: 5, for: 5m}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: breach, share: 30}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: breach, share: 0.3, clear: 0.4}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: coverage, below: 0.8, clear: 0.7}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: drift, detector: adwin}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: drift, detector: {bias: {treshold: 3}}}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: drift, detector: {peak: {threshold: 0.1, clear: 0.2}}}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: silence}")),
+    ("backend: rls", RULE.replace("{}", "{name: A, on: silence, for: 5m}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: silence, for: 5m, severity: bad}")),
+    ("backend: rls", RULE.replace("{}", "{name: a, on: silence, for: 5m}\n  - {name: a, on: silence, for: 9m}")),
+    (GRID + "forecast: {horizon: 24}\nbackend: rls", RECORD_WISE),
+    ("backend: rls", "backend: rls\nalert: {topic: 'a/{device}'}"),
+    ("backend: rls", "backend: rls\nalert: {webhook: example.org/x}"),
+    ("backend: rls", "backend: rls\nalert: {webhook: 'ftp://example.org'}"),
+    ("backend: rls", "backend: rls\nalert: {webhook: 'https://me:secret@example.org'}"),
+    ("backend: rls", "backend: rls\nshadow: moon"),
+    ("backend: rls", "backend: rls\nshadow: sun"),
+    ("backend: rls", "backend: rls\nshadow: [moon]"),
+    ("backend: rls", "backend: rls\n---\n" + SHADOW),
+    ("backend: rls", "backend: rls\n---\n" + SHADOW.replace("6h", "1h").replace("24", "12")),
 ]
 GOLDEN = Path(__file__).parent.parent / "golden" / "spec_mistakes.txt"
 
@@ -228,3 +274,25 @@ def test_what_the_log_keeps_is_what_was_applied() -> None:
     again = from_plain(msgspec.json.decode(msgspec.json.encode(document.plain)))
     assert again.spec == document.spec
     assert needed_files(again.plain) == ["step.py"]
+
+
+def test_on_and_off_are_words_and_only_true_and_false_are_booleans() -> None:
+    assert plain_documents("{on: off, yes: no, a: true, b: False, c: y}") == [
+        {"on": "off", "yes": "no", "a": True, "b": False, "c": "y"}
+    ]
+
+
+def test_every_kind_of_rule_can_be_written() -> None:
+    rules = """backend: rls
+alerts:
+  - {name: hot, on: reading, field: temp, above: 80, for: 5m, clear: 75, severity: critical}
+  - {name: low-tomorrow, on: forecast, below: 500, within: 24h}
+  - {name: breach, on: breach}
+  - {name: coverage, on: coverage, over: 14d, minimum: 50}
+  - {name: bias, on: drift, detector: bias}
+  - {name: peak, on: drift, detector: {peak: {recent: 5}}}
+  - {name: silent, on: silence, for: 30m}
+alert: {topic: "alarm/{model}/{key}/{rule}", webhook: "https://example.org:8443/a?b=c"}"""
+    assert problems(swap("backend: rls", rules)) == []
+    (document,) = parse(swap("backend: rls", rules))
+    assert from_plain(document.plain).spec == document.spec

@@ -277,3 +277,31 @@ def test_slots_of_five_minutes_and_the_angle_of_the_year() -> None:
     made = calendar(rows, "UTC", features, horizon=2, every=5 * MINUTE)
     angle = 2 * math.pi * 182 / 365.25
     assert made[1].tolist() == pytest.approx([2, math.sin(angle), math.cos(angle), 1])
+
+
+# ── what features are called ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_features_have_names_for_people() -> None:
+    lags = make("lags", steps=(24, 23, 48, 1), means=({"days": 7},), yesterday=("mean", "max"))
+    assert lags.labels() == [
+        "yesterday, same hour", "value 23 h before", "2 days before, same hour", "value 1 h before", "mean of 7 days, same hour",
+        "mean of the last day", "largest of the last day",
+    ]  # fmt: skip
+    quarters = make("lags", Context(every=15 * MINUTE, horizon=4), steps=(96, 2), column="power")
+    assert quarters.labels() == ["yesterday, same time", "power 30 min before"]
+    window = make("window", history=2, columns=("power", "sun"))
+    assert window.labels() == ["power 2 h before", "sun 2 h before", "power 1 h before", "sun 1 h before"]
+    calendar = make("calendar", features=["hour_sin", "weekday", "constant"])
+    assert calendar.labels()[:2] == ["sine of the hour", "Monday"] and len(calendar.labels()) == calendar.shape()[1]
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS.names())
+def test_every_feature_step_names_every_input(name: str) -> None:
+    kind = TRANSFORMERS.find(name)
+    if hasattr(kind, "shape"):
+        made = make(name, **({"steps": (1, 2)} if name == "lags" else {}))
+        rows, columns = made.shape()
+        labels = made.labels()
+        assert len(labels) == (rows * columns if name == "window" else columns)
+        assert len(set(labels)) == len(labels)

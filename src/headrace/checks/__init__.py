@@ -8,6 +8,8 @@ from __future__ import annotations
 from headrace.checks.backends import check_backend
 from headrace.checks.brokers import check_broker
 from headrace.checks.decoders import check_decoder
+from headrace.checks.drift import check_detector
+from headrace.checks.explainers import check_explainer
 from headrace.checks.intervals import check_interval
 from headrace.checks.logs import check_log
 from headrace.checks.objects import check_objects
@@ -17,6 +19,8 @@ __all__ = [
     "check_backend",
     "check_broker",
     "check_decoder",
+    "check_detector",
+    "check_explainer",
     "check_interval",
     "check_log",
     "check_objects",

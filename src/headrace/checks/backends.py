@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from headrace.errors import HeadraceError
-from headrace.models.backends import Backend, Shape
+from headrace.models.backends import Additive, Backend, Networked, Restorable, Shape
 from headrace.records import Array
 from headrace.services.learning import serving
 
@@ -200,6 +200,41 @@ def check_weights(make: Make, shape: Shape) -> None:
     assert again.weights() == data, "weights change with load(dump())"
 
 
+def check_restore(make: Make, shape: Shape) -> None:
+    """What can be made from its weights alone predicts the same bytes, and takes no damaged weights."""
+    backend, fresh = _fitted(make, shape), make(shape)
+    if not isinstance(backend, Restorable) or not isinstance(fresh, Restorable):
+        return
+    weights, x = backend.weights(), examples(shape, 4, seed=7)[0]
+    fresh.restore(weights)
+    assert fresh.predict(x).tobytes() == backend.predict(x).tobytes(), "other predictions from the same weights"
+    assert fresh.weights() == weights, "other weights than were restored"
+    for bad in (b"", weights[:9], weights[: len(weights) // 2]):
+        try:
+            fresh.restore(bad)
+        except HeadraceError:
+            assert fresh.weights() == weights, "refused weights left traces"
+        else:
+            raise AssertionError("damaged weights were taken")
+
+
+def check_insides(make: Make, shape: Shape) -> None:
+    """What it offers explainers is what it predicts: terms to rounding, a network within float32."""
+    backend, x = _fitted(make, shape), examples(shape, 4, seed=8)[0]
+    predicted = backend.predict(x)
+    if isinstance(backend, Additive):
+        terms, rest = backend.terms(x)
+        found = terms.reshape(len(x), shape.horizon, -1).sum(axis=2) + rest
+        if backend.floor is not None:
+            found = np.maximum(found, backend.floor)
+        assert np.allclose(found, predicted, rtol=1e-10, atol=1e-12), "terms do not add up to predictions"
+    if isinstance(backend, Networked):
+        torch = sys.modules["torch"]
+        found = backend.network()(torch.tensor(x, dtype=torch.float64)).detach().numpy()
+        assert found.dtype == np.float64, "a network that is not in float64"
+        assert np.allclose(found, predicted, rtol=1e-4, atol=1e-5), "the network predicts something else"
+
+
 def check_export(make: Make, shape: Shape) -> None:
     """The exported model predicts what the backend does, within 1e-6."""
     backend = _fitted(make, shape)
@@ -250,6 +285,8 @@ CHECKS: list[Callable[[Make, Shape], None]] = [
     check_nothing_to_learn,
     check_poison,
     check_weights,
+    check_restore,
+    check_insides,
     check_export,
     check_no_pickle,
     check_damage,

@@ -1,7 +1,9 @@
 """The web page a newcomer opens: readings arriving, models learning, forecasts beside what happened.
 
 Static files only. The page is a client like any other: it reads ``GET /api/overview``, ``GET /api/models/{name}`` and
-the server-sent events of ``GET /api/events``, which whoever mounts these routes has to serve.
+the server-sent events of ``GET /api/events``, which whoever mounts these routes has to serve. What else it can show is
+asked for when it is wanted, and left out where it is not served: ``/api/models/{name}/explanation`` and ``/shadows``,
+``/api/alerts``, ``/api/reports``.
 
 The charts are drawn by the page itself: plotly.min.js (4.8 MB) kept a phone-speed processor busy for 5.8 s before the
 first line and cannot style itself under the Content-Security-Policy below.

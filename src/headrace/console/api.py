@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import math
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,12 +18,15 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from headrace import __version__
-from headrace.errors import BadInput, HeadraceError, TooLarge
+from headrace.errors import BadInput, HeadraceError, TooLarge, Unsupported
 from headrace.records import DAY, Record
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import DAMAGED, code
+from headrace.services.learning.explanations import Ask, Explanations
 from headrace.services.learning.registry import Entered
+from headrace.services.learning.residuals import residuals
 from headrace.services.learning.service import LearningService
+from headrace.services.learning.store import Store
 from headrace.services.learning.view import View
 from headrace.spec import Document, parse
 from headrace.streams.logs import Log
@@ -29,6 +34,8 @@ from headrace.streams.logs import Log
 MS = 1_000_000
 LIMIT = 4 * 2**20
 """Bytes of a spec with its files."""
+WHOLE = 8 * 2**20
+"""Bytes of payload in an answer that gives messages whole."""
 PULSE = 1.0
 """Seconds between pushed overviews."""
 REMEMBERED = 1000
@@ -53,10 +60,12 @@ class ConsoleApi:
         log: Log,
         gateway: GatewayService,
         learning: LearningService,
+        explanations: Explanations,
         addresses: dict[str, str],
         more: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._log, self._gateway, self._learning, self._addresses, self._more = log, gateway, learning, addresses, more
+        self._explanations = explanations
         self._started = time.time_ns() // MS
         self._rates = Rates()
         self._listeners = 0
@@ -68,10 +77,15 @@ class ConsoleApi:
         return [
             Route("/api/overview", _safe(self._overview)),
             Route("/api/models/{name}", _safe(self._model)),
+            Route("/api/models/{name}/explanation", _safe(self._explanation)),
+            Route("/api/models/{name}/shadows", _safe(self._shadows)),
+            Route("/api/models/{name}/promote", _safe(self._promote), methods=["POST"]),
+            Route("/api/models/{name}/residuals", _safe(self._residuals)),
             Route("/api/events", self._events),
             Route("/api/specs", _safe(self._specs), methods=["GET"]),
             Route("/api/specs", _safe(self._apply), methods=["PUT"]),
             Route("/api/specs/{name}", _safe(self._delete), methods=["DELETE"]),
+            Route("/api/alerts", _safe(self._alerts)),
             Route("/api/topics", _safe(self._topics)),
             Route("/api/topics/{topic:path}", _safe(self._inspect)),
             Route("/api/quarantine", _safe(self._quarantine), methods=["GET"]),
@@ -100,6 +114,7 @@ class ConsoleApi:
             "topics": topics,
             "known": self._gateway.known(),
             "models": [self.summary(entered) for entered in self._learning.entered()],
+            "alerts": self._learning.alerting.overview(self._learning.views.values()),
             "quarantine": {"count": self._gateway.quarantined(), "recent": self._gateway.quarantine(20)},
             **self._more(),
         }
@@ -135,6 +150,7 @@ class ConsoleApi:
             "detail": detail,
             "progress": progress,
             "serve": spec.publish.serve,
+            "shadow_of": spec.shadow,
             "keys": store.lanes() if store is not None else [],
             "topics": list(spec.input.topics),
             "target": spec.input.target,
@@ -152,6 +168,36 @@ class ConsoleApi:
         view = self._learning.view(request.path_params["name"])
         days = _number(request, "days", 7, 0.1, 400)
         return model(view, request.query_params.get("key") or view.default_key(), days)
+
+    async def _explanation(self, request: Request) -> Any:
+        """Contributions of the inputs of an issued forecast, by default the last."""
+        query = request.query_params
+        targets = (int(_number(request, "target", 1, 1, 10_000)),) if "target" in query else ()
+        ask = Ask(query.get("key", ""), query.get("method", ""), query.get("baseline", ""), targets)
+        origin = int(_number(request, "origin_ms", 0, 0, 2**53)) if "origin_ms" in query else None
+        return await self._explanations.issued(request.path_params["name"], ask, origin)
+
+    async def _shadows(self, request: Request) -> Any:
+        return await self._learning.shadows(request.path_params["name"])
+
+    async def _promote(self, request: Request) -> Any:
+        name = request.path_params["name"]
+        return {"promoted": name, "model": await self._learning.promote(name)}
+
+    async def _alerts(self, request: Request) -> Any:
+        query = request.query_params
+        active = query.get("active", "") not in {"", "0", "false"}
+        limit = int(_number(request, "limit", 100, 1, 1000))
+        return self._learning.alerts(query.get("model", ""), query.get("key", ""), active=active, limit=limit)
+
+    async def _residuals(self, request: Request) -> Any:
+        view = self._learning.view(request.path_params["name"])
+        key, days = request.query_params.get("key") or view.default_key(), _number(request, "days", 30, 0.1, 400)
+        if not view.plan.grid:
+            raise Unsupported(detail=f"model {view.name!r} predicts record by record; its residuals are not kept")
+        view.last(key)  # says what is wrong if there is no forecast
+        found = await asyncio.to_thread(residuals_of, view.path, key, days)
+        return {"name": view.name, "key": key, "unit": view.plan.spec.input.unit, "days": days, "residuals": found}
 
     # -- specs
 
@@ -191,14 +237,14 @@ class ConsoleApi:
         return {"replayed": await self._gateway.replay(request.query_params.get("topic"))}
 
     async def _records(self, request: Request) -> Any:
-        """Raw messages of a topic, from an offset on; without one, the newest."""
+        """Raw messages of a topic, from an offset on; without one, the newest. With ``whole``: to decode elsewhere."""
         topic, limit = request.path_params["topic"], int(_number(request, "limit", 20, 1, 1000))
         if "offset" in request.query_params:
             partition = int(_number(request, "partition", 0, 0, 2**31))
             found = self._log.at(topic, partition, int(_number(request, "offset", 0, 0, 2**62)), limit)
         else:
             found = self._log.last(topic, limit)
-        return [_plain(record) for record in found]
+        return _whole(found) if "whole" in request.query_params else [_plain(record) for record in found]
 
     # -- pushed
 
@@ -289,6 +335,9 @@ class Feed:
                 found.append(("actual", {**head, "points": points}))
                 found += [("score", {**head, "score": one}) for one in self._new(place, "score", scores(view, key))]
                 found += [
+                    ("coverage", {**head, "coverage": c}) for c in self._new(place, "coverage", coverage(view, key))
+                ]
+                found += [
                     ("decision", {**head, "decision": d}) for d in self._new(place, "decision", decisions(view, key))
                 ]
             found += [("forecast", {**head, "forecast": f}) for f in self._forecast(place, view, key)]
@@ -315,7 +364,7 @@ class Feed:
 def model(view: View, key: str, days: float) -> dict[str, Any]:
     """One model and key: the series, the forecasts, the scores, the decisions."""
     spec, store = view.plan.spec, view.store
-    grid: dict[str, Any] = {"actual": [], "forecasts": [], "scores": [], "summary": {}, "decisions": []}
+    grid: dict[str, Any] = {"actual": [], "forecasts": [], "scores": [], "coverage": [], "summary": {}, "decisions": []}
     if store is not None:
         newest = store.newest_actual(key)
         since = newest - round(days * DAY)
@@ -324,6 +373,7 @@ def model(view: View, key: str, days: float) -> dict[str, Any]:
             "actual": [[t // MS, v] for t, v in store.actuals(key, since)],
             "forecasts": [msgspec.json.decode(body) for body in bodies],
             "scores": scores(view, key),
+            "coverage": coverage(view, key),
             "summary": summary(view, key),
             "decisions": decisions(view, key),
         }
@@ -337,6 +387,32 @@ def model(view: View, key: str, days: float) -> dict[str, Any]:
         "horizon": spec.forecast.horizon,
         **grid,
     }
+
+
+def residuals_of(file: Path, key: str, days: float) -> list[list[float]]:
+    """[target time, truth - forecast] of the served forecasts of one key, through a connection of this thread's own."""
+    store = Store(file)
+    try:
+        return [[time_ // MS, value] for time_, value in residuals(store, key, days)]
+    finally:
+        store.close()
+
+
+def coverage(view: View, key: str) -> list[dict[str, Any]]:
+    """What the bands of scored forecasts held, oldest first; widths are means, in the target's unit."""
+    rows = view.store.coverage(key) if view.store is not None else []
+    return [
+        {
+            "origin_ms": origin // MS,
+            "n": n,
+            "covered": covered,
+            "active": active,
+            "active_covered": active_covered,
+            "width": width / n,
+            "active_width": active_width / active if active else None,
+        }
+        for origin, n, covered, width, active, active_covered, active_width in rows
+    ]
 
 
 def scores(view: View, key: str) -> list[dict[str, Any]]:
@@ -407,7 +483,7 @@ def _mean(row: list[float] | None, total: int, count: int) -> float | None:
 
 
 def _brief(summary_: dict[str, Any]) -> dict[str, Any]:
-    return {name: summary_[name] for name in ("backend", "state", "detail", "keys", "lag", "published")}
+    return {name: summary_[name] for name in ("backend", "state", "detail", "keys", "lag", "published", "shadow_of")}
 
 
 def _number(request: Request, name: str, default: float, low: float, high: float) -> float:
@@ -444,6 +520,20 @@ def _plain(record: Record) -> dict[str, Any]:
         "bytes": len(record.payload),
         "payload": record.payload[:4096].decode("utf-8", "replace"),
     }
+
+
+def _whole(records: list[Record]) -> list[dict[str, Any]]:
+    """Messages as they were stored, at least one and then up to `WHOLE` bytes of payload in all."""
+    found: list[dict[str, Any]] = []
+    size = 0
+    for record in records:
+        size += len(record.payload)
+        if found and size > WHOLE:
+            break
+        payload = base64.b64encode(record.payload).decode()
+        exact = {"received_ns": record.received, "time_ns": record.time, "payload_base64": payload}
+        found.append({**_plain(record), **exact, "payload": ""})
+    return found
 
 
 def _safe(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:

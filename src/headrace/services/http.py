@@ -20,9 +20,12 @@ _CODES: list[tuple[type[errors.HeadraceError], int]] = [
     (errors.StorageUnavailable, 507),
     (errors.BadInput, 400),
     (errors.NotFound, 404),
+    (errors.Conflict, 409),
     (errors.TooLarge, 413),
     (errors.Forbidden, 403),
     (errors.Unsupported, 501),
+    (errors.Unexplained, 422),
+    (errors.TooMany, 429),
     (errors.Temporary, 503),
 ]
 _HEADERS = "headrace.headers"

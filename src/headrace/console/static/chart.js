@@ -1,9 +1,9 @@
 // Small SVG charts, drawn at the size of the box they stand in, so that text is never scaled.
 
 import { svg } from "./dom.js";
-import { DAY, HOUR, clock, dayName, midnights, number, shortDay } from "./words.js";
+import { DAY, HOUR, clock, dayName, midnights, number, offset, shortDay } from "./words.js";
 
-const LETTER = 6.6; // mean width of a 12 px digit or letter, for keeping labels apart
+export const LETTER = 6.6; // mean width of a 12 px digit or letter, for keeping labels apart
 
 /** Round tick values covering low..high, at most about `wanted` of them. */
 export function ticks(low, high, wanted) {
@@ -16,7 +16,7 @@ export function ticks(low, high, wanted) {
 }
 
 /** Path through [[x, y|null], …]; a null breaks the line. */
-function line(points, x, y) {
+export function line(points, x, y) {
   let path = "";
   let pen = "M";
   for (const [ms, value] of points) {
@@ -27,13 +27,13 @@ function line(points, x, y) {
   return path;
 }
 
-function band(upper, lower, x, y) {
+export function band(upper, lower, x, y) {
   const forth = upper.map(([ms, value]) => `${x(ms).toFixed(1)} ${y(value).toFixed(1)}`);
   const back = lower.map(([ms, value]) => `${x(ms).toFixed(1)} ${y(value).toFixed(1)}`).reverse();
   return `M${[...forth, ...back].join("L")}Z`;
 }
 
-function frame(host, height, margin) {
+export function frame(host, height, margin) {
   const width = Math.max(240, host.clientWidth);
   const root = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
   const box = { left: margin.left, right: width - margin.right, top: margin.top, bottom: height - margin.bottom };
@@ -41,9 +41,12 @@ function frame(host, height, margin) {
   return { root, box, width, height };
 }
 
-const scale = (from, to, low, high) => (value) => low + ((value - from) / (to - from || 1)) * (high - low);
+/** Pixels left of the axis for its longest label. */
+export const labelRoom = (steps) => Math.max(46, Math.max(...steps.map((value) => number(value).length)) * LETTER + 16);
 
-function valueAxis(root, box, y, values, unit, text = number) {
+export const scale = (from, to, low, high) => (value) => low + ((value - from) / (to - from || 1)) * (high - low);
+
+export function valueAxis(root, box, y, values, unit, text = number) {
   for (const value of values) {
     root.append(
       svg("line", { class: value === 0 ? "zero" : "rule", x1: box.left, x2: box.right, y1: y(value), y2: y(value) }),
@@ -54,14 +57,14 @@ function valueAxis(root, box, y, values, unit, text = number) {
 }
 
 /** Days on the time axis: a line at each local midnight, a label centred on its day or, when crowded, at some midnights. */
-function dayAxis(root, box, x, from, to, zone) {
+export function dayAxis(root, box, x, from, to, zone) {
   const days = midnights(from, to, zone);
   const wide = x(from + DAY) - x(from);
   const long = 10 * LETTER;
   const every = Math.max(1, Math.ceil((6 * LETTER + 14) / wide));
   let edge = -Infinity;
   days.forEach((ms, index) => {
-    root.append(svg("line", { class: "day", x1: x(ms), x2: x(ms), y1: box.top, y2: box.bottom + 5 }));
+    if (wide >= 12 || index % every === 0) root.append(svg("line", { class: "day", x1: x(ms), x2: x(ms), y1: box.top, y2: box.bottom + 5 }));
     const text = wide > long + 10 ? dayName(ms, zone) : shortDay(ms, zone);
     const size = text.length * LETTER;
     const middle = Math.min(box.right, x(ms + DAY));
@@ -78,12 +81,29 @@ function dayAxis(root, box, x, from, to, zone) {
   }
 }
 
+/** Hours on a time axis, for a stretch of a few days: round local times, the day's name at its midnight. */
+export function timeAxis(root, box, x, from, to, zone) {
+  const most = Math.max(2, Math.floor((box.right - box.left) / (10 * LETTER + 12)));
+  const step = [1 / 6, 0.5, 1, 2, 3, 6, 12].map((hours) => hours * HOUR).find((size) => (to - from) / size <= most);
+  if (!step) {
+    dayAxis(root, box, x, from, to, zone);
+    return;
+  }
+  for (let local = Math.ceil((from + offset(from, zone)) / step) * step; ; local += step) {
+    const ms = local - offset(local - offset(local, zone), zone);
+    if (ms > to) return;
+    const midnight = local % DAY === 0;
+    root.append(svg("line", { class: "day", x1: x(ms), x2: x(ms), y1: midnight ? box.top : box.bottom, y2: box.bottom + 5 }));
+    if (x(ms) > box.right - 3 * LETTER) continue;
+    root.append(svg("text", { class: midnight ? "tick midnight" : "tick", x: x(ms), y: box.bottom + 19, "text-anchor": "middle" }, midnight ? dayName(ms, zone) : clock(ms, zone)));
+  }
+}
+
 /** The main figure. `view` holds what to draw, all values already in the unit of the axis; returns what a cursor needs. */
 export function drawForecast(host, view) {
   const narrow = host.clientWidth < 560;
-  const steps = ticks(Math.min(0, view.low), view.high, narrow ? 4 : 5);
-  const left = Math.max(46, Math.max(...steps.map((value) => number(value).length)) * LETTER + 16);
-  const { root, box } = frame(host, narrow ? 270 : 350, { left, right: 14, top: 40, bottom: 28 });
+  const steps = ticks(view.low, view.high, narrow ? 4 : 5);
+  const { root, box } = frame(host, narrow ? 270 : 350, { left: labelRoom(steps), right: 14, top: 40, bottom: 28 });
   const x = scale(view.from, view.to, box.left, box.right);
   const y = scale(steps[0], steps.at(-1), box.bottom, box.top);
   for (const [from, to] of view.nights) {
@@ -94,6 +114,7 @@ export function drawForecast(host, view) {
   for (const { current, points, low, high } of view.forecasts) {
     if (low) root.append(svg("path", { class: current ? "band current" : "band", d: band(high, low, x, y) }));
     root.append(svg("path", { class: current ? "forecast current" : "forecast", d: line(points, x, y) }));
+    if (current) root.append(...dots(points, x, y));
   }
   if (view.persistence) root.append(svg("path", { class: "persistence", d: line(view.persistence, x, y) }));
   root.append(svg("path", { class: "actual", d: line(view.actual, x, y) }));
@@ -102,8 +123,22 @@ export function drawForecast(host, view) {
     root.append(svg("path", { class: "published", d: `M${at} ${box.top - 1}l-5 -8h10Z` }));
   }
   if (view.now !== null) nowMarker(root, box, x(view.now), view.nowLabel);
-  root.append(svg("g", { class: "cursor" }));
+  root.append(svg("g", { class: "picked" }), svg("g", { class: "cursor" }));
   return { root, x, y, box, from: view.from, to: view.to };
+}
+
+/** The values of the current forecast as dots, where there is room: something to point at. */
+function dots(points, x, y) {
+  if (points.length < 2 || x(points[1][0]) - x(points[0][0]) < 6) return [];
+  return points.filter(([, value]) => value !== null).map(([ms, value]) => svg("circle", { class: "forecast", cx: x(ms), cy: y(value), r: 2.6 }));
+}
+
+/** A ring around the value that is being explained; none when `ms` is null. */
+export function drawPicked(drawn, ms, value) {
+  const ring = ms === null ? [] : [
+    svg("line", { x1: drawn.x(ms), x2: drawn.x(ms), y1: drawn.box.top, y2: drawn.box.bottom }),
+    svg("circle", { cx: drawn.x(ms), cy: drawn.y(value), r: 6.5 })];
+  drawn.root.querySelector(".picked").replaceChildren(...ring);
 }
 
 function nowMarker(root, box, at, label) {
@@ -147,6 +182,75 @@ export function drawSkill(host, series, names, zone) {
       if (series.length <= 16) root.append(svg("circle", { class: `skill ${name}`, cx: x(ms), cy: y(value), r: 2.5 }));
     }
   }
+}
+
+/** Trailing coverage against what the band promises. `series`: [{ms, all, active|null}]; shares from 0 to 1. */
+export function drawCoverage(host, series, nominal, zone) {
+  const { root, box } = frame(host, 118, { left: 44, right: 8, top: 10, bottom: 24 });
+  const shares = series.flatMap(({ all, active }) => [all, active]).filter((share) => share !== null);
+  const lowest = Math.max(0, Math.floor(20 * (Math.min(nominal, ...shares) - 0.02)) / 20);
+  const y = scale(lowest, 1, box.bottom, box.top);
+  const from = series[0].ms - DAY / 2;
+  const to = Math.max(series.at(-1).ms, series[0].ms + 4 * DAY) + DAY / 2;
+  const x = scale(from, to, box.left, box.right);
+  const percent = (share) => `${Math.round(share * 100)} %`;
+  const marks = [lowest, nominal, 1].filter((share, index, all) => index === 1 || Math.abs(y(share) - y(all[1])) > 14);
+  dayAxis(root, box, x, from, to, zone);
+  valueAxis(root, box, y, marks, "", percent);
+  root.append(svg("line", { class: "nominal", x1: box.left, x2: box.right, y1: y(nominal), y2: y(nominal) }));
+  for (const kind of ["all", "active"]) {
+    const points = series.map((one) => [one.ms, one[kind]]);
+    root.append(svg("path", { class: `covered ${kind}`, d: line(points, x, y) }));
+    const [ms, last] = points.at(-1);
+    if (last !== null) root.append(svg("circle", { class: `covered ${kind}`, cx: x(ms), cy: y(last), r: 2.6 }));
+  }
+}
+
+/** Daily errors of a candidate and of what is served, joined day by day. `days`: [{ms, candidate, served}], in the target's unit. */
+export function drawDaily(host, every, { factor, unit }) {
+  const days = every.map(({ ms, candidate, served }) => ({ ms, candidate: candidate * factor, served: served * factor }));
+  const steps = ticks(0, Math.max(1e-12, ...days.flatMap(({ candidate, served }) => [candidate, served])), 4);
+  const { root, box } = frame(host, 190, { left: labelRoom(steps), right: 14, top: 26, bottom: 28 });
+  const y = scale(steps[0], steps.at(-1), box.bottom, box.top);
+  const from = days[0].ms - DAY / 2;
+  const to = Math.max(days.at(-1).ms, days[0].ms + 4 * DAY) + DAY / 2;
+  const x = scale(from, to, box.left, box.right);
+  dayAxis(root, box, x, from, to, "UTC");
+  valueAxis(root, box, y, steps, "");
+  root.append(svg("text", { class: "unit", x: box.left - 8, y: box.top - 12, "text-anchor": "start" }, `error of the day${unit ? `, ${unit}` : ""}`));
+  for (const { ms, candidate, served } of days) {
+    const kind = candidate <= served ? "better" : "worse";
+    root.append(svg("line", { class: `gap ${kind}`, x1: x(ms), x2: x(ms), y1: y(candidate), y2: y(served) }));
+  }
+  for (const kind of ["served", "candidate"]) {
+    root.append(svg("path", { class: `daily ${kind}`, d: line(days.map((day) => [day.ms, day[kind]]), x, y) }));
+    if (days.length > 70) continue;
+    root.append(...days.map((day) => svg("circle", { class: `daily ${kind}`, cx: x(day.ms), cy: y(day[kind]), r: 2.6 })));
+  }
+}
+
+/** Lines over common places: `x` are numbers, or labels at equal distances; `series`: [{values}], null breaks a line. */
+export function drawLines(host, x, series, low, high) {
+  const steps = ticks(low, high, 4);
+  const { root, box } = frame(host, 220, { left: labelRoom(steps), right: 16, top: 12, bottom: 28 });
+  const numeric = x.every((value) => typeof value === "number");
+  const [from, to] = numeric ? [Math.min(...x), Math.max(...x)] : [0, x.length - 1];
+  const across = scale(from, to, box.left + 8, box.right - 8);
+  const y = scale(steps[0], steps.at(-1), box.bottom, box.top);
+  valueAxis(root, box, y, steps, "");
+  const marks = numeric ? ticks(from, to, 8).filter((value) => value >= from && value <= to).map((value) => [value, number(value)]) : x.map((label, index) => [index, label]);
+  const every = Math.ceil((Math.max(...marks.map(([, text]) => text.length)) * LETTER + 14) / ((box.right - box.left) / marks.length));
+  marks.forEach(([value, text], index) => {
+    if (index % every) return;
+    const most = box.right + 16 - (text.length * LETTER) / 2;
+    root.append(svg("text", { class: "tick", x: Math.min(across(value), most), y: box.bottom + 19, "text-anchor": "middle" }, text));
+  });
+  series.forEach(({ values, kind }, index) => {
+    const points = values.slice(0, x.length).map((value, place) => [numeric ? x[place] : place, value]);
+    root.append(svg("path", { class: `line s${index % 8} ${kind}`, d: line(points, across, y) }));
+    if (x.length > 40) return;
+    root.append(...points.filter(([, value]) => value !== null).map(([place, value]) => svg("circle", { class: `line s${index % 8}`, cx: across(place), cy: y(value), r: 2.4 })));
+  });
 }
 
 /** Messages per second of the last minutes, as a little line. */

@@ -38,13 +38,22 @@ export function say(node, text) {
   if (node.textContent !== shown) node.textContent = shown;
 }
 
-/** Rebuild `node` with `build()` only when the plain data behind it has changed. */
+/** What finds an element again after a rebuild: its `data-keep`, its id, or name and value of a choice. */
+function trace(element) {
+  if (element.dataset.keep) return `[data-keep="${CSS.escape(element.dataset.keep)}"]`;
+  if (element.id) return `#${CSS.escape(element.id)}`;
+  return element.name ? `[name="${CSS.escape(element.name)}"][value="${CSS.escape(element.value)}"]` : null;
+}
+
+/** Rebuild `node` with `build()` only when the plain data behind it has changed; the focus stays where it was. */
 const seen = new WeakMap();
 export function refresh(node, data, build) {
   const print = JSON.stringify(data);
   if (seen.get(node) === print) return;
   seen.set(node, print);
+  const held = node.contains(document.activeElement) && document.activeElement !== node ? trace(document.activeElement) : null;
   node.replaceChildren(...[build()].flat());
+  if (held) node.querySelector(held)?.focus({ preventScroll: true });
 }
 
 /** Text in a box with a button that copies it. */

@@ -160,6 +160,41 @@ export function apart(forecasts) {
   return kept;
 }
 
+/** Lowest and highest value an axis has to show: 0 belongs to it only when the values touch it or nearly do. */
+export function axisRange(values) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const value of values) {
+    if (!Number.isFinite(value)) continue;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  if (low > high) return [0, 1];
+  if (low > 0 && low <= 0.2 * high) low = 0;
+  if (high < 0 && high >= 0.2 * low) high = 0;
+  if (high > low) return [low, high];
+  const around = 0.05 * Math.abs(high);
+  return around ? [low - around, high + around] : [0, 1];
+}
+
+/** The newest measured coverage that came with a forecast; null while nothing has been measured. */
+export const measured = (forecasts) => forecasts.map(({ interval }) => interval).findLast((interval) => interval?.n) || null;
+
+/**
+ * [{ms, all, active}, …]: share of values inside the band in the `days` up to each scored forecast; `active` is null
+ * where no step was active. `scored` is in time order.
+ */
+export function coverageSeries(scored, days) {
+  const sum = { n: 0, covered: 0, active: 0, active_covered: 0 };
+  const add = (one, sign) => { for (const name of Object.keys(sum)) sum[name] += sign * (one[name] || 0); };
+  let first = 0;
+  return scored.map((one) => {
+    add(one, 1);
+    for (; scored[first].origin_ms <= one.origin_ms - days * DAY; first += 1) add(scored[first], -1);
+    return { ms: one.origin_ms, all: sum.n ? sum.covered / sum.n : null, active: sum.active ? sum.active_covered / sum.active : null };
+  });
+}
+
 /** How many known values fell inside the band of the forecasts issued for them; hours shaded as quiet are left out. */
 export function coverage(detail, forecasts) {
   let top = 0;

@@ -5,7 +5,7 @@ import { spark } from "./chart.js";
 import { nextForecast } from "./numbers.js";
 import {
   CONTENDERS, DAY, STATES, TERMS, brief, bytes, clip, clock, count, date, fixed, fullMoment, hourOf, localZone,
-  many, number, offset, rate, signed, span, titled, zoneName,
+  many, number, offset, rate, sentence, signed, span, titled, zoneName,
 } from "./words.js";
 
 const SHOWN_DEVICES = 4;
@@ -27,12 +27,15 @@ function ingestWords({ ingest, topics, known }) {
 
 function modelWords({ models }) {
   if (!models.length) return "no model yet";
+  const served = models.filter((model) => !model.shadow_of);
   const groups = { live: "learning", collecting: "collecting readings", waiting: "waiting", restarting: "restarting", busy: "computing", failed: "stopped by an error" };
   const words = [];
   for (const [state, verb] of Object.entries(groups)) {
-    const size = models.filter((model) => model.state === state).length;
+    const size = served.filter((model) => model.state === state).length;
     if (size) words.push(`${words.length ? size : many(size, "model")} ${verb}`);
   }
+  const candidates = models.length - served.length;
+  if (candidates) words.push(many(candidates, "candidate in the shadow", "candidates in the shadow"));
   return words.join(", ");
 }
 
@@ -181,7 +184,7 @@ function noReadings({ addresses }) {
 
 export function picker(pairs, selected, onchoose) {
   const host = byId("picker");
-  const plain = pairs.map(({ id, model, key }) => [id, model.name, key, model.state]);
+  const plain = pairs.map(({ id, model, key }) => [id, model.name, key, model.state, model.shadow_of]);
   refresh(host, [plain, selected], () => {
     if (pairs.length < 2) return [];
     if (pairs.length > 6) {
@@ -191,7 +194,7 @@ export function picker(pairs, selected, onchoose) {
       return [el("label", { for: "pick" }, "Model "), menu];
     }
     const options = pairs.map(({ id, model, key }) => ({
-      value: id, label: titled(model.name, key), mark: model.state, title: STATES[model.state] || model.state,
+      value: id, label: `${titled(model.name, key)}${model.shadow_of ? " (candidate)" : ""}`, mark: model.state, title: STATES[model.state] || model.state,
     }));
     return el("fieldset", { class: "tabs" }, el("legend", { class: "unseen" }, "Model shown"), choices("model", options, selected, onchoose));
   });
@@ -204,7 +207,7 @@ export function modelHead(pair, overview) {
   say(badge, STATES[model.state] || model.state);
   badge.dataset.state = model.state;
   const facts = [
-    `backend ${model.backend}`, `forecasts ${model.target}`, `from ${model.topics.join(", ")}`, `serves the ${model.serve} version`,
+    `backend ${model.backend}`, `forecasts ${model.target}`, `from ${model.topics.join(", ")}`, model.shadow_of ? `candidate, not served: runs beside ${model.shadow_of}` : `serves the ${model.serve} version`,
     model.published ? `published ${many(model.published, "time")}` : "never published", model.lag ? `${many(model.lag, "reading")} behind` : "",
     ...Object.entries(model.dropped || {}).map(([why, size]) => `${count(size)} ${clip(why, 20)}`),
     model.snapshot ? brief(model.snapshot) : "",
@@ -232,8 +235,6 @@ function remaining({ name, state, progress }) {
   return "";
 }
 
-const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) : "");
-
 export function noModels() {
   byId("picker").replaceChildren();
   say(byId("model-name"), "No model yet");
@@ -248,19 +249,14 @@ export function noModels() {
 }
 
 /** Skill of each contender as bars left and right of the hour-mean. */
-export function yardsticks(found, names, unit, days, covered) {
+export function yardsticks(found, names, unit, days) {
   const host = byId("bars");
-  refresh(host, [found, unit, days, covered], () => {
+  refresh(host, [found, unit, days], () => {
     if (!days) return el("p", { class: "small" }, "Not known yet: no forecast has been compared with what happened.");
     const reach = Math.max(0.3, ...names.map((name) => Math.min(1, Math.abs(found[name].skill ?? 0))));
     const rows = names.map((name) => bar(name, found[name], reach, unit));
-    const parts = [el("p", { class: "verdict" }, verdict(found)), el("ul", { class: "bars" }, rows),
+    return [el("p", { class: "verdict" }, verdict(found)), el("ul", { class: "bars" }, rows),
       el("p", { class: "small" }, `Skill is 1 − MSE / MSE of hour-mean: above 0 is better than the mean of that hour. From the ${many(days, "forecast")} scored in the last 7 days.`)];
-    if (covered.known) {
-      const share = fixed((100 * covered.inside) / covered.known, 0);
-      parts.push(el("p", { class: "small" }, el("b", {}, `Band held ${share} %`), ` of ${many(covered.known, "active step")} in the forecasts shown.`));
-    }
-    return parts;
   });
 }
 
@@ -280,40 +276,13 @@ function bar(name, { skill, mae }, reach, unit) {
   return el("li", {}, el("span", { class: "who" }, CONTENDERS[name] || name), el("b", {}, name === "hour-mean" ? "0" : signed(skill)), track, el("span", { class: "small" }, error));
 }
 
-/** Errors of every model and its yardsticks, as the API sums them up. */
-export function errorTable(details, days) {
-  const host = byId("table");
-  const plain = details.map(({ name, key, unit, summary }) => [name, key, unit, summary]);
-  refresh(host, plain, () => {
-    const scored = details.filter(({ summary }) => Object.keys(summary).length);
-    if (!scored.length) return el("p", { class: "small" }, "No forecast has been scored yet.");
-    const head = el("tr", {}, el("th", { scope: "col" }, "Model"),
-      ["Skill", "MSE", "MSE by day", "MAE", "Days"].map((text) => el("th", { scope: "col" }, text)));
-    const caption = el("caption", {}, `Every scored forecast of the last ${days} days; compare rows of equal days. Skill is against hour-mean. MSE is scaled (no unit); by day: active steps only.`);
-    return el("table", {}, caption, el("thead", {}, head), scored.map(tableGroup));
-  });
-}
-
-function tableGroup(detail) {
-  const names = Object.keys(CONTENDERS).filter((name) => detail.summary[name]);
-  const largest = Math.max(0, ...detail.actual.map(([, value]) => Math.abs(value ?? 0)));
-  const unit = detail.display(largest);
-  const title = el("tr", { class: "group" }, el("th", { scope: "rowgroup", colspan: 6 }, `${titled(detail.name, detail.key)} `, el("small", {}, `MAE in ${unit.unit || "the target's own unit"}`)));
-  const rows = names.map((name) => {
-    const { mse, mae, skill, daylight_mse: daylight, days } = detail.summary[name];
-    return el("tr", {}, el("th", { scope: "row" }, CONTENDERS[name], el("span", { class: "alias" }, TERMS[name])),
-      el("td", {}, name === "hour-mean" ? "0" : signed(skill)), el("td", {}, fixed(mse, 4)), el("td", {}, fixed(daylight, 4)),
-      el("td", {}, mae === null || mae === undefined ? "–" : number(mae * unit.factor)), el("td", {}, days === undefined ? "–" : count(days)));
-  });
-  return el("tbody", {}, title, rows);
-}
-
 // ---- gate and quarantine -----------------------------------------------------------------------------------------------
 
 let everyDecision = false;
 
 export function decisions(detail) {
   const list = detail ? [...detail.decisions].reverse() : [];
+  byId("gate").hidden = !detail?.scores.length && !list.length;
   const published = list.filter(({ publish }) => publish).length;
   say(byId("gate-note"), list.length ? `${titled(detail.name, detail.key)}: published ${published} of ${many(list.length, "decision")}` : "");
   refresh(byId("decisions"), [list, everyDecision], () => {

@@ -80,11 +80,28 @@ export function number(value, digits = 3) {
 export const fixed = (value, places) =>
   value === null || value === undefined || !Number.isFinite(value)
     ? "–"
-    : value.toLocaleString("en-GB", { minimumFractionDigits: places, maximumFractionDigits: places }).replace("-", "−");
+    : (Number(value.toFixed(places)) || 0).toLocaleString("en-GB", { minimumFractionDigits: places, maximumFractionDigits: places }).replace("-", "−");
 
 /** +0.21; the sign is always said. */
 export const signed = (value) =>
   value === null || value === undefined || !Number.isFinite(value) ? "–" : (value > 0.004 ? "+" : "") + fixed(Math.abs(value) < 0.005 ? 0 : value, 2);
+
+/** Three digits or so, and the sign always said. */
+export const signedNumber = (value) => (value > 0 ? "+" : "") + number(value);
+
+/** Decimals with which values up to `largest` show three digits. */
+export const placesFor = (largest) => (largest > 0 ? Math.min(6, Math.max(0, 2 - Math.floor(Math.log10(largest)))) : 0);
+
+/** The sign always said, with so many decimals; "0" has none. */
+export const signedFixed = (value, places) => (Number(value.toFixed(places)) > 0 ? "+" : "") + fixed(Number(value.toFixed(places)) || 0, places);
+
+/** 0.00001 as 10⁻⁵, 0.00000029 as 2.9 × 10⁻⁷: for tolerances. */
+export function tiny(value) {
+  if (!Number.isFinite(value) || value === 0 || Math.abs(value) >= 1e-3) return number(value);
+  const [digits, power] = value.toExponential(1).split("e-");
+  const raised = [...power].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("");
+  return digits === "1.0" ? `10⁻${raised}` : `${digits}\u00a0×\u00a010⁻${raised}`;
+}
 
 export function rate(value) {
   if (value >= 100) return count(value);
@@ -109,6 +126,17 @@ export function span(ms) {
   return many(Math.round(size / (365.25 * DAY)), "year");
 }
 
+/** A length of time in its two largest units: "2 h 10 min". */
+export function lasting(ms) {
+  const sizes = [[DAY, "d"], [HOUR, "h"], [60_000, "min"], [1000, "s"]];
+  const first = sizes.findIndex(([size]) => ms >= size);
+  if (first < 0) return `${number(ms)} ms`;
+  const [[size, unit], next] = [sizes[first], sizes[first + 1]];
+  const whole = Math.floor(ms / size);
+  const rest = next ? Math.floor((ms - whole * size) / next[0]) : 0;
+  return `${whole} ${unit}${rest ? ` ${rest} ${next[1]}` : ""}`;
+}
+
 export function bytes(value) {
   const units = ["B", "kB", "MB", "GB", "TB"];
   const step = Math.min(units.length - 1, value > 0 ? Math.floor(Math.log10(value) / 3) : 0);
@@ -119,6 +147,7 @@ export function bytes(value) {
 export const brief = (digest) => (digest && digest.length > 19 ? `${digest.slice(0, 15)}…` : digest || "");
 /** "pv-rls · trio"; a model over everything has no key. */
 export const titled = (name, key) => (key ? `${name} · ${key}` : name);
+export const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) : "");
 export const clip = (text, size) => (text.length > size ? `${text.slice(0, size - 1)}…` : text);
 
 export const STATES = {

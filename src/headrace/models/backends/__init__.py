@@ -9,7 +9,7 @@ and ``load(dump())`` between any two calls changes nothing. No pickle. `headrace
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from headrace.plugins import Family, Params
 from headrace.records import Array
@@ -78,6 +78,52 @@ class Backend(Protocol):
 
     def export(self) -> Servable:
         """This very model for the serving process."""
+        ...
+
+
+# What a backend may offer beyond that, for explanations (`headrace.models.explainers`):
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """Can predict from its weights alone."""
+
+    def restore(self, weights: bytes) -> None:
+        """Take over what `weights` gave, in a model of the same params and shape: it then predicts the same bytes.
+
+        Raises:
+            CorruptState: damaged, or of another model.
+        """
+        ...
+
+
+@runtime_checkable
+class Additive(Protocol):
+    """A prediction is a sum with one term for each input, raised to a floor."""
+
+    @property
+    def floor(self) -> float | None:
+        """Predictions below it are raised to it."""
+        ...
+
+    def terms(self, x: Array) -> tuple[Array, Array]:
+        """(terms, rest): before the floor a prediction is the rest, (horizon,), plus its terms.
+
+        Terms are (n, horizon, features) with features of each target, else (n, horizon, history, fields).
+        """
+        ...
+
+
+@runtime_checkable
+class Networked(Protocol):
+    """A differentiable network stands behind it."""
+
+    def network(self) -> Any:
+        """A copy as a torch.nn.Module in float64 and evaluation mode: (n, *input) in, (n, horizon) out, floor included.
+
+        Raises:
+            Unsupported: the network does not run in float64.
+        """
         ...
 
 

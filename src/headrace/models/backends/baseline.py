@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from headrace import plugins
 from headrace.errors import CorruptState, LearningError, Unsupported
 from headrace.models.backends import Servable, Shape
-from headrace.models.backends.saved import expect, finite_inputs, safetensors, seal, unseal
+from headrace.models.backends.saved import expect, finite_inputs, read_safetensors, safetensors, seal, unseal
 from headrace.records import Array
 from headrace.states import pack
 
@@ -51,6 +51,16 @@ class Persistence:
 
     def export(self) -> Servable:
         return Servable("numpy", pack({}), kernel="persistence")
+
+    floor: ClassVar[None] = None
+
+    def restore(self, weights: bytes) -> None:
+        """There are none."""
+        read_safetensors("persistence", weights)
+
+    def terms(self, x: Array) -> tuple[Array, Array]:
+        """Feature 0 is all there is."""
+        return _first_alone(x, x[:, :, 0])
 
 
 class HourMean:
@@ -98,6 +108,19 @@ class HourMean:
         means, overall = self._means()
         return Servable("numpy", pack({"means": means, "overall": overall}), kernel="hour-mean")
 
+    floor: ClassVar[None] = None
+
+    def restore(self, weights: bytes) -> None:
+        """Sums and counts are all there is."""
+        state = read_safetensors("hour-mean", weights)
+        if set(state) != {"sums", "counts"}:
+            raise CorruptState(detail=f"weights of backend 'hour-mean' hold {sorted(state)}")
+        self.load(seal("hour-mean", {name: state[name] for name in ("sums", "counts")}))
+
+    def terms(self, x: Array) -> tuple[Array, Array]:
+        """The slot in feature 0 is all there is."""
+        return _first_alone(x, self.predict(x))
+
     def _means(self) -> tuple[Array, float]:
         """Mean of each slot, and of everything (0 before the first target)."""
         total = int(self._counts.sum())
@@ -129,6 +152,13 @@ def hour_means(slots: Array, means: Array, overall: float) -> Array:
     known = (index >= 0) & (index < len(means))
     result: Array = table[np.where(known, index, len(means)).astype(np.int64)]
     return result
+
+
+def _first_alone(x: Array, values: Array) -> tuple[Array, Array]:
+    """Terms of which only those of feature 0 are not zero, and no rest."""
+    terms = np.zeros_like(x)
+    terms[:, :, 0] = values
+    return terms, np.zeros(x.shape[1])
 
 
 def _per_target(name: str, shape: Shape) -> None:

@@ -25,7 +25,9 @@ _EXPECTED: tuple[tuple[str, type[Warning]], ...] = (
 )
 
 
-class _Floored(nn.Module):
+class Floored(nn.Module):
+    """A module with its predictions raised to a floor."""
+
     def __init__(self, module: nn.Module, floor: float) -> None:
         super().__init__()
         self.module, self.floor = module, floor
@@ -37,7 +39,7 @@ class _Floored(nn.Module):
 
 def export(module: nn.Module, shape: tuple[int, int], floor: float | None) -> bytes:
     """The module in evaluation mode, with predictions raised to `floor`, for batches of any size."""
-    whole = module if floor is None else _Floored(module, floor)
+    whole = module if floor is None else Floored(module, floor)
     whole.eval()
     buffer: Any = io.BytesIO()  # A path, says its annotation; both, says its documentation.
     with warnings.catch_warnings():

@@ -18,7 +18,7 @@ from pydantic import Field
 from headrace import plugins
 from headrace.errors import LearningError, Unsupported
 from headrace.models.backends import Servable, Shape
-from headrace.models.backends.saved import expect, finite_inputs, safetensors, seal, unseal
+from headrace.models.backends.saved import expect, finite_inputs, read_safetensors, safetensors, seal, unseal
 from headrace.records import Array
 from headrace.states import pack
 
@@ -108,6 +108,27 @@ class Rls:
     def export(self) -> Servable:
         state = {"weights": np.ascontiguousarray(self._weights().T), "floor": self._params.floor}
         return Servable("numpy", pack(state), kernel="rls")
+
+    @property
+    def floor(self) -> float | None:
+        """Predictions below it are raised to it."""
+        return self._params.floor
+
+    def restore(self, weights: bytes) -> None:
+        """Weights are all that predictions need; what was known of the inputs (the covariance) is not among them."""
+        found = read_safetensors("rls", weights).get("weights")
+        expect("rls", "weights", found, self._weights())
+        both = self._fresh()
+        both[self._size :] = found
+        self._both = both
+
+    def terms(self, x: Array) -> tuple[Array, Array]:
+        """Weight times input; of a window's weights the last is the rest."""
+        weights = self._weights()
+        if self._shape.per_target:
+            return x * weights[0], np.zeros(self._shape.horizon)
+        each: Array = x[:, None] * weights[:, :-1].reshape(-1, *self._shape.input)
+        return each, weights[:, -1].copy()
 
     def _fresh(self) -> Array:
         both = np.zeros((self._size + self._outputs, self._size))

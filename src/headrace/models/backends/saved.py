@@ -27,6 +27,7 @@ _DTYPES = {
     "|i1": "I8",
     "|b1": "BOOL",
 }
+_CODES = {name: code for code, name in _DTYPES.items()}
 
 
 def seal(backend: str, state: Mapping[str, Any]) -> bytes:
@@ -76,6 +77,27 @@ def finite_inputs(x: Array, y: Array) -> None:
         raise LearningError(detail="an input is not a finite number")
     if np.isinf(y).any():
         raise LearningError(detail="a target is infinite")
+
+
+def read_safetensors(backend: str, data: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays that `safetensors` wrote.
+
+    Raises:
+        CorruptState: no such bytes.
+    """
+    start = 8 + int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(data[8:start])
+        return {name: _tensor(data[start:], about) for name, about in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptState(detail=f"weights of backend {backend!r} are damaged: {error}") from error
+
+
+def _tensor(data: bytes, about: Mapping[str, Any]) -> NDArray[Any]:
+    begin, end = about["data_offsets"]
+    if not 0 <= begin <= end <= len(data):
+        raise ValueError("a tensor lies outside")
+    return np.frombuffer(data[begin:end], _CODES[about["dtype"]]).reshape(about["shape"]).copy()
 
 
 def safetensors(tensors: Mapping[str, NDArray[Any]]) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +22,7 @@ from pydantic import Field, field_validator, model_validator
 from headrace import plugins
 from headrace.errors import BadInput, CorruptState, HeadraceError, LearningError, MissingExtra, Unsupported
 from headrace.models.backends import Servable, Shape
-from headrace.models.backends.saved import expect, finite_inputs, safetensors, seal, unseal
+from headrace.models.backends.saved import expect, finite_inputs, read_safetensors, safetensors, seal, unseal
 from headrace.records import Array
 
 if TYPE_CHECKING:
@@ -166,6 +167,33 @@ class Torch:
         if not worst <= TOLERANCE:
             raise Unsupported(detail=f"the ONNX export of {self._params.module} is off by {worst:.1e}")
         return Servable("onnx", data, about={"opset": onnx_export.OPSET, "difference": worst})
+
+    def restore(self, weights: bytes) -> None:
+        """The module's tensors; the optimiser starts anew."""
+        found, mine = read_safetensors("torch", weights), _arrays(self._module.state_dict())
+        if set(found) != set(mine):
+            raise CorruptState(detail="weights of backend 'torch' belong to another module")
+        for name, array in mine.items():
+            expect("torch", name, found[name], array)
+        self._module.load_state_dict(self._tensors(found))
+
+    def network(self) -> nn.Module:
+        """A copy of the module in float64 and evaluation mode, with the floor.
+
+        Raises:
+            Unsupported: it cannot be copied, or does not run in float64.
+        """
+        from headrace.models.backends import onnx_export
+
+        torch, name = self._torch, self._params.module
+        try:
+            with self._noise(keep=False), torch.no_grad():
+                copy = deepcopy(self._module).double().eval()
+                copy(torch.zeros(2, *self._shape.input, dtype=torch.float64))
+        except Exception as error:  # Whatever a user's module raises.
+            raise Unsupported(detail=f"{name} does not run in float64: {error}") from error
+        floor = self._params.floor
+        return copy if floor is None else onnx_export.Floored(copy, floor)
 
     def _start(self) -> None:
         """The untrained model of this seed."""

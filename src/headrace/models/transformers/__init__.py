@@ -73,6 +73,10 @@ class FeatureStep(Transformer, Protocol):
         """Shape of one row's ``x.<name>``: (history, fields) of a window, else (horizon, features)."""
         ...
 
+    def labels(self) -> list[str]:
+        """What people call these inputs: history x fields of a window, oldest first, else one for each feature."""
+        ...
+
 
 class Scaler(Transformer, Protocol):
     """A step that changes the target's unit and can change it back."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.records import Array, Rows
+from headrace.records import DAY, HOUR, MINUTE, SECOND, Array, Rows
 
 
 def nothing() -> Rows:
@@ -66,3 +66,15 @@ class Tail:
         if values.shape != self.values.shape:
             raise ValueError(f"expected a tail of shape {self.values.shape}, got {values.shape}")
         self.values = values
+
+
+def period(length: int) -> str:
+    """A length of time for people.
+
+    >>> period(36 * HOUR), period(90 * MINUTE), period(7 * DAY)
+    ('36 h', '90 min', '7 days')
+    """
+    for name, unit, least in (("days", DAY, 3 * DAY), ("h", HOUR, HOUR), ("min", MINUTE, MINUTE)):
+        if length >= least and length % unit == 0:
+            return f"{length // unit} {name}"
+    return f"{length / SECOND:g} s"

@@ -17,6 +17,16 @@ from headrace.records import DAY, HOUR, MINUTE, SECOND, Array, Rows
 
 Feature = Literal["hour_sin", "hour_cos", "hour", "slot", "day_of_year_sin", "day_of_year_cos", "weekday", "constant"]
 _WIDTHS = {"hour": 24, "weekday": 7}
+_LABELS = {
+    "hour_sin": ["sine of the hour"],
+    "hour_cos": ["cosine of the hour"],
+    "hour": [f"hour {hour:02}" for hour in range(24)],
+    "slot": ["time of day"],
+    "day_of_year_sin": ["sine of the day of the year"],
+    "day_of_year_cos": ["cosine of the day of the year"],
+    "weekday": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"],
+    "constant": ["constant"],
+}
 _YEAR = 365.25
 _CHANGE = 30 * MINUTE
 """Offsets from UTC change only at multiples of this."""
@@ -53,6 +63,10 @@ class Calendar:
         times, place = np.unique(targets, return_inverse=True)
         features = self._of(times)[place.reshape(targets.shape)]
         return Rows(rows.time, {**rows.columns, "x.calendar": features})
+
+    def labels(self) -> list[str]:
+        """What each feature says of its target's time."""
+        return [label for name in self._features for label in _LABELS[name]]
 
     def state(self) -> dict[str, Any]:
         """Nothing: the calendar is the same every time."""

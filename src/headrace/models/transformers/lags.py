@@ -14,10 +14,11 @@ from pydantic import Field
 
 from headrace import plugins
 from headrace.models.transformers import Context
-from headrace.models.transformers.blocks import Tail, column
-from headrace.records import DAY, Array, Rows
+from headrace.models.transformers.blocks import Tail, column, period
+from headrace.records import DAY, HOUR, Array, Rows
 
 _UNKNOWN = -1
+_OF = {"mean": "mean", "max": "largest", "min": "smallest"}
 
 
 class Mean(plugins.Params):
@@ -55,7 +56,7 @@ class Lags:
             raise ValueError("expected at least one of steps, means, yesterday")
         self._params = params
         self._column = params.column or context.target
-        self._horizon = context.horizon
+        self._horizon, self._every = context.horizon, context.every
         self._season = params.season or max(1, DAY // context.every)
         self._back = self._lags()
         self._means = [self._seasons(mean.days) for mean in params.means]
@@ -81,6 +82,19 @@ class Lags:
             features[:, :, place] = self._season_of(series, len(rows), name)[:, None]
             place += 1
         return Rows(rows.time, {**rows.columns, "x.lags": features})
+
+    def labels(self) -> list[str]:
+        """What each feature is, seen from its target."""
+        same = "same hour" if self._every == HOUR else "same time"
+        steps = [self._label(lag, same) for lag in self._params.steps]
+        means = [f"mean of {mean.days} days, {same}" for mean in self._params.means]
+        return steps + means + [f"{_OF[name]} of the last day" for name in self._params.yesterday]
+
+    def _label(self, lag: int, same: str) -> str:
+        days, rest = divmod(lag, self._season)
+        if rest:
+            return f"{self._column} {period(lag * self._every)} before"
+        return f"yesterday, {same}" if days == 1 else f"{days} days before, {same}"
 
     def state(self) -> dict[str, Any]:
         """The rows that later lags will reach back to."""

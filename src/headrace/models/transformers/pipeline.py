@@ -37,6 +37,11 @@ class _Inverts(Protocol):
 
 
 @runtime_checkable
+class _Labels(Protocol):
+    def labels(self) -> list[str]: ...
+
+
+@runtime_checkable
 class _Shapes(Protocol):
     def shape(self) -> tuple[int, int]: ...
 
@@ -84,6 +89,17 @@ class Pipeline:
     def shapes(self) -> dict[str, tuple[int, int]]:
         """Shape of one row of each ``x.*`` column, in the order of the steps."""
         return {f"x.{name}": step.shape() for name, step in self.steps if isinstance(step, _Shapes)}
+
+    def labels(self) -> dict[str, list[str]]:
+        """What people call the inputs of each ``x.*`` column: see `FeatureStep.labels`; numbers where a step has no words."""
+        found = {}
+        for name, step in self.steps:
+            if isinstance(step, _Shapes):
+                rows, columns = step.shape()
+                count = rows * columns if name == "window" else columns
+                given = step.labels() if isinstance(step, _Labels) else []
+                found[f"x.{name}"] = given if len(given) == count else [f"{name} {n}" for n in range(1, count + 1)]
+        return found
 
     def state(self) -> dict[str, Any]:
         """Every step's state with its name."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from headrace import plugins
 from headrace.models.transformers import Context
-from headrace.models.transformers.blocks import Tail, column
+from headrace.models.transformers.blocks import Tail, column, period
 from headrace.records import Rows
 
 
@@ -27,6 +27,7 @@ class Window:
     def __init__(self, params: Params, context: Context) -> None:
         self._history = params.history
         self._columns = params.columns or (context.target,)
+        self._every = context.every
         self._tail = Tail(self._history - 1, len(self._columns))
 
     def shape(self) -> tuple[int, int]:
@@ -44,6 +45,11 @@ class Window:
         row, field = series.strides  # a view by hand: sliding_window_view takes longer than everything else here
         windows = np.ndarray((len(rows), *self.shape()), np.float64, series, strides=(row, row, field))
         return Rows(rows.time, {**rows.columns, "x.window": windows.copy()})
+
+    def labels(self) -> list[str]:
+        """How long before the forecast begins each value was."""
+        back = range(self._history, 0, -1)
+        return [f"{name} {period(steps * self._every)} before" for steps in back for name in self._columns]
 
     def state(self) -> dict[str, Any]:
         """The rows that later windows will reach back to."""

@@ -57,6 +57,11 @@ class Block:
         """The records one by one; what `columns` says too, where there are any."""
         return self._each()
 
+    def until(self, position: int) -> Block:
+        """The records up to a position; all of them if none is that old."""
+        kept = [item for item in self.items if item.record.position <= position]
+        return Block(kept[-1].record.position, lambda: kept) if kept else self
+
 
 class DecodedLog:
     """Blocks of decoded records; learners that stand at the same place share the work."""

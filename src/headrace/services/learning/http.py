@@ -23,14 +23,15 @@ from headrace import __version__
 from headrace.errors import BadInput, BadTensor, HeadraceError, NotFound, TooLarge, Unsupported
 from headrace.records import Array
 from headrace.services.http import DAMAGED, Receive, Scope, Send, answer, answer_json, encode, header, read_body, refuse
-from headrace.services.learning import oip
+from headrace.services.learning import explain_doors, oip
 from headrace.services.learning.durations import Durations
+from headrace.services.learning.explanations import Explanations
 from headrace.services.learning.service import LearningService
 from headrace.services.learning.view import View
 
 SETTING = "--body-limit-mb"
 """What raises the limit of a body."""
-EXTENSIONS = ["binary_tensor_data", "model_repository", "headrace_learn", "headrace_feedback"]
+EXTENSIONS = ["binary_tensor_data", "model_repository", "headrace_learn", "headrace_feedback", "headrace_explain"]
 PREDICTIONS = Counter("headrace_predictions_total", "Predictions answered over HTTP", ["model"])
 SECONDS = Durations(
     "headrace_infer_seconds", "Time to answer /infer", (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1)
@@ -42,17 +43,21 @@ class InferenceDoor:
     """Serves ``/v1/...`` and ``/v2/...``.
 
     Args:
+        explanations: answers ``/explain``.
         limit: largest body in bytes.
         wait: seconds ``/learn`` and ``/feedback`` wait for their effect before they answer 202; a client may want fewer.
     """
 
-    def __init__(self, service: LearningService, limit: int = 16 * 2**20, wait: float = 30.0) -> None:
-        self._service, self._limit, self._wait = service, limit, wait
+    def __init__(
+        self, service: LearningService, explanations: Explanations, limit: int = 16 * 2**20, wait: float = 30.0
+    ) -> None:
+        self._service, self._explanations, self._limit, self._wait = service, explanations, limit, wait
         self._counters: dict[str, Any] = {}
         self._actions: dict[str, Callable[[str, Scope, Receive, Send], Awaitable[None]]] = {
             "infer": self._infer,
             "learn": self._learn,
             "feedback": self._feedback,
+            "explain": self._explain,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,6 +69,7 @@ class InferenceDoor:
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         parts = scope["path"].strip("/").split("/")
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        self._service.refuse_shadow(_named(parts))
         if len(parts) >= 4 and parts[1] == "models" and method == "POST" and parts[0] == "v2":
             name, action = parts[2], parts[-1]
             versioned = len(parts) == 6 and parts[3] == "versions"
@@ -84,29 +90,41 @@ class InferenceDoor:
         body = await read_body(scope, receive, self._limit, SETTING)
         length = header(scope, oip.BINARY_HEADER)
         request = oip.read_infer(body, _length(length) if length else None)
-        binary = request.binary()
-        head, values = self._answer(name, request)
-        if binary:
-            data, size = oip.binary_response(head, [("y", values)])
+        wanted = request.wanted()
+        head, made = self._answer(name, request)
+        outputs = {asked: made[asked] for asked in wanted if asked in made}
+        if True in wanted.values():
+            data, size = oip.binary_response(head, outputs, wanted)
             headers = [(b"content-type", b"application/octet-stream"), (oip.BINARY_HEADER, str(size).encode())]
             await answer(send, 200, data, headers)
         else:
-            head["outputs"] = [oip.output("y", values)]
+            head["outputs"] = [oip.output(asked, values) for asked, values in outputs.items()]
             await answer_json(send, head)
         SECONDS.observe(time.perf_counter() - begin)
 
-    def _answer(self, name: str, request: oip.InferRequest) -> tuple[dict[str, Any], Array]:
+    async def _explain(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(scope, receive, self._limit, SETTING)
+        length = header(scope, oip.BINARY_HEADER)
+        request = oip.read_infer(body, _length(length) if length else None)
+        await answer_json(send, await explain_doors.v2(self._explanations, name, request, self._head(name, request)))
+
+    def _head(self, name: str, request: oip.InferRequest) -> dict[str, Any]:
+        version = str(self._service.answering(name).entered.generation)
+        return {"model_name": name, "model_version": version, "id": request.id or os.urandom(16).hex()}
+
+    def _answer(self, name: str, request: oip.InferRequest) -> tuple[dict[str, Any], dict[str, Array]]:
         inputs, key = oip.arrays(request), request.key
-        version = str(self._service.view(name).entered.generation)
-        head: dict[str, Any] = {"model_name": name, "model_version": version, "id": request.id or os.urandom(16).hex()}
+        head = self._head(name, request)
         if not inputs or all(array.size == 0 for array in inputs.values()):
             forecast = self._service.last(name, key)
             head["parameters"] = {item: forecast[item] for item in ("key", "origin_ms", "step_ms", "by")}
+            head["parameters"] |= _flat("interval", forecast.get("interval"))
             head["id"] = forecast["id"]
-            return head, np.asarray([forecast["values"]])
+            made = {"y": forecast["values"], "low": forecast.get("low"), "high": forecast.get("high")}
+            return head, {output: np.asarray([values]) for output, values in made.items() if values is not None}
         values = self._service.infer(name, inputs, key)
         self._count(name)
-        return head, values
+        return head, {"y": values}
 
     def _count(self, name: str) -> None:
         counter = self._counters.get(name)
@@ -143,20 +161,20 @@ class InferenceDoor:
                 ready = which == "live" or self._service.ready.is_set()
                 await answer_json(send, {which: ready}, 200 if ready else 503)
             case ("GET", "models"):
-                await answer_json(send, {"models": self._service.names()})
+                await answer_json(send, {"models": self._service.served()})
             case ("GET", "models", name, "ready") | ("GET", "models", name, "versions", _, "ready"):
                 if len(parts) == 5:
                     self._known_version(name, parts[3])
                 await self._ready(name, send)
-            case ("POST", "models", name, ("explain" | "decide" | "reward") as action):
+            case ("POST", "models", name, ("decide" | "reward") as action):
                 self._service.view(name)
                 raise Unsupported(detail=f"/{action} is not offered yet")
             case ("GET", "models", name) | ("GET", "models", name, "versions", _):
                 if len(parts) == 4:
                     self._known_version(name, parts[3])
-                await answer_json(send, metadata(self._service.view(name)))
+                await answer_json(send, metadata(self._service.answering(name)))
             case ("POST", "repository", "index"):
-                await answer_json(send, [self._index(name) for name in self._service.names()])
+                await answer_json(send, [self._index(name) for name in self._service.served()])
             case ("POST", "repository", "models", name, "load" | "unload"):
                 self._service.view(name)
                 raise Unsupported(
@@ -166,11 +184,11 @@ class InferenceDoor:
                 raise NotFound(detail=f"there is nothing at {method} {scope['path']}")
 
     async def _ready(self, name: str, send: Send) -> None:
-        ready = self._service.state_of(self._service.view(name))[0] == "live"
+        ready = self._service.state_of(self._service.answering(name))[0] == "live"
         await answer_json(send, {"name": name, "ready": ready}, 200 if ready else 503)
 
     def _index(self, name: str) -> dict[str, str]:
-        view = self._service.view(name)
+        view = self._service.answering(name)
         state, reason = self._service.state_of(view)
         return {
             "name": name,
@@ -180,7 +198,7 @@ class InferenceDoor:
         }
 
     def _known_version(self, name: str, version: str) -> None:
-        known = str(self._service.view(name).entered.generation)
+        known = str(self._service.answering(name).entered.generation)
         if version != known:
             raise NotFound(detail=f"model {name!r} has no version {version!r}; it has {known!r}")
 
@@ -189,14 +207,14 @@ class InferenceDoor:
     async def _v1(self, method: str, parts: list[str], scope: Scope, receive: Receive, send: Send) -> None:
         match (method, *parts):
             case ("GET", "models"):
-                await answer_json(send, {"models": self._service.names()})
+                await answer_json(send, {"models": self._service.served()})
             case ("GET", "models", name) if ":" not in name:
                 await self._ready(name, send)
             case ("POST", "models", action) if action.endswith(":predict"):
                 await self._predict(action.removesuffix(":predict"), scope, receive, send)
             case ("POST", "models", action) if action.endswith(":explain"):
-                self._service.view(action.removesuffix(":explain"))
-                raise Unsupported(detail="explanations are not offered yet")
+                request = oip.read_instances(await read_body(scope, receive, self._limit, SETTING))
+                await answer_json(send, await self._explain_v1(action.removesuffix(":explain"), request))
             case _:
                 raise NotFound(detail=f"there is nothing at {method} {scope['path']}")
 
@@ -218,19 +236,46 @@ class InferenceDoor:
         values: list[Any] = self._service.infer(name, _inputs(request.instances), key).tolist()
         return values
 
+    async def _explain_v1(self, name: str, request: oip.InstancesRequest) -> dict[str, Any]:
+        empty = not request.instances or request.instances == [[]]
+        self._service.view(name)
+        inputs = {} if empty else _inputs(request.instances)
+        return await explain_doors.v1(self._explanations, name, inputs, request.parameters)
+
+    async def explain_over_mqtt(self, name: str, body: bytes) -> dict[str, Any]:
+        """The answer to a request for an explanation that came over MQTT, as `over_mqtt`. Never raises a HeadraceError."""
+        try:
+            if len(body) > self._limit:
+                raise TooLarge(what="the request", size=len(body), limit=self._limit, setting=SETTING)
+            if not body.strip() or b'"instances"' in body:
+                return await self._explain_v1(name, oip.read_instances(body))
+            request = oip.read_infer(body)
+            return await explain_doors.v2(self._explanations, name, request, self._head(name, request))
+        except HeadraceError as error:
+            return {"error": str(error)}
+
     def over_mqtt(self, name: str, body: bytes) -> dict[str, Any]:
         """The answer to a request that came over MQTT: V1 or V2 by its shape; empty: the last forecast. Never raises."""
         try:
+            self._service.refuse_shadow(name)
             if not body.strip():
                 return self._service.last(name)
             if len(body) > self._limit:
                 raise TooLarge(what="the request", size=len(body), limit=self._limit, setting=SETTING)
             if b'"instances"' in body:
                 return {"predictions": self.predict_v1(name, oip.read_instances(body))}
-            head, values = self._answer(name, oip.read_infer(body))
-            return {**head, "outputs": [oip.output("y", values)]}
+            request = oip.read_infer(body)
+            wanted = request.wanted()
+            head, made = self._answer(name, request)
+            return {**head, "outputs": [oip.output(asked, made[asked]) for asked in wanted if asked in made]}
         except HeadraceError as error:
             return {"error": str(error)}
+
+
+def _named(parts: list[str]) -> str:
+    """The model a path names: ``v2/models/NAME/...``, ``v1/models/NAME:predict``, ``v2/repository/models/NAME/load``."""
+    rest = parts[2:] if parts[1:2] == ["repository"] else parts[1:]
+    return rest[1].partition(":")[0] if len(rest) > 1 and rest[0] == "models" else ""
 
 
 def metadata(view: View) -> dict[str, Any]:
@@ -247,6 +292,13 @@ def metadata(view: View) -> dict[str, Any]:
         ],
         "outputs": [{"name": "y", "datatype": "FP64", "shape": [-1, shape.horizon]}],
     }
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """Nested words under one name each, as the protocol's parameters are; what is null is left out."""
+    if isinstance(value, dict):
+        return {key: one for inner, item in value.items() for key, one in _flat(f"{name}_{inner}", item).items()}
+    return {} if value is None else {name: value}
 
 
 def _inputs(instances: list[Any]) -> dict[str, Array]:

@@ -18,10 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import LearningError
-from headrace.events import Decision, Prediction, Score
+from headrace.events import Alert, Covered, Decision, Prediction, Score
 from headrace.records import DAY, SECOND, Array, Rows
+from headrace.services.learning.alerts import AlertBook
+from headrace.services.learning.coverage import Coverage, count
 from headrace.services.learning.gate import Gate, Verdict
 from headrace.services.learning.plan import Contender, Plan
+from headrace.services.learning.profile import Profile
 from headrace.states import digest
 
 LIVE, CHAMPION = "live", "champion"
@@ -38,14 +41,19 @@ class Effects:
     predictions: list[tuple[int, Prediction]] = field(default_factory=list)
     """With their ordinal within the lane."""
     scores: list[Score] = field(default_factory=list)
+    covered: list[Covered] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     snapshots: dict[str, bytes] = field(default_factory=dict)
     """Published weights by digest."""
     actuals: list[tuple[int, float]] = field(default_factory=list)
     """Grid series in the target's unit."""
+    filled: list[int] = field(default_factory=list)
+    """Times of those that were filled in: no truth to hold a forecast against."""
     published: bool = False
     stream: list[tuple[int, NDArray[np.int64], Array]] = field(default_factory=list)
     """Record-wise predictions: (ordinal of the first, event times they were made at, values in the target's unit)."""
+    alerts: list[Alert] = field(default_factory=list)
+    """Raised, or raised before and cleared now."""
 
 
 class Lane(Protocol):
@@ -68,6 +76,10 @@ class Lane(Protocol):
 
     def feedback(self, origin: int, y: Array) -> bool:
         """The outcome of an issued forecast, from outside; whether it was awaited."""
+        ...
+
+    def evidence(self) -> dict[str, Any]:
+        """What explanations need beside the weights: origin and inputs of the newest forecast, the mean profile."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -122,6 +134,10 @@ class Example:
     """What each contender predicted, if a forecast was issued at this origin."""
     yard: dict[str, Array] = field(default_factory=dict)
     """The baselines' inputs, if they are to learn from this example."""
+    served: str = ""
+    """Which of `forecasts` was issued."""
+    band: list[Array] = field(default_factory=list)
+    """Lower and upper bound it was issued with, in the target's unit; empty if with none."""
 
 
 class Memory:
@@ -169,7 +185,11 @@ class GridLane:
         self._champion_digest = ""
         self._yardsticks = plan.yardsticks()
         self._interval = plan.interval()
+        self._coverage = Coverage(plan.nominal)
         self._gate = Gate(spec.publish, self._time.day)
+        self._alerts = AlertBook.of(plan, key)
+        self._profile = Profile(spec.forecast.every, self._live.shape.input)
+        self._issued: tuple[int, Array] | None = None
         policy = spec.learning
         replay = policy.replay if getattr(self._live.backend, "rehearses", True) else "none"
         self._memory = Memory({"none": 0, "ring": policy.ring, "all": None}[replay])
@@ -187,6 +207,8 @@ class GridLane:
         if len(rows):
             self._span = span(self._span, rows)
             self._fields = self._fields or list(rows.columns)[:12]
+            if self._alerts is not None:
+                self.effects.alerts += self._alerts.read(rows)
             self._grid(self._pipeline.apply(rows))
 
     def tick(self, time: int) -> None:
@@ -203,14 +225,15 @@ class GridLane:
         self._targets += int(np.isfinite(truth).sum())
         inputs = self._live.inputs(rows)
         yard = {name: contender.inputs(rows) for name, contender in self._yardsticks.items()}
-        self._actuals(rows, target)
+        self._actuals(rows, target, masked)
         for index, time in enumerate(rows.time.tolist()):
             self._outcome(time, truth[index])
             self._step(time + self._every, inputs[index], {name: x[index] for name, x in yard.items()})
 
-    def _actuals(self, rows: Rows, target: Array) -> None:
+    def _actuals(self, rows: Rows, target: Array, masked: NDArray[np.bool_]) -> None:
         values = self._pipeline.inverse(target)
         self.effects.actuals += zip(rows.time.tolist(), values.tolist(), strict=True)
+        self.effects.filled += rows.time[masked].tolist()
 
     def _outcome(self, time: int, value: float) -> None:
         """A grid window closed: it is a target of every open example."""
@@ -234,6 +257,8 @@ class GridLane:
             self._learn()
         wanted = self._time.due(origin, self._every, schedule.every, schedule.at)
         example = Example(origin, x, np.full(self._horizon, np.nan))
+        if wanted:
+            self._profile.add(self._time.local(origin), x)
         if wanted and self._fitted:
             self._forecast(example, yard)
         if wanted:  # baselines see the same examples whatever the model learns from: they are one yardstick for all
@@ -293,30 +318,33 @@ class GridLane:
             if np.isfinite(guess).all():
                 made[name] = guess
         example.forecasts.update(made)
+        self._issued = example.origin, example.x
         self._issue(example, made)
 
     def _served(self) -> str:
         return CHAMPION if self.plan.spec.publish.serve == "published" and self._champion is not None else LIVE
 
     def _issue(self, example: Example, made: dict[str, Array]) -> None:
-        served = self._served()
-        values = made[served]
-        times = example.origin + self._every * np.arange(self._horizon, dtype=np.int64)
-        band = self._interval.cover(values, times)
-        unscaled = self._pipeline.inverse
+        served = example.served = self._served()
+        values = self._pipeline.inverse(made[served])
+        band = self._interval.cover(values, self._times(example.origin))
+        example.band = [] if band is None else list(band)
         prediction = Prediction(
             id=identity(self._digest, self.key, example.origin),
             model=self.plan.spec.name,
             key=self.key,
             origin=example.origin,
             step=self._every,
-            values=unscaled(values).tolist(),
-            low=None if band is None else unscaled(band[0]).tolist(),
-            high=None if band is None else unscaled(band[1]).tolist(),
+            values=values.tolist(),
+            low=None if band is None else band[0].tolist(),
+            high=None if band is None else band[1].tolist(),
             by=LIVE if served == LIVE else self._champion_digest,
+            interval=self._coverage.measured(example.origin),
         )
         self.effects.predictions.append((self._ordinal, prediction))
         self._ordinal += 1
+        if self._alerts is not None:
+            self.effects.alerts += self._alerts.forecast(prediction)
 
     def _complete(self, example: Example) -> None:
         if example.forecasts:
@@ -345,14 +373,34 @@ class GridLane:
                     absolute=float(np.abs(off[known]).sum()),
                     daylight=int(active.sum()),
                     daylight_squared=float(squares[name][active].sum()),
+                    own=float((off[known] ** 2).sum()),
                 )
             )
-        times = example.origin + self._every * np.arange(self._horizon, dtype=np.int64)
-        self._interval.update(made[self._served() if self._served() in made else LIVE], example.y, times)
+        self._cover(example, made)
         if CHAMPION in made and known.any():
             champion, live = (float(squares[name][known].sum()) for name in (CHAMPION, LIVE))
             decided = example.origin + self._horizon * self._every
             self._decide(decided, self._gate.judge(example.origin, int(known.sum()), champion, live))
+
+    def _times(self, origin: int) -> NDArray[np.int64]:
+        """Of the targets of a forecast."""
+        return origin + self._every * np.arange(self._horizon, dtype=np.int64)
+
+    def _cover(self, example: Example, made: dict[str, Array]) -> None:
+        """Count what the issued band was worth, and let the next one learn from it."""
+        truth = self._pipeline.inverse(example.y)
+        if example.band:
+            low, high = example.band
+            name, active = self.plan.spec.name, example.y > ACTIVE
+            scored = count(name, self.key, example.origin, (low, high), truth, active)
+            if scored is not None:
+                self._coverage.add(scored)
+                self.effects.covered.append(scored)
+        served = self._pipeline.inverse(made[example.served or LIVE])
+        self._interval.update(served, truth, self._times(example.origin))
+        if self._alerts is not None:
+            known = example.origin + self._horizon * self._every
+            self.effects.alerts += self._alerts.scored(known, served, truth, example.band, example.y > ACTIVE)
 
     def _decide(self, time: int, verdict: Verdict) -> None:
         snapshot = self._publish() if verdict.publish else ""
@@ -404,11 +452,15 @@ class GridLane:
             "yardsticks": {name: _contender_state(one) for name, one in self._yardsticks.items()},
             "champion": None if self._champion is None else self._champion.dump(),
             "champion_digest": self._champion_digest,
-            "interval": self._interval.state(),
+            "band": self._interval.state(),
+            "coverage": self._coverage.state(),
             "gate": self._gate.state(),
             "memory": [[origin, x, y] for origin, x, y in self._memory.examples],
             "fresh": self._memory.fresh,
-            "open": [[one.origin, one.x, one.y, one.known, one.forecasts, one.yard] for one in self._open],
+            "open": [
+                [one.origin, one.x, one.y, one.known, one.forecasts, one.yard, one.served, one.band]
+                for one in self._open
+            ],
             "first": self._first,
             "span": self._span,
             "fitted": self._fitted,
@@ -416,6 +468,9 @@ class GridLane:
             "targets": self._targets,
             "fields": self._fields,
             "ordinal": self._ordinal,
+            "alerts": None if self._alerts is None else self._alerts.state(),
+            "profile": self._profile.state(),
+            "issued": self._issued,
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -427,14 +482,21 @@ class GridLane:
             self._champion = self.plan.contender().backend
             self._champion.load(state["champion"])
         self._champion_digest = state["champion_digest"]
-        self._interval.load(state["interval"])
+        if "band" in state:  # states of before hold residuals in scaled units: such a band is learnt anew
+            self._interval.load(state["band"])
+            self._coverage.load(state["coverage"])
         self._gate.load(state["gate"])
         self._memory.examples = [tuple(item) for item in state["memory"]]
         self._memory.fresh = state["fresh"]
         self._open = deque(Example(*item) for item in state["open"])
         self._first, self._fitted, self._ordinal = state["first"], state["fitted"], state["ordinal"]
         self._refused = state.get("refused", 0)
+        self._profile.load(state.get("profile"))
+        issued = state.get("issued")
+        self._issued = None if issued is None else (issued[0], issued[1])
         self._targets, self._fields = state.get("targets", 0), state.get("fields", [])
+        if self._alerts is not None:
+            self._alerts.load(state.get("alerts") or {})
         self._span = None if state["span"] is None else (state["span"][0], state["span"][1])
 
     # -- for the serving process
@@ -442,6 +504,11 @@ class GridLane:
     def unscaled(self, values: Array) -> Array:
         """Model values in the target's unit."""
         return self._pipeline.inverse(values)
+
+    def evidence(self) -> dict[str, Any]:
+        """What explanations need beside the weights."""
+        origin, x = (None, None) if self._issued is None else self._issued
+        return {"origin": origin, "x": x, "profile": self._profile.state()}
 
     def weights(self, role: str) -> bytes:
         """The weights of what plays a role."""

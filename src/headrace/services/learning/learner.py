@@ -21,6 +21,7 @@ from headrace.records import CONTROL, Array, Reading, Record, Rows
 from headrace.services.learning.decoded import Block, Decoded, DecodedLog
 from headrace.services.learning.lane import GridLane, Lane, identity
 from headrace.services.learning.plan import Plan
+from headrace.services.learning.silence import SilenceWatch
 from headrace.services.learning.store import Run, Store, body
 from headrace.services.learning.stream_lane import StreamLane
 from headrace.stores.objects import Objects
@@ -30,8 +31,12 @@ from headrace.topics import matches
 
 PLAUSIBLE = 1e30
 """No sensor measures more, in any unit; squares of it are still numbers."""
+EVIDENCE = "evidence:"
+"""Before a key: under this name the store keeps what explanations of that key need."""
 KEEP_PREDICTIONS = 200_000
 """Newest predictions kept per model."""
+KEEP_ALERTS = 10_000
+"""Newest cleared alerts kept per model."""
 
 
 class Learner:
@@ -58,10 +63,15 @@ class Learner:
         self._topics: dict[str, bool] = {}
         self._saved = self._exported_at = 0
         self._exported: dict[tuple[str, str], str] = {}
+        self._shown: dict[str, int] = {}
+        """Origin of the newest forecast whose inputs are stored for explanations."""
         self._prefixes: dict[str, str] = {}
         self._unserved = ""
         self.news: list[Run] = []
         """What the last step predicted and stored."""
+        self.alerted = False
+        """The last step stored an alert that was raised or cleared."""
+        self._watch = SilenceWatch.of(plan)
         saved = store.checkpoint()
         if saved is not None:
             self._restore(*saved)
@@ -85,13 +95,15 @@ class Learner:
 
         Raises sqlite3.Error or OSError if the store cannot be written: nothing is lost, and the next call tries again.
         """
-        self.news = []
+        self.news, self.alerted = [], False
         if self.failed:
             return False
         self._write()  # what a full disk kept from being written goes first
         block = log.block(self.position, self.plan.spec.input.decoder)
         if block is None:
             return False
+        if self.plan.spec.alerts and self.position < self.generation < block.last:
+            block = block.until(self.generation)  # see store.add_alerts
         try:
             self._process(block)
         except (Exception, SystemExit) as error:  # a user's step, a damaged state: this model stops, the others go on
@@ -109,7 +121,7 @@ class Learner:
             self.store.set("failed", self.failed)
 
     def _process(self, block: Block) -> None:
-        if block.columns is None:
+        if block.columns is None or self._watch is not None:
             self._one_by_one(block.items)
         else:
             self._at_once(block, block.columns)
@@ -142,6 +154,25 @@ class Learner:
                     elif key in self.lanes or self._admit(key):
                         waiting[key] = [reading]
         self._flush(waiting)
+        if self._watch is not None:
+            self._listen(self._watch, block)
+
+    def _listen(self, watch: SilenceWatch, block: Sequence[Decoded]) -> None:
+        """Tell the watch who was heard, in the order of the log, which the lanes do not see."""
+        topics, by = self._topics, self.plan.spec.input.key
+        for record, readings, _ in block:
+            topic = record.stream
+            if readings and (topics[topic] if topic in topics else self._wanted(topic)):
+                for reading in readings:
+                    key = "all" if by == "none" else reading.device if by == "device" else topic
+                    if key in self.lanes:
+                        watch.note(key, reading.time)
+            elif watch.wall and topic == CONTROL and record.position > self.generation:
+                entry = msgspec.json.decode(record.payload)
+                if entry.get("kind") == "tick":
+                    watch.tick(entry["time"])
+        for key, alert in watch.take():
+            self.lanes[key].effects.alerts.append(alert)
 
     def _wanted(self, topic: str) -> bool:
         known = self._topics.get(topic)
@@ -230,6 +261,7 @@ class Learner:
             for key, effect in effects:
                 news += self._store(key, effect, now)
         self.news = news
+        self.alerted = any(effect.alerts for _, effect in effects)
         for key, _ in effects:
             self.lanes[key].effects = type(effects[0][1])()
 
@@ -246,6 +278,12 @@ class Learner:
             self.store.add_decisions(effect.decisions)
         if effect.actuals:
             self.store.add_actuals(key, effect.actuals)
+        if effect.alerts:
+            self.store.add_alerts(effect.alerts, self.position)
+        if effect.filled:
+            self.store.add_filled(key, effect.filled)
+        if effect.covered:
+            self.store.add_coverage(effect.covered)
         return [run for run in made if run is not None]
 
     def _prefix(self, key: str) -> str:
@@ -263,6 +301,7 @@ class Learner:
         try:
             data = states.pack(self._state())
             exports = self._exports() if export else []
+            evidence = self._evidence() if export else {}
         except (Exception, SystemExit) as error:
             self._fail(error, f"saving at log position {self.position}")
             return
@@ -277,9 +316,14 @@ class Learner:
             self.store.set("dropped", msgspec.json.encode(self.dropped()))
             for key, role, _, servable in exports:
                 self.store.add_servable(key, role, servable)
+            for key, (_, inputs) in evidence.items():
+                self.store.set(EVIDENCE + key, inputs)
             self.store.keep_predictions(KEEP_PREDICTIONS)
+            if self.plan.spec.alerts:
+                self.store.keep_alerts(KEEP_ALERTS)
         self._saved = self.position
         self._exported_at = self.position if export else self._exported_at
+        self._shown |= {key: origin for key, (origin, _) in evidence.items()}
         self._exported |= {(key, role): dump for key, role, dump, _ in exports}
 
     def _exports(self) -> list[tuple[str, str, str, bytes]]:
@@ -289,10 +333,19 @@ class Learner:
                 for role, export in lane.servables.items():
                     dump = states.digest(lane.weights(role))
                     if self._exported.get((key, role)) != dump:
-                        made.append((key, role, dump, lane_servable(lane, export())))
+                        made.append((key, role, dump, lane_servable(lane, export(), lane.weights(role))))
         except Unsupported as error:  # it goes on to learn and forecast here; only questions cannot be answered
             self._unserved = str(error)
         return made
+
+    def _evidence(self) -> dict[str, tuple[int, bytes]]:
+        """Key -> (origin, what explanations need), where there was a forecast since it was last stored."""
+        found = {key: lane.evidence() for key, lane in self.lanes.items()}
+        return {
+            key: (one["origin"], states.pack(one))
+            for key, one in found.items()
+            if one["origin"] is not None and one["origin"] != self._shown.get(key)
+        }
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -300,6 +353,7 @@ class Learner:
             "seen": {key: seen.state() for key, seen in self._seen.items()},
             "duplicates": self._duplicates,
             "implausible": self._implausible,
+            "silence": None if self._watch is None else self._watch.state(),
         }
 
     def dropped(self) -> dict[str, int]:
@@ -316,6 +370,8 @@ class Learner:
             self._admit(key)
             self.lanes[key].load(lane)
             self._seen[key].load(state["seen"][key])
+        if self._watch is not None and state.get("silence"):
+            self._watch.load(state["silence"])
 
 
 def user_line(error: BaseException, folder: str) -> str:
@@ -364,14 +420,19 @@ def bound(rows: Rows, valid: Mapping[str, tuple[float, float]]) -> int:
     return count
 
 
-def lane_servable(lane: Any, servable: Any) -> bytes:
-    """An exported model with the affine scale of its target: everything the serving process needs beside the spec."""
+def lane_servable(lane: Any, servable: Any, weights: bytes) -> bytes:
+    """An exported model with the affine scale of its target: everything the serving process needs beside the spec.
+
+    Args:
+        weights: of the same model, for the explainer process.
+    """
     low, high = lane.unscaled(np.array([0.0, 1.0]))
     return states.pack(
         {
             "format": servable.format,
             "kernel": servable.kernel,
             "data": servable.data,
+            "weights": weights,
             "offset": float(low),
             "factor": float(high - low),
         }
@@ -379,7 +440,8 @@ def lane_servable(lane: Any, servable: Any) -> bytes:
 
 
 def _any(effects: Any) -> bool:
-    return bool(effects.predictions or effects.stream or effects.scores or effects.decisions or effects.actuals)
+    found = effects.predictions or effects.stream or effects.scores or effects.decisions or effects.actuals
+    return bool(found or effects.alerts)
 
 
 def open_store(path: Path) -> Store:

@@ -21,6 +21,8 @@ _CODES = {
 DTYPES = {name: np.dtype(code).newbyteorder("<") for name, code in _CODES.items()}
 """Little-endian, as the binary form of tensors is."""
 BINARY_HEADER = b"inference-header-content-length"
+OUTPUTS = ("y", "low", "high")
+"""What can be asked for; the band only of the last forecast, and only if it has one."""
 DIMENSIONS = 8
 """Most axes of a tensor; ours have two or three."""
 
@@ -55,18 +57,21 @@ class InferRequest(msgspec.Struct):
         """Which device is asked about."""
         return key_of(self.parameters)
 
-    def binary(self) -> bool:
-        """Whether "y" is wanted as raw bytes.
+    def wanted(self) -> dict[str, bool]:
+        """The outputs that are asked for, by default "y" alone -> whether as raw bytes.
 
         Raises:
-            BadTensor: an output that no model has.
+            BadTensor: an output that no model has, or one of the band for inputs of the caller's own.
         """
-        wanted = bool((self.parameters or {}).get("binary_data_output"))
-        for asked in self.outputs or ():
-            if asked.name != "y":
-                raise BadTensor(detail=f"there is no output {asked.name!r}, only 'y'")
-            wanted = bool((asked.parameters or {}).get("binary_data", wanted))
-        return wanted
+        binary = bool((self.parameters or {}).get("binary_data_output"))
+        if not self.outputs:
+            return {"y": binary}
+        for asked in self.outputs:
+            if asked.name not in OUTPUTS:
+                raise BadTensor(detail=f"there is no output {asked.name!r}, only {', '.join(OUTPUTS)}")
+            if asked.name != "y" and any(0 not in tensor.shape for tensor in self.inputs):
+                raise BadTensor(detail=f"output {asked.name!r} belongs to an issued forecast: ask without inputs")
+        return {asked.name: bool((asked.parameters or {}).get("binary_data", binary)) for asked in self.outputs}
 
 
 class InstancesRequest(msgspec.Struct):
@@ -193,12 +198,17 @@ def output(name: str, values: NDArray[np.float64]) -> dict[str, Any]:
     return {"name": name, "datatype": "FP64", "shape": list(values.shape), "data": values.ravel().tolist()}
 
 
-def binary_response(head: dict[str, Any], outputs: list[tuple[str, NDArray[np.float64]]]) -> tuple[bytes, int]:
-    """(body, length of its JSON) with the outputs as raw bytes."""
-    blobs = [np.ascontiguousarray(values, dtype="<f8").tobytes() for _, values in outputs]
-    head["outputs"] = [
-        {"name": name, "datatype": "FP64", "shape": list(values.shape), "parameters": {"binary_data_size": len(blob)}}
-        for (name, values), blob in zip(outputs, blobs, strict=True)
-    ]
+def binary_response(
+    head: dict[str, Any], outputs: dict[str, NDArray[np.float64]], binary: dict[str, bool]
+) -> tuple[bytes, int]:
+    """(body, length of its JSON); the outputs that `binary` says as raw bytes, the others in the JSON."""
+    blobs = []
+    head["outputs"] = [output(name, values) for name, values in outputs.items() if not binary[name]]
+    for name, values in outputs.items():
+        if binary[name]:
+            blobs.append(np.ascontiguousarray(values, dtype="<f8").tobytes())
+            about = {"binary_data_size": len(blobs[-1])}
+            shape = list(values.shape)
+            head["outputs"].append({"name": name, "datatype": "FP64", "shape": shape, "parameters": about})
     text: bytes = encode(head)
     return text + b"".join(blobs), len(text)

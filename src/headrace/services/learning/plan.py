@@ -13,11 +13,13 @@ from pydantic import ValidationError
 
 from headrace.errors import HeadraceError, MissingExtra, Problem
 from headrace.models.backends import BACKENDS, Backend, Shape
+from headrace.models.explainers import EXPLAINERS
 from headrace.models.intervals import INTERVALS, Interval
 from headrace.models.transformers import TRANSFORMERS, Context
 from headrace.models.transformers import pipeline as steps_
 from headrace.models.transformers.pipeline import Pipeline, build, grid_step
 from headrace.records import DAY, HOUR, SECOND, Array, Rows
+from headrace.services.learning.alerts import check_rules
 from headrace.spec import Document, OnlineModel, Plug, explain
 from headrace.states import digest
 from headrace.streams.decoders import DECODERS
@@ -25,6 +27,8 @@ from headrace.streams.decoders import DECODERS
 HOURS = 24
 SMALL = 2000
 """Model inputs up to which a backend is built for a check; larger ones cost memory."""
+BESIDE = ("alerts", "alert", "explain", "shadow")
+"""Sections of a spec that change no forecast, and so no prediction id."""
 YARDSTICKS = ("persistence", "hour-mean")
 """Baselines every grid forecast is shown beside."""
 
@@ -70,7 +74,7 @@ class Plan:
     @property
     def digest(self) -> str:
         """Digest of the spec and the user's files (their folder is named by its content): part of every prediction id."""
-        spec = json.dumps(self.spec.model_dump(mode="json"), sort_keys=True)
+        spec = json.dumps(self.spec.model_dump(mode="json", exclude=set(BESIDE)), sort_keys=True)
         return digest(f"{spec}\0{Path(self.folder).name}".encode())
 
     @property
@@ -78,6 +82,11 @@ class Plan:
         """Whether the model wants a worker process of its own."""
         user_code = any(plug.name == "python" for plug in self.spec.transform)
         return user_code or bool(BACKENDS.find(self.spec.backend.name).heavy)
+
+    @property
+    def alone(self) -> bool:
+        """Whether its worker runs nothing else: heavy models, and shadows, whose faults are nobody else's business."""
+        return self.heavy or bool(self.spec.shadow)
 
     def pipeline(self) -> Pipeline:
         """A fresh pipeline of the steps before the features."""
@@ -97,8 +106,13 @@ class Plan:
     def interval(self) -> Interval:
         """A fresh interval."""
         plug = self.spec.interval
-        made: Interval = INTERVALS.find(plug.name)(INTERVALS.params(plug.name, plug.params))
+        made: Interval = INTERVALS.find(plug.name)(INTERVALS.params(plug.name, plug.params), self.context)
         return made
+
+    @property
+    def nominal(self) -> float:
+        """The share of the truths that the band promises to hold."""
+        return float(INTERVALS.params(self.spec.interval.name, self.spec.interval.params).nominal)
 
 
 def default_features(backend: str, season: int) -> list[Plug]:
@@ -175,8 +189,11 @@ def check(document: Document, folder: str = ".") -> list[Problem]:
         (BACKENDS, spec.backend, ("backend",)),
         (INTERVALS, spec.interval, ("interval",)),
         (DECODERS, spec.input.decoder, ("input", "decoder")),
+        (EXPLAINERS, spec.explain, ("explain",)),
     ):
         problems += _check_plug(document, family, plug, path)
+    if not problems:
+        problems = _check_explainer(document, folder)
     try:
         every = grid_step(spec.transform)
     except ValidationError:
@@ -185,6 +202,7 @@ def check(document: Document, folder: str = ".") -> list[Problem]:
     problems += [
         document.problem(("transform", *path), message) for path, message in steps_.check(spec.transform, context)
     ]
+    problems += check_rules(document, grid=any(plug.name == "resample" for plug in spec.transform))
     return problems or _check_schedule(document, context) or _check_whole(document, folder)
 
 
@@ -212,6 +230,26 @@ def _check_plug(document: Document, family: Any, plug: Plug, path: tuple[str | i
         return []  # its worker will say so; the process that checks specs need not have the library
     except HeadraceError as error:
         return [document.problem(path, str(error))]
+    return []
+
+
+def _check_explainer(document: Document, folder: str) -> list[Problem]:
+    """Whether the explainer can explain the backend, and a user's own has its class; nothing of it is run."""
+    plug, backend = document.spec.explain, document.spec.backend.name
+    try:
+        member, kind = EXPLAINERS.find(plug.name), BACKENDS.find(backend)
+        params = EXPLAINERS.params(plug.name, plug.params)
+        getattr(member, "verify", lambda *_: None)(params, folder)
+    except MissingExtra:
+        return []
+    except HeadraceError as error:
+        return [document.problem(("explain", plug.name), str(error))]
+    if member.needs and not hasattr(kind, member.needs):
+        what = "networks" if member.needs == "network" else "sums of terms"
+        message = (
+            f"{plug.name!r} explains {what}, and backend {backend!r} is none; leave `explain` out, or use sampling"
+        )
+        return [document.problem(("explain",), message)]
     return []
 
 

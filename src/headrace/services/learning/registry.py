@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import sqlite3
 import sys
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import msgspec
 
 from headrace.disk import damaged, open_file, set_aside, transaction
-from headrace.errors import HeadraceError
+from headrace.errors import CorruptState, HeadraceError
 from headrace.records import CONTROL, Entry, Record
 from headrace.services.learning.plan import Plan
 from headrace.spec import Document, from_plain, needed_files
@@ -103,17 +105,22 @@ class Registry:
                 name = item.plain["metadata"]["name"]
                 text = msgspec.json.encode(item).decode()
                 self._db.execute("INSERT OR REPLACE INTO specs VALUES (?,?,?)", (name, record.position, text))
+            for name in entry.get("deletes", ()):
+                self._remove(name)
             return True
         if entry["kind"] == "delete":
-            self._db.execute("DELETE FROM specs WHERE name = ?", (entry["name"],))
-            return self.models.pop(entry["name"], None) is not None
+            return self._remove(entry["name"])
         return False
 
+    def _remove(self, name: str) -> bool:
+        self._db.execute("DELETE FROM specs WHERE name = ?", (name,))
+        return self.models.pop(name, None) is not None
+
     def _enter(self, applied: Applied, generation: int) -> None:
-        folder = self._write_code(applied.files)
+        folder = write_code(self._code, applied.files)
         try:
-            spec = from_plain(applied.plain).spec
-            self.models[spec.name] = Entered(applied, generation, folder, Plan(spec, folder))
+            entered = enter(applied, generation, folder)
+            self.models[entered.name] = entered
         except (HeadraceError, ValueError) as error:  # a plug-in that is gone, a field of another version
             name = applied.plain["metadata"]["name"]
             self.models.pop(name, None)
@@ -122,22 +129,13 @@ class Registry:
                 file=sys.stderr,
             )
 
-    def _write_code(self, files: dict[str, str]) -> str:
-        """The user's files in a folder named by their content."""
-        text = msgspec.json.encode(sorted(files.items()))
-        folder = self._code / hashlib.sha256(text).hexdigest()[:32]
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, source in files.items():
-            path = folder / Path(name).name
-            if not path.exists():
-                temporary = path.with_suffix(".new")
-                temporary.write_text(source)
-                temporary.replace(path)
-        return str(folder)
+    def sweep(self, answering: Collection[str] = ()) -> None:
+        """Forget the code and the cursors of models that are no longer in service.
 
-    def sweep(self) -> None:
-        """Forget the code and the cursors of models that are no longer in service."""
-        used = {entered.folder for entered in self.models.values()}
+        Args:
+            answering: folders of generations that still answer: their own networks and explainers are needed for that.
+        """
+        used = {entered.folder for entered in self.models.values()} | set(answering)
         for folder in self._code.glob("*"):
             if str(folder) not in used:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -160,10 +158,58 @@ class Registry:
         self._db.close()
 
 
-def apply_entry(documents: list[Document], files: dict[str, str]) -> Entry:
-    """The control entry that takes documents into service."""
+def enter(applied: Applied, generation: int, folder: str) -> Entered:
+    """A model as it runs. Raises HeadraceError or ValueError if it cannot (any more)."""
+    spec = from_plain(applied.plain).spec
+    return Entered(applied, generation, folder, Plan(spec, folder))
+
+
+def write_code(code: Path, files: dict[str, str]) -> str:
+    """The user's files in a folder named by their content, in the folder `code`."""
+    folder = code_folder(code, files)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, source in files.items():
+        path = folder / Path(name).name
+        if not path.exists():
+            temporary = path.with_suffix(".new")
+            temporary.write_text(source)
+            temporary.replace(path)
+    return str(folder)
+
+
+def code_folder(code: Path, files: dict[str, str]) -> Path:
+    """Where `write_code` puts them."""
+    text = msgspec.json.encode(sorted(files.items()))
+    return code / hashlib.sha256(text).hexdigest()[:32]
+
+
+def in_service(data: Path) -> dict[str, Entered]:
+    """What a platform on a data directory has in service, read by another process; nothing is written.
+
+    Raises:
+        CorruptState: there is no registry that can be read.
+    """
+    path, models = data / "registry.db", {}
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            entries = db.execute("SELECT generation, entry FROM specs ORDER BY name").fetchall()
+    except sqlite3.Error as error:
+        raise CorruptState(
+            detail=f"{path} cannot be read ({error}); `headrace up` on this directory mends it"
+        ) from error
+    for generation, text in entries:
+        applied = msgspec.json.decode(text, type=Applied)
+        with contextlib.suppress(HeadraceError, ValueError):  # the platform does not run it either
+            entered = enter(applied, generation, str(code_folder(data / "code", applied.files)))
+            models[entered.name] = entered
+    return models
+
+
+def apply_entry(documents: list[Document], files: dict[str, str], deletes: Sequence[str] = ()) -> Entry:
+    """The control entry that takes documents into service, and at the same moment models out of it."""
     items = [{"plain": document.plain, "files": _own(document, files)} for document in documents]
-    return control({"kind": "apply", "documents": items})
+    entry = {"kind": "apply", "documents": items}
+    return control({**entry, "deletes": list(deletes)} if deletes else entry)
 
 
 def control(entry: dict[str, Any]) -> Entry:

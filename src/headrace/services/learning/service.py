@@ -14,18 +14,21 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from headrace.errors import BadInput, BadSpec, BadTensor, Problem, StorageUnavailable, UnknownModel
 from headrace.records import MINUTE, Array
+from headrace.services.learning import shadows
+from headrace.services.learning.alerting import Alerting, speaks
 from headrace.services.learning.plan import check
 from headrace.services.learning.registry import Applied, Entered, Registry, apply_entry, control
 from headrace.services.learning.store import Run, generation_file
 from headrace.services.learning.supervisor import SILENCE, Supervisor
 from headrace.services.learning.view import ORIGINS, View
+from headrace.services.learning.webhooks import Webhooks
 from headrace.services.learning.worker import Event, ModelConfig
 from headrace.spec import Document, user_code
 from headrace.spec import Path as Place
@@ -48,6 +51,7 @@ class LearningService:
     Args:
         publish: sends forecasts to an output topic, in order; the last is retained.
         tick: seconds between the ticks of models with ``clock: wall``.
+        hooks: the queue of webhooks; None: alerts are not sent to any.
     """
 
     def __init__(
@@ -60,11 +64,14 @@ class LearningService:
         clock: Callable[[], int] = time.time_ns,
         checkpoint_seconds: float = 5.0,
         silence: float = SILENCE,
+        hooks: Webhooks | None = None,
     ) -> None:
         self._log, self._data, self._publish, self._tick, self._clock = log, data, publish, tick, clock
         self._registry = Registry(data)
+        self.alerting = Alerting(publish, hooks)
         self._supervisor = Supervisor(data, self._report, self._died, checkpoint_seconds, silence)
         self.views: dict[str, View] = {}
+        self._before: dict[str, Before] = {}
         self._cursors: dict[str, int] = {}
         self._due: set[str] = set()
         self._wake = asyncio.Event()
@@ -93,7 +100,7 @@ class LearningService:
         with contextlib.suppress(sqlite3.Error):  # a full disk: some forecasts are published again, under their ids
             await self._drain()
             self._registry.set_cursors(self._cursors)
-        for view in self.views.values():
+        for view in [*self.views.values(), *(before.view for before in self._before.values())]:
             view.close()
         self._registry.close()
 
@@ -104,10 +111,9 @@ class LearningService:
     # -- the set of models
 
     async def apply(self, documents: list[Document], files: dict[str, str]) -> dict[str, str]:
-        problems = [problem for document in documents for problem in _check(document, files)]
-        if problems:
-            raise BadSpec(problems)
+        _refuse([problem for document in documents for problem in check_all(document, files)])
         async with self._applying:
+            _refuse(shadows.check(documents, self._registry.models))
             changes = {document.spec.name: self._change(document, files) for document in documents}
             changed = [document for document in documents if changes[document.spec.name] != "unchanged"]
             if changed:
@@ -117,9 +123,8 @@ class LearningService:
 
     def diff(self, documents: list[Document], files: dict[str, str]) -> dict[str, str]:
         """What `apply` would do, without doing it. Raises BadSpec."""
-        problems = [problem for document in documents for problem in _check(document, files)]
-        if problems:
-            raise BadSpec(problems)
+        _refuse([problem for document in documents for problem in check_all(document, files)])
+        _refuse(shadows.check(documents, self._registry.models))
         return {document.spec.name: self._change(document, files) for document in documents}
 
     def _change(self, document: Document, files: dict[str, str]) -> str:
@@ -132,8 +137,25 @@ class LearningService:
     async def delete(self, name: str) -> None:
         async with self._applying:
             self._entered(name)
+            shadows.keep_served(name, self._registry.models.values())
             await self._log.append([control({"kind": "delete", "name": name})])
             await self._follow()
+
+    async def promote(self, name: str) -> str:
+        """Let a candidate take the name of the model it is a shadow of, in one log entry; returns that name.
+
+        Raises:
+            UnknownModel, BadInput: there is no such candidate.
+            Conflict: it forecasts nothing.
+        """
+        async with self._applying:
+            candidate = self._entered(name)
+            served = shadows.candidate_of(candidate, self._registry.models)
+            shadows.fit_to_serve(name, self.state_of(self.view(name)))
+            document = shadows.promoted(candidate, served)
+            await self._log.append([apply_entry([document], candidate.applied.files, deletes=[name])])
+            await self._follow()
+        return served.name
 
     async def _follow(self) -> None:
         """Take in what the log says about models. Raises StorageUnavailable; then it is tried again each second."""
@@ -151,7 +173,7 @@ class LearningService:
         for name, view in list(self.views.items()):
             if name not in models or models[name].generation != view.entered.generation:
                 self._retract(view)
-                view.close()
+                self._replaced(view)
                 del self.views[name]
         for name, entered in models.items():
             if name not in self.views:
@@ -159,8 +181,8 @@ class LearningService:
                 self._cursors[_place(entered)] = self._registry.cursor(_place(entered))
                 self._due.add(name)
         self._wake.set()
-        light = [_config(entered) for entered in models.values() if not entered.plan.heavy]
-        heavy = {name: _config(entered) for name, entered in models.items() if entered.plan.heavy}
+        light = [_config(entered) for entered in models.values() if not entered.plan.alone]
+        heavy = {name: _config(entered) for name, entered in models.items() if entered.plan.alone}
         await self._supervisor.assign(light, heavy, _pinned(models))
         self._sweep()
         self.nudge()
@@ -169,14 +191,49 @@ class LearningService:
         """Remove the files of superseded and deleted generations, also those a crash left behind. Their workers have gone."""
         entered = self._registry.models.values()
         current = {generation_file(self._data, one.name, one.generation).name for one in entered}
+        current |= {before.view.path.name for before in self._before.values()}
         for file in (self._data / "state").glob("*@*.db*"):
             if file.name.removesuffix("-wal").removesuffix("-shm") not in current:
                 file.unlink(missing_ok=True)
-        self._registry.sweep()
+        self._registry.sweep([before.view.entered.folder for before in self._before.values()])
+        self.alerting.sweep(self.views.values())
         self._cursors = {_place(one): self._cursors.get(_place(one), 0) for one in entered}
+
+    def _replaced(self, view: View) -> None:
+        """A generation is no more in service: it goes on to answer until the next has read the log, if there is a next."""
+        before = self._before.pop(view.name, None)
+        keep = before.view if before is not None else view
+        if keep is not view:
+            view.close()
+        known = self._registry.models.get(view.name)
+        if known is None or known.plan.spec.shadow or keep.plan.spec.shadow or not keep.trained:
+            keep.close()
+        else:
+            self._before[view.name] = Before(keep, self._log.end())
+
+    def _settle(self, view: View) -> None:
+        """Let the last generation go once the new one can answer, or has failed, or cannot be trained with what there is."""
+        before = self._before.get(view.name)
+        if before is None or not (view.failed or view.saved >= before.until):
+            return
+        if view.failed or view.answers or not view.trained:
+            del self._before[view.name]
+            before.view.close()
+            with contextlib.suppress(sqlite3.Error):  # its worker is putting a new file there
+                self._republish(view)
+            for suffix in ("", "-wal", "-shm"):
+                before.view.path.with_name(before.view.path.name + suffix).unlink(missing_ok=True)
 
     def names(self) -> list[str]:
         return sorted(self.views)
+
+    def served(self) -> list[str]:
+        """Models in service that answer: all but the shadows."""
+        return [name for name in self.names() if not self.views[name].plan.spec.shadow]
+
+    def refuse_shadow(self, name: str) -> None:
+        """Raises NotServed for a shadow; a name nobody knows is for others to refuse."""
+        shadows.refuse(self._registry.models.get(name))
 
     def entered(self) -> list[Entered]:
         """Models in service with their specs."""
@@ -194,6 +251,19 @@ class LearningService:
             return self.views[name]
         except KeyError:
             raise UnknownModel(name=name) from None
+
+    def answering(self, name: str) -> View:
+        """The generation that answers questions: the last one, while a changed model still reads the log."""
+        before = self._before.get(name)
+        return self.view(name) if before is None else before.view
+
+    async def shadows(self, name: str) -> list[dict[str, Any]]:
+        """A model's candidates, or of a candidate itself, compared with the model in service."""
+        entered, models = self._entered(name), self._registry.models
+        served = models.get(entered.plan.spec.shadow, entered)
+        candidates = shadows.of(served.name, models.values())
+        found = await asyncio.to_thread(shadows.compared, served, candidates, self._data)
+        return [one for one in found if name in {one["candidate"], one["served"]}]
 
     # -- what the workers say
 
@@ -218,9 +288,10 @@ class LearningService:
         view = self.views.get(event.model)
         if view is not None:
             view.reopen()
+            self.alerting.forget(view)
 
     def _of(self, worker: str) -> list[View]:
-        return [view for view in self.views.values() if (view.name if view.plan.heavy else "") == worker]
+        return [view for view in self.views.values() if (view.name if view.plan.alone else "") == worker]
 
     def _moved_on(self, event: Event) -> None:
         view = self.views.get(event.model)
@@ -237,9 +308,10 @@ class LearningService:
             view.saved = max(view.saved, event.position or 0)
             view.refresh()
             self._mind_cursor(view)
+            self._settle(view)
         elif event.position is not None:
             view.position = event.position
-        if event.runs is None or not self._straight(view, event.runs):
+        if event.alerts or event.runs is None or not self._straight(view, event.runs) or self.alerting.arrived(view):
             self._due.add(view.name)
         self._wake.set()
 
@@ -280,6 +352,17 @@ class LearningService:
             while view is not None and view.store is not None and self._page(view):
                 await asyncio.sleep(0)
                 view = self.views.get(name)
+            while view is not None and self._follow_alerts(view):
+                await asyncio.sleep(0)
+                view = self.views.get(name)
+
+    def _follow_alerts(self, view: View) -> bool:
+        try:
+            return self.alerting.follow(view)
+        except sqlite3.Error as error:  # a full disk, a file that is being replaced: the next second will do
+            logger.warning("alerts of model %r wait: %s", view.name, error)
+            self._due.add(view.name)
+            return False
 
     def _page(self, view: View) -> bool:
         place = _place(view.entered)
@@ -290,9 +373,10 @@ class LearningService:
         return bool(runs)
 
     def _send(self, view: View, run: Run) -> None:
-        self._publish(view.topic(run.key), run.bodies.split(b"\n"))
         self._cursors[_place(view.entered)] = run.number
-        self.published += run.size
+        if not view.plan.spec.shadow and view.name not in self._before:  # what it reads again was published before
+            self._publish(view.topic(run.key), run.bodies.split(b"\n"))
+            self.published += run.size
         view.predicted(run.key)
 
     def republish(self) -> None:
@@ -302,7 +386,7 @@ class LearningService:
                 self._republish(view)
 
     def _republish(self, view: View) -> None:
-        for key in view.store.lanes() if view.store is not None else []:
+        for key in view.store.lanes() if view.store is not None and not view.plan.spec.shadow else []:
             latest = view.store.latest(key) if view.store is not None else None
             if latest is not None:
                 self._publish(view.topic(key), [latest[1]])
@@ -310,14 +394,17 @@ class LearningService:
     def _retract(self, view: View) -> None:
         """A deleted model's forecasts are no longer kept for those who subscribe later: MQTT's empty retained message."""
         known = self._registry.models.get(view.name)
-        if known is not None and known.plan.spec.output == view.plan.spec.output:
-            return  # the next generation's forecasts take their place
+        self.alerting.retract(view, deleted=known is None or not speaks(known.plan.spec))
+        if view.plan.spec.shadow or (known is not None and _same_output(known, view)):
+            return  # it published nothing, or the next generation's forecasts take their place
         for key in view.store.lanes() if view.store is not None else []:
             self._publish(view.topic(key), [b""])
 
     async def _remembering(self) -> None:
         while True:
             await asyncio.sleep(1)
+            if self._due:
+                self._wake.set()
             with contextlib.suppress(sqlite3.Error, StorageUnavailable):  # a full disk: the next second will do
                 self._registry.set_cursors(self._cursors)
                 if self._behind and not self._applying.locked():
@@ -326,8 +413,14 @@ class LearningService:
 
     def publishes(self, topic: str) -> bool:
         """Whether forecasts of a model in service go to this topic."""
-        patterns = (view.plan.spec.output.topic.replace("{model}", view.name) for view in self.views.values())
-        return any(matches(pattern.replace("{key}", "+"), topic) for pattern in patterns)
+        patterns = (self.views[name].plan.spec.output.topic.replace("{model}", name) for name in self.served())
+        forecast = any(matches(pattern.replace("{key}", "+"), topic) for pattern in patterns)
+        return forecast or any(self.alerting.publishes(view, topic) for view in self.views.values())
+
+    def alerts(self, name: str = "", key: str = "", *, active: bool = False, limit: int = 100) -> list[dict[str, Any]]:
+        """Alerts as people see them, the newest first; of one model or of all. Raises UnknownModel."""
+        views = [self.view(name)] if name else list(self.views.values())
+        return self.alerting.found(views, key, active=active, limit=limit)
 
     def pinned(self) -> list[tuple[str, dict[str, Any]]]:
         """(topic filter, decoder) of the models that read with a decoder of their own."""
@@ -344,7 +437,7 @@ class LearningService:
     # -- questions
 
     def last(self, name: str, key: str = "") -> dict[str, Any]:
-        return self.view(name).last(key)
+        return self.answering(name).last(key)
 
     def infer(self, name: str, inputs: dict[str, Any], key: str = "", role: str = "") -> Array:
         """(n, horizon) in the target's unit.
@@ -353,7 +446,7 @@ class LearningService:
             inputs: ``x``: (n, *shape) model-space inputs; or ``history``: (n, L) last values of the target in its own
                 unit, with ``origin_ms`` (n,) start of the first forecast window (default: that of the last forecast).
         """
-        view = self.view(name)
+        view = self.answering(name)
         key = key or view.default_key()
         if "x" in inputs:
             return view.predict(view.check(inputs["x"]), key, role)
@@ -456,7 +549,24 @@ class LearningService:
         return "waiting", f"no readings yet on {', '.join(view.plan.spec.input.topics)}"
 
 
-def _check(document: Document, files: dict[str, str]) -> list[Problem]:
+class Before(NamedTuple):
+    """The last generation of a model that was applied anew: it answers while the new one reads the log."""
+
+    view: View
+    until: int
+    """The log position at which the new one knows as much."""
+
+
+def _refuse(problems: list[Problem]) -> None:
+    if problems:
+        raise BadSpec(problems)
+
+
+def _same_output(known: Entered, view: View) -> bool:
+    return known.plan.spec.output == view.plan.spec.output and not known.plan.spec.shadow
+
+
+def check_all(document: Document, files: dict[str, str]) -> list[Problem]:
     """Everything wrong with a document and the user's own files it needs, without running any of them."""
     needed = user_code(document.plain)
     problems = [
@@ -510,7 +620,7 @@ def _pinned(models: dict[str, Entered]) -> list[tuple[str, dict[str, Any]]]:
     return [
         (topic, entered.plan.spec.input.decoder.model_dump())
         for entered in models.values()
-        if entered.plan.spec.input.decoder.name != "auto"
+        if entered.plan.spec.input.decoder.name != "auto" and not entered.plan.spec.shadow
         for topic in entered.plan.spec.input.topics
     ]
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from headrace.disk import open_file, transaction
 from headrace.errors import Fenced
-from headrace.events import Decision, Prediction, Score
+from headrace.events import Alert, Covered, Decision, Prediction, Score
 from headrace.records import Array
 from headrace.services.learning.runs import lines, packed, rendered
 
@@ -32,11 +32,23 @@ CREATE TABLE IF NOT EXISTS runs (
 CREATE INDEX IF NOT EXISTS ids ON runs (id, ordinal);
 CREATE TABLE IF NOT EXISTS scores (
     key TEXT, origin INTEGER, contender TEXT, n INTEGER, squared REAL, absolute REAL, daylight INTEGER,
-    daylight_squared REAL, PRIMARY KEY (key, origin, contender)) WITHOUT ROWID;
+    daylight_squared REAL, own REAL, PRIMARY KEY (key, origin, contender)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS decisions (
     key TEXT, time INTEGER, publish INTEGER, reason TEXT, champion REAL, challenger REAL, days INTEGER, snapshot TEXT,
     PRIMARY KEY (key, time)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS actuals (key TEXT, time INTEGER, value REAL, PRIMARY KEY (key, time)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alerts (
+    id TEXT PRIMARY KEY, key TEXT, rule TEXT, kind TEXT, severity TEXT, raised INTEGER, cleared INTEGER, value REAL,
+    threshold REAL, message TEXT) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS episodes ON alerts (raised, id);
+CREATE INDEX IF NOT EXISTS active ON alerts (id) WHERE cleared IS NULL;
+CREATE TABLE IF NOT EXISTS changes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, cleared INTEGER NOT NULL, position INTEGER NOT NULL,
+    UNIQUE (id, cleared));
+CREATE TABLE IF NOT EXISTS filled (key TEXT, time INTEGER, PRIMARY KEY (key, time)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS coverage (
+    key TEXT, origin INTEGER, n INTEGER, covered INTEGER, width REAL, active INTEGER, active_covered INTEGER,
+    active_width REAL, PRIMARY KEY (key, origin)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS servables (key TEXT, role TEXT, version INTEGER, data BLOB, PRIMARY KEY (key, role)) WITHOUT ROWID;
 """
 
@@ -47,6 +59,9 @@ WITH RECURSIVE found(key) AS (
 SELECT key FROM found WHERE key IS NOT NULL
 """
 """DISTINCT without reading the whole index."""
+
+
+_SCORE = "key, origin, contender, n, squared, absolute, daylight, daylight_squared"
 
 
 class Run(NamedTuple):
@@ -71,6 +86,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             # NORMAL: after a power loss the file may be some transactions older, never damaged; the log brings it up.
             self._db = open_file(path, _SCHEMA, "journal_mode=WAL", "synchronous=NORMAL")
+            _add_what_is_new(self._db)
         else:
             self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=5)
 
@@ -148,9 +164,10 @@ class Store:
     def add_scores(self, scores: Iterable[Score]) -> None:
         """Scores; idempotent."""
         rows = [
-            (s.key, s.origin, s.contender, s.n, s.squared, s.absolute, s.daylight, s.daylight_squared) for s in scores
+            (s.key, s.origin, s.contender, s.n, s.squared, s.absolute, s.daylight, s.daylight_squared, s.own)
+            for s in scores
         ]
-        self._db.executemany("INSERT OR REPLACE INTO scores VALUES (?,?,?,?,?,?,?,?)", rows)
+        self._db.executemany(f"INSERT OR REPLACE INTO scores ({_SCORE}, own) VALUES (?,?,?,?,?,?,?,?,?)", rows)
 
     def add_decisions(self, decisions: Iterable[Decision]) -> None:
         """Gate decisions; idempotent."""
@@ -160,6 +177,38 @@ class Store:
     def add_actuals(self, key: str, points: Iterable[tuple[int, float]]) -> None:
         """Grid values; idempotent."""
         self._db.executemany("INSERT OR REPLACE INTO actuals VALUES (?,?,?)", [(key, t, v) for t, v in points])
+
+    def add_alerts(self, alerts: Iterable[Alert], position: int) -> None:
+        """What was raised and cleared by the records up to a log position; idempotent, and cleared stays cleared.
+
+        The changes are numbered in the order of their first computation, for those who send them on.
+        """
+        for a in alerts:
+            self._db.execute(
+                "INSERT INTO alerts VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET cleared = excluded.cleared"
+                " WHERE excluded.cleared IS NOT NULL",
+                (a.id, a.key, a.rule, a.on, a.severity, a.raised, a.cleared, a.value, a.threshold, a.message),
+            )
+            change = (a.id, int(a.cleared is not None), position)
+            self._db.execute("INSERT OR IGNORE INTO changes (id, cleared, position) VALUES (?,?,?)", change)
+
+    def keep_alerts(self, count: int) -> None:
+        """Drop all but the newest `count` of the cleared ones, and most of what is remembered of their changes."""
+        self._db.execute(
+            "DELETE FROM alerts WHERE cleared IS NOT NULL AND (raised, id) <= (SELECT raised, id FROM alerts"
+            " WHERE cleared IS NOT NULL ORDER BY raised DESC, id DESC LIMIT 1 OFFSET ?)",
+            (count,),
+        )
+        self._db.execute("DELETE FROM changes WHERE number <= (SELECT MAX(number) FROM changes) - ?", (10 * count,))
+
+    def add_filled(self, key: str, times: Iterable[int]) -> None:
+        """Which grid values were filled in; idempotent."""
+        self._db.executemany("INSERT OR REPLACE INTO filled VALUES (?,?)", [(key, time) for time in times])
+
+    def add_coverage(self, scored: Iterable[Covered]) -> None:
+        """What the bands of scored forecasts held; idempotent."""
+        rows = [(c.key, c.origin, c.n, c.covered, c.width, c.active, c.active_covered, c.active_width) for c in scored]
+        self._db.executemany("INSERT OR REPLACE INTO coverage VALUES (?,?,?,?,?,?,?,?)", rows)
 
     def add_servable(self, key: str, role: str, data: bytes) -> None:
         """A newer exported model."""
@@ -272,13 +321,64 @@ class Store:
         """(key, origin, contender, n, squared, absolute, daylight, daylight_squared) in order."""
         where, arguments = ("key = ? AND", (key,)) if key is not None else ("", ())
         return self._db.execute(
-            f"SELECT * FROM scores WHERE {where} origin >= ? ORDER BY key, origin, contender", (*arguments, since)
+            f"SELECT {_SCORE} FROM scores WHERE {where} origin >= ? ORDER BY key, origin, contender",
+            (*arguments, since),
+        ).fetchall()
+
+    def own_scores(self, key: str, contender: str, since: int = 0) -> dict[int, tuple[int, float]]:
+        """Origin -> (targets, sum of squared errors in the target's unit); none of those an older version stored."""
+        rows = self._db.execute(
+            "SELECT origin, n, own FROM scores WHERE key = ? AND origin >= ? AND contender = ? AND own IS NOT NULL",
+            (key, since, contender),
+        )
+        return {origin: (n, own) for origin, n, own in rows}
+
+    def filled(self, key: str, since: int) -> list[int]:
+        """Times of the grid values from `since` on that were filled in."""
+        found = self._db.execute("SELECT time FROM filled WHERE key = ? AND time >= ? ORDER BY time", (key, since))
+        return [time for (time,) in found]
+
+    def coverage(self, key: str, since: int = 0) -> list[tuple[Any, ...]]:
+        """(origin, n, covered, width, active, active_covered, active_width) of scored forecasts, in order; widths are sums."""
+        return self._db.execute(
+            "SELECT origin, n, covered, width, active, active_covered, active_width FROM coverage"
+            " WHERE key = ? AND origin >= ? ORDER BY origin",
+            (key, since),
         ).fetchall()
 
     def decisions(self, key: str | None = None) -> list[tuple[Any, ...]]:
         """(key, time, publish, reason, champion, challenger, days, snapshot) in order."""
         where, arguments = ("WHERE key = ?", (key,)) if key is not None else ("", ())
         return self._db.execute(f"SELECT * FROM decisions {where} ORDER BY key, time", arguments).fetchall()
+
+    def alerts(self, key: str = "", *, active: bool = False, limit: int = -1) -> list[Alert]:
+        """Episodes, the newest first."""
+        where, arguments = "", []
+        if key:
+            where, arguments = "WHERE key = ?", [key]
+        if active:
+            where += (" AND" if where else "WHERE") + " cleared IS NULL"
+        rows = self._db.execute(
+            f"SELECT * FROM alerts {where} ORDER BY raised DESC, id DESC LIMIT ?", (*arguments, limit)
+        )
+        return [Alert(*row) for row in rows]
+
+    def alert(self, identity: str) -> Alert | None:
+        """One episode."""
+        row = self._db.execute("SELECT * FROM alerts WHERE id = ?", (identity,)).fetchone()
+        return Alert(*row) if row is not None else None
+
+    def changes(self, after: int, limit: int) -> list[tuple[int, str, bool, int]]:
+        """(number, id, whether it was cleared, log position) of raised and cleared alerts, in order of first computation."""
+        rows = self._db.execute(
+            "SELECT number, id, cleared, position FROM changes WHERE number > ? ORDER BY number LIMIT ?", (after, limit)
+        )
+        return [(number, identity, bool(cleared), position) for number, identity, cleared, position in rows]
+
+    def last_change(self) -> int:
+        """Number of the newest change."""
+        (value,) = self._db.execute("SELECT MAX(number) FROM changes").fetchone()
+        return int(value or 0)
 
     def servable(self, key: str, role: str, than: int = 0) -> tuple[int, bytes] | None:
         """(version, data) of an exported model newer than version `than`."""
@@ -299,6 +399,12 @@ class Store:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (name, value))
 
 
+def _add_what_is_new(db: sqlite3.Connection) -> None:
+    """A file of an older version gets the columns it lacks; what it stored before has no value there."""
+    if "own" not in {row[1] for row in db.execute("PRAGMA table_info(scores)")}:
+        db.execute("ALTER TABLE scores ADD COLUMN own REAL")
+
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -315,6 +421,7 @@ def body(prediction: Prediction) -> bytes:
             "low": prediction.low,
             "high": prediction.high,
             "by": prediction.by,
+            "interval": prediction.interval,
         }
     )
 

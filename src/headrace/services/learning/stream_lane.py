@@ -12,6 +12,7 @@ from headrace.errors import LearningError
 from headrace.events import Score
 from headrace.models.transformers.blocks import column
 from headrace.records import Array, Rows
+from headrace.services.learning.alerts import AlertBook
 from headrace.services.learning.lane import LIVE, Effects, span
 from headrace.services.learning.plan import Plan
 
@@ -28,16 +29,21 @@ class StreamLane:
         self._live = plan.contender()
         self._last: Array | None = None
         """Inputs of the newest reading: its target is the next one."""
+        self._origin: int | None = None
+        """Its time."""
         self._ordinal = 0
         self._errors = np.empty(0)
         self._absolute = np.empty(0)
         self._bucket = self._refused = 0
         self._span: tuple[int, int] | None = None
+        self._alerts = AlertBook.of(plan, key)
 
     def process(self, rows: Rows) -> None:
         if not len(rows):
             return
         self._span = span(self._span, rows)
+        if self._alerts is not None:
+            self.effects.alerts += self._alerts.read(rows)
         rows = self._pipeline.apply(rows)
         target = column(rows, self.plan.context.target)
         keep = np.isfinite(target)
@@ -65,8 +71,10 @@ class StreamLane:
         ready = np.isfinite(_flat(inputs)).all(axis=1)
         made = np.full(len(inputs), np.nan)
         made[ready] = self._run(inputs[ready], truths[ready])
-        self._last = x[-1].copy()
+        self._last, self._origin = x[-1].copy(), int(rows.time[-1])
         self._score(rows, made[ready], truths[ready])
+        if self._alerts is not None:
+            self.effects.alerts += self._alerts.errors(rows.time[-len(truths) :][ready], made[ready], truths[ready])
         newest = self._predict(self._last)
         values = np.concatenate([made[len(before) :], [newest]])
         self._emit(rows, values)
@@ -117,6 +125,7 @@ class StreamLane:
                     absolute=float(self._absolute[:BUCKET].sum()),
                     daylight=0,
                     daylight_squared=0.0,
+                    own=float((self._absolute[:BUCKET] ** 2).sum()),
                 )
             )
             self._bucket += 1
@@ -142,12 +151,14 @@ class StreamLane:
             "steps": self._live.steps.state(),
             "live": self._live.backend.dump(),
             "last": self._last,
+            "origin": self._origin,
             "ordinal": self._ordinal,
             "errors": self._errors,
             "absolute": self._absolute,
             "bucket": self._bucket,
             "refused": self._refused,
             "span": self._span,
+            "alerts": None if self._alerts is None else self._alerts.state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -155,13 +166,21 @@ class StreamLane:
         self._live.steps.load(state["steps"])
         self._live.backend.load(state["live"])
         self._last, self._ordinal = state["last"], state["ordinal"]
+        self._origin = state.get("origin")
         self._errors, self._absolute, self._bucket = state["errors"], state["absolute"], state["bucket"]
         self._refused = state.get("refused", 0)
+        if self._alerts is not None:
+            self._alerts.load(state.get("alerts") or {})
         self._span = None if state["span"] is None else (state["span"][0], state["span"][1])
 
     def unscaled(self, values: Array) -> Array:
         """Model values in the target's unit."""
         return self._pipeline.inverse(values)
+
+    def evidence(self) -> dict[str, Any]:
+        """What explanations need beside the weights; there is no time of day whose mean would say anything."""
+        known = self._last is not None and np.isfinite(self._last).all()
+        return {"origin": self._origin if known else None, "x": self._last if known else None, "profile": None}
 
     def weights(self, role: str) -> bytes:
         """The weights."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import msgspec
 import numpy as np
 
 from headrace import states
-from headrace.errors import BadTensor, NotReady, UnknownKey, UnknownPrediction, Unsupported
+from headrace.errors import BadTensor, HeadraceError, NotReady, UnknownKey, UnknownPrediction, Unsupported
 from headrace.models.backends import Servable, Shape
 from headrace.records import Array, Rows
 from headrace.services.learning.lane import CHAMPION, LIVE
@@ -91,6 +92,24 @@ class View:
         self.refused[token] = reason
         if len(self.refused) > REFUSALS:
             del self.refused[next(iter(self.refused))]
+
+    @property
+    def trained(self) -> bool:
+        """Whether it has ever made a forecast."""
+        with contextlib.suppress(sqlite3.Error):  # damaged: its worker sees to it
+            return self.store is not None and self.store.latest() is not None
+        return False
+
+    @property
+    def answers(self) -> bool:
+        """Whether its exported model is there, or it has said that it cannot be exported."""
+        try:
+            self.runner(self.default_key())
+        except NotReady:
+            return False
+        except (HeadraceError, sqlite3.Error):
+            return True
+        return True
 
     @property
     def serve(self) -> str:

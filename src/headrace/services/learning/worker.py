@@ -85,6 +85,8 @@ class Event(msgspec.Struct, omit_defaults=True):
     """A damaged file was set aside and is made anew: the model's, or without a model the observer's."""
     runs: list[tuple[int, str, int, bytes]] | None = None
     """What it predicted on the way there (`store.Run`); None: look into its store."""
+    alerts: bool = False
+    """It raised or cleared an alert on the way there."""
 
 
 class Reporter:
@@ -123,9 +125,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    input_, output = _own_pipes()
+    input_, output = own_pipes()
     config = msgspec.json.decode(_first_line(input_), type=Config)
-    _die_with(config.parent)
+    die_with(config.parent)
     from headrace.errors import Fenced
 
     reporter = Reporter(output)
@@ -273,7 +275,7 @@ class Loop:
     def _moved(self, learner: Any) -> None:
         small = sum(len(run.bodies) for run in learner.news) < REPORT
         runs = learner.news if small else None
-        self._reporter.say(self._event(learner, position=learner.position, runs=runs))
+        self._reporter.say(self._event(learner, position=learner.position, runs=runs, alerts=learner.alerted))
         for token, reason in learner.refused:
             self._reporter.say(self._event(learner, refused=token, reason=reason))
         learner.refused.clear()
@@ -317,7 +319,7 @@ class Loop:
             return True
 
 
-def _own_pipes() -> tuple[int, int]:
+def own_pipes() -> tuple[int, int]:
     """The way from and to the supervisor as (input, output), taken away from a user's code: what it prints goes to stderr, and
     it reads an empty standard input."""
     pipes = os.dup(0), os.dup(1)
@@ -339,7 +341,7 @@ def _first_line(input_: int) -> bytes:
     return bytes(line)
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """On Linux, a worker does not outlive a platform that was killed."""
     if sys.platform == "linux":
         parent_death_signal = 1

@@ -15,7 +15,7 @@ from headrace.services.gateway.mqtt import wire
 from headrace.services.gateway.mqtt.core import Core, headers
 from headrace.services.gateway.mqtt.requests import (
     OURS,
-    PREFIX,
+    PREFIXES,
     RequestHandler,
     answer,
     default_response,
@@ -416,7 +416,7 @@ class Connection(asyncio.Protocol):
         if qos == 2 and self._seen(packet_id):
             return
         extra = _Extra(qos, bool(first & 1), packet_id, properties)
-        if topic.startswith(PREFIX):
+        if topic.startswith(PREFIXES):
             self._request(topic, reader.rest(), extra)
         else:
             self._store(topic, reader.rest(), extra)
@@ -438,7 +438,7 @@ class Connection(asyncio.Protocol):
             raise Refused(Reason.BAD_TOPIC, "not a topic to publish to")
         if topic.startswith("$") or not self._access.may_publish(topic, self._client_id):
             return None
-        if topic.startswith(PREFIX):  # the rest of this branch is where answers are: nobody may forge one
+        if topic.startswith(PREFIXES):  # the rest of this branch is where answers are: nobody may forge one
             return topic if is_request(topic) else None
         if topic.startswith(OURS):  # where forecasts are: nobody may forge one
             return None

@@ -34,7 +34,7 @@ class MqttDoor:
     Args:
         settings: where to listen, and every limit.
         log: where readings go; the door calls nothing but `submit`.
-        requests: answers what is published to ``headrace/predict/{model}``.
+        requests: answers what is published to ``headrace/predict/{model}`` and ``headrace/explain/{model}``.
         users: who may do what; None: as `settings.users` says.
         clock: monotonic seconds, for keep alives and expiries.
     """

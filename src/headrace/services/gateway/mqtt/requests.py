@@ -1,4 +1,5 @@
-"""Requests to models over MQTT: PUBLISH to ``headrace/predict/{model}``, answer on the response topic."""
+"""Requests to models over MQTT: PUBLISH to ``headrace/predict/{model}`` or ``headrace/explain/{model}``, answer on the
+response topic."""
 
 from __future__ import annotations
 
@@ -16,16 +17,16 @@ RequestHandler: TypeAlias = Callable[[str, bytes], Awaitable[bytes]]
 
 OURS = "headrace/"
 """Under it clients publish requests and nothing else."""
-PREFIX = OURS + "predict/"
+PREFIXES = OURS + "predict/", OURS + "explain/"
 
 
 def is_request(topic: str) -> bool:
-    """Whether a topic under `PREFIX` names a model and nothing more.
+    """Whether a topic under one of `PREFIXES` names a model and nothing more.
 
     >>> is_request("headrace/predict/pv"), is_request("headrace/predict/pv/response/me")
     (True, False)
     """
-    return len(topic) > len(PREFIX) and topic.count("/") == 2
+    return topic not in PREFIXES and topic.count("/") == 2
 
 
 def default_response(topic: str, client_id: str) -> str | None:

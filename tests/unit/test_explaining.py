@@ -1,0 +1,187 @@
+"""The explainer process: it may hang, crash, print and be killed, and the next question is answered all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from headrace.checks.backends import examples
+from headrace.errors import BadInput, TooMany, Unexplained, Unsupported
+from headrace.models.explainers.completeness import explain
+from headrace.services.learning.explainer import KEPT, Kept, prepared
+from headrace.services.learning.explaining import ExplainerProcess
+from headrace.services.learning.plan import Plan
+from headrace.spec import parse
+from tests import sun
+
+X = np.random.default_rng(0).random((2, 24, 10))
+
+
+def question(folder: Path, body: str = "", *, top: str = "import os, sys, time", **other: Any) -> dict[str, Any]:
+    """About a trained RLS; with a body, to a user's explainer."""
+    (document,) = parse(sun.spec())
+    contender = Plan(document.spec).contender()
+    contender.backend.fit(*examples(contender.shape, 30))
+    servable = contender.backend.export()
+    asked = {
+        "plain": document.plain, "folder": str(folder), "weights": contender.backend.weights(), "format": servable.format,
+        "data": servable.data, "kernel": servable.kernel, "explainer": "auto", "params": {}, "x": X, "baseline": np.zeros_like(X),
+    }  # fmt: skip
+    if body:
+        name = f"own_{abs(hash((top, body)))}.py"
+        (folder / name).write_text(f"""\
+{top}
+from headrace.models.explainers.linear import Linear
+class Explainer:
+    def explain(self, model, x, baseline):
+        {body}
+        return Linear(None, model).explain(x, baseline)
+""")
+        asked |= {"explainer": "python", "params": {"file": name}}
+    return asked | other
+
+
+@contextlib.asynccontextmanager
+async def process(**options: Any) -> AsyncIterator[ExplainerProcess]:
+    made = ExplainerProcess(**{"seconds": 25.0, **options})
+    try:
+        yield made
+    finally:
+        await made.close()
+        assert made.process is None
+
+
+async def test_answers_and_keeps_the_process(tmp_path: Path) -> None:
+    async with process() as explainers:
+        asked = question(tmp_path)
+        first = await explainers.ask(asked)
+        again = await explainers.ask({**asked, "x": X[:1], "baseline": X[1:]})
+        assert [one["method"] for one in first] == ["linear"] * 2 and len(again) == 1
+        assert first[0]["contributions"].shape == (24, 10) and first[0]["completeness"] < 1e-12
+        assert explainers.started == 1
+        assert explainers.process is not None
+        loaded = Path(f"/proc/{explainers.process.pid}/maps").read_text()
+        assert "libtorch" not in loaded  # what needs no torch does not load it
+
+
+async def test_what_it_refuses_is_raised_as_it_was(tmp_path: Path) -> None:
+    async with process() as explainers:
+        with pytest.raises(
+            Unsupported, match=r"'deeplift' looks into a network, and this model is none; use auto or sampling\.$"
+        ):
+            await explainers.ask(question(tmp_path, explainer="deeplift"))
+        with pytest.raises(
+            Unexplained, match=r"own_\d+\.py:5: ZeroDivisionError: division by zero; mend the explainer and"
+        ):
+            await explainers.ask(question(tmp_path, "1 / 0"))
+        with pytest.raises(BadInput, match=r"own_\d+\.py:1: OSError: no such thing"):
+            await explainers.ask(question(tmp_path, "pass", top="raise OSError('no such thing')"))
+        with pytest.raises(Unexplained, match=r"own_\d+\.py:5: SystemExit: 0"):
+            await explainers.ask(question(tmp_path, "sys.exit(0)"))
+        assert explainers.started == 1
+
+
+async def test_what_ones_own_code_prints_is_no_answer(tmp_path: Path) -> None:
+    async with process() as explainers:
+        body = "print('hello' * 999, flush=True); os.write(1, b'raw'); sys.stdin.read()"
+        (found, _) = await explainers.ask(question(tmp_path, body))
+        assert found["method"].startswith("python own_")
+
+
+async def test_one_that_never_returns_is_ended_and_the_next_is_answered(tmp_path: Path) -> None:
+    async with process(seconds=12.0) as explainers:
+        await explainers.ask(question(tmp_path))
+        old = explainers.process
+        assert old is not None
+        explainers._seconds = 1.0
+        with pytest.raises(Unexplained, match="no answer within 1 s and its process was ended"):
+            await explainers.ask(question(tmp_path, "time.sleep(60)"))
+        assert not psutil.pid_exists(old.pid)
+        explainers._seconds = 25.0
+        assert await explainers.ask(question(tmp_path))
+        assert explainers.started == 2
+
+
+@pytest.mark.parametrize("body", ["os._exit(3)", "os.kill(os.getpid(), 9)"])
+async def test_one_that_ends_its_process_gets_an_error_and_the_next_a_new_one(tmp_path: Path, body: str) -> None:
+    async with process() as explainers:
+        with pytest.raises(Unexplained, match="ended; it is started again with the next question"):
+            await explainers.ask(question(tmp_path, body))
+        assert await explainers.ask(question(tmp_path))
+
+
+async def test_killed_while_idle(tmp_path: Path) -> None:
+    async with process() as explainers:
+        await explainers.ask(question(tmp_path))
+        assert explainers.process is not None
+        os.kill(explainers.process.pid, signal.SIGKILL)
+        await explainers.process.wait()
+        assert await explainers.ask(question(tmp_path))
+
+
+async def test_leaves_when_nobody_asks(tmp_path: Path) -> None:
+    async with process(idle=0.3) as explainers:
+        await explainers.ask(question(tmp_path))
+        old = explainers.process
+        assert old is not None
+        await asyncio.wait_for(old.wait(), 10)
+        assert explainers.process is None and old.returncode == 0
+        assert await explainers.ask(question(tmp_path))
+        assert explainers.started == 2
+
+
+async def test_more_than_may_wait_are_refused(tmp_path: Path) -> None:
+    async with process(waiting=2) as explainers:
+        asked = question(tmp_path)
+        answers = await asyncio.gather(*(explainers.ask(asked) for _ in range(6)), return_exceptions=True)
+        assert [type(one) for one in answers] == [list] * 3 + [TooMany] * 3
+        assert str(answers[-1]) == "2 explanations are waiting already; try again later."
+        assert await explainers.ask(asked)
+
+
+async def test_closes_in_the_middle_of_an_answer(tmp_path: Path) -> None:
+    async with process() as explainers:
+        await explainers.ask(question(tmp_path))
+        task = asyncio.create_task(explainers.ask(question(tmp_path, "time.sleep(60)")))
+        await asyncio.sleep(0.5)
+    with pytest.raises(Unexplained):
+        await task
+
+
+def test_a_backend_that_cannot_be_made_from_its_weights_is_sampled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its exported model answers instead."""
+    asked = question(tmp_path)
+    restored, _ = prepared(asked)
+
+    class Never:
+        pass
+
+    monkeypatch.setattr("headrace.models.backends.Restorable", Never)
+    subject, explainer = prepared(asked)
+    assert explainer.method == "sampling"
+    assert np.allclose(subject.predict(X), restored.predict(X), atol=1e-12)
+    assert explain(explainer, subject, X[0], X[1]).completeness < 1e-9
+
+
+def test_many_large_examples_are_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.models.explainers.completeness.LIMIT", 300)
+    answer = Kept().answer(question(tmp_path))
+    assert answer["error"] == "Unsupported" and "480 contributions, at most 300" in answer["fields"]["detail"]
+
+
+def test_it_keeps_the_last_few_models_ready(tmp_path: Path) -> None:
+    kept = Kept()
+    for pairs in range(1, KEPT + 3):
+        kept.answer(question(tmp_path, explainer="sampling", params={"pairs": pairs}))
+    assert len(kept._made) == KEPT
