@@ -57,8 +57,11 @@ class StreamLane:
     def _one(self, rows: Rows, last: Array, x: Array, target: Array) -> None:
         """`_block` of one row that is not the first: a quiet stream comes row by row, and small arrays cost most there."""
         if np.isfinite(last).all():
-            self._score(rows, self._run(last[None], target), target)
-        self._last = x[0].copy()
+            made = self._run(last[None], target)
+            self._score(rows, made, target)
+            if self._alerts is not None:
+                self.effects.alerts += self._alerts.errors(rows.time, made, target)
+        self._last, self._origin = x[0].copy(), int(rows.time[0])
         self._emit(rows, np.array([self._predict(self._last)]))
 
     def _block(self, rows: Rows, x: Array, target: Array) -> None:
