@@ -190,7 +190,7 @@ def _fingerprints(rows: Rows, devices: Sequence[str] | None) -> NDArray[np.uint6
     result = _mix(rows.time.view(np.uint64))
     if devices is not None:
         known = {device: _fingerprint(device) for device in set(devices)}
-        of_each = map(known.__getitem__, devices) if len(known) > 1 else repeat(known[devices[0]], len(rows))
+        of_each = repeat(known[devices[0]], len(rows)) if len(known) == 1 else map(known.__getitem__, devices)
         result = _mix(result ^ np.fromiter(of_each, np.uint64, len(rows)))
     numbers = [(name, column) for name, column in rows.columns.items() if column.ndim == 1]
     if not numbers:
