@@ -3,6 +3,7 @@
     python -m benchmarks.load acks    --port P --count 300000               acknowledged readings a second
     python -m benchmarks.load stream  --port P --output T --count 300000    answered readings a second
     python -m benchmarks.load latency --port P --output T --rate 200        from a reading to its answer
+    python -m benchmarks.load puback  --port P --rate 200                   from a reading to its PUBACK
 
 Packets are made before the clock starts and acknowledgements counted by their length, so that the generator takes
 little of the cores it shares with what it measures. The last line printed is a JSON object.
@@ -89,6 +90,8 @@ class Flow:
         self.until = math.inf
         self.last_ack = self.last_answer = 0.0
         self.answers: list[tuple[float, bytes]] | None = None
+        self.acks: list[float] | None = None
+        """When each PUBACK came, where that is asked for."""
         self.subscribed = asyncio.Event()
 
     async def open(self) -> Flow:
@@ -114,6 +117,8 @@ class Flow:
             raise ValueError("something else than PUBACKs came to the publisher")
         self.acked += whole // 4
         self.last_ack = time.perf_counter()
+        if self.acks is not None:
+            self.acks += [self.last_ack] * (whole // 4)
         self.pump()
         return whole
 
@@ -174,7 +179,25 @@ async def stream(flow: Flow) -> dict[str, Any]:
 
 
 async def latency(flow: Flow) -> dict[str, Any]:
-    options, flow.answers = flow.options, []
+    flow.answers = []
+    times = await _paced(flow)
+    found = latencies(times, flow.answers, Match(flow.options.match, flow.options.offset))
+    return {"sent": len(times), "answered": len(flow.answers), "matched": len(found), **summary(found)}
+
+
+async def puback(flow: Flow) -> dict[str, Any]:
+    """A door acknowledges in the order of the readings, so that the n-th PUBACK is the n-th reading's."""
+    flow.acks = []
+    times = await _paced(flow)
+    if len(flow.acks) != len(times):
+        raise TimeoutError(f"{len(flow.acks)} of {len(times)} readings were acknowledged")
+    found = [acked - sent for sent, acked in zip(times.values(), flow.acks, strict=True)]
+    return {"sent": len(times), **summary(found)}
+
+
+async def _paced(flow: Flow) -> dict[int, float]:
+    """Publish `rate` readings a second; when each was sent, by its `ts`."""
+    options = flow.options
     count = min(options.count, int(options.rate * options.seconds))
     times: dict[int, float] = {}
     begin = time.perf_counter()
@@ -183,11 +206,10 @@ async def latency(flow: Flow) -> dict[str, Any]:
         times[START_MS + (options.first + options.warm + index) * options.step_ms] = time.perf_counter()
         flow.publisher.transport.write(flow.packets[index])
     await asyncio.sleep(options.settle)
-    found = latencies(times, flow.answers, Match(options.match, options.offset))
-    return {"sent": count, "answered": len(flow.answers), "matched": len(found), **summary(found)}
+    return times
 
 
-MODES = {"acks": acks, "stream": stream, "latency": latency}
+MODES = {"acks": acks, "stream": stream, "latency": latency, "puback": puback}
 
 
 async def main(options: argparse.Namespace) -> dict[str, Any]:

@@ -149,6 +149,26 @@ def _goal_row(verdict: Verdict) -> list[str]:
     return [goal.section, goal.text, wanted, measured, verdict.word]
 
 
+def _floor(samples: Samples) -> list[str]:
+    """How much of the time the latency goal grants is taken by the promise alone; nothing while that was not measured."""
+    rows = []
+    for name, words in FLOOR:
+        rounds = list(
+            zip(samples.get(f"latency.{name}.p50_ms", ()), samples.get("latency.chapter.p50_ms", ()), strict=False)
+        )
+        if rounds:
+            found = Ratio.of(*map(list, zip(*rounds, strict=True)))
+            rows.append([words, number(median(each for each, _ in rounds)), f"{number(found.median)}x"])
+    if not rows:
+        return []
+    quarter = ["what the goal grants", number(0.25 * median(samples["latency.chapter.p50_ms"])), "0.25x"]
+    return [
+        "## The floor of the latency goal",
+        FLOOR_WORDS,
+        table(["p50", "ms", "of the chapter's path"], [quarter, *rows]),
+    ]
+
+
 def markdown(run: Run) -> str:
     """RESULTS.md."""
     figures = [
@@ -160,6 +180,7 @@ def markdown(run: Run) -> str:
         INTRODUCTION,
         "## Goals",
         table(["part", "goal", "wanted", "measured (rounds)", ""], [_goal_row(verdict) for verdict in run.verdicts()]),
+        *_floor(run.samples),
         "## Figures",
         table(["figure", "median", "rounds"], figures),
         "## Notes",
@@ -169,6 +190,17 @@ def markdown(run: Run) -> str:
     ]
     return "\n\n".join(parts) + "\n"
 
+
+FLOOR = (
+    ("disk", "one append of 100 bytes and its fsync, 200 a second, on the same disk"),
+    ("puback", "the PUBACK alone, 200 readings a second, no learner"),
+    ("headrace", "the forecast published, 200 readings a second"),
+)
+
+FLOOR_WORDS = (
+    "Headrace acknowledges, and lets learners read, what is fsynced. The first two rows are what that promise costs "
+    "before any learner has begun; the chapter's path makes no such promise and does not wait for a disk."
+)
 
 INTRODUCTION = (
     "Written by `python -m benchmarks.run`; do not edit. A ratio is the median over rounds that ran one after the "

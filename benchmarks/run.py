@@ -76,11 +76,22 @@ class Bench:
             self.run.add("stream.chapter_8.per_s", found["rate"])
         with headrace(spec=False) as door:
             self._pin(door)
-            found = self._load("acks", Streamed(door.mqtt, "", peers.HEADRACE_MATCH), self.plan.shared, count=1_000_000)
+            alone = Streamed(door.mqtt, "", peers.HEADRACE_MATCH)
+            self._floor(alone)
+            found = self._load("acks", alone, self.plan.shared, first=FRESH, count=1_000_000)
             self.run.add("stream.door.per_s", found["rate"])
         with headrace(spec=True) as whole:
             self._pin(whole)
             self._path("headrace", whole.streamed(), self.plan.shared, count=1_000_000, backlog=20_000)
+
+    def _floor(self, door: Streamed) -> None:
+        """What the latency cannot be below: the disk alone, then an acknowledgement without any learner."""
+        for name, found in (
+            ("disk", processes.answer("benchmarks.disk", "--seconds", self.plan.seconds, cores=self.plan.shared)),
+            ("puback", self._load("puback", door, self.plan.shared)),
+        ):
+            for figure in ("p50", "p99"):
+                self.run.add(f"latency.{name}.{figure}_ms", found[figure])
 
     def _path(self, name: str, path: Streamed, cores: Cores = (), **limits: int) -> None:
         found = self._load("latency", path, cores)

@@ -239,10 +239,11 @@ def predict(
 
 def _measured(about: dict[str, Any], unit: str) -> str:
     """What the band was worth, in one line."""
-    hours = f" (active hours {about['interval_active_coverage']:.0%})" if about["interval_active_n"] else ""
+    active = about["interval_active_n"]
+    hours = f" (active hours: {about['interval_active_coverage']:.0%} of {active:,})" if active else ""
     return (
-        f"{about['interval_nominal']:.0%} band: measured {about['interval_coverage']:.0%} over {about['interval_days']} days"
-        f"{hours}, mean width {about['interval_width']:,.4g} {unit}".rstrip()
+        f"{about['interval_nominal']:.0%} band: held {about['interval_coverage']:.0%} of the {about['interval_n']:,} outcomes "
+        f"of {about['interval_days']} days{hours}, mean width {about['interval_width']:,.4g} {unit}".rstrip()
     )
 
 

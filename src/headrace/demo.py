@@ -153,12 +153,32 @@ def print_scores(platform: Platform) -> None:
         table.add_row(*row)
     console = Console(width=110)
     console.print(table)
+    for line in bands(platform):
+        console.print(line, highlight=False)
     if rows:
         console.print(
             f"\n{rows[0][-1]} scored days say little: single periods vary eightfold with the weather. The same models over\n"
             "207 days: examples/01-pv-forecast/README.md",
             highlight=False,
         )
+
+
+def bands(platform: Platform) -> list[str]:
+    """What each model's bands have been worth so far, a line each."""
+    found = []
+    for name in platform.learning.names():
+        view = platform.learning.view(name)
+        for key in view.store.lanes() if view.store is not None else []:
+            worth = view.last(key)["interval"]
+            if worth is None:
+                continue
+            active, unit = worth["active"], view.plan.spec.input.unit
+            by_day = f" ({active['coverage']:.0%} of {active['n']:,} by day)" if active["n"] else ""
+            found.append(
+                f"{name}: the {worth['nominal']:.0%} band held {worth['coverage']:.0%} of {worth['n']:,} outcomes{by_day}, "
+                f"mean width {worth['width']:,.0f} {unit}"
+            )
+    return found
 
 
 def score_rows(platform: Platform) -> list[list[str]]:

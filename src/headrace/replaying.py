@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from headrace.errors import BadInput, BadSpec, NoLog, Problem
 from headrace.services.learning import shadows
 from headrace.services.learning.compare import Comparison
-from headrace.services.learning.decoded import BLOCK, Decoded, DecodedLog
+from headrace.services.learning.decoded import BLOCK, Block, DecodedLog
 from headrace.services.learning.learner import Learner, open_store
 from headrace.services.learning.plan import Plan
 from headrace.services.learning.registry import Applied, Entered, enter, in_service, write_code
@@ -157,7 +157,7 @@ class _Pieces(DecodedLog):
         super().__init__(log)
         self._size = max(1, min(size, BLOCK))
 
-    def block(self, after: int, decoder: Plug, limit: int = BLOCK) -> list[Decoded]:
+    def block(self, after: int, decoder: Plug, limit: int = BLOCK) -> Block | None:
         return super().block(after, decoder, min(limit, self._size))
 
 

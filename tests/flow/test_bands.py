@@ -99,7 +99,9 @@ def test_predict_shows_the_band_and_what_it_was_worth(up: Up) -> None:
     assert lines[1].split() == ["from", "(UTC)", "forecast", "low", "high"]
     forecast, low, high = (float(text.replace(",", "")) for text in lines[14].split()[2:])
     assert 0 <= low <= high and forecast > 0
-    worth = r"90% band: measured \d+% over 30 days \(active hours \d+%\), mean width [\d,.]+ W"
+    worth = (
+        r"90% band: held \d+% of the [\d,]+ outcomes of 30 days \(active hours: \d+% of [\d,]+\), mean width [\d,.]+ W"
+    )
     assert re.fullmatch(worth, lines[-1]), lines[-1]
     assert "low" not in headrace(up, "predict", "next")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Sequence
@@ -11,12 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from headrace.records import Entry
 from headrace.services.gateway.mqtt import wire
+from headrace.services.learning.runs import lines, packed, rendered
 from headrace.services.learning.service import LearningService
-from headrace.services.learning.store import Run, Store, stream_bodies
+from headrace.services.learning.store import Run, Store
 from headrace.services.learning.worker import Event
 from headrace.spec import parse
 from headrace.streams.logs import sqlite as sqlite_log
@@ -28,7 +31,8 @@ ROWS = 40
 
 
 def bodies(first: int, size: int, key: str = "k") -> list[bytes]:
-    return stream_bodies("m", key, f"p{key}", first, [n * 10**9 for n in range(first, first + size)], [0.5] * size)
+    stamps = np.arange(first, first + size) * 1000
+    return rendered("m", key, f"p{key}", first, stamps, np.full(size, 0.5)).split(b"\n")
 
 
 def writer(path: Path) -> Store:
@@ -39,10 +43,31 @@ def writer(path: Path) -> Store:
 
 def add(store: Store, first: int, size: int, key: str = "k") -> Run | None:
     with store.writing():
-        return store.add_run(key, first, f"p{key}", 0, 0, bodies(first, size, key))
+        return store.add_stream(
+            "m", key, first, f"p{key}", 0, np.arange(first, first + size) * 10**9, np.full(size, 0.5)
+        )
 
 
 # -- the store
+
+
+def test_a_packed_run_says_what_a_body_of_each_would_say(tmp_path: Path) -> None:
+    values = np.array([0.1, -0.0, 5e-324, 1e16, 1.7976931348623157e308, 123456789.123456789, 3.0])
+    times = np.arange(len(values)) * 10**9 + 999_999
+    wanted = [
+        {"id": f"p-{41 + n}", "model": 'm "1"', "key": "k,é", "origin_ms": 1000 * n, "step_ms": 0, "values": [value]}
+        | {"by": "live"}
+        for n, value in enumerate(values.tolist())
+    ]
+    stored = packed('m "1"', "k,é", "p", 41, times, values)
+    for part in (slice(None), slice(3, None), slice(-1, None), slice(2, 3), slice(9, 10), slice(7, None)):
+        assert [json.loads(line) for line in lines(stored, part.start, part.stop)] == wanted[part]
+        assert lines(b"\n".join(lines(stored)), part.start, part.stop) == lines(stored, part.start, part.stop)
+    store = writer(tmp_path / "a.db")
+    with store.writing():
+        run = store.add_stream('m "1"', "k,é", 41, "p", 0, times, values)
+    assert run == Run(7, "k,é", 7, b"\n".join(lines(stored)))
+    assert [json.loads(body) for *_, body in store.predictions(0, 100)] == wanted
 
 
 def test_what_is_computed_again_is_stored_once_however_it_is_cut(tmp_path: Path) -> None:
@@ -66,7 +91,7 @@ def test_a_prediction_is_found_by_its_id_while_it_is_kept(tmp_path: Path) -> Non
         store.add_run("k", 30, "a-single-one", 0, 0, [b'{"id":"a-single-one"}'])
     assert [store.prediction(f"pk-{n}") for n in range(30)] == [("k", body) for body in bodies(0, 30)]
     assert store.prediction("a-single-one") == ("k", b'{"id":"a-single-one"}')
-    for unknown in ("pk-31", "pk--1", "pk-", "-", "", "px-1", "pk-" + "9" * 40, "pk-²", "a-single"):
+    for unknown in ("pk", "pk-31", "pk--1", "pk-", "-", "", "px-1", "pk-" + "9" * 40, "pk-²", "a-single"):
         assert store.prediction(unknown) is None, unknown
     with store.writing():
         store.keep_predictions(11)
@@ -199,11 +224,7 @@ async def test_a_slow_reader_of_forecasts_is_disconnected() -> None:
 
 async def test_a_slow_disk_does_not_hold_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first slow commit may be on the loop's thread; those after it are on their own until the disk is fast again."""
-    now, takes, threads = (
-        [0.0],
-        0.05,
-        [],
-    )  # a commit takes `takes` s by the clock the log sees, whatever this machine does
+    now, takes, threads = [0.0], 0.05, []  # by the clock that the log sees, a commit takes `takes` s
     commit = SqliteLog._commit
 
     def seen() -> float:

@@ -252,7 +252,11 @@ async def started(workers: Supervisor, ready: list[str]) -> int:
     return process.pid
 
 
-async def test_a_worker_that_cannot_start_does_not_spin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [10, 5_000_000], ids=["small", "larger than its pipe"])
+async def test_a_worker_that_cannot_start_does_not_spin(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it could take its configuration or not, and whatever the log does meanwhile."""
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "sitecustomize.py").write_text("import os\nos._exit(9)\n")
@@ -260,8 +264,10 @@ async def test_a_worker_that_cannot_start_does_not_spin(tmp_path: Path, monkeypa
     monkeypatch.setattr(supervisor, "BACKOFF", (0.2, 10.0))
     deaths: list[float] = []
     workers = Supervisor(tmp_path, lambda name, event: None, lambda name: deaths.append(time.monotonic()))
-    await workers.assign([], {}, [])
-    await asyncio.sleep(3)
+    await workers.assign([], {}, [("x" * size, {"name": "auto"})])
+    for _ in range(60):
+        await asyncio.sleep(0.05)
+        workers.nudge()
     await workers.close()
     pauses = [later - earlier for earlier, later in pairwise(deaths)]
     assert 2 <= len(deaths) <= 4 and pauses == sorted(pauses) and pauses[0] > 0.3

@@ -5,6 +5,7 @@ import random
 
 import pytest
 from benchmarks import report, wire
+from benchmarks.disk import appends
 from benchmarks.figures import Match, Ratio, latencies, percentile, summary
 from benchmarks.load import SIZE, START_MS, made, reading
 from benchmarks.peers import HEADRACE_SPEC, TOPIC
@@ -111,6 +112,22 @@ def test_the_results_name_every_goal_with_its_verdict(tmp_path):
     assert "0.275x (0.25x to 0.3x) | miss" in text
     assert "door was not measured" in text
     assert [goal["verdict"] for goal in plain["goals"]].count("not measured") == len(GOALS) - 1
+
+
+def test_the_results_show_what_the_promise_alone_takes_of_the_latency_goal():
+    run = Run({})
+    for name, values in {"chapter": (2.0, 1.0), "disk": (0.4, 0.2), "puback": (0.5, 0.5)}.items():
+        for value in values:
+            run.add(f"latency.{name}.p50_ms", value)
+    text = report.markdown(run)
+    assert "| what the goal grants | 0.375 | 0.25x |" in text
+    assert "on the same disk | 0.3 | 0.2x |" in text
+    assert "no learner | 0.5 | 0.375x |" in text
+    assert "floor of the latency goal" not in report.markdown(Run({}))
+
+
+def test_an_append_waits_for_the_disk(tmp_path):
+    assert all(seconds > 0 for seconds in appends(str(tmp_path), 3, 1000.0))
 
 
 def test_the_stream_spec_is_one_the_platform_accepts():

@@ -33,3 +33,23 @@ def test_two_devices_of_one_key_may_say_the_same() -> None:
     loaded = Deduplicator()
     loaded.load(one.state())
     assert loaded.keep(rows, None, devices).tolist() == [False, False, False]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["", "m1", "m2"]), st.floats(0, 2).map(round)), max_size=30),
+    st.integers(1, 8),
+)
+def test_rows_one_by_one_are_kept_and_remembered_as_in_blocks(found: list[tuple[int, str, int]], limit: int) -> None:
+    fields = [{"a": float(number), "on": True, "text": "x", "b": 1.5} for _, _, number in found]
+    readings = [Reading("d", time, one, identity) for (time, identity, _), one in zip(found, fields, strict=True)]
+    whole, single = Deduplicator(limit), Deduplicator(limit)
+    wanted = whole.keep(columns(readings), [reading.id for reading in readings]).tolist() if readings else []
+    kept = []
+    for reading in readings:
+        rows = columns([reading])
+        assert list(rows.columns) == ["a", "on", "b"] and rows.time.dtype == np.int64
+        kept += single.keep(rows, [reading.id] if reading.id else None).tolist()
+    assert kept == wanted
+    assert {name: value.tolist() for name, value in single.state().items()} == {
+        name: value.tolist() for name, value in whole.state().items()
+    }

@@ -128,6 +128,10 @@ def _check_payload(one: Decoder, other: Decoder, topic: str, payload: bytes) -> 
     assert clock.perf_counter() - began < _SLOWEST, f"{shown!r} took more than {_SLOWEST:.0f} s"
     assert first == _outcome(one, topic, payload), f"{shown!r} gives something else the second time"
     assert first == _outcome(other, topic, payload), f"{shown!r} gives something else in a fresh decoder"
+    columns = one.columns([topic] * 3, [payload] * 3, [RECEIVED] * 3) if hasattr(one, "columns") else None
+    assert columns is None or [columns.reading(place) for place in range(3)] == [*first] * 3, (
+        f"{shown!r} gives something else where many are read at once"
+    )
     if isinstance(first, str):
         assert len(first) < 700, f"the reason for {shown!r} is too long to read"
         return False

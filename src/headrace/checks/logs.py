@@ -57,6 +57,15 @@ async def _filters(log: Log) -> None:
     assert [r.payload for r in log.last("c", 2)] == [b"24", b"27"], "last is not the newest, oldest first"
     assert [r.offset for r in log.at("c", 0, 4, 3)] == [4, 5, 6], "at does not start at the offset"
     assert [r.position for r in log.read(5, 3)] == [6, 7, 8], "read does not start after the position"
+    assert log.messages(0, 3) is None, "messages left out what a door told"
+    assert log.messages(log.end(), 10) == (log.end(), [], [], [], []), "there are messages after the end"
+    found, records = log.messages(3, 7), log.read(3, 7)
+    assert found is not None and found.last == records[-1].position, "messages does not end where read does"
+    assert found.distinct == list(dict.fromkeys(r.stream for r in records)), "messages does not name each topic once"
+    columns = [(r.stream, r.received, r.payload) for r in records]
+    assert list(zip(found.topics, found.received, found.payloads, strict=True)) == columns, (
+        "messages are not the records"
+    )
 
 
 async def _done(log: Log) -> None:

@@ -148,8 +148,8 @@ class Rls:
     def _biased(self, rows: Array) -> Array:
         if self._shape.per_target:
             return rows
-        wide = np.ones((len(rows), self._size))
-        wide[:, :-1] = rows
+        wide = np.empty((len(rows), self._size))
+        wide[:, :-1], wide[:, -1] = rows, 1
         return wide
 
     def _clip(self, predictions: Array) -> Array:

@@ -50,7 +50,7 @@ class Effects:
     filled: list[int] = field(default_factory=list)
     """Times of those that were filled in: no truth to hold a forecast against."""
     published: bool = False
-    stream: list[tuple[int, list[int], list[float]]] = field(default_factory=list)
+    stream: list[tuple[int, NDArray[np.int64], Array]] = field(default_factory=list)
     """Record-wise predictions: (ordinal of the first, event times they were made at, values in the target's unit)."""
     alerts: list[Alert] = field(default_factory=list)
     """Raised, or raised before and cleared now."""

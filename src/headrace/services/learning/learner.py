@@ -13,17 +13,19 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from headrace import states
 from headrace.errors import BadInput, CorruptState, HeadraceError, LearningError, Unsupported
 from headrace.records import CONTROL, Array, Reading, Record, Rows
-from headrace.services.learning.decoded import Decoded, DecodedLog
+from headrace.services.learning.decoded import Block, Decoded, DecodedLog
 from headrace.services.learning.lane import GridLane, Lane, identity
 from headrace.services.learning.plan import Plan
 from headrace.services.learning.silence import SilenceWatch
-from headrace.services.learning.store import Run, Store, body, stream_bodies
+from headrace.services.learning.store import Run, Store, body
 from headrace.services.learning.stream_lane import StreamLane
 from headrace.stores.objects import Objects
+from headrace.streams.decoders.columnar import Columns
 from headrace.streams.decoders.intake import Deduplicator, columns
 from headrace.topics import matches
 
@@ -98,16 +100,16 @@ class Learner:
             return False
         self._write()  # what a full disk kept from being written goes first
         block = log.block(self.position, self.plan.spec.input.decoder)
-        if not block:
+        if block is None:
             return False
-        if self.plan.spec.alerts and block[0].record.position <= self.generation < block[-1].record.position:
-            block = [item for item in block if item.record.position <= self.generation]  # see store.add_alerts
+        if self.plan.spec.alerts and self.position < self.generation < block.last:
+            block = block.until(self.generation)  # see store.add_alerts
         try:
             self._process(block)
         except (Exception, SystemExit) as error:  # a user's step, a damaged state: this model stops, the others go on
-            self._fail(error, f"log positions {block[0].record.position} to {block[-1].record.position}")
+            self._fail(error, f"log positions {self.position + 1} to {block.last}")
             return False
-        self.position = block[-1].record.position
+        self.position = block.last
         self._write()
         return True
 
@@ -118,7 +120,25 @@ class Learner:
         with contextlib.suppress(sqlite3.OperationalError), self.store.writing():  # a full disk: the report says it too
             self.store.set("failed", self.failed)
 
-    def _process(self, block: Sequence[Decoded]) -> None:
+    def _process(self, block: Block) -> None:
+        if block.columns is None or self._watch is not None:
+            self._one_by_one(block.items)
+        else:
+            self._at_once(block, block.columns)
+
+    def _at_once(self, block: Block, columns: Columns) -> None:
+        """A block of messages of one shape: the same as `_one_by_one`, without an object for every reading."""
+        topics, by = block.messages.topics, self.plan.spec.input.key
+        wanted = {topic for topic in block.messages.distinct if self._wanted(topic)}
+        whole = len(wanted) == len(block.messages.distinct)
+        names = topics if by == "topic" else columns.devices if by == "device" else ["all"] * len(topics)
+        for key, places in _places(names, None if whole else topics, wanted).items():
+            if key in self.lanes or self._admit(key):
+                ids = None if columns.ids is None else _chosen(columns.ids, places)
+                devices = None if by == "device" else _chosen(columns.devices, places)
+                self._take(key, columns.take(places), ids, devices)
+
+    def _one_by_one(self, block: Sequence[Decoded]) -> None:
         waiting: dict[str, list[Reading]] = {}
         topics, by = self._topics, self.plan.spec.input.key
         for record, readings, _ in block:
@@ -155,9 +175,11 @@ class Learner:
             self.lanes[key].effects.alerts.append(alert)
 
     def _wanted(self, topic: str) -> bool:
-        if len(self._topics) > 100_000:
-            self._topics.clear()
-        known = self._topics[topic] = any(matches(pattern, topic) for pattern in self.plan.spec.input.topics)
+        known = self._topics.get(topic)
+        if known is None:
+            if len(self._topics) > 100_000:
+                self._topics.clear()
+            known = self._topics[topic] = any(matches(pattern, topic) for pattern in self.plan.spec.input.topics)
         return known
 
     def _admit(self, key: str) -> bool:
@@ -172,14 +194,17 @@ class Learner:
 
     def _flush(self, waiting: dict[str, list[Reading]]) -> None:
         for key, readings in waiting.items():
-            rows = columns(readings, None)
-            self._implausible += bound(rows, self.plan.spec.input.valid)
             ids = [reading.id for reading in readings]
             devices = None if self.plan.spec.input.key == "device" else [reading.device for reading in readings]
-            keep = self._seen[key].keep(rows, ids if any(ids) else None, devices)
-            self._duplicates += len(rows) - int(np.count_nonzero(keep))
-            self.lanes[key].process(rows if keep.all() else rows.take(keep))
+            self._take(key, columns(readings, None), ids if any(ids) else None, devices)
         waiting.clear()
+
+    def _take(self, key: str, rows: Rows, ids: list[str] | None, devices: list[str] | None) -> None:
+        """Readings of one key, in log order, go to its lane."""
+        self._implausible += bound(rows, self.plan.spec.input.valid)
+        keep = self._seen[key].keep(rows, ids, devices)
+        self._duplicates += len(rows) - int(np.count_nonzero(keep))
+        self.lanes[key].process(rows if keep.all() else rows.take(keep))
 
     # -- control entries
 
@@ -246,8 +271,7 @@ class Learner:
             made.append(add(key, ordinal, p.id, p.origin, now, [body(p)]))
         for first, times, values in effect.stream:
             prefix = self._prefix(key)
-            bodies = stream_bodies(self.name, key, prefix, first, times, values)
-            made.append(add(key, first, prefix, times[-1], now, bodies))
+            made.append(self.store.add_stream(self.name, key, first, prefix, now, times, values))
         if effect.scores:
             self.store.add_scores(effect.scores)
         if effect.decisions:
@@ -363,11 +387,32 @@ def user_line(error: BaseException, folder: str) -> str:
     return found
 
 
+def _places(names: Sequence[str], topics: Sequence[str] | None, wanted: set[str]) -> dict[str, NDArray[np.intp]]:
+    """Where in a block each key stands, in the order of their first appearance.
+
+    Args:
+        topics: of which those that are not `wanted` are left out; None: all are wanted.
+    """
+    if topics is None and len(set(names)) == 1:
+        return {names[0]: np.arange(len(names))}
+    found: dict[str, list[int]] = {}
+    for place, (name, topic) in enumerate(zip(names, topics or names, strict=True)):
+        if topics is None or topic in wanted:
+            found.setdefault(name, []).append(place)
+    return {name: np.array(places) for name, places in found.items()}
+
+
+def _chosen(names: list[str], places: NDArray[np.intp]) -> list[str]:
+    return names if len(places) == len(names) else [names[place] for place in places.tolist()]
+
+
 def bound(rows: Rows, valid: Mapping[str, tuple[float, float]]) -> int:
     """Make implausible values missing, in place; returns how many there were."""
     count = 0
     for name, column in rows.columns.items():
         low, high = valid.get(name, (-PLAUSIBLE, PLAUSIBLE))
+        if len(column) == 1 and low <= column[0] <= high:
+            continue
         outside = (column < low) | (column > high)
         if outside.any():
             count += int(np.count_nonzero(outside))

@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from headrace.disk import open_file, transaction
 from headrace.errors import Fenced
 from headrace.events import Alert, Covered, Decision, Prediction, Score
+from headrace.records import Array
+from headrace.services.learning.runs import lines, packed, rendered
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -126,16 +130,36 @@ class Store:
         Returns:
             What was new.
         """
-        (known,) = self._db.execute(
-            "SELECT ordinal + count FROM runs WHERE key = ? ORDER BY ordinal DESC LIMIT 1", (key,)
-        ).fetchone() or (0,)
+        known = self._known(key)
         new = bodies[max(0, known - first) :]
         if not new:
             return None
-        number, ordinal, lines = self.last_number() + len(new), max(known, first), b"\n".join(new)
-        row = (number, key, ordinal, len(new), identity, origin, created, lines)
+        lines = b"\n".join(new)
+        return self._add(Run(0, key, len(new), lines), max(known, first), identity, origin, created, lines)
+
+    def add_stream(
+        self, model: str, key: str, first: int, prefix: str, created: int, times: NDArray[np.int64], values: Array
+    ) -> Run | None:
+        """`add_run` of record-wise predictions, made after the readings of these times, ns."""
+        known = self._known(key)
+        ordinal, times, values = max(known, first), times[max(0, known - first) :], values[max(0, known - first) :]
+        if not len(times):
+            return None
+        lines = rendered(model, key, prefix, ordinal, times // 1_000_000, values)
+        stored = packed(model, key, prefix, ordinal, times, values)
+        return self._add(Run(0, key, len(times), lines), ordinal, prefix, int(times[-1]), created, stored)
+
+    def _known(self, key: str) -> int:
+        """How many predictions of a key there are."""
+        query = "SELECT ordinal + count FROM runs WHERE key = ? ORDER BY ordinal DESC LIMIT 1"
+        (known,) = self._db.execute(query, (key,)).fetchone() or (0,)
+        return int(known)
+
+    def _add(self, run: Run, ordinal: int, identity: str, origin: int, created: int, stored: bytes) -> Run:
+        run = run._replace(number=self.last_number() + run.size)
+        row = (run.number, run.key, ordinal, run.size, identity, origin, created, stored)
         self._db.execute("INSERT INTO runs VALUES (?,?,?,?,?,?,?,?)", row)
-        return Run(number, key, len(new), lines)
+        return run
 
     def add_scores(self, scores: Iterable[Score]) -> None:
         """Scores; idempotent."""
@@ -220,10 +244,11 @@ class Store:
     def runs(self, after: int, limit: int) -> list[Run]:
         """What was predicted after a number, in order of first computation: as many runs as hold `limit` predictions."""
         found: list[Run] = []
-        for row in self._db.execute(
+        for number, key, size, stored in self._db.execute(
             "SELECT number, key, count, bodies FROM runs WHERE number > ? ORDER BY number", (after,)
         ):
-            found.append(_after(Run(*row), after))
+            new = lines(stored, max(0, after - (number - size)))
+            found.append(Run(number, key, len(new), b"\n".join(new)))
             if found[-1].number - after >= limit:
                 break
         return found
@@ -251,13 +276,13 @@ class Store:
             row = self._db.execute(
                 "SELECT key, bodies FROM runs WHERE key = ? ORDER BY ordinal DESC LIMIT 1", (key,)
             ).fetchone()
-        return (row[0], row[1].rpartition(b"\n")[2]) if row else None
+        return (row[0], lines(row[1], -1)[0]) if row else None
 
     def prediction(self, identity: str) -> tuple[str, bytes] | None:
         """(key, body) of one prediction."""
         row = self._db.execute("SELECT key, bodies FROM runs WHERE id = ?", (identity,)).fetchone()
-        if row is not None:
-            return row[0], row[1]
+        if row is not None and msgspec.json.decode((one := lines(row[1], 0, 1))[0]).get("id") == identity:
+            return row[0], one[0]
         prefix, _, ordinal = identity.rpartition("-")
         if not (prefix and ordinal.isdecimal() and len(ordinal) < 18):
             return None
@@ -265,8 +290,9 @@ class Store:
             "SELECT key, ordinal, bodies FROM runs WHERE id = ? AND ordinal <= ? ORDER BY ordinal DESC LIMIT 1",
             (prefix, int(ordinal)),
         ):
-            lines = bodies.split(b"\n")[int(ordinal) - first :]
-            return (key, lines[0]) if lines else None
+            place = int(ordinal) - first
+            one = lines(bodies, place, place + 1)
+            return (key, one[0]) if one else None
         return None
 
     def forecasts(self, key: str, since: int) -> list[bytes]:
@@ -275,7 +301,7 @@ class Store:
         for (bodies,) in self._db.execute(
             "SELECT bodies FROM runs WHERE key = ? AND origin >= ? ORDER BY ordinal DESC LIMIT 1000", (key, since)
         ):
-            found += reversed(bodies.split(b"\n"))
+            found += reversed(lines(bodies))
             if len(found) >= 1000:
                 break
         return found[999::-1]
@@ -398,25 +424,6 @@ def body(prediction: Prediction) -> bytes:
             "interval": prediction.interval,
         }
     )
-
-
-def stream_bodies(
-    model: str, key: str, prefix: str, first: int, times: Sequence[int], values: Sequence[float]
-) -> list[bytes]:
-    """Bodies of record-wise predictions: the same JSON shape, built without an object each."""
-    middle = f'","model":{_encode(model).decode()},"key":{_encode(key).decode()},"origin_ms":'
-    return [
-        f'{{"id":"{prefix}-{ordinal}{middle}{time // 1_000_000},"step_ms":0,"values":[{value!r}],"by":"live"}}'.encode()
-        for ordinal, (time, value) in enumerate(zip(times, values, strict=True), first)
-    ]
-
-
-def _after(run: Run, number: int) -> Run:
-    """The part of a run that is newer than a number."""
-    known = number - (run.number - run.size)
-    if known <= 0:
-        return run
-    return Run(run.number, run.key, run.size - known, b"\n".join(run.bodies.split(b"\n")[known:]))
 
 
 def generation_file(data: Path, model: str, generation: int) -> Path:

@@ -54,7 +54,20 @@ class StreamLane:
     def tick(self, time: int) -> None:
         """Readings alone move this lane."""
 
+    def _one(self, rows: Rows, last: Array, x: Array, target: Array) -> None:
+        """`_block` of one row that is not the first: a quiet stream comes row by row, and small arrays cost most there."""
+        if np.isfinite(last).all():
+            made = self._run(last[None], target)
+            self._score(rows, made, target)
+            if self._alerts is not None:
+                self.effects.alerts += self._alerts.errors(rows.time, made, target)
+        self._last, self._origin = x[0].copy(), int(rows.time[0])
+        self._emit(rows, np.array([self._predict(self._last)]))
+
     def _block(self, rows: Rows, x: Array, target: Array) -> None:
+        if len(x) == 1 and self._last is not None:
+            self._one(rows, self._last, x, target)
+            return
         before = x[:0] if self._last is None else self._last[None]
         inputs = np.concatenate([before, x[:-1]])
         truths = target if self._last is not None else target[1:]
@@ -96,7 +109,7 @@ class StreamLane:
         if not count:
             return
         unscaled = self._pipeline.inverse(values[ready])
-        self.effects.stream.append((self._ordinal, rows.time[ready].tolist(), unscaled.tolist()))
+        self.effects.stream.append((self._ordinal, rows.time[ready], unscaled))
         self._ordinal += count
 
     def _score(self, rows: Rows, made: Array, truth: Array) -> None:

@@ -28,6 +28,8 @@ BACKOFF = (0.2, 10.0)
 """First and longest pause before a restart, seconds."""
 
 READ = 2**18
+SEND = 2**20
+"""Bytes a worker may have said that are not read yet (if the system allows): it goes on while the platform is busy."""
 
 Report = Callable[[str, Event], None]
 Died = Callable[[str], None]
@@ -88,6 +90,8 @@ class Worker:
     def __init__(self, name: str, config: Config, report: Report, died: Died, silence: float = SILENCE) -> None:
         self.name, self.config, self._report, self._died, self._silence = name, config, report, died, silence
         self.process: asyncio.subprocess.Process | None = None
+        self._link: socket.socket | None = None
+        """To the worker, once it has its configuration."""
         self.restarts = 0
         self._seen = 0.0
         self._stopping = False
@@ -98,14 +102,10 @@ class Worker:
         self._task = asyncio.create_task(self._keep_alive(), name=f"worker-{self.name}")
 
     def nudge(self) -> None:
-        """The log has grown. Never waits: a pipe that is full of nudges needs no more."""
-        process = self.process
-        if process is not None and process.stdin is not None and not process.stdin.is_closing():
-            transport = process.stdin.transport
-            # a transport that closes at this very moment may refuse (uvloop: RuntimeError): its worker needs no nudge
-            with contextlib.suppress(RuntimeError, OSError):
-                if transport.get_write_buffer_size() == 0:
-                    process.stdin.write(b"\n")
+        """The log has grown. Written at once, not when the loop comes to it; a pipe full of nudges needs no more."""
+        if self._link is not None:
+            with contextlib.suppress(OSError):
+                self._link.send(b"\n")
 
     async def stop(self, patience: float = STOPPING) -> None:
         """Let it save and leave; kill it if it does not within `patience` seconds."""
@@ -114,8 +114,12 @@ class Worker:
             return
         process = self.process
         if process is not None and process.returncode is None:
-            assert process.stdin is not None
-            process.stdin.close()
+            link, self._link = self._link, None
+            if link is None:  # it has not even been told what to do
+                process.kill()
+            else:
+                with contextlib.suppress(OSError):
+                    link.shutdown(socket.SHUT_WR)
             try:
                 await asyncio.wait_for(process.wait(), patience)
             except TimeoutError:
@@ -142,12 +146,13 @@ class Worker:
 
     async def _run(self) -> None:
         ours, theirs = socket.socketpair()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND)
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "headrace.services.learning.worker",
-                stdin=asyncio.subprocess.PIPE,
+                stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 start_new_session=True,  # Ctrl-C in a terminal is for the platform, which lets its workers save
             )
@@ -158,10 +163,11 @@ class Worker:
             theirs.close()
         frames = Frames(ours, self._heard)
         self.process, self._seen = process, time.monotonic()
-        assert process.stdin is not None
-        process.stdin.write(msgspec.json.encode(self.config) + b"\n")
         watch = asyncio.create_task(self._watch(process))
         try:
+            with contextlib.suppress(OSError):  # it is dead already
+                await asyncio.get_running_loop().sock_sendall(ours, msgspec.json.encode(self.config) + b"\n")
+                self._link = ours
             await frames.done.wait()
             await process.wait()
         except asyncio.CancelledError:
@@ -170,6 +176,7 @@ class Worker:
             await process.wait()
             raise
         finally:
+            self._link = None
             if not frames.done.is_set():
                 frames.close()
             watch.cancel()

@@ -102,7 +102,7 @@ class Reporter:
         """One frame. A supervisor that has gone is no error: the end of the input follows."""
         data = self._encode(event)
         frame = memoryview(len(data).to_bytes(4, "big") + data)
-        with self._lock, contextlib.suppress(BrokenPipeError):
+        with self._lock, contextlib.suppress(ConnectionError):
             while frame:
                 frame = frame[os.write(self._output, frame) :]
 
@@ -313,11 +313,14 @@ class Loop:
     def _stopping(self, wait: float) -> bool:
         """Whether the input has ended; returns early on a nudge."""
         ready, _, _ = select.select([self._input], [], [], wait)
-        return bool(ready) and not os.read(self._input, 65536)
+        try:
+            return bool(ready) and not os.read(self._input, 65536)
+        except ConnectionError:  # the supervisor went without a goodbye
+            return True
 
 
 def own_pipes() -> tuple[int, int]:
-    """The pipes to the supervisor as (input, output), taken away from a user's code: what it prints goes to stderr, and
+    """The way from and to the supervisor as (input, output), taken away from a user's code: what it prints goes to stderr, and
     it reads an empty standard input."""
     pipes = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -329,10 +332,11 @@ def own_pipes() -> tuple[int, int]:
 
 def _first_line(input_: int) -> bytes:
     """The configuration; read byte by byte so that no nudge is swallowed by a buffer."""
-    line = bytearray()
-    while (byte := os.read(input_, 1)) not in {b"", b"\n"}:
-        line += byte
-    if not line:
+    line, byte = bytearray(), b""
+    with contextlib.suppress(ConnectionError):
+        while (byte := os.read(input_, 1)) not in {b"", b"\n"}:
+            line += byte
+    if byte != b"\n":
         raise SystemExit(0)
     return bytes(line)
 

@@ -21,7 +21,11 @@ from headrace.records import Reading, Record
 
 
 class Decoder(Protocol):
-    """One payload convention."""
+    """One payload convention.
+
+    A decoder may also have `columns`, as `json` does: what `decode` gives for each of many messages, at once, or None.
+    It is only ever asked to save time, so that a decoder without it needs nothing else.
+    """
 
     Params: ClassVar[type[Params]]
 

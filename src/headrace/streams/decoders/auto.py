@@ -6,10 +6,14 @@ state, then line protocol. There is no second try: if the decoder chosen refuses
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headrace.errors import Undecodable
 from headrace.plugins import Params
 from headrace.records import Reading
 from headrace.streams.decoders import build, rules
+from headrace.streams.decoders.columnar import Columns
+from headrace.streams.decoders.json import JsonDecoder, JsonParams
 
 ORDER = ("senml", "json", "number", "lineprotocol")
 
@@ -25,8 +29,8 @@ class AutoDecoder:
 
     def __init__(self, params: AutoParams) -> None:
         self.params = params
-        self._decoders = [(name, build(name)) for name in ORDER]
-        self._json = dict(self._decoders)["json"]
+        self._json = JsonDecoder(JsonParams())
+        self._decoders = [(name, self._json if name == "json" else build(name)) for name in ORDER]
 
     def sniff(self, topic: str, payload: bytes) -> bool:
         return self.which(topic, payload) is not None
@@ -34,6 +38,10 @@ class AutoDecoder:
     def which(self, topic: str, payload: bytes) -> str | None:
         """The name of the decoder that would decode this payload; `headrace inspect` shows it."""
         return next((name for name, decoder in self._decoders if decoder.sniff(topic, payload)), None)
+
+    def columns(self, topics: Sequence[str], payloads: Sequence[bytes], received: Sequence[int]) -> Columns | None:
+        """See `JsonDecoder.columns`, which asks that every payload begins as `decode` wants it for JSON."""
+        return self._json.columns(topics, payloads, received)
 
     def decode(self, topic: str, payload: bytes, received: int) -> list[Reading]:
         if payload[:1] == b"{":  # neither SenML nor anything but JSON begins so

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 import msgspec
 from pydantic import Field
@@ -26,6 +27,7 @@ from headrace.errors import Undecodable
 from headrace.plugins import Params
 from headrace.records import Reading
 from headrace.streams.decoders import rules
+from headrace.streams.decoders.columnar import MS_1990, Columns, FlatShape, Plan
 from headrace.streams.decoders.rules import MAX_BYTES, MAX_NAME, NO_UNITS, OLDEST, YOUNGEST_AHEAD, device_of
 
 TIMES = ("ts", "time", "timestamp", "t", "_time", "Time", "datetime")
@@ -34,7 +36,6 @@ IDS = ("message_id", "messageId", "msg_id", "uuid")
 
 _MAX_PLANS = 1024
 _EXACT_FLOAT = float(1 << 53)
-_MS_1990 = OLDEST / 1e6
 _MAX_PLAN_FIELDS = 64
 _BOM = b"\xef\xbb\xbf"
 _WORD = re.compile(rb"[:\[,\s]-?(NaN|nan|Infinity|inf)\b")
@@ -72,20 +73,6 @@ class JsonParams(Params):
     """The object that holds the fields, such as ``uplink_message.decoded_payload``."""
 
 
-class _Plan(NamedTuple):
-    """How to read flat objects with one tuple of keys."""
-
-    time: str | None
-    sure: bool
-    """The user named the time."""
-    device: str | None
-    id: str | None
-    quotes: int
-    """Quotation marks in the payload, if every other value is a number or boolean and no name appears twice."""
-    colons: int
-    """Colons in the payload, if no text has one and no name appears twice."""
-
-
 class JsonDecoder:
     """Decodes JSON; flat objects of a shape seen before take a short cut with the same result."""
 
@@ -95,7 +82,8 @@ class JsonDecoder:
         self.params = params
         self._times = TIMES if params.time is None else (params.time,) if params.time else ()
         self._devices = DEVICES if params.device is None else (params.device,)
-        self._plans: dict[tuple[str, ...], _Plan] = {}
+        self._plans: dict[tuple[str, ...], Plan] = {}
+        self._shapes: dict[tuple[tuple[str, type], ...], FlatShape | None] = {}
         self._plain = params.root is None and not any("." in name for name in (*self._times, *self._devices))
 
     def sniff(self, topic: str, payload: bytes) -> bool:
@@ -120,7 +108,31 @@ class JsonDecoder:
                 return [reading]
         return self._general(topic, payload, received)
 
-    def _planned(self, plain: _Flat) -> _Plan | None:
+    def columns(self, topics: Sequence[str], payloads: Sequence[bytes], received: Sequence[int]) -> Columns | None:
+        """What `decode` gives for each of many messages, at once, if all are flat objects of one shape; else None."""
+        try:
+            one = _parse_flat(payloads[0])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        kind = tuple((name, type(value)) for name, value in one.items())
+        if kind not in self._shapes:
+            if len(self._shapes) >= _MAX_PLANS:
+                self._shapes.clear()
+            self._shapes[kind] = self._shape(one)
+        shape = self._shapes[kind]
+        return None if shape is None else shape.columns(topics, payloads, received)
+
+    def _shape(self, one: _Flat) -> FlatShape | None:
+        """How to read many flat objects like this at once; None if they are read by the long way, or too many."""
+        plan = self._planned(one) if len(one) <= _MAX_PLAN_FIELDS else None
+        if plan is None:
+            return None
+        try:
+            return FlatShape(one, plan, partial(_spoken, plan.time or "", plan.sure))
+        except ValueError:
+            return None
+
+    def _planned(self, plain: _Flat) -> Plan | None:
         """How to read flat objects with these keys, remembered unless they are many; None if by the long way."""
         keys = tuple(plain)
         named = self.params.device
@@ -134,7 +146,7 @@ class JsonDecoder:
         device, identity = _first(self._devices, keys), _first(IDS, keys)
         quotes = 2 * (len(keys) + (device is not None) + (identity is not None))
         colons = len(keys) + sum(key.count(":") for key in keys)
-        plan = _Plan(_first(self._times, keys), self.params.time is not None, device, identity, quotes, colons)
+        plan = Plan(_first(self._times, keys), self.params.time is not None, device, identity, quotes, colons)
         if len(keys) <= _MAX_PLAN_FIELDS:
             if len(self._plans) >= _MAX_PLANS:  # somebody invents names: start again rather than grow
                 self._plans.clear()
@@ -211,9 +223,17 @@ def _is_time(name: str, value: object, sure: bool) -> bool:
     return False
 
 
-def _flat(  # noqa: PLR0911, PLR0912 (the hot path: a call each would cost more than what it does)
-    plan: _Plan, plain: _Flat, tidy: bool, topic: str, payload: bytes, received: int
-) -> Reading | None:
+def _spoken(name: str, sure: bool, when: float | str | bool | None) -> int | None:
+    """Nanoseconds of a time that is not in milliseconds; None if it is none, or too large for a float to hold."""
+    if (type(when) is float and when > _EXACT_FLOAT) or not _is_time(name, when, sure):
+        return None
+    try:
+        return rules.moment(when, name)
+    except Undecodable:
+        return None
+
+
+def _flat(plan: Plan, plain: _Flat, tidy: bool, topic: str, payload: bytes, received: int) -> Reading | None:
     """The reading of a flat object, or None if anything about it is out of the ordinary. Consumes `plain`."""
     time_name, sure, device_name, id_name, quotes, colons = plan
     if payload.count(b'"') != quotes:  # texts among the values, or a name that appears twice
@@ -223,15 +243,12 @@ def _flat(  # noqa: PLR0911, PLR0912 (the hot path: a call each would cost more 
     time, device, identity = received, "", ""
     if time_name is not None:
         when = plain.pop(time_name)
-        if type(when) is float and _MS_1990 <= when < 1e14:
+        if type(when) is float and MS_1990 <= when < 1e14:
             time = round(when * 1e3) * 1000
-        elif (type(when) is float and when > _EXACT_FLOAT) or not _is_time(time_name, when, sure):
+        elif (spoken := _spoken(time_name, sure, when)) is None:
             return None
         else:
-            try:
-                time = rules.moment(when, time_name)
-            except Undecodable:
-                return None
+            time = spoken
         if not OLDEST <= time <= received + YOUNGEST_AHEAD:
             return None
     if device_name is not None:

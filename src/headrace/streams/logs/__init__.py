@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from headrace.plugins import Family
 from headrace.records import Entry, Record
@@ -20,11 +20,27 @@ from headrace.records import Entry, Record
 Done: TypeAlias = Callable[[Exception | None], None]
 
 
+class Messages(NamedTuple):
+    """Consecutive records as columns, without what a reader of thousands does not ask for."""
+
+    last: int
+    """Position of the last of them; of the record before them when there are none."""
+    topics: list[str]
+    received: list[int]
+    payloads: list[bytes]
+    distinct: list[str]
+    """The topics, each once, in the order of first appearance."""
+
+
 class LogReader(Protocol):
     """Reading, from any process."""
 
     def read(self, after: int, limit: int, streams: Collection[str] | None = None) -> list[Record]:
         """Up to `limit` records with position > `after`, in order; of these streams only, if given."""
+        ...
+
+    def messages(self, after: int, limit: int) -> Messages | None:
+        """`read` as columns; None if a door said something about one of the records beside its payload."""
         ...
 
     def last(self, stream: str, count: int) -> list[Record]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from zlib import crc32
 
 from headrace.records import Entry, Record
-from headrace.streams.logs import Done
+from headrace.streams.logs import Done, Messages
 
 
 class MemoryLog:
@@ -45,6 +45,14 @@ class MemoryLog:
     def read(self, after: int, limit: int, streams: Collection[str] | None = None) -> list[Record]:
         wanted = (r for r in self._records if r.position > after and (streams is None or r.stream in streams))
         return [record for _, record in zip(range(limit), wanted, strict=False)]
+
+    def messages(self, after: int, limit: int) -> Messages | None:
+        found = self.read(after, limit)
+        if any(record.headers or record.time for record in found):
+            return None
+        topics, received = [record.stream for record in found], [record.received for record in found]
+        last, payloads = found[-1].position if found else after, [record.payload for record in found]
+        return Messages(last, topics, received, payloads, list(dict.fromkeys(topics)))
 
     def last(self, stream: str, count: int) -> list[Record]:
         return [record for record in self._records if record.stream == stream][-count:]

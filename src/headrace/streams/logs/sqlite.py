@@ -23,7 +23,7 @@ from zlib import crc32
 from headrace.disk import damaged
 from headrace.errors import CorruptState, StorageUnavailable
 from headrace.records import SECOND, Entry, Record
-from headrace.streams.logs import Done
+from headrace.streams.logs import Done, Messages
 
 FILE = "log.db"
 SMALL = 64
@@ -41,6 +41,10 @@ CREATE UNIQUE INDEX IF NOT EXISTS places ON records (stream, part, off);
 CREATE TABLE IF NOT EXISTS ends (stream INTEGER, part INTEGER, off INTEGER, PRIMARY KEY (stream, part));
 """
 _INSERT = "INSERT INTO records VALUES (?,?,?,?,?,?,?,?,?)"
+_MESSAGES = (
+    "SELECT position, CASE WHEN time = 0 AND headers = x'' THEN stream END, received, payload FROM records "
+    "WHERE position > ? ORDER BY position LIMIT ?"
+)
 _COLUMNS = "position, stream, part, off, key, received, time, headers, payload"
 
 _Row = tuple[int, int, int, int, str, int, int, bytes, bytes]
@@ -70,6 +74,16 @@ class SqliteReader:
                 (after, *ids, limit),
             ).fetchall()
         return self._records(rows)
+
+    def messages(self, after: int, limit: int) -> Messages | None:
+        rows = self._db.execute(_MESSAGES, (after, limit)).fetchall()
+        streams = {row[1] for row in rows}
+        if None in streams:
+            return None
+        names, last = self._named(streams), rows[-1][0] if rows else after
+        distinct = [names[one] for one in (streams if len(streams) < 2 else dict.fromkeys([row[1] for row in rows]))]
+        topics = distinct * len(rows) if len(streams) < 2 else [names[row[1]] for row in rows]
+        return Messages(last, topics, [row[2] for row in rows], [row[3] for row in rows], distinct)
 
     def last(self, stream: str, count: int) -> list[Record]:
         rows = self._db.execute(
@@ -103,10 +117,14 @@ class SqliteReader:
         return None if row is None else int(row[0])
 
     def _records(self, rows: Sequence[_Row]) -> list[Record]:
-        names = self._names
-        for identity in {row[1] for row in rows}.difference(names):
-            (names[identity],) = self._db.execute("SELECT name FROM streams WHERE id = ?", (identity,)).fetchone()
+        names = self._named({row[1] for row in rows})
         return [_record(Record, (a, names[b], c, d, e, f, g, h, i)) for a, b, c, d, e, f, g, h, i in rows]
+
+    def _named(self, streams: set[int]) -> dict[int, str]:
+        names = self._names
+        for identity in streams.difference(names):
+            (names[identity],) = self._db.execute("SELECT name FROM streams WHERE id = ?", (identity,)).fetchone()
+        return names
 
 
 class SqliteLog(SqliteReader):
@@ -257,10 +275,10 @@ class SqliteLog(SqliteReader):
             with contextlib.suppress(sqlite3.Error):  # a failing disk: the next failure undoes again
                 self._undo(batch)
             error = StorageUnavailable(detail=str(error))
+        if error is None and batch and self.on_commit is not None:
+            self.on_commit()  # first: learners in other processes begin while this one acknowledges
         for _, done in batch:
             done(error)
-        if error is None and batch and self.on_commit is not None:
-            self.on_commit()
         if self._pages > _CHECKPOINT:
             self._jobs.put((self._checkpoint, lambda error: self._next()))
         else:

@@ -536,6 +536,8 @@ class Connection(asyncio.Protocol):
 
     def _distribute(self, batch: _Batch) -> None:
         core, wanted, extras = self._core, self._core.router.wanted, batch.extras
+        if not batch.special and not any(map(wanted, {entry.stream for entry in batch.entries})):
+            return
         for index, entry in enumerate(batch.entries):
             extra = extras.get(index, _ORDINARY)
             if extra.retain or wanted(entry.stream):

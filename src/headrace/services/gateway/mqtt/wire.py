@@ -409,23 +409,27 @@ def packet(first: int, body: bytes) -> bytes:
     return bytes((first,)) + write_varint(len(body)) + body
 
 
+class _Heads(dict[int, bytes]):
+    """What stands before a payload, by the payload's length: packets of one topic have few different lengths."""
+
+    def __init__(self, first: int, head: bytes) -> None:
+        self._start, self._head = bytes((first,)), head
+
+    def __missing__(self, length: int) -> bytes:
+        made = self[length] = self._start + write_varint(len(self._head) + length) + self._head
+        return made
+
+
 def write_publishes(first: int, head: bytes, payloads: Sequence[bytes], limit: int) -> bytes:
     """QoS 0 PUBLISH packets of one topic; those longer than `limit` are left out (section 3.1.2.11.4).
 
     Args:
         head: what stands before each payload: topic and properties.
     """
-    start, size = bytes((first,)), len(head)
-    parts: list[bytes] = []
-    heads: dict[int, bytes] = {}
-    for payload in payloads:
-        length = size + len(payload)
-        before = heads.get(length)
-        if before is None:
-            before = heads[length] = start + write_varint(length) + head
-        if len(before) + len(payload) <= limit:
-            parts += (before, payload)
-    return b"".join(parts)
+    heads = _Heads(first, head)
+    if limit < LONGEST:
+        payloads = [payload for payload in payloads if len(heads[len(payload)]) + len(payload) <= limit]
+    return b"".join([heads[len(payload)] + payload for payload in payloads])
 
 
 def ack(kind: int, packet_id: int, version: int = V311, reason: int = 0, text: str = "") -> bytes:
