@@ -227,7 +227,9 @@ def test_the_page_is_whole_safe_and_the_same_twice(tmp_path: Path) -> None:
     assert len(found.ids) == len(set(found.ids)) and found.wanted <= set(found.ids)
     titles = ("Series", "Periodogram", "Daily profile", "Trend, season, remainder", "Autocorrelation", "Correlation")
     assert all(f"<h3>{title}" in pages[0] for title in titles)
-    assert pages[0].count("<svg") == 2 * (5 + 2 + 1)  # all of the target, two of the other, one map
+    assert (
+        pages[0].count("<svg") == pages[0].count('role="img"') == 2 * (5 + 2 + 1)
+    )  # all of the target, two of the other, one map
 
 
 @pytest.mark.parametrize("name", ["constant", "one", "three", "a-year-of-gaps", "days"])
