@@ -18,6 +18,7 @@ import yaml
 
 from headrace.examples.pv import phases, publisher
 from headrace.records import CONTROL, DAY
+from headrace.spec import plain_documents
 from headrace.streams.logs import open_reader
 from tests import plant
 from tests.flow.test_crash import result
@@ -29,7 +30,7 @@ DAYS = 50
 TOPIC = "plant/trio/reading"
 SERVED = next(
     document
-    for document in yaml.safe_load_all(files("headrace.examples.pv").joinpath("headrace.yaml").read_text())
+    for document in plain_documents(files("headrace.examples.pv").joinpath("headrace.yaml").read_text())
     if document["metadata"]["name"] == "pv-rls"
 )
 BROKEN = """\
