@@ -188,6 +188,16 @@ def test_history_is_not_sent_and_what_is_gone_is_withdrawn(tmp_path: Path, recei
             assert listener.receive().payload == b"", "nothing is retained of it"
         assert receiver.taken[3]["state"] == "cleared" and receiver.taken[3]["message"].startswith("withdrawn")
         assert up.call("GET", "/api/alerts").json() == []
+        assert up.apply(spec).status_code == 200
+        plant.publish(up, [reading("b", 40, 20)])
+        until(
+            lambda: [one["state"] for one in up.call("GET", "/api/alerts?key=room/b").json()][:1] == ["cleared"], "it"
+        )
+        until(lambda: receiver.taken[-1]["cleared_ms"] == START_MS + 40 * 60_000, "its end")
+        with client(up, 4, "headrace/alert/#") as listener:
+            assert json.loads(listener.receive().payload)["state"] == "cleared"
+            assert up.call("DELETE", "/api/specs/room").status_code == 200
+            assert listener.receive().payload == b"", "nor is a cleared one kept of a model that is gone"
         assert up.call("GET", "/api/alerts?model=nobody").status_code == 404
         assert up.call("GET", "/api/alerts?limit=many").status_code == 400
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from headrace.plugins import Family
 from headrace.services.learning import plan
+from headrace.services.learning.alerting import Alerting
 from headrace.services.learning.registry import Registry, apply_entry
 from headrace.spec import parse
 from headrace.streams.logs.memory import MemoryLog
@@ -43,3 +46,14 @@ def test_the_code_of_a_generation_that_still_answers_is_kept(tmp_path: Path) -> 
     registry.sweep()
     assert [Path(folder).exists() for folder in folders] == [False, True]
     registry.close()
+
+
+def test_alerts_of_a_generation_that_is_gone_are_taken_back_also_after_a_restart(tmp_path: Path) -> None:
+    with contextlib.closing(Registry(tmp_path)) as registry:
+        registry.retain(["headrace/alert/m/a/hot", "headrace/alert/m/b/hot"], "m@1")
+    sent: list[tuple[str, Sequence[bytes]]] = []
+    with contextlib.closing(Registry(tmp_path)) as registry:
+        for _ in range(2):
+            Alerting(lambda topic, payloads: sent.append((topic, payloads)), registry).clean([])
+        assert sorted(sent) == [("headrace/alert/m/a/hot", [b""]), ("headrace/alert/m/b/hot", [b""])]
+        assert registry.retained() == {}

@@ -68,7 +68,7 @@ class LearningService:
     ) -> None:
         self._log, self._data, self._publish, self._tick, self._clock = log, data, publish, tick, clock
         self._registry = Registry(data)
-        self.alerting = Alerting(publish, hooks)
+        self.alerting = Alerting(publish, self._registry, hooks)
         self._supervisor = Supervisor(data, self._report, self._died, checkpoint_seconds, silence)
         self.views: dict[str, View] = {}
         self._before: dict[str, Before] = {}
@@ -180,6 +180,8 @@ class LearningService:
                 self.views[name] = View(entered, self._data)
                 self._cursors[_place(entered)] = self._registry.cursor(_place(entered))
                 self._due.add(name)
+        if self._tasks:  # at the start nobody listens yet
+            self.clean()
         self._wake.set()
         light = [_config(entered) for entered in models.values() if not entered.plan.alone]
         heavy = {name: _config(entered) for name, entered in models.items() if entered.plan.alone}
@@ -410,6 +412,11 @@ class LearningService:
                 if self._behind and not self._applying.locked():
                     async with self._applying:
                         await self._follow()
+
+    def clean(self) -> None:
+        """Take back what is retained of alerts of generations that are gone, also of those that went before a restart."""
+        with contextlib.suppress(sqlite3.Error):  # a full disk: it is done again at the next change or start
+            self.alerting.clean(self.views.values())
 
     def publishes(self, topic: str) -> bool:
         """Whether forecasts of a model in service go to this topic."""
