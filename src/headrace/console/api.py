@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from headrace import __version__
-from headrace.errors import BadInput, HeadraceError, TooLarge, Unsupported
+from headrace.errors import BadInput, FixedLimit, HeadraceError, Unsupported
 from headrace.records import DAY, Record
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import DAMAGED, code
@@ -501,7 +501,7 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > LIMIT:
-            raise TooLarge(what="the spec with its files", size=len(body), limit=LIMIT, setting="(fixed)")
+            raise FixedLimit(what="the spec with its files", size=len(body), limit=LIMIT)
     return body
 
 

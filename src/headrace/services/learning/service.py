@@ -264,7 +264,8 @@ class LearningService:
         entered, models = self._entered(name), self._registry.models
         served = models.get(entered.plan.spec.shadow, entered)
         candidates = shadows.of(served.name, models.values())
-        found = await asyncio.to_thread(shadows.compared, served, candidates, self._data)
+        failed = {one.name: self.view(one.name).failed for one in candidates}
+        found = await asyncio.to_thread(shadows.compared, served, candidates, self._data, failed)
         return [one for one in found if name in {one["candidate"], one["served"]}]
 
     # -- what the workers say
@@ -546,14 +547,24 @@ class LearningService:
             return "failed", view.failed
         if view.restarting:
             return "restarting", "its worker stopped and is being started again; nothing is lost"
+        before = self._before.get(view.name)
+        if before is not None and before.view is not view:
+            where = f"{min(view.position, before.until):,}/{before.until:,}"
+            return "busy", f"reading the log again ({where}); generation {before.view.entered.generation} answers"
         if view.busy > BUSY:
             return "busy", f"its worker has been computing for {view.busy:,.0f} s without a pause; still no result"
+        return self._reached(view)
+
+    def _reached(self, view: View) -> tuple[str, str]:
+        """How far a model has come that nothing keeps from its work."""
         store = view.store
         if store is not None and store.latest() is not None:
             return "live", ""
         if store is not None and int(store.get("lanes") or 0):
             return "collecting", "collecting the readings of the first fit"
-        return "waiting", f"no readings yet on {', '.join(view.plan.spec.input.topics)}"
+        topics, end = ", ".join(view.plan.spec.input.topics), self._log.end()
+        where = f"; reading the log ({view.position:,}/{end:,})" if view.position < end else ""
+        return "waiting", f"no readings yet on {topics}{where}"
 
 
 class Before(NamedTuple):
