@@ -18,8 +18,11 @@ from pathlib import Path
 import pytest
 
 from headrace.services.learning import webhooks
-from headrace.services.learning.addresses import public
+from headrace.services.learning.addresses import public, wrong
+from headrace.services.learning.plan import check
 from headrace.services.learning.webhooks import FILE, Message, Webhooks, judged, signature
+from headrace.spec import parse
+from tests import sun
 
 
 class Receiver:
@@ -366,3 +369,30 @@ async def test_the_certificate_must_be_of_the_name_and_not_of_the_address(
         hooks.put([message(good, "a1"), message(bad, "a2")], "m@1", 2)
         await until(lambda: hooks.counts()["sent"] == 1 and hooks.last_error() != "")
         assert receiver.keys == ["a1-active"] and hooks.last_error().endswith(": no answer (ConnectError)")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [("http://example.org/#alerts", "without a fragment"), ("http://example.org#@127.0.0.1/", "without a fragment"),
+     ("http://\u2460\u2461\u2466.\u24ea.\u24ea.\u2460/x", "expected a"), ("http://127\u30020\u30020\u30021/x", "digits and dots"),
+     ("http://\u0661\u0662.example/x", "expected a"), ("http://\uff11.example/", "expected a"),
+     ("http://a..b/", "1 to 63"), (f"http://{'a' * 64}.org/", "1 to 63"), ("http://%31%32.org/", "1 to 63"),
+     ("http://x.org/a\\b", "backslashes"), ("http://exa\u00admple.org/\u0000", "expected a")],
+)  # fmt: skip
+def test_addresses_that_can_never_be_called(url: str, message: str) -> None:
+    assert message in wrong(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://example.org", "https://example.org:8443/a?b=c", "http://b\u00fccher.example/x", "http://[2606::1]:80/",
+     "http://a_b.example./", "http://2130706433/"],
+)  # fmt: skip
+def test_addresses_that_may_be_called(url: str) -> None:
+    assert wrong(url) == ""
+
+
+def test_an_address_that_can_never_be_called_is_refused_with_its_line() -> None:
+    (document,) = parse(sun.spec("m") + 'alert: {webhook: "http://example.org/#x"}\n', "my.yaml")
+    (problem,) = check(document)
+    assert str(problem).startswith("my.yaml:") and problem.field == "alert.webhook" and "fragment" in problem.message

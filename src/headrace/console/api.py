@@ -143,6 +143,8 @@ class ConsoleApi:
             detail = f"needs {days:g} days of readings before the first fit, has {progress * days:.1f}"
             if store is not None and store.get("trouble"):
                 detail = str(store.get("trouble"))
+        if store is not None and state != "failed" and store.get("unheard"):
+            detail = "; ".join(filter(None, [detail, str(store.get("unheard"))]))
         return {
             "name": entered.name,
             "backend": spec.backend.name,

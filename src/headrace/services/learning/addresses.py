@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import unicodedata
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
+from urllib.parse import urlsplit
 
 _REFUSED = [
     ipaddress.ip_network(network)
@@ -36,6 +38,30 @@ def public(address: str) -> bool:
     inside = list(_inside(ip))
     passes = ip.ipv4_mapped is not None or ip.sixtofour is not None or ip.teredo is not None or ip in _NAT64
     return all(map(_global, inside)) if inside and passes else _global(ip) and all(map(_global, inside))
+
+
+def wrong(url: str) -> str:
+    """Why an address can never be called, whatever its host is; "" if it may be. The spec has looked at its form.
+
+    >>> wrong("https://example.org/alerts"), wrong("http://example.org/#alerts")
+    ('', 'expected an address without a fragment (`#...`): it is never sent')
+    """
+    import httpx
+
+    try:
+        host, written = httpx.URL(url).raw_host.decode("ascii").removesuffix("."), urlsplit(url).hostname or ""
+    except (ValueError, httpx.InvalidURL) as error:
+        return f"expected an address such as https://example.org/alerts ({error})"
+    plain, labels = unicodedata.normalize("NFKC", written), host.split(".")
+    found = {
+        "expected an address without a fragment (`#...`): it is never sent": "#" in url,
+        "expected an address without backslashes and control characters": "\\" in url or not url.isprintable(),
+        "expected a host whose digits and dots are plain ones": plain != written
+        or any(c == "\u3002" or (c.isdigit() and not c.isascii()) for c in plain),
+        "expected a host of at most 253 characters with 1 to 63 between its dots": ":" not in host
+        and (len(host) > 253 or "%" in host or not all(0 < len(label) <= 63 for label in labels)),
+    }
+    return next((message for message, so in found.items() if so), "")
 
 
 def _global(ip: IPv4Address | IPv6Address) -> bool:
