@@ -203,11 +203,15 @@ def test_history_is_not_sent_and_what_is_gone_is_withdrawn(tmp_path: Path, recei
 
 
 def test_a_webhook_into_the_own_network_is_refused_and_said(tmp_path: Path, receiver: Receiver) -> None:
+    typo = "  - {name: typo, on: reading, field: nope, above: 1}\nalert:"
     with Up(tmp_path / "data") as up:
-        assert up.apply(SPEC.format(url=receiver.url)).status_code == 200
+        assert up.apply(SPEC.format(url=receiver.url).replace("alert:", typo)).status_code == 200
         plant.publish(up, [reading("a", minute, 31) for minute in range(4)])
         until(lambda: up.overview()["alerts"]["webhooks"]["failed"] == 1, "the refusal")
-        assert "--webhook-private" in up.overview()["alerts"]["webhooks"]["error"]
+        said = up.overview()["alerts"]["webhooks"]["error"]
+        assert said.startswith("model 'room', rule 'hot': ") and "--webhook-private" in said
+        wanted = "rule 'typo': no field 'nope' so far; fields seen: temp"
+        until(lambda: up.overview()["models"][0]["detail"] == wanted, "the rule that hears nothing")
         assert up.stop() == 0
     assert receiver.keys == []
     assert "'127.0.0.1' is not on the public internet" in up_errors(tmp_path / "data")
