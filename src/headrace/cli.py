@@ -363,7 +363,7 @@ def replay(
     for name in dict.fromkeys(one["candidate"] for one in results if push and "daily" in one):
         about = replaying.report([one for one in results if one["candidate"] == name])
         _call(url, "PUT", f"/api/reports/{_quoted(about['name'])}", about)
-    if any("failed" in one for one in results):
+    if any(one.get("failed") for one in results):
         raise typer.Exit(1)
 
 
@@ -649,9 +649,12 @@ def _duration(text: str) -> int:
     from headrace.spec import duration
 
     try:
-        return duration(text)
+        found = duration(text)
     except ValueError as error:
         _fail(f"--last: {error}")
+    if not found:
+        _fail("--last: expected some time, such as 30d")
+    return found
 
 
 @contextlib.contextmanager

@@ -113,6 +113,7 @@ class Platform:
         self.door = door
         if settings.broker:
             await self._external(settings.broker, outputs)
+        learning.clean()
         await self._serve(inference, door)
 
     async def _external(self, url: str, outputs: list[Publish]) -> None:

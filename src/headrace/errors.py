@@ -130,6 +130,10 @@ class TooLarge(HeadraceError):
     """{what} is {size} bytes, over the limit of {limit}; send less at a time or raise `{setting}`."""
 
 
+class FixedLimit(TooLarge):
+    """{what} is {size} bytes, over the limit of {limit}, which no setting raises; send less at a time."""
+
+
 class Forbidden(HeadraceError):
     """{detail}."""
 

@@ -122,7 +122,7 @@ def _served(document: Document, models: dict[str, Entered], against: str) -> Ent
     name = against or document.spec.shadow or document.spec.name
     found = models.get(name)
     if found is None:
-        known = ", ".join(models) or "none"
+        known = shadows.some(sorted(models))
         raise BadInput(
             detail=f"{name!r} is not in service; --against says which model {document.spec.name!r} is compared with "
             f"(in service: {known})"

@@ -188,16 +188,30 @@ def test_history_is_not_sent_and_what_is_gone_is_withdrawn(tmp_path: Path, recei
             assert listener.receive().payload == b"", "nothing is retained of it"
         assert receiver.taken[3]["state"] == "cleared" and receiver.taken[3]["message"].startswith("withdrawn")
         assert up.call("GET", "/api/alerts").json() == []
+        assert up.apply(spec).status_code == 200
+        plant.publish(up, [reading("b", 40, 20)])
+        until(
+            lambda: [one["state"] for one in up.call("GET", "/api/alerts?key=room/b").json()][:1] == ["cleared"], "it"
+        )
+        until(lambda: receiver.taken[-1]["cleared_ms"] == START_MS + 40 * 60_000, "its end")
+        with client(up, 4, "headrace/alert/#") as listener:
+            assert json.loads(listener.receive().payload)["state"] == "cleared"
+            assert up.call("DELETE", "/api/specs/room").status_code == 200
+            assert listener.receive().payload == b"", "nor is a cleared one kept of a model that is gone"
         assert up.call("GET", "/api/alerts?model=nobody").status_code == 404
         assert up.call("GET", "/api/alerts?limit=many").status_code == 400
 
 
 def test_a_webhook_into_the_own_network_is_refused_and_said(tmp_path: Path, receiver: Receiver) -> None:
+    typo = "  - {name: typo, on: reading, field: nope, above: 1}\nalert:"
     with Up(tmp_path / "data") as up:
-        assert up.apply(SPEC.format(url=receiver.url)).status_code == 200
+        assert up.apply(SPEC.format(url=receiver.url).replace("alert:", typo)).status_code == 200
         plant.publish(up, [reading("a", minute, 31) for minute in range(4)])
         until(lambda: up.overview()["alerts"]["webhooks"]["failed"] == 1, "the refusal")
-        assert "--webhook-private" in up.overview()["alerts"]["webhooks"]["error"]
+        said = up.overview()["alerts"]["webhooks"]["error"]
+        assert said.startswith("model 'room', rule 'hot': ") and "--webhook-private" in said
+        wanted = "rule 'typo': no field 'nope' so far; fields seen: temp"
+        until(lambda: up.overview()["models"][0]["detail"] == wanted, "the rule that hears nothing")
         assert up.stop() == 0
     assert receiver.keys == []
     assert "'127.0.0.1' is not on the public internet" in up_errors(tmp_path / "data")

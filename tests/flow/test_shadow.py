@@ -166,6 +166,9 @@ def test_it_learns_and_is_shown_all_the_same(up: Up) -> None:
 def test_one_that_fails_does_not_disturb_the_served_one(up: Up) -> None:
     failed = models(up)["fails"]
     assert "broken.py:5" in failed["detail"] and "a candidate's mistake" in failed["detail"]
+    told = shadows(up)["fails"]
+    assert told["verdict"].startswith("stopped by an error: broken.py:5: ") and told["failed"] in told["verdict"]
+    assert "fails against pv-rls: stopped by an error: broken.py:5: " in good(up, "shadows", "pv-rls")
     assert models(up)["pv-rls"]["state"] == "live"
     assert len(up.workers()) == 4, "each shadow has a worker of its own"
     assert b"headrace_worker_restarts 0.0" in up.call("GET", "/metrics").content
@@ -183,7 +186,7 @@ def test_the_paired_comparison(up: Up) -> None:
     assert abs(plain["change"]) > 0.01 and f" over {plain['days']} days; a difference" in plain["verdict"]
     assert 0 < plain["p"] <= 1 and plain["more_than_luck"] is (plain["p"] * 2 <= 0.05)
     assert plain["comparisons"] == 2 and "2 comparisons were made" in plain["verdict"]
-    assert fails["days"] == 0 and fails["verdict"].startswith("nothing to compare yet")
+    assert fails["days"] == 0 and fails["verdict"].startswith("stopped by an error: ")
     assert up.call("GET", "/api/models/plain/shadows").json() == [plain]
     assert up.call("GET", "/api/models/moon/shadows").status_code == 404
 
@@ -283,6 +286,7 @@ def test_replays_that_cannot_be(up: Up, folder: Path, tmp_path: Path) -> None:
     assert "There is no recorded log in" in line and "write `shadow: NAME` into its spec" in line
     assert not (tmp_path / "none").exists()
     assert "'moon' is not in service" in bad(up, "replay", "-f", served, *here, "--against", "moon")
+    assert "expected some time, such as 30d" in bad(up, "replay", "-f", served, *here, "--last", "0d")
     assert "expected a duration such as" in bad(up, "replay", "-f", served, *here, "--last", "soon")
     (tmp_path / "new.yaml").write_text(spec("new"))
     assert "--against says which model 'new' is compared with" in bad(

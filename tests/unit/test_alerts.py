@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from headrace import states
 from headrace.events import Alert, Prediction
 from headrace.records import DAY, HOUR, MINUTE, Rows
-from headrace.services.learning.alerts import AlertBook, ago
-from headrace.services.learning.plan import Plan
+from headrace.services.learning.alerts import AlertBook, ago, told, unheard
+from headrace.services.learning.plan import Plan, check
 from headrace.spec import parse
 
 START = 1_700_000_000 * 10**9
@@ -251,3 +251,51 @@ def test_a_state_of_before_the_rules_begins_anew() -> None:
 
 def test_durations_are_said_as_a_spec_writes_them() -> None:
     assert [ago(one) for one in (90 * 10**9, 10**9 // 2, DAY, 25 * HOUR)] == ["90s", "0.5s", "1d", "25h"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((80.5, 80.0), ("80.5", "80")), ((80.0000004, 80.0), ("80.0000004", "80")), ((-0.1, 0.0), ("-0.1", "0")),
+        ((0.7985, 0.8, ".{}%", 0), ("79.8%", "80.0%")), ((1 / 3, 0.7, ".{}%", 0), ("33%", "70%")),
+        ((0.5, 0.795, ".{}%", 0), ("50.0%", "79.5%")), ((1234567.0, 1234566.0, ",.{}g"), ("1,234,567", "1,234,566")),
+    ],
+)  # fmt: skip
+def test_digits_enough_for_the_sentence_to_be_true(arguments: Any, expected: tuple[str, str]) -> None:
+    assert told(*arguments) == expected
+
+
+@given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9))
+def test_what_is_told_is_never_untrue(value: float, threshold: float) -> None:
+    shown, limit = map(float, told(value, threshold))
+    assert (shown < limit, shown > limit) == (value < threshold, value > threshold)
+
+
+def test_a_rule_on_a_field_that_nobody_sends_is_named() -> None:
+    one, other = (book("on: reading, field: nope, above: 80", key) for key in ("k", "l"))
+    spec = plan("on: reading, field: nope, above: 80").spec
+    assert unheard(spec, [one, other]) == "", "nothing came yet"
+    assert one.read(rows([1.0, 2.0])) == []
+    says = "rule 'a': no field 'nope' so far; fields seen: temp"
+    assert unheard(spec, [one, other]) == says
+    again = book("on: reading, field: nope, above: 80")
+    again.load(states.unpack(states.pack(one.state())))
+    assert unheard(spec, [again]) == says
+    other.read(rows([None, 3.0], field="nope"))
+    assert unheard(spec, [one, other]) == "", "one device that sends it is enough"
+    old = {name: value for name, value in one.state().items() if name not in {"missing", "seen"}}
+    again = book("on: reading, field: nope, above: 80")
+    again.load(old)
+    assert unheard(spec, [again]) == ""
+    again.read(rows([1.0]))
+    assert unheard(spec, [again]) == says
+
+
+def test_a_rule_that_looks_less_than_a_step_ahead_is_refused() -> None:
+    def problems(rule: str) -> list[str]:
+        (document,) = parse(SPEC.format(rule=rule), "my.yaml")
+        return [str(one) for one in check(document)]
+
+    assert problems("on: forecast, above: 1, within: 1h") == []
+    (said,) = problems("on: forecast, above: 1, within: 1s")
+    assert said.startswith("my.yaml:9: alerts.0.within: 1s is less than one step of the grid (1h)")

@@ -12,10 +12,12 @@ from hypothesis.extra.numpy import arrays
 
 from headrace.records import DAY, HOUR, Array
 from headrace.services.learning.compare import (
+    ALIKE,
     LEVEL,
     NEEDED,
     Comparison,
     Pair,
+    alike,
     apart,
     chance,
     lucky,
@@ -119,6 +121,17 @@ def test_it_rarely_finds_what_is_not_there(phi: float, skewed: bool, days: int) 
     assert 0.02 <= share <= 0.085
 
 
+@pytest.mark.parametrize("phi", [0.6, 0.8])
+@pytest.mark.parametrize("days", [30, 60, 180])
+def test_it_finds_too_much_where_days_are_much_alike(phi: float, days: int) -> None:
+    """What docs/operating.md says of it, and how often such days are told by the verdict's caution."""
+    rows = drawn(np.random.default_rng(20181108), 1500, days, phi, False)
+    told = np.mean([alike([Pair(n, one, 0.0) for n, one in enumerate(row)]) > ALIKE for row in rows])
+    share = found(rows)
+    print(f"phi {phi}, {days} days: {share:.1%}, cautioned {told:.0%}")
+    assert LEVEL < share < 0.25 and (days < 180 or phi < 0.8 or told > 0.95)
+
+
 def test_days_taken_for_independent_would_find_too_much() -> None:
     """The plain paired test (normal approximation) on the same draws: why blocks are needed."""
     rows = drawn(np.random.default_rng(20181108), 1000, 41, 0.3, False)
@@ -178,3 +191,23 @@ def test_series_that_differ_are_told() -> None:
     assert careful.endswith(
         "Careful: in 7 % of the grid windows the two saw different values, so not all scores are of the same"
     )
+
+
+def test_neighbouring_days_that_are_alike_are_told() -> None:
+    waves = [Pair(n, 1 + np.sin(n / 4), 1.0) for n in range(40)]
+    says = Comparison("b", "a", "", "", waves).plain()["verdict"]
+    assert says.endswith("; neighbouring days are alike (1.0): take this with care")
+    assert alike([Pair(2 * one.day, one.candidate, one.served) for one in waves]) == 0, "none are neighbours"
+    assert alike([]) == alike(waves[:1]) == 0
+    assert "alike" not in Comparison("b", "a", "", "", waves[:10]).plain()["verdict"], (
+        "nothing is said of too few anyhow"
+    )
+
+
+def test_a_candidate_that_stopped_is_not_early_but_over() -> None:
+    stopped = Comparison("b", "a", "", "", [], failed="KeyError: 'x'").plain()
+    assert stopped["verdict"] == "stopped by an error: KeyError: 'x'" and stopped["failed"] == "KeyError: 'x'"
+    days = [Pair(n, 2.0, 4.0) for n in range(30)]
+    late = Comparison("b", "a", "", "", days, failed="it broke").plain()
+    assert late["verdict"].startswith("stopped by an error: it broke. Until then: candidate is 50.0 % better")
+    assert late["more_than_luck"] is False and Comparison("b", "a", "", "", days).plain()["failed"] == ""

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from headrace.plugins import Family
+from headrace.records import Entry
 from headrace.services.learning import plan
-from headrace.services.learning.registry import Registry, apply_entry
+from headrace.services.learning.alerting import Alerting
+from headrace.services.learning.explanations import Explanations
+from headrace.services.learning.http import InferenceDoor
+from headrace.services.learning.registry import Applied, Registry, apply_entry, enter
+from headrace.services.learning.service import Before, LearningService
+from headrace.services.learning.view import View
 from headrace.spec import parse
 from headrace.streams.logs.memory import MemoryLog
 from tests import sun
@@ -43,3 +51,30 @@ def test_the_code_of_a_generation_that_still_answers_is_kept(tmp_path: Path) -> 
     registry.sweep()
     assert [Path(folder).exists() for folder in folders] == [False, True]
     registry.close()
+
+
+def test_alerts_of_a_generation_that_is_gone_are_taken_back_also_after_a_restart(tmp_path: Path) -> None:
+    with contextlib.closing(Registry(tmp_path)) as registry:
+        registry.retain(["headrace/alert/m/a/hot", "headrace/alert/m/b/hot"], "m@1")
+    sent: list[tuple[str, Sequence[bytes]]] = []
+    with contextlib.closing(Registry(tmp_path)) as registry:
+        for _ in range(2):
+            Alerting(lambda topic, payloads: sent.append((topic, payloads)), registry).clean([])
+        assert sorted(sent) == [("headrace/alert/m/a/hot", [b""]), ("headrace/alert/m/b/hot", [b""])]
+        assert registry.retained() == {}
+
+
+def test_a_model_that_is_applied_anew_reads_the_log_again_and_says_so(tmp_path: Path) -> None:
+    log = MemoryLog()
+    service = LearningService(log, tmp_path, lambda topic, payloads: None)
+    (document,) = parse(sun.spec("m"))
+    old, new = (View(enter(Applied(document.plain), generation, "."), tmp_path) for generation in (3, 9))
+    assert service.state_of(new) == ("waiting", "no readings yet on plant/+/reading")
+    log.submit([Entry("a", b"1")] * 1200, lambda error: None)
+    assert service.state_of(new)[1] == "no readings yet on plant/+/reading; reading the log (0/1,200)"
+    service.views["m"], service._before["m"], new.position = new, Before(old, 1200), 7
+    assert service.state_of(new) == ("busy", "reading the log again (7/1,200); generation 3 answers")
+    assert service.state_of(old)[0] == "waiting", "it is not the old one that reads"
+    index = InferenceDoor(service, Explanations(service))._index("m")
+    assert index["version"] == "3"
+    service._registry.close()

@@ -18,7 +18,11 @@ from pathlib import Path
 import pytest
 
 from headrace.services.learning import webhooks
-from headrace.services.learning.webhooks import FILE, Message, Webhooks, judged, public, signature
+from headrace.services.learning.addresses import public, wrong
+from headrace.services.learning.plan import check
+from headrace.services.learning.webhooks import FILE, Message, Webhooks, judged, signature
+from headrace.spec import parse
+from tests import sun
 
 
 class Receiver:
@@ -59,7 +63,7 @@ class Receiver:
 
 
 def message(url: str, identity: str = "a1", state: str = "active", model: str = "m") -> Message:
-    body = json.dumps({"id": identity, "state": state, "message": "too hot"}).encode()
+    body = json.dumps({"id": identity, "state": state, "rule": "hot", "message": "too hot"}).encode()
     return Message(identity, state, model, url, body)
 
 
@@ -141,7 +145,7 @@ async def test_given_up_after_a_day(tmp_path: Path, capsys: pytest.CaptureFixtur
     now = time.time()
     async with Receiver("500 no") as receiver, opened(tmp_path, clock=lambda: now) as hooks:
         hooks.put([message(receiver.url())], "m@1", 1)
-        await until(lambda: hooks.last_error() == "HTTP 500")
+        await until(lambda: hooks.last_error() == "model 'm', rule 'hot': HTTP 500")
         now += webhooks.PATIENCE + 1
         await until(lambda: hooks.counts()["failed"] == 1)
     assert "attempts: HTTP 500" in capsys.readouterr().err
@@ -154,7 +158,75 @@ async def test_a_dead_address_does_not_hold_up_another(tmp_path: Path, monkeypat
             hooks.put([message(dead.url(), f"d{n}"), message(receiver.url(), f"a{n}")], "m@1", n)
         await until(lambda: hooks.counts()["sent"] == 5)
         assert hooks.counts()["pending"] == 5
-        await until(lambda: hooks.last_error() == "no answer within 0.3 s")
+        await until(lambda: hooks.last_error() == "model 'm', rule 'hot': no answer within 0.3 s")
+
+
+async def test_no_receiver_waits_for_another(tmp_path: Path) -> None:
+    """One that hangs and one that trickles are held until the healthy one has had everything; both are called by then."""
+    healthy, called, done = asyncio.Event(), [asyncio.Event(), asyncio.Event()], 30
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        called[0].set()
+        await healthy.wait()
+        writer.close()
+
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        called[1].set()
+        while not healthy.is_set():
+            writer.write(b"H" if not writer.transport.get_write_buffer_size() else b"")
+            await asyncio.sleep(0.01)
+        writer.close()
+
+    servers = [await asyncio.start_server(one, "127.0.0.1", 0) for one in (hang, trickle)]
+    bad = [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/" for server in servers]
+    async with Receiver("200 OK") as receiver, opened(tmp_path) as hooks:
+        hooks.put([message(url, f"bad{n}{url}") for url in bad for n in range(3)], "m@1", 1)
+        for one in called:
+            await asyncio.wait_for(one.wait(), 10)
+        hooks.put([message(receiver.url(), f"a{n:02}") for n in range(done)], "m@1", 2)
+        await until(lambda: len(receiver.requests) == done)
+        assert receiver.keys == [f"a{n:02}-active" for n in range(done)], "in order, while both held their first"
+        assert hooks.counts()["pending"] >= 6, "neither of the others had answered, or been given up"
+        healthy.set()
+    for server in servers:
+        server.close()
+        await server.wait_closed()
+
+
+async def test_slow_receivers_leave_places_to_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "TIMEOUT", 0.2)
+    monkeypatch.setattr(webhooks, "SLOW", 0.1)
+    busy: list[int] = []
+    start = Webhooks._start
+
+    def watched(hooks: Webhooks) -> float | None:
+        wait = start(hooks)
+        busy.append(sum(lane.slow and lane.task is not None for lane in hooks._lanes.values()))
+        return wait
+
+    async with Receiver("silence") as dead, Receiver("200 OK") as receiver, opened(tmp_path) as hooks:
+        urls = [dead.url(path=f"/{n}") for n in range(3 * webhooks.AT_ONCE)]
+        hooks.put([message(url, f"s{n}") for n, url in enumerate(urls)], "m@1", 1)
+        await until(lambda: len(hooks._lanes) == len(urls) and all(lane.slow for lane in hooks._lanes.values()))
+        await until(lambda: sum(lane.task is not None for lane in hooks._lanes.values()) <= webhooks.AT_ONCE // 2)
+        monkeypatch.setattr(Webhooks, "_start", watched)
+        hooks.put([message(receiver.url(), f"a{n}") for n in range(9)], "m@1", 2)
+        await until(lambda: hooks.counts()["sent"] == 9)
+        assert receiver.keys == [f"a{n}-active" for n in range(9)]
+        called = len(dead.requests)
+        await until(lambda: len(dead.requests) > called + len(urls))
+        assert max(busy) == webhooks.AT_ONCE // 2, "they are called as well, but never with all places"
+        latest = [line for line, _, _ in dead.requests[-len(urls) :]]
+        assert len(set(latest)) > len(urls) // 2, "and each in its turn"
+
+
+async def test_an_address_that_cannot_be_called_is_given_up(tmp_path: Path) -> None:
+    async with opened(tmp_path) as hooks:
+        bad = ["http://[::1/", "http://" + "a" * 70 + ".example/"]
+        hooks.put([message(url, f"a{n}") for n, url in enumerate(bad)], "m@1", 1)
+        await until(lambda: hooks.counts()["failed"] == len(bad))
+        assert "mend `webhook` in the spec" in hooks.last_error()
 
 
 async def test_the_queue_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +234,7 @@ async def test_the_queue_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     async with Receiver("500 no") as receiver, opened(tmp_path) as hooks:
         hooks.put([message(receiver.url(), f"a{n}") for n in range(25)], "m@1", 25)
         assert hooks.counts() == {"pending": 10, "sent": 0, "failed": 15}
-        assert hooks.last_error() == "given up: more than 10 are waiting"
+        assert hooks.last_error() == "model 'm', rule 'hot': given up: more than 10 are waiting"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"])
@@ -198,14 +270,29 @@ async def test_what_was_checked_is_what_is_called(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "expected"),
-    [("93.184.216.34", True), ("2606:2800:220:1::1", True), ("10.1.2.3", False), ("172.16.0.1", False), ("192.168.1.1", False),
-     ("169.254.169.254", False), ("100.64.0.1", False), ("0.0.0.0", False), ("224.0.0.1", False), ("255.255.255.255", False),
-     ("::1", False), ("fe80::1%eth0", False), ("fd00::1", False), ("ff02::1", False), ("::ffff:192.168.0.1", False),
-     ("64:ff9b::a00:1", False), ("2002:7f00:1::", False), ("::ffff:93.184.216.34", True)],
+    "address",
+    ["10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",
+     "::1", "::", "fe80::1%eth0", "fd00::1", "ff02::1", "::ffff:192.168.0.1", "2001:db8::1",
+     pytest.param("192.88.99.1", id="6to4-relay"), pytest.param("fec0::1", id="site-local"),
+       pytest.param("::93.184.216.34", id="IPv4-compatible"), pytest.param("::ffff:0:93.184.216.34", id="IPv4-translated"),
+       pytest.param("64:ff9b::a00:1", id="NAT64"), pytest.param("64:ff9b:1::5db8:d822", id="NAT64-local"),
+       pytest.param("2002:7f00:1::", id="6to4"), pytest.param("2002:c058:6301::", id="6to4-of-a-relay"),
+       pytest.param("2001:0:5db8:d822:0:0:f5ff:fffe", id="Teredo-client"),
+       pytest.param("2001:0:a00:1:0:0:a247:27dd", id="Teredo-server"),
+       pytest.param("2606:2800:220:1:0:5efe:a00:1", id="ISATAP"),
+       pytest.param("3fff::1", id="documentation"), pytest.param("5f00::1", id="segment-routing")],
 )  # fmt: skip
-def test_which_addresses_are_public(address: str, expected: bool) -> None:
-    assert public(address) is expected
+def test_which_addresses_are_not_public(address: str) -> None:
+    assert not public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", "64:ff9b::5db8:d822", "2002:5db8:d822::",
+     "2001:0:5db8:d822:0:0:a247:27dd"],
+)  # fmt: skip
+def test_which_addresses_are_public(address: str) -> None:
+    assert public(address)
 
 
 @pytest.mark.parametrize(
@@ -281,4 +368,31 @@ async def test_the_certificate_must_be_of_the_name_and_not_of_the_address(
         good, bad = (f"https://{name}:{receiver.port}/" for name in ("hooks.example", "other.example"))
         hooks.put([message(good, "a1"), message(bad, "a2")], "m@1", 2)
         await until(lambda: hooks.counts()["sent"] == 1 and hooks.last_error() != "")
-        assert receiver.keys == ["a1-active"] and hooks.last_error() == "no answer (ConnectError)"
+        assert receiver.keys == ["a1-active"] and hooks.last_error().endswith(": no answer (ConnectError)")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [("http://example.org/#alerts", "without a fragment"), ("http://example.org#@127.0.0.1/", "without a fragment"),
+     ("http://\u2460\u2461\u2466.\u24ea.\u24ea.\u2460/x", "expected a"), ("http://127\u30020\u30020\u30021/x", "digits and dots"),
+     ("http://\u0661\u0662.example/x", "expected a"), ("http://\uff11.example/", "expected a"),
+     ("http://a..b/", "1 to 63"), (f"http://{'a' * 64}.org/", "1 to 63"), ("http://%31%32.org/", "1 to 63"),
+     ("http://x.org/a\\b", "backslashes"), ("http://exa\u00admple.org/\u0000", "expected a")],
+)  # fmt: skip
+def test_addresses_that_can_never_be_called(url: str, message: str) -> None:
+    assert message in wrong(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://example.org", "https://example.org:8443/a?b=c", "http://b\u00fccher.example/x", "http://[2606::1]:80/",
+     "http://a_b.example./", "http://2130706433/"],
+)  # fmt: skip
+def test_addresses_that_may_be_called(url: str) -> None:
+    assert wrong(url) == ""
+
+
+def test_an_address_that_can_never_be_called_is_refused_with_its_line() -> None:
+    (document,) = parse(sun.spec("m") + 'alert: {webhook: "http://example.org/#x"}\n', "my.yaml")
+    (problem,) = check(document)
+    assert str(problem).startswith("my.yaml:") and problem.field == "alert.webhook" and "fragment" in problem.message

@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from headrace import __version__
-from headrace.errors import BadInput, HeadraceError, TooLarge, Unsupported
+from headrace.errors import BadInput, FixedLimit, HeadraceError, Unsupported
 from headrace.records import DAY, Record
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import DAMAGED, code
@@ -143,6 +143,8 @@ class ConsoleApi:
             detail = f"needs {days:g} days of readings before the first fit, has {progress * days:.1f}"
             if store is not None and store.get("trouble"):
                 detail = str(store.get("trouble"))
+        if store is not None and state != "failed" and store.get("unheard"):
+            detail = "; ".join(filter(None, [detail, str(store.get("unheard"))]))
         return {
             "name": entered.name,
             "backend": spec.backend.name,
@@ -501,7 +503,7 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > LIMIT:
-            raise TooLarge(what="the spec with its files", size=len(body), limit=LIMIT, setting="(fixed)")
+            raise FixedLimit(what="the spec with its files", size=len(body), limit=LIMIT)
     return body
 
 

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from headrace.console.api import safe
 from headrace.disk import write_whole
-from headrace.errors import BadInput, Forbidden, NotFound, StorageUnavailable, TooLarge
+from headrace.errors import BadInput, FixedLimit, Forbidden, NotFound, StorageUnavailable
 from headrace.services.http import DAMAGED
 
 LIMIT = 4 * 2**20
@@ -92,12 +92,12 @@ class Reports:
 
         Raises:
             BadInput: a name or body that is no report's.
-            TooLarge, Forbidden: over the limits.
+            FixedLimit, Forbidden: over the limits.
             StorageUnavailable: the disk does not take it.
         """
         path = self._path(name)
         if len(body) > LIMIT:
-            raise TooLarge(what="the report", size=len(body), limit=LIMIT, setting="(fixed)")
+            raise FixedLimit(what="the report", size=len(body), limit=LIMIT)
         try:
             found = msgspec.json.decode(body, type=Report)
         except DAMAGED as error:
@@ -149,7 +149,7 @@ class Reports:
         async for chunk in request.stream():
             body += chunk
             if len(body) > LIMIT:
-                raise TooLarge(what="the report", size=len(body), limit=LIMIT, setting="(fixed)")
+                raise FixedLimit(what="the report", size=len(body), limit=LIMIT)
         await asyncio.to_thread(self.put, name, body, time.time_ns() // 1_000_000)
         return {"stored": name}
 

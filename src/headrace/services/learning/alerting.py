@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from headrace.events import Alert
+from headrace.services.learning.registry import Registry
 from headrace.services.learning.store import Store
 from headrace.services.learning.view import View
 from headrace.services.learning.webhooks import Message, Webhooks
@@ -31,10 +32,12 @@ class Alerting:
     Args:
         publish: sends messages to an MQTT topic; the last is retained.
         hooks: where webhooks are queued; None: there are none.
+        registry: remembers the topics with an alert on them, also for a broker that outlives this process.
     """
 
-    def __init__(self, publish: Publish, hooks: Webhooks | None = None) -> None:
-        self._publish, self._hooks = publish, hooks
+    def __init__(self, publish: Publish, registry: Registry, hooks: Webhooks | None = None) -> None:
+        self._publish, self._registry, self._hooks = publish, registry, hooks
+        self._retained = registry.retained()
         self._cursors: dict[str, int] = {}
         self._current: set[str] = set()
         """Generations that have reached their apply entry."""
@@ -65,8 +68,7 @@ class Alerting:
 
     def _succeed(self, view: View, active: list[Alert]) -> None:
         """A generation has taken the place of its predecessor, or the platform was started: say how things stand."""
-        for alert in reversed(active):
-            self._publish(self.topic(view, alert), [body(view.name, alert)])
+        self._tell(view, [(alert, body(view.name, alert)) for alert in reversed(active)])
         if self._hooks is not None:
             self._hooks.retarget(view.name, view.plan.spec.alert.webhook)
             self._hooks.withdraw(view.name, {alert.id for alert in active})
@@ -74,25 +76,46 @@ class Alerting:
     def _send(self, view: View, store: Store, changes: list[tuple[int, str, bool, int]]) -> None:
         url = view.plan.spec.alert.webhook
         messages: list[Message] = []
+        told: list[tuple[Alert, bytes]] = []
         for _, identity, cleared, position in changes:
             alert = store.alert(identity)
             history = position <= view.entered.generation and (alert is None or alert.cleared is not None)
             if alert is None or history:
                 continue
             data = body(view.name, alert, active=not cleared)
-            self._publish(self.topic(view, alert), [data])
+            told.append((alert, data))
             if url is not None:
                 messages.append(Message(identity, "cleared" if cleared else "active", view.name, url, data))
+        self._tell(view, told)
         place = self._place(view)
         if self._hooks is not None:
             self._hooks.put(messages, place, changes[-1][0])
         self._cursors[place] = changes[-1][0]
 
+    def _tell(self, view: View, told: list[tuple[Alert, bytes]]) -> None:
+        place, messages = self._place(view), [(self.topic(view, alert), data) for alert, data in told]
+        if new := {topic: place for topic, _ in messages if self._retained.get(topic) != place}:
+            self._registry.retain(new, place)
+            self._retained |= new
+        for topic, data in messages:
+            self._publish(topic, [data])
+
+    def clean(self, views: Iterable[View]) -> None:
+        """Let go of the topics of generations that are gone, cleared alerts too: MQTT's empty retained message.
+
+        Raises sqlite3.Error; then it is done again after the next start.
+        """
+        places = {self._place(view) for view in views}
+        gone = [topic for topic, place in self._retained.items() if place not in places]
+        for topic in gone:
+            self._publish(topic, [b""])
+            del self._retained[topic]
+        if gone:
+            self._registry.release(gone)
+
     def retract(self, view: View, *, deleted: bool) -> None:
-        """A model was deleted or applied anew: what is retained of its active alerts goes; its successor sends its own."""
+        """A model was deleted or applied anew: its successor sends its own alerts."""
         self.forget(view)
-        for alert in _read(view, "", True, -1) if speaks(view.plan.spec) else ():
-            self._publish(self.topic(view, alert), [b""])
         if deleted and self._hooks is not None:
             self._hooks.withdraw(view.name, set())
 

@@ -7,6 +7,7 @@ which needs the clock and the other keys, is in `silence.py`.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -40,6 +41,8 @@ LATE = DAY
 newest had a wrong clock (or that history is being loaded), and time goes on from it."""
 BATCH = 100
 """Record-wise predictions that a drift detector sees as one forecast."""
+SHOWN = 20
+"""Fields named when a rule's own is not among them."""
 _TWIN = 1_000_000
 """Episodes of one rule that begin within this many ns of each other are told apart."""
 
@@ -164,7 +167,8 @@ class ReadingJudge:
     def _says(self, value: float) -> str:
         rule: ReadingRule = self.rule
         side, lasting = ("above" if rule.side > 0 else "below"), (f" for {ago(rule.for_)}" if rule.for_ else "")
-        return f"{rule.field} is {value:g}, {side} {rule.threshold:g}{lasting}"
+        shown, threshold = told(value, rule.threshold)
+        return f"{rule.field} is {shown}, {side} {threshold}{lasting}"
 
     def state(self) -> list[Any]:
         """The episodes and the run under way."""
@@ -193,7 +197,8 @@ class ForecastJudge:
         value = prediction.values[worst]
         if self.episodes.open is None and signed[worst] > rule.threshold * rule.side:
             when, side = clock(prediction.origin + worst * prediction.step), "above" if rule.side > 0 else "below"
-            says = f"the forecast is {value:,.6g}{self._unit} for {when}, {side} {rule.threshold:g}"
+            shown, threshold = told(value, rule.threshold, ",.{}g")
+            says = f"the forecast is {shown}{self._unit} for {when}, {side} {threshold}"
             yield self.episodes.start(prediction.origin, value, rule.threshold, says)
         elif self.episodes.open is not None and signed[worst] <= rule.back * rule.side:
             yield self.episodes.end(prediction.origin)
@@ -247,7 +252,8 @@ class BandJudge:
         held = 1 - outside / n
         if self.episodes.open is None and held < rule.below:
             which = "active outcomes" if sums[2] else "outcomes"
-            says = f"the band held {held:.0%} of {n} {which} of the last {ago(rule.over)}, below {rule.below:.0%}"
+            shown, least = told(held, rule.below, ".{}%", 0)
+            says = f"the band held {shown} of {n} {which} of the last {ago(rule.over)}, below {least}"
             yield self.episodes.start(time, held, rule.below, says)
         elif self.episodes.open is not None and held >= (rule.below if rule.clear is None else rule.clear):
             yield self.episodes.end(time)
@@ -293,7 +299,9 @@ class DriftJudge:
         signal = self._detector.update(prediction, truth, time)
         if signal.drifted and self.episodes.open is None:
             name, side = self.rule.detector.name, "up" if signal.statistic > 0 else "down"
-            says = f"drift {side}: {name} is {signal.statistic:+.3g}, beyond {signal.threshold:g}"
+            shown, limit = told(abs(signal.statistic), signal.threshold, ".{}g", 3)
+            sign = "-" if signal.statistic < 0 else "+"
+            says = f"drift {side}: {name} is {sign}{shown}, beyond {limit}"
             yield self.episodes.start(time, signal.statistic, signal.threshold, says)
         elif not signal.drifted and self.episodes.open is not None:
             yield self.episodes.end(time)
@@ -322,6 +330,10 @@ class AlertBook:
         self._bands = {r.name: BandJudge(one) for r, one in of if isinstance(r, BreachRule | CoverageRule)}
         self._drifts = {r.name: DriftJudge(one, reach) for r, one in of if isinstance(r, DriftRule)}
         self._clock = Clock()
+        self._missing = {judge.rule.field for judge in self._readings.values()}
+        """Fields of rules that no reading has had yet..."""
+        self._seen: list[str] = []
+        """...and the first few, by name, that readings have had meanwhile."""
 
     @classmethod
     def of(cls, plan: Plan, key: str) -> AlertBook | None:
@@ -333,6 +345,8 @@ class AlertBook:
         found: list[Alert] = []
         if not self._readings or not len(rows):
             return found
+        if self._missing:
+            self._look(rows)
         keep = self._clock.keep(rows.time)
         for judge in self._readings.values():
             values = rows.columns.get(judge.rule.field)
@@ -340,6 +354,23 @@ class AlertBook:
                 told = np.isfinite(values) if keep is None else np.isfinite(values) & keep
                 found += judge.read(rows.time[told], values[told])
         return found
+
+    def _look(self, rows: Rows) -> None:
+        """Which fields came. The smallest names are kept, and all while any is missing: no block's edge shows in them."""
+        came = {name for name, values in rows.columns.items() if np.isfinite(values).any()}
+        self._missing -= came
+        self._seen = sorted({*self._seen, *came})[:SHOWN] if self._missing else []
+
+    @property
+    def started(self) -> bool:
+        """Whether there was a reading."""
+        return self._clock.newest is not None
+
+    @property
+    def unheard(self) -> dict[str, list[str]]:
+        """Rule -> the fields there are instead, for each rule whose field no reading has had, if readings came."""
+        rules = [judge.rule for judge in self._readings.values()]
+        return {rule.name: self._seen for rule in rules if self._seen and rule.field in self._missing}
 
     def forecast(self, prediction: Prediction) -> list[Alert]:
         """The served forecast was issued."""
@@ -371,18 +402,36 @@ class AlertBook:
     def state(self) -> dict[str, Any]:
         """Everything."""
         rules = {name: judge.state() for name, judge in self._judges().items()}
-        return {"newest": self._clock.newest, "rules": rules}
+        return {"newest": self._clock.newest, "rules": rules, "missing": sorted(self._missing), "seen": self._seen}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a `state`; rules it does not know begin anew."""
         self._clock.newest = state.get("newest")
+        self._missing &= set(state.get("missing", self._missing))
+        self._seen = list(state.get("seen", []))
         for name, judge in self._judges().items():
             if name in state.get("rules", {}):
                 judge.load(state["rules"][name])
 
 
-def check_rules(document: Document, *, grid: bool) -> list[Problem]:
-    """What is wrong with a document's rules beyond their form, with lines."""
+def unheard(spec: OnlineModel, books: Iterable[AlertBook]) -> str:
+    """The rules whose field no device has sent, though all that were heard have sent others; "" if there are none."""
+    found = [book.unheard for book in books if book.started]
+    says = []
+    for rule in spec.alerts:
+        if isinstance(rule, ReadingRule) and found and all(rule.name in one for one in found):
+            fields = sorted({name for one in found for name in one[rule.name]})
+            seen = ", ".join(fields[:SHOWN]) + (", ..." if len(fields) > SHOWN else "")
+            says.append(f"rule {rule.name!r}: no field {rule.field!r} so far; fields seen: {seen}")
+    return "; ".join(says)
+
+
+def check_rules(document: Document, *, every: int | None) -> list[Problem]:
+    """What is wrong with a document's rules beyond their form, with lines.
+
+    Args:
+        every: the step of the grid, ns; None: there is none.
+    """
     problems: list[Problem] = []
     names: set[str] = set()
     for index, rule in enumerate(document.spec.alerts):
@@ -390,9 +439,14 @@ def check_rules(document: Document, *, grid: bool) -> list[Problem]:
         if rule.name in names:
             problems.append(document.problem((*place, "name"), f"{rule.name!r} appears twice among the alerts"))
         names.add(rule.name)
-        if not grid and isinstance(rule, ForecastRule | BreachRule | CoverageRule):
+        if every is None and isinstance(rule, ForecastRule | BreachRule | CoverageRule):
             message = "needs forecasts of a `resample` step; without one there are rules on reading, drift and silence"
             problems.append(document.problem((*place, "on"), message))
+        if every is not None and isinstance(rule, ForecastRule) and rule.within is not None and rule.within < every:
+            message = (
+                f"{ago(rule.within)} is less than one step of the grid ({ago(every)}), which is the least to look at"
+            )
+            problems.append(document.problem((*place, "within"), message))
         if isinstance(rule, DriftRule):
             problems += _check_detector(document, rule, (*place, "detector"))
     return problems
@@ -409,6 +463,23 @@ def _check_detector(document: Document, rule: DriftRule, place: tuple[str | int,
     except HeadraceError as error:
         return [document.problem(place, str(error))]
     return []
+
+
+def told(value: float, threshold: float, form: str = ".{}g", digits: int = 6) -> tuple[str, str]:
+    """Both as people read them, with digits enough to see which is larger.
+
+    Args:
+        form: how they are written, with a place for the number of digits.
+
+    >>> told(80.5, 80.0), told(80.0000004, 80.0), told(0.7985, 0.8, ".{}%", 0)
+    (('80.5', '80'), ('80.0000004', '80'), ('79.8%', '80.0%'))
+    """
+    for count in range(digits, 18):
+        shown, limit = (format(one, form.format(count)) for one in (value, threshold))
+        read = float(limit.replace(",", "").rstrip("%")) / (100 if limit.endswith("%") else 1)
+        if math.isclose(read, threshold, rel_tol=1e-9) and (shown != limit or value == threshold):
+            break
+    return shown, limit
 
 
 def ago(ns: int) -> str:

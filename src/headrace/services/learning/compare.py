@@ -30,6 +30,8 @@ BLOCKS = (6, 12)
 """Fewer blocks cannot reach the level (2 in 64); more would only take longer (4,096 combinations)."""
 NEEDED = BLOCK[0] * BLOCKS[0]
 """Scored days below which nothing is said."""
+ALIKE = 0.5
+"""Correlation of neighbouring days from which on people are told: the test then finds too much (docs/operating.md)."""
 APART = 0.001
 """Fraction of windows with different values from which on people are told."""
 EPOCH = date(1970, 1, 1)
@@ -101,6 +103,15 @@ def apart(mine: Sequence[tuple[int, float | None]], theirs: Sequence[tuple[int, 
     return float(1 - same.mean())
 
 
+def alike(days: Sequence[Pair]) -> float:
+    """Lag-1 autocorrelation of the daily differences, over neighbouring days only; 0 if there is nothing to tell from."""
+    differences = np.array([one.candidate - one.served for one in days])
+    next_day = np.diff([one.day for one in days]) == 1
+    off = differences - differences.mean() if len(days) else differences
+    spread = float(off @ off)
+    return float((off[1:] * off[:-1])[next_day].sum()) / spread if spread > 0 else 0.0
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Candidate against served over the days both were scored on."""
@@ -112,6 +123,8 @@ class Comparison:
     days: list[Pair]
     apart: float = 0.0
     """Fraction of the grid windows in which the two saw different values: other cleaning, filling or valid ranges."""
+    failed: str = ""
+    """Why the candidate stopped, if it did."""
 
     @property
     def mse(self) -> tuple[float, float]:
@@ -129,6 +142,18 @@ class Comparison:
     def p(self) -> float | None:
         """See `chance`."""
         return chance(np.array([one.candidate - one.served for one in self.days]))
+
+    def _says(self, p: float | None, comparisons: int) -> str:
+        says = verdict(len(self.days), self.change, p, comparisons) + self._alike(p) + self._careful()
+        if not self.failed:
+            return says
+        return f"stopped by an error: {self.failed}" + (f". Until then: {says}" if self.days else "")
+
+    def _alike(self, p: float | None) -> str:
+        found = alike(self.days)
+        return (
+            "" if p is None or found <= ALIKE else f"; neighbouring days are alike ({found:.1f}): take this with care"
+        )
 
     def _careful(self) -> str:
         if self.apart <= APART:
@@ -157,9 +182,10 @@ class Comparison:
             "change": self.change,
             "p": p,
             "comparisons": comparisons,
-            "verdict": verdict(len(self.days), self.change, p, comparisons) + self._careful(),
+            "verdict": self._says(p, comparisons),
+            "failed": self.failed,
             "apart": self.apart,
-            "more_than_luck": lucky(p, comparisons) is False,
+            "more_than_luck": lucky(p, comparisons) is False and not self.failed,
             "daily": [
                 {"day": str(EPOCH + timedelta(days=one.day)), "candidate": one.candidate, "served": one.served}
                 for one in self.days

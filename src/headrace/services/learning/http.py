@@ -188,8 +188,10 @@ class InferenceDoor:
         await answer_json(send, {"name": name, "ready": ready}, 200 if ready else 503)
 
     def _index(self, name: str) -> dict[str, str]:
-        view = self._service.answering(name)
+        view, newest = self._service.answering(name), self._service.view(name)
         state, reason = self._service.state_of(view)
+        if newest is not view:
+            reason = reason or self._service.state_of(newest)[1]
         return {
             "name": name,
             "version": str(view.entered.generation),

@@ -524,6 +524,11 @@ class GridLane:
         return roles
 
     @property
+    def book(self) -> AlertBook | None:
+        """Its rules."""
+        return self._alerts
+
+    @property
     def trouble(self) -> str:
         """Why there is no model yet although the initial readings have been seen, for people."""
         if self._fitted or self.progress < 1:

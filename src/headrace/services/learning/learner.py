@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from headrace import states
 from headrace.errors import BadInput, CorruptState, HeadraceError, LearningError, Unsupported
 from headrace.records import CONTROL, Array, Reading, Record, Rows
+from headrace.services.learning.alerts import unheard
 from headrace.services.learning.decoded import Block, Decoded, DecodedLog
 from headrace.services.learning.lane import GridLane, Lane, identity
 from headrace.services.learning.plan import Plan
@@ -311,6 +312,8 @@ class Learner:
             self.store.set("unserved", self._unserved)
             self.store.set("lanes", len(self.lanes))
             self.store.set("trouble", next((lane.trouble for lane in self.lanes.values() if lane.trouble), ""))
+            books = [lane.book for lane in self.lanes.values() if lane.book is not None]
+            self.store.set("unheard", unheard(self.plan.spec, books))
             self.store.set("progress", max((lane.progress for lane in self.lanes.values()), default=0.0))
             self.store.set("failed", "")
             self.store.set("dropped", msgspec.json.encode(self.dropped()))

@@ -19,6 +19,7 @@ from headrace.models.transformers import TRANSFORMERS, Context
 from headrace.models.transformers import pipeline as steps_
 from headrace.models.transformers.pipeline import Pipeline, build, grid_step
 from headrace.records import DAY, HOUR, SECOND, Array, Rows
+from headrace.services.learning import addresses
 from headrace.services.learning.alerts import check_rules
 from headrace.spec import Document, OnlineModel, Plug, explain
 from headrace.states import digest
@@ -202,7 +203,10 @@ def check(document: Document, folder: str = ".") -> list[Problem]:
     problems += [
         document.problem(("transform", *path), message) for path, message in steps_.check(spec.transform, context)
     ]
-    problems += check_rules(document, grid=any(plug.name == "resample" for plug in spec.transform))
+    grid = any(plug.name == "resample" for plug in spec.transform)
+    if spec.alert.webhook is not None and (message := addresses.wrong(spec.alert.webhook)):
+        problems.append(document.problem(("alert", "webhook"), message))
+    problems += check_rules(document, every=every if grid else None)
     return problems or _check_schedule(document, context) or _check_whole(document, folder)
 
 

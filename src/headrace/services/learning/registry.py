@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import sqlite3
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS folded (one INTEGER PRIMARY KEY CHECK (one = 1), position INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS specs (name TEXT PRIMARY KEY, generation INTEGER NOT NULL, entry TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS cursors (name TEXT PRIMARY KEY, number INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS retained (topic TEXT PRIMARY KEY, name TEXT NOT NULL);
 """
 
 
@@ -152,6 +153,21 @@ class Registry:
         """Remember what was published."""
         with transaction(self._db):
             self._db.executemany("INSERT OR REPLACE INTO cursors VALUES (?,?)", list(cursors.items()))
+
+    def retained(self) -> dict[str, str]:
+        """Topic -> the generation that last published an alert there."""
+        return dict(self._db.execute("SELECT topic, name FROM retained").fetchall())
+
+    def retain(self, topics: Iterable[str], name: str) -> None:
+        """A generation is about to publish alerts on these topics."""
+        with transaction(self._db):
+            rows = [(topic, name) for topic in topics]
+            self._db.executemany("INSERT OR REPLACE INTO retained VALUES (?,?)", rows)
+
+    def release(self, topics: Iterable[str]) -> None:
+        """Nothing is retained on these topics any more."""
+        with transaction(self._db):
+            self._db.executemany("DELETE FROM retained WHERE topic = ?", [(topic,) for topic in topics])
 
     def close(self) -> None:
         """Let go of the file."""

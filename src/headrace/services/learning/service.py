@@ -68,7 +68,7 @@ class LearningService:
     ) -> None:
         self._log, self._data, self._publish, self._tick, self._clock = log, data, publish, tick, clock
         self._registry = Registry(data)
-        self.alerting = Alerting(publish, hooks)
+        self.alerting = Alerting(publish, self._registry, hooks)
         self._supervisor = Supervisor(data, self._report, self._died, checkpoint_seconds, silence)
         self.views: dict[str, View] = {}
         self._before: dict[str, Before] = {}
@@ -180,6 +180,8 @@ class LearningService:
                 self.views[name] = View(entered, self._data)
                 self._cursors[_place(entered)] = self._registry.cursor(_place(entered))
                 self._due.add(name)
+        if self._tasks:  # at the start nobody listens yet
+            self.clean()
         self._wake.set()
         light = [_config(entered) for entered in models.values() if not entered.plan.alone]
         heavy = {name: _config(entered) for name, entered in models.items() if entered.plan.alone}
@@ -262,7 +264,8 @@ class LearningService:
         entered, models = self._entered(name), self._registry.models
         served = models.get(entered.plan.spec.shadow, entered)
         candidates = shadows.of(served.name, models.values())
-        found = await asyncio.to_thread(shadows.compared, served, candidates, self._data)
+        failed = {one.name: self.view(one.name).failed for one in candidates}
+        found = await asyncio.to_thread(shadows.compared, served, candidates, self._data, failed)
         return [one for one in found if name in {one["candidate"], one["served"]}]
 
     # -- what the workers say
@@ -411,6 +414,11 @@ class LearningService:
                     async with self._applying:
                         await self._follow()
 
+    def clean(self) -> None:
+        """Take back what is retained of alerts of generations that are gone, also of those that went before a restart."""
+        with contextlib.suppress(sqlite3.Error):  # a full disk: it is done again at the next change or start
+            self.alerting.clean(self.views.values())
+
     def publishes(self, topic: str) -> bool:
         """Whether forecasts of a model in service go to this topic."""
         patterns = (self.views[name].plan.spec.output.topic.replace("{model}", name) for name in self.served())
@@ -539,14 +547,24 @@ class LearningService:
             return "failed", view.failed
         if view.restarting:
             return "restarting", "its worker stopped and is being started again; nothing is lost"
+        before = self._before.get(view.name)
+        if before is not None and before.view is not view:
+            where = f"{min(view.position, before.until):,}/{before.until:,}"
+            return "busy", f"reading the log again ({where}); generation {before.view.entered.generation} answers"
         if view.busy > BUSY:
             return "busy", f"its worker has been computing for {view.busy:,.0f} s without a pause; still no result"
+        return self._reached(view)
+
+    def _reached(self, view: View) -> tuple[str, str]:
+        """How far a model has come that nothing keeps from its work."""
         store = view.store
         if store is not None and store.latest() is not None:
             return "live", ""
         if store is not None and int(store.get("lanes") or 0):
             return "collecting", "collecting the readings of the first fit"
-        return "waiting", f"no readings yet on {', '.join(view.plan.spec.input.topics)}"
+        topics, end = ", ".join(view.plan.spec.input.topics), self._log.end()
+        where = f"; reading the log ({view.position:,}/{end:,})" if view.position < end else ""
+        return "waiting", f"no readings yet on {topics}{where}"
 
 
 class Before(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def _wrong(plan: Plan, plans: Mapping[str, Plan]) -> list[tuple[Place, str]]:
     if served == name:
         return [(("shadow",), "a model cannot be its own shadow: give the candidate a name of its own")]
     if served not in plans:
-        known = ", ".join(sorted(one for one, other in plans.items() if not other.spec.shadow)) or "none"
+        known = some(sorted(one for one, other in plans.items() if not other.spec.shadow))
         return [(("shadow",), f"there is no model {served!r} in service or in this file; those that are: {known}")]
     if plans[served].spec.shadow:
         message = f"{served!r} is itself a shadow, of {plans[served].spec.shadow!r}; compare both with that one"
@@ -146,13 +147,20 @@ def role(plan: Plan) -> str:
     return CHAMPION if plan.spec.publish.serve == "published" else LIVE
 
 
-def compared(served: Entered, candidates: Sequence[Entered], data: Path) -> list[dict[str, Any]]:
-    """Each candidate, key by key, against the model in service, from what their workers have stored."""
+def compared(
+    served: Entered, candidates: Sequence[Entered], data: Path, failed: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Each candidate, key by key, against the model in service, from what their workers have stored.
+
+    Args:
+        failed: why a candidate stopped, by its name.
+    """
     found: list[Comparison] = []
     with contextlib.closing(_Opened(served, data)) as theirs:
         for candidate in candidates:
             with contextlib.closing(_Opened(candidate, data)) as mine:
-                found += compare(candidate.plan, mine.store, served.plan, theirs.store)
+                made = compare(candidate.plan, mine.store, served.plan, theirs.store)
+                found += [replace(one, failed=failed.get(one.candidate, "")) for one in made]
     return plain(found)
 
 
@@ -209,6 +217,16 @@ class _Opened:
         """Let go of it."""
         if self.store is not None:
             self.store.close()
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """A few of many names.
+
+    >>> some(["a", "b", "c"], 2), some([])
+    ('a, b and 1 more', 'none')
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more or "none"
 
 
 def _long(duration: int) -> str:

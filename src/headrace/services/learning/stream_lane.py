@@ -195,6 +195,11 @@ class StreamLane:
         return {LIVE: self._live.backend.export} if self._last is not None else {}
 
     @property
+    def book(self) -> AlertBook | None:
+        """Its rules."""
+        return self._alerts
+
+    @property
     def trouble(self) -> str:
         """There is nothing to wait for."""
         return ""

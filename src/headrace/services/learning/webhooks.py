@@ -12,8 +12,9 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import ipaddress
+import itertools
 import random
+import re
 import socket
 import sqlite3
 import ssl
@@ -22,13 +23,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
 from headrace import __version__
 from headrace.disk import damaged, open_file, set_aside, transaction
 from headrace.errors import PrivateAddress
+from headrace.services.learning.addresses import public
 
 if TYPE_CHECKING:
     import httpx
@@ -39,7 +40,7 @@ TIMEOUT = 10.0
 BACKOFF = (1.0, 300.0)
 """First and longest pause before another attempt, seconds; each twice the one before, times a random 0.5 to 1."""
 PACE = 5.0
-"""Seconds at most for which other alerts wait when their address has just failed."""
+"""Seconds at most for which an address rests when it has just failed."""
 PATIENCE = 86_400.0
 """Seconds after which an alert is given up. A day bridges an outage; older news is in the list of alerts."""
 ASKED = 3600.0
@@ -49,12 +50,13 @@ PENDING = 10_000
 KEPT = 20_000
 """Alerts remembered after they were sent or given up."""
 AT_ONCE = 8
-"""Addresses called at one time."""
+"""Addresses called at one time..."""
+SLOW = 1.0
+"""...of which at most half have kept a place for longer than this, in seconds, the last time: they leave the others theirs."""
 SAYING = 60.0
 """Seconds between sentences about the same model's webhook."""
 AGAIN = {408, 425, 429}
 """Client errors that pass; any other is the sender's, and sending again would not mend it."""
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS cursors (place TEXT PRIMARY KEY, number INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS deliveries (
@@ -62,6 +64,7 @@ CREATE TABLE IF NOT EXISTS deliveries (
     body BLOB NOT NULL, status TEXT NOT NULL DEFAULT 'pending', attempts INTEGER NOT NULL DEFAULT 0, since REAL NOT NULL,
     due REAL NOT NULL, error TEXT NOT NULL DEFAULT '', UNIQUE (id, state));
 CREATE INDEX IF NOT EXISTS waiting ON deliveries (url, due, number) WHERE status = 'pending';
+CREATE INDEX IF NOT EXISTS in_order ON deliveries (url, number) WHERE status = 'pending';
 CREATE INDEX IF NOT EXISTS by_status ON deliveries (status);
 """
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -97,6 +100,19 @@ class _Result(NamedTuple):
     """Seconds the receiver asked to wait."""
 
 
+class _Lane:
+    """One address: what is under way, and when it may be called again."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.number = 0
+        """Of the alert that is under way."""
+        self.rests = 0.0
+        self.turn = 0
+        """When it was called last: a count."""
+        self.slow = False
+
+
 class Webhooks:
     """The queue and its sender. Enter it in a running event loop.
 
@@ -121,6 +137,8 @@ class Webhooks:
         self._wake = asyncio.Event()
         self._client: httpx.AsyncClient | None = None
         self._said: dict[str, float] = {}
+        self._lanes: dict[str, _Lane] = {}
+        self._turn = itertools.count(1)
 
     async def __aenter__(self) -> Webhooks:
         try:
@@ -135,8 +153,10 @@ class Webhooks:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [self._task, *(lane.task for lane in self._lanes.values() if lane.task is not None)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._client is not None:
             await self._client.aclose()
         self._db.close()
@@ -213,12 +233,16 @@ class Webhooks:
         return {status: int(found.get(status, 0)) for status in ("pending", "sent", "failed")}
 
     def last_error(self) -> str:
-        """Why the newest that was given up or is being tried again was not taken."""
+        """Which alert was not taken, and why: the newest that was given up or is being tried again."""
         query = (
-            "SELECT error FROM deliveries WHERE error != '' AND status != 'sent' ORDER BY status, number DESC LIMIT 1"
+            "SELECT model, body, error FROM deliveries WHERE error != '' AND status != 'sent' ORDER BY status, number DESC"
+            " LIMIT 1"
         )
         row = self._db.execute(query).fetchone()
-        return str(row[0]) if row else ""
+        if row is None:
+            return ""
+        rule = msgspec.json.decode(row[1]).get("rule")
+        return f"model {row[0]!r}" + (f", rule {rule!r}" if rule else "") + f": {row[2]}"
 
     # -- the sender
 
@@ -226,38 +250,70 @@ class Webhooks:
         while True:
             self._wake.clear()
             try:
-                rows, wait = self._due()
-                if rows:
-                    results = await asyncio.gather(*(self._post(row) for row in rows))
-                    for row, result in zip(rows, results, strict=True):
-                        self._settle(row, result)
-                    continue
-            except (sqlite3.Error, OSError) as error:  # a full disk: what was sent may be sent again, under its key
-                self._say("", f"the queue of webhooks cannot be used now: {error}")
-                wait = BACKOFF[0]
+                wait = self._start()
+            except (sqlite3.Error, OSError) as error:  # a full disk
+                wait = self._unusable(error)
             with contextlib.suppress(TimeoutError):  # not `wait_for`: in Python 3.11 that may swallow a cancellation
                 async with asyncio.timeout(wait):
                     await self._wake.wait()
 
-    def _due(self) -> tuple[list[_Row], float | None]:
-        """The next alert of each address that is due, and seconds until there is one."""
-        now = self._clock()
-        query = (
-            "SELECT number, id, state, model, url, body, attempts, since FROM deliveries d WHERE status = 'pending' AND"
-            " due <= ? AND NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.id = d.id AND e.status = 'pending' AND"
-            " e.number < d.number) ORDER BY number"
-        )
-        first: dict[str, _Row] = {}
-        for row in map(_Row._make, self._db.execute(query, (now,))):
-            first.setdefault(row.url, row)
-            if len(first) == AT_ONCE:
+    def _start(self) -> float | None:
+        """Call the addresses that are due while there are places, who waited longest first; seconds until the next is due."""
+        now, soonest = self._clock(), None
+        for url, lane in self._waiting():
+            busy = [one for one in self._lanes.values() if one.task is not None]
+            if len(busy) >= AT_ONCE:
                 break
-        if first:
-            return list(first.values()), 0.0
-        (due,) = self._db.execute("SELECT MIN(due) FROM deliveries WHERE status = 'pending'").fetchone()
-        return [], None if due is None else max(0.05, min(due - now, 60.0))
+            if lane.task is not None or (lane.slow and sum(one.slow for one in busy) >= AT_ONCE // 2):
+                continue
+            row, due = self._next(url, now) if lane.rests <= now else (None, lane.rests)
+            if row is not None:
+                lane.turn, lane.number = next(self._turn), row.number
+                lane.task = asyncio.create_task(self._deliver(row, lane), name=f"webhook {row.number}")
+            elif due is not None:
+                soonest = due if soonest is None else min(soonest, due)
+        return None if soonest is None else max(0.05, min(soonest - now, 60.0))
 
-    def _settle(self, row: _Row, result: _Result) -> None:
+    def _waiting(self) -> list[tuple[str, _Lane]]:
+        """The addresses for which something waits; the others are forgotten."""
+        urls = {str(url) for (url,) in self._db.execute("SELECT DISTINCT url FROM deliveries WHERE status = 'pending'")}
+        lanes = {url: self._lanes.get(url) or _Lane() for url in urls}
+        self._lanes = {url: lane for url, lane in self._lanes.items() if lane.task is not None} | lanes
+        return sorted(lanes.items(), key=lambda item: item[1].turn)
+
+    def _next(self, url: str, now: float) -> tuple[_Row | None, float | None]:
+        """The oldest alert of an address that is due, or when one is; of one alert, each change after the one before."""
+        query = (
+            "SELECT number, id, state, model, url, body, attempts, since FROM deliveries d WHERE url = ? AND"
+            " status = 'pending' AND due <= ? AND NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.id = d.id AND"
+            " e.status = 'pending' AND e.number < d.number) ORDER BY number LIMIT 1"
+        )
+        found = self._db.execute(query, (url, now)).fetchone()
+        if found is None:
+            later = "SELECT MIN(due) FROM deliveries WHERE url = ? AND status = 'pending' AND due > ?"
+            return None, self._db.execute(later, (url, now)).fetchone()[0]
+        under_way = {lane.number for lane in self._lanes.values() if lane.task is not None}
+        return (None if found[0] in under_way else _Row._make(found)), None  # it was under way when its address changed
+
+    async def _deliver(self, row: _Row, lane: _Lane) -> None:
+        """One attempt, in a task of its own: no address waits for another."""
+        begun = time.monotonic()
+        try:
+            result = await self._post(row)
+            lane.slow = time.monotonic() - begun > SLOW
+            lane.rests = self._settle(row, result)
+        except (sqlite3.Error, OSError) as error:  # what was sent may be sent again, under its key
+            lane.rests = self._clock() + self._unusable(error)
+        finally:
+            lane.task = None
+            self._wake.set()
+
+    def _unusable(self, error: Exception) -> float:
+        self._say("", f"the queue of webhooks cannot be used now: {error}")
+        return BACKOFF[0]
+
+    def _settle(self, row: _Row, result: _Result) -> float:
+        """Note how it went; until when the address rests."""
         now, attempts = self._clock(), row.attempts + 1
         status, error = result.status, result.error
         if status == "pending" and now - row.since > PATIENCE:
@@ -268,11 +324,9 @@ class Webhooks:
                 "UPDATE deliveries SET status = ?, attempts = ?, due = ?, error = ? WHERE number = ? AND status = 'pending'",
                 (status, attempts, now + pause, error, row.number),
             )
-            if status == "pending":
-                slower = "UPDATE deliveries SET due = MAX(due, ?) WHERE url = ? AND status = 'pending' AND number != ?"
-                self._db.execute(slower, (now + min(pause, PACE), row.url, row.number))
         if status == "failed":
             self._say(row.model, f"an alert of model {row.model!r} was not delivered to {place_of(row.url)}: {error}")
+        return now + min(pause, PACE) if status == "pending" else now
 
     def _say(self, about: str, text: str) -> None:
         now = time.monotonic()
@@ -293,7 +347,9 @@ class Webhooks:
             return _Result("pending", f"no answer within {TIMEOUT:g} s")
         except socket.gaierror as error:
             return _Result("pending", f"its name cannot be looked up ({error.strerror})")
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError, OverflowError) as error:
+            return _Result("failed", f"this is no address that can be called ({error}); mend `webhook` in the spec")
+        except (httpx.HTTPError, OSError, ValueError) as error:
             return _Result("pending", f"no answer ({type(error).__name__})")
 
     async def _attempt(self, row: _Row) -> _Result:
@@ -371,26 +427,10 @@ def signature(secret: bytes, time: int, body: bytes) -> str:
     return f"t={time},v1={hmac.new(secret, b'%d.' % time + body, hashlib.sha256).hexdigest()}"
 
 
-def public(address: str) -> bool:
-    """Whether an address is one of the public internet, also inside an IPv6 form of an IPv4 one.
-
-    >>> public("93.184.216.34"), public("127.0.0.1"), public("::ffff:10.0.0.1"), public("169.254.169.254")
-    (True, False, False, False)
-    """
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        teredo = ip.teredo[1] if ip.teredo is not None else None
-        nat64 = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
-        inner = ip.ipv4_mapped or ip.sixtofour or teredo or nat64
-        if inner is not None:
-            return inner.is_global and not inner.is_multicast
-    return ip.is_global and not ip.is_multicast
-
-
 def place_of(url: str) -> str:
     """Scheme and host of an address: its path may be a secret of the receiver's."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+    found = re.match(r"\w+://[^/?#]*", url)
+    return found.group() if found is not None else "(no address)"
 
 
 async def _look_up(host: str, port: int) -> list[str]:
