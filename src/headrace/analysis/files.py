@@ -21,7 +21,7 @@ def read_file(path: Path, device: str | None = None, zone: str | None = None) ->
 
     found = files.read(path, one, zone)
     ((chosen, rows),) = found.series.items()
-    notes = [found.clock + (" (--timezone reads wall-clock times)" if found.assumed and zone is None else "")]
+    notes = [found.clock + (" (--timezone says whose clock it is)" if found.zoneless and zone is None else "")]
     if len(found.devices) > 1:
         count = f"{len(found.devices):,} devices in column {found.naming}"
         notes.append(f"{count}; this is {chosen!r}, --device chooses")
