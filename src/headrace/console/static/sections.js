@@ -34,8 +34,10 @@ function modelWords({ models }) {
     const size = served.filter((model) => model.state === state).length;
     if (size) words.push(`${words.length ? size : many(size, "model")} ${verb}`);
   }
-  const candidates = models.length - served.length;
-  if (candidates) words.push(many(candidates, "candidate in the shadow", "candidates in the shadow"));
+  const candidates = models.filter((model) => model.shadow_of);
+  const stopped = candidates.filter(({ state }) => state === "failed").length;
+  if (candidates.length > stopped) words.push(many(candidates.length - stopped, "candidate in the shadow", "candidates in the shadow"));
+  if (stopped) words.push(`${many(stopped, "candidate")} stopped by an error`);
   return words.join(", ");
 }
 
