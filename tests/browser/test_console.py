@@ -132,6 +132,11 @@ def test_many_devices_are_folded(visit: Visit, site: Site) -> None:
     assert visit.page.locator("#devices .device").count() == 4
     visit.page.get_by_role("button", name="Show 6 more devices").click()
     assert visit.page.locator("#devices .device").count() == 10
+    visit.page.get_by_label("Find a device or topic").fill("Roof-7")
+    visit.wait("document.querySelectorAll('#devices .device').length === 1")
+    assert "1 of the 10 devices listed has “roof-7” in the name" in visit.text("#devices")
+    visit.page.get_by_label("Find a device or topic").fill("nothing")
+    visit.wait("document.querySelector('#devices').textContent.startsWith('None of the 10 devices listed have')")
 
 
 def test_a_lost_connection_is_said_and_mended(browser: Any) -> None:

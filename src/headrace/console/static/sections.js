@@ -9,6 +9,8 @@ import {
 } from "./words.js";
 
 const SHOWN_DEVICES = 4;
+/** From more devices than this on there is a box to find one. */
+const SEARCHED = 8;
 const SHOWN_DECISIONS = 4;
 /** How a reading is posted by hand. */
 const postPath = (topic) => `/ingest/${topic}`;
@@ -142,21 +144,36 @@ export function readings(overview, zoneFor) {
   const host = byId("devices");
   const all = overview.topics.flatMap((topic) => topic.devices.map((device) => ({ topic, device })));
   const known = overview.known || { topics: overview.topics.length, devices: devicesOf(overview).length };
-  const newest = known.topics > overview.topics.length ? `; the ${overview.topics.length} heard last are listed` : "";
+  const newest = known.topics > overview.topics.length ? `; the ${overview.topics.length} topics heard last are listed, “headrace inspect TOPIC” shows any other` : "";
+  const wanted = filterOf(all.length, () => readings(overview, zoneFor));
   say(byId("readings-sum"), known.topics ? `${many(known.topics, "topic")}, ${many(known.devices, "device")}${newest}` : "");
   if (!all.length) {
     cards.clear();
     refresh(host, ["none", overview.addresses], () => noReadings(overview));
     return;
   }
-  const shown = everyDevice ? all : all.slice(0, SHOWN_DEVICES);
+  const matching = wanted ? all.filter(({ topic, device }) => `${topic.topic}\n${device.device}`.toLowerCase().includes(wanted)) : all;
+  const shown = everyDevice || wanted ? matching.slice(0, 100) : matching.slice(0, SHOWN_DEVICES);
   const keys = shown.map(({ topic, device }) => JSON.stringify([topic.topic, device.device]));
   for (const key of cards.keys()) if (!keys.includes(key)) cards.delete(key);
   for (const key of keys) if (!cards.has(key)) cards.set(key, makeCard());
   const silent = overview.topics.filter(({ devices }) => !devices.length).map(({ topic, messages, quarantined }) => [topic, messages, quarantined]);
-  refresh(host, [keys, all.length, silent], () =>
-    [...keys.map((key) => cards.get(key).root), moreDevices(all.length, overview, zoneFor), silentTopics(silent)].filter(Boolean));
+  refresh(host, [keys, all.length, silent, wanted], () =>
+    [...keys.map((key) => cards.get(key).root), wanted ? found(wanted, matching.length, all.length) : moreDevices(all.length, overview, zoneFor), silentTopics(silent)].filter(Boolean));
   shown.forEach(({ topic, device }, index) => paintCard(cards.get(keys[index]), topic, device, zoneFor(device.device)));
+}
+
+/** What the reader looks for among many devices, in lower case; "" where there are few. */
+function filterOf(total, repaint) {
+  const input = byId("device-filter");
+  byId("device-search").hidden = total <= SEARCHED;
+  input.oninput = repaint;
+  return total > SEARCHED ? input.value.trim().toLowerCase() : "";
+}
+
+function found(wanted, matching, total) {
+  const text = matching ? `${count(matching)} of the ${many(total, "device")} listed` : `None of the ${many(total, "device")} listed`;
+  return el("p", { class: "small" }, `${text} ${matching === 1 ? "has" : "have"} “${clip(wanted, 40)}” in the name. Others: headrace inspect TOPIC`);
 }
 
 function silentTopics(silent) {
