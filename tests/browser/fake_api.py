@@ -253,6 +253,8 @@ class Fake:
         if self.scenario == "hostile":
             topics.append(self._topic(HOSTILE, HOSTILE, base))
             rejected.append(_rejected(HOSTILE, HOSTILE, HOSTILE))
+        if self.scenario == "hostile":
+            topics[0]["quarantined"] = 12
         if self.scenario == "many":
             topics += [self._topic(f"plant/roof-{index}/reading", f"roof-{index}", base) for index in range(9)]
         models = [self._model(learner) for learner in self.learners.values()] if running else []
@@ -328,7 +330,7 @@ class Fake:
             "name": name,
             "key": "" if bare else "trio",
             "target": "power",
-            "unit": None if bare else self.unit,
+            "unit": None if bare else "litres per square metre and hour" if self.scenario == "hostile" else self.unit,
             "step_ms": HOUR,
             "timezone": "Etc/GMT+8",
             "horizon": 24,
@@ -355,7 +357,12 @@ class Fake:
         found = fake_trust.alerts(START + self.first * HOUR)
         if self.scenario == "many":
             found = [
-                {**found[0], "id": f"{index + 100:024x}", "key": f"roof-{index}", "raised_ms": found[0]["raised_ms"] - index}
+                {
+                    **found[0],
+                    "id": f"{index + 100:024x}",
+                    "key": f"roof-{index}",
+                    "raised_ms": found[0]["raised_ms"] - index,
+                }
                 for index in range(250)
             ] + found[1:]
         if self.scenario == "hostile":
@@ -534,6 +541,8 @@ def _reports(fake: Fake) -> list[dict[str, Any]]:
     if fake.scenario == "hostile":
         found[0] |= {"title": HOSTILE, "notes": [HOSTILE]}
         found[0]["rows"][0]["model"] = HOSTILE
+        found[0]["rows"][1]["mse"] = found[0]["figures"][0]["series"][0]["values"][3] = 1e308
+        found[0]["figures"][0]["series"][1]["values"][4] = -1e308
     return found
 
 

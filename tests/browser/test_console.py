@@ -139,6 +139,13 @@ def test_many_devices_are_folded(visit: Visit, site: Site) -> None:
     visit.wait("document.querySelector('#devices').textContent.startsWith('None of the 10 devices listed have')")
 
 
+def test_what_was_not_understood_is_said_on_the_card(visit: Visit, site: Site) -> None:
+    with_forecast(visit, site("hostile"))
+    visit.page.get_by_role("button", name="12 messages not understood: see Quarantine").click()
+    visit.page.locator("#rejected li").first.wait_for()
+    assert visit.page.evaluate("document.activeElement.parentElement.id") == "quarantine"
+
+
 def test_a_lost_connection_is_said_and_mended(browser: Any) -> None:
     port = free_port()
     server = start("running", port, 1.0)

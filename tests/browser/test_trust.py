@@ -257,6 +257,25 @@ def test_no_difference_does_not_read_as_no_error(visit: Visit, site: Site) -> No
 
 
 @desktop
+def test_huge_numbers_and_long_units_break_no_figure(visit: Visit, site: Site) -> None:
+    with_forecast(visit, site("hostile"))
+    visit.unfold("reports")
+    visit.page.locator("#report tbody tr").first.wait_for()
+    visit.wait("document.querySelectorAll('#report figure path.line').length === 6")
+    drawn = visit.page.locator("svg path").evaluate_all("paths => paths.map(path => path.getAttribute('d'))")
+    assert len(drawn) > 20
+    assert not any(re.search("NaN|Infinity|null|e[+]", path) for path in drawn)
+    assert "1e308" in visit.text("#report table")
+    unit = visit.page.locator("#chart text.unit")
+    assert unit.text_content().startswith("litres per square metre…")
+    assert (
+        unit.evaluate("text => text.getBoundingClientRect().left - text.ownerSVGElement.getBoundingClientRect().left")
+        >= 0
+    )
+    assert unit.locator("title").text_content() == "litres per square metre and hour"
+
+
+@desktop
 def test_a_quiet_platform_says_so(visit: Visit, site: Site) -> None:
     with_forecast(visit, site("quiet"))
     assert visit.text("#alert-count") == "No alerts"

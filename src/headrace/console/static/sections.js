@@ -2,6 +2,7 @@
 
 import { byId, choices, copyable, el, refresh, say } from "./dom.js";
 import { spark } from "./chart.js";
+import { reveal } from "./folds.js";
 import { nextForecast } from "./numbers.js";
 import {
   CONTENDERS, DAY, STATES, TERMS, brief, bytes, clip, clock, count, date, fixed, fullMoment, hourOf, localZone,
@@ -88,10 +89,11 @@ function makeCard() {
     device: el("span", { class: "name" }), topic: el("code", { class: "topic" }), rate: el("span", { class: "rate" }),
     spark: el("span", { class: "sparkline" }), time: el("p", { class: "event-time" }), tiles: el("dl", { class: "tiles" }),
     note: el("p", { class: "small" }), places: {},
+    bad: el("button", { type: "button", class: "badge rejected", "data-state": "waiting", hidden: true, onclick: () => reveal("quarantine") }),
   };
   const title = el("h3", {}, part.device, el("span", { class: "on" }, " on "), part.topic);
   const flow = el("p", { class: "flow" }, part.spark, part.rate);
-  part.root = el("article", { class: "card device" }, el("div", { class: "device-head" }, title, flow), part.time, part.tiles, part.note);
+  part.root = el("article", { class: "card device" }, el("div", { class: "device-head" }, title, flow), part.bad, part.time, part.tiles, part.note);
   return part;
 }
 
@@ -120,8 +122,9 @@ function paintCard(part, topic, device, zone) {
   part.device.title = device.device;
   say(part.topic, clip(topic.topic, 80));
   part.topic.title = topic.topic;
-  const bad = topic.quarantined ? ` · ${count(topic.quarantined)} not understood` : "";
-  say(part.rate, `${rate(topic.rate)} /s · ${count(topic.messages)} so far${bad}`);
+  say(part.rate, `${rate(topic.rate)} /s · ${count(topic.messages)} so far`);
+  say(part.bad, topic.quarantined ? `${many(topic.quarantined, "message")} not understood: see Quarantine` : "");
+  part.bad.hidden = !topic.quarantined;
   spark(part.spark, rates.get(topic.topic) || [0]);
   say(part.time, eventTime(device.time_ms, zone));
   const names = Object.keys(device.fields).slice(0, 24);
