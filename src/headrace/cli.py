@@ -582,7 +582,8 @@ def _print_spec(one: dict[str, Any], as_json: bool) -> None:
 def _print_topic(one: dict[str, Any]) -> None:
     decoders = ", ".join(f"{name} ({count})" for name, count in one["decoders"].items())
     plural = "" if one["messages"] == 1 else "s"
-    typer.echo(f"{one['topic']}: {one['messages']:,} message{plural}, {one['quarantined']:,} rejected")
+    why = ": the reasons are below; `headrace quarantine list` has those of all topics" if one["quarantined"] else ""
+    typer.echo(f"{one['topic']}: {one['messages']:,} message{plural}, {one['quarantined']:,} rejected{why}")
     typer.echo(f"the newest {one['looked_at']:,} are read as {decoders}")
     for device in one["devices"]:
         every = device["every_seconds"]

@@ -34,8 +34,9 @@ DAY = 24 * HOUR
 START = 1_557_388_800_000  # 2019-05-09T08:00Z, local midnight at UTC-8
 PEAK = 27_600.0
 HOSTILE = '"><img src=x onerror="window.pwned=1"><script>window.pwned=1</script>/' + "long" * 40
-SCENARIOS = ("running", "empty", "collecting", "hostile", "many", "odd", "older", "quiet", "warm")
-"""`older`: a platform without intervals, alerts, shadows, reports; `quiet`: nothing to alarm about; `warm`: degrees."""
+SCENARIOS = ("running", "empty", "collecting", "hostile", "many", "odd", "older", "quiet", "warm", "failing", "same")
+"""`failing`: the candidate stopped by an error; `same`: it forecasts as what is served; `older`: a platform without
+intervals, alerts, shadows, reports; `quiet`: nothing to alarm about; `warm`: degrees."""
 NOMINAL = 0.9
 
 Points = list[list[float | None]]
@@ -252,9 +253,13 @@ class Fake:
         if self.scenario == "hostile":
             topics.append(self._topic(HOSTILE, HOSTILE, base))
             rejected.append(_rejected(HOSTILE, HOSTILE, HOSTILE))
+        if self.scenario == "hostile":
+            topics[0]["quarantined"] = 12
         if self.scenario == "many":
             topics += [self._topic(f"plant/roof-{index}/reading", f"roof-{index}", base) for index in range(9)]
         models = [self._model(learner) for learner in self.learners.values()] if running else []
+        if self.scenario == "failing":
+            models[-1] |= {"state": "failed", "detail": "steps.py: ZeroDivisionError in line 3"}
         if self.scenario == "odd":
             models = _odd_models(models[0])
             topics[0]["devices"][0] |= {"fields": {"volume": None, "open": False, "tiny": 1e-7, "note": "x" * 99}}
@@ -325,7 +330,7 @@ class Fake:
             "name": name,
             "key": "" if bare else "trio",
             "target": "power",
-            "unit": None if bare else self.unit,
+            "unit": None if bare else "litres per square metre and hour" if self.scenario == "hostile" else self.unit,
             "step_ms": HOUR,
             "timezone": "Etc/GMT+8",
             "horizon": 24,
@@ -342,13 +347,24 @@ class Fake:
         return {
             "active": sum(one["state"] == "active" for one in all_),
             "recent": all_[:20],
-            "webhooks": {"pending": 0, "sent": 9, "failed": 0, "error": ""},
+            "webhooks": {"pending": 0, "sent": 9, "failed": 0, "error": ""}
+            | ({"failed": 3, "error": "the host is not known", "model": "pv-rls"} if self.scenario == "many" else {}),
         }
 
     def alert_list(self) -> list[dict[str, Any]]:
         if self.scenario in {"empty", "collecting"}:
             return []
         found = fake_trust.alerts(START + self.first * HOUR)
+        if self.scenario == "many":
+            found = [
+                {
+                    **found[0],
+                    "id": f"{index + 100:024x}",
+                    "key": f"roof-{index}",
+                    "raised_ms": found[0]["raised_ms"] - index,
+                }
+                for index in range(250)
+            ] + found[1:]
         if self.scenario == "hostile":
             found[0] |= {"message": HOSTILE, "rule": HOSTILE, "key": HOSTILE}
         return [one for one in found if one["state"] == "cleared"] if self.scenario == "quiet" else found
@@ -401,7 +417,9 @@ class Fake:
             daily = [
                 {
                     "day": _day(one["origin_ms"]),
-                    "candidate": square * one["contenders"]["live"]["mse"],
+                    "candidate": served[one["origin_ms"]]
+                    if self.scenario == "same"
+                    else square * one["contenders"]["live"]["mse"],
                     "served": served[one["origin_ms"]],
                 }
                 for one in learner.scores
@@ -523,6 +541,8 @@ def _reports(fake: Fake) -> list[dict[str, Any]]:
     if fake.scenario == "hostile":
         found[0] |= {"title": HOSTILE, "notes": [HOSTILE]}
         found[0]["rows"][0]["model"] = HOSTILE
+        found[0]["rows"][1]["mse"] = found[0]["figures"][0]["series"][0]["values"][3] = 1e308
+        found[0]["figures"][0]["series"][1]["values"][4] = -1e308
     return found
 
 

@@ -132,6 +132,18 @@ def test_many_devices_are_folded(visit: Visit, site: Site) -> None:
     assert visit.page.locator("#devices .device").count() == 4
     visit.page.get_by_role("button", name="Show 6 more devices").click()
     assert visit.page.locator("#devices .device").count() == 10
+    visit.page.get_by_label("Find a device or topic").fill("Roof-7")
+    visit.wait("document.querySelectorAll('#devices .device').length === 1")
+    assert "1 of the 10 devices listed has “roof-7” in the name" in visit.text("#devices")
+    visit.page.get_by_label("Find a device or topic").fill("nothing")
+    visit.wait("document.querySelector('#devices').textContent.startsWith('None of the 10 devices listed have')")
+
+
+def test_what_was_not_understood_is_said_on_the_card(visit: Visit, site: Site) -> None:
+    with_forecast(visit, site("hostile"))
+    visit.page.get_by_role("button", name="12 messages not understood: see Quarantine").click()
+    visit.page.locator("#rejected li").first.wait_for()
+    assert visit.page.evaluate("document.activeElement.parentElement.id") == "quarantine"
 
 
 def test_a_lost_connection_is_said_and_mended(browser: Any) -> None:

@@ -199,9 +199,9 @@ def test_alerts_are_counted_and_listed_active_ones_first(visit: Visit, site: Sit
     states = visit.page.locator("#alert-list li").evaluate_all("items => items.map(item => item.dataset.state)")
     assert states == ["active", "active", "cleared", "cleared"]
     text = visit.text("#alert-list")
-    assert text.startswith("Critical\nthe band held 74%")
+    assert re.match(r"Critical\s+trio · band-too-tight \(coverage of the band\)\s+the band held 74%", text)
     assert "74 %, limit 80 %" in text
-    assert "Warning\nno reading for 1h" in text
+    assert re.search(r"Warning\s+roof-3 · silent-device \(silence\)\s+no reading for 1h", text)
     assert "2 h 10 min, limit 1 h" in text
     visit.page.get_by_role("button", name="Show all alerts").click()
     visit.wait("document.querySelectorAll('#alert-list li').length === 6")
@@ -213,6 +213,66 @@ def test_alerts_are_counted_and_listed_active_ones_first(visit: Visit, site: Sit
     assert visit.page.locator("#alert-list").is_hidden()  # folded by the reader: stays so
     visit.page.locator("#alert-count").click()
     visit.page.locator("#alert-list").wait_for()
+
+
+@desktop
+def test_many_alerts_of_one_rule_are_one_row(visit: Visit, site: Site) -> None:
+    visit.page.goto(site("many"))
+    visit.wait("document.querySelector('#alert-list .group')")
+    visit.wait("document.querySelector('#alert-list .group').textContent.includes('250 devices')")
+    assert re.search(r"250 devices · silent-device \(silence\)\s+roof-\d+, ", visit.text("#alert-list .group"))
+    rows = "document.querySelectorAll('#alert-list li[data-state=active]').length"
+    assert visit.page.evaluate(rows) < 5
+    assert "Webhook of pv-rls: 3 messages given up" in visit.text("#webhooks")
+    visit.page.get_by_role("button", name="Show each of 250").click()
+    visit.wait(f"{rows} > 100")
+    visit.page.get_by_role("button", name="Show 100 more of silent-device").click()
+    visit.wait(f"{rows} > 200")
+    visit.page.get_by_role("button", name="Show 50 more of silent-device").click()
+    visit.wait(f"{rows} > 250")
+    assert visit.page.evaluate("document.activeElement.tagName") in {"BUTTON", "BODY"}
+    visit.page.get_by_role("button", name="Hide them").click()
+    visit.wait(f"{rows} < 5")
+
+
+@desktop
+def test_a_candidate_that_failed_is_not_too_early_to_tell(visit: Visit, site: Site) -> None:
+    visit.page.goto(site("failing"))
+    visit.wait("document.querySelector('#headline').textContent.includes('1 candidate stopped by an error')")
+    assert "in the shadow" not in visit.text("#headline")
+    visit.unfold("candidates")
+    visit.page.locator("#candidates .comparison").wait_for()
+    text = visit.text("#candidates")
+    assert "Stopped by an error: steps.py: ZeroDivisionError" in text
+    assert "Too early" not in text
+    assert "headrace promote" not in text
+
+
+@desktop
+def test_no_difference_does_not_read_as_no_error(visit: Visit, site: Site) -> None:
+    visit.page.goto(site("same"))
+    visit.unfold("candidates")
+    visit.page.locator("#candidates .comparison").wait_for()
+    assert re.search(r"difference in squared error\s+none", visit.text("#candidates"))
+
+
+@desktop
+def test_huge_numbers_and_long_units_break_no_figure(visit: Visit, site: Site) -> None:
+    with_forecast(visit, site("hostile"))
+    visit.unfold("reports")
+    visit.page.locator("#report tbody tr").first.wait_for()
+    visit.wait("document.querySelectorAll('#report figure path.line').length === 6")
+    drawn = visit.page.locator("svg path").evaluate_all("paths => paths.map(path => path.getAttribute('d'))")
+    assert len(drawn) > 20
+    assert not any(re.search("NaN|Infinity|null|e[+]", path) for path in drawn)
+    assert "1e308" in visit.text("#report table")
+    unit = visit.page.locator("#chart text.unit")
+    assert unit.text_content().startswith("litres per square metre…")
+    assert (
+        unit.evaluate("text => text.getBoundingClientRect().left - text.ownerSVGElement.getBoundingClientRect().left")
+        >= 0
+    )
+    assert unit.locator("title").text_content() == "litres per square metre and hour"
 
 
 @desktop
@@ -233,6 +293,7 @@ def test_a_candidate_stands_against_what_is_served(visit: Visit, site: Site) -> 
     assert "pv-ridge against pv-rls · trio" in text
     assert "arises by luck in 1 of 64 comparisons" in text  # the platform's own sentence
     assert "headrace promote pv-ridge" in text
+    assert re.search(r"(less|more) squared error than what is served\s+[\d.]+ %", text)
     assert re.search(r"candidate [\d.]+ kW, served [\d.]+ kW", text)
     assert re.search(r"\d+ of \d+", text)
     days = visit.page.locator("#candidates circle.daily.candidate").count()

@@ -202,7 +202,9 @@ def test_conventions(
     for field, unit in units.items():
         assert found["devices"][0]["fields"][field]["unit"] == unit
     text = cli(up, "inspect", topic)
-    assert f"{topic}: 2 messages, 1 rejected" in text and decoder in text and "rejected at" in text
+    assert (
+        f"{topic}: 2 messages, 1 rejected: the reasons are below" in text and decoder in text and "rejected at" in text
+    )
     for field, unit in units.items():
         assert field in text and unit in text
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import headrace.examples.pv
 from headrace.analysis import tables
@@ -20,9 +21,11 @@ from headrace.analysis.fields import Analysis, analyse
 from headrace.analysis.page import page
 from headrace.analysis.report import plain, show
 from headrace.analysis.suggest import Suggestion, suggest
+from headrace.cli import app
 from headrace.errors import BadInput
 from headrace.examples.pv import phases
-from headrace.records import DAY, HOUR, MINUTE, SECOND
+from headrace.records import DAY, HOUR, MINUTE, SECOND, Rows
+from headrace.services.learning.lane import GridLane
 from headrace.services.learning.plan import Plan, check
 from headrace.spec import OnlineModel, parse
 from tests import series
@@ -32,6 +35,8 @@ X = series.daily(T)
 WEEKS = series.times(24 * 70)
 QUICK = series.times(6 * 480, 10 * SECOND)
 IRREGULAR = series.START + np.cumsum(np.random.default_rng(0).exponential(10 * MINUTE, 3000)).astype(np.int64)
+RARE = series.START + np.cumsum(np.random.default_rng(1).choice([DAY, 20 * DAY], 1200, p=[0.98, 0.02])).astype(np.int64)
+BURSTS = np.concatenate([series.times(5, 10 * SECOND, series.START + day * DAY) for day in range(60)])
 SUNNY = series.sunny(20)
 FAR = np.where(np.arange(len(T)) % 300 == 200, 500.0, X)
 ZOO: dict[str, dict[str, Any]] = {
@@ -56,8 +61,21 @@ ZOO: dict[str, dict[str, Any]] = {
     "quick": {"time": series.iso(QUICK), "x": np.sin(2 * np.pi * np.arange(len(QUICK)) / 120) + series.red(len(QUICK), 0) / 5},
     "days": {"time": series.iso(series.times(200, DAY)), "x": np.tile([0, 0, 0, 0, 0, 5, 6.0], 29)[:200] + series.red(200, 0) / 3},
     "sunny": {"time": series.iso(SUNNY[0]), "x": SUNNY[1]},
+    "sparse": {"time": series.iso(series.times(50, 200 * HOUR)), "x": series.red(50, 0)},
+    "sparse-for-years": {"time": series.iso(series.times(600, 200 * HOUR)), "x": series.red(600, 0.5)},
+    "rare": {"time": RARE, "x": series.red(len(RARE), 0.5)},
+    "bursts": {"time": series.iso(BURSTS), "x": series.red(len(BURSTS), 0.5)},
     'odd "names": [#]': {"time": series.iso(T), 'x: "y" \\ \x7f ß': X},
 }  # fmt: skip
+
+
+REFUSED = {
+    "one": "1 reading",
+    "three": "are too few",
+    "at-once": "are too few",
+    "sparse": "50 readings in 408 days are too few: at a step of 9 days",
+    "bursts": "too few readings for their step",
+}
 
 
 @cache
@@ -80,10 +98,39 @@ def model(suggestion: Suggestion) -> OnlineModel:
 @pytest.mark.parametrize("name", ZOO)
 def test_every_series_gets_findings_and_a_valid_spec(name: str) -> None:
     analysis, suggestion = answer(name)
-    spec = model(suggestion)
-    assert spec.input.target == suggestion.target and spec.forecast.horizon == suggestion.horizon
     assert json.dumps(plain(analysis, suggestion), allow_nan=False)
     assert all(field.findings for field in analysis.fields)
+    assert bool(suggestion.refused) == (name in REFUSED) == (not suggestion.text)
+    if suggestion.text:
+        spec = model(suggestion)
+        assert spec.input.target == suggestion.target and spec.forecast.horizon == suggestion.horizon
+
+
+@pytest.mark.parametrize("name", sorted(set(ZOO) - set(REFUSED)))
+def test_what_is_suggested_forecasts_its_own_file(name: str) -> None:
+    analysis, suggestion = answer(name)
+    lane, table = GridLane(Plan(model(suggestion)), "some"), analysis.table
+    lane.process(Rows(table.time, dict(table.columns)))
+    made = [one.values for _, one in lane.effects.predictions]
+    assert made and np.isfinite(np.concatenate(made)).all()
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_where_no_spec_would_forecast_none_is_suggested(name: str) -> None:
+    assert REFUSED[name] in answer(name)[1].refused
+
+
+def test_no_spec_is_written_where_none_is_suggested(tmp_path: Path) -> None:
+    file = series.csv(tmp_path / "some.csv", ZOO["sparse"])
+    done = CliRunner().invoke(app, ["analyse", str(file), "--spec", str(tmp_path / "spec.yaml")])
+    assert done.exit_code == 1 and "no spec is suggested: 50 readings" in done.stdout
+    assert "spec.yaml was not written: 50 readings" in done.stderr and not (tmp_path / "spec.yaml").exists()
+
+
+def test_a_spec_is_named_after_its_file_not_one_of_its_devices() -> None:
+    analysis, suggestion = answer("two-devices")
+    assert 'name: "some-x"' in suggestion.text
+    assert any("this is 'a' (1 other has as many readings), --device chooses" in note for note in analysis.table.notes)
 
 
 FLAGS = {
@@ -212,7 +259,7 @@ class _Ids(HTMLParser):
 
 
 def test_the_page_is_whole_safe_and_the_same_twice(tmp_path: Path) -> None:
-    columns = {
+    columns: dict[str, Any] = {
         "time": series.iso(T),
         "<b>x</b>": X,
         "y": np.roll(X, 2),

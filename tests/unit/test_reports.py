@@ -60,6 +60,11 @@ async def test_names_are_checked(client: httpx.AsyncClient, name: str, tmp_path:
         {"kind": "other"},
         {"rows": [{"model": {"nested": 1}}]},
         {"title": "x" * 201},
+        {"title": ""},
+        {"title": " "},
+        {"columns": [{"name": "model", "label": "a"}, {"name": "model", "label": "b"}]},
+        {"columns": [{"name": "", "label": "a"}]},
+        {"rows": [{"model": 10**40}]},
         {"columns": "none"},
         {"notes": ["n"] * 201},
         {"figures": [{"name": "f", "series": [{"name": "s", "values": ["<b>"]}]}]},
@@ -84,8 +89,22 @@ async def test_limits(client: httpx.AsyncClient, tmp_path: Path, monkeypatch: py
     body = json.dumps(GOOD).encode()
     for name in ("a", "b", "a"):
         kept.put(name, body, 1)
-    with pytest.raises(Forbidden, match="2 reports are kept"):
+    with pytest.raises(
+        Forbidden, match="2 reports are kept already: `curl -X DELETE ADDRESS/api/reports/NAME` makes room"
+    ):
         kept.put("c", body, 1)
+    kept.delete("b")
+    kept.put("c", body, 1)
+    assert {one["name"] for one in kept.all()} == {"a", "c"}
+
+
+async def test_a_report_can_be_deleted(client: httpx.AsyncClient) -> None:
+    await client.put("/api/reports/r", json=GOOD)
+    assert (await client.delete("/api/reports/r")).json() == {"deleted": "r"}
+    assert (await client.get("/api/reports")).json() == []
+    again = await client.delete("/api/reports/r")
+    assert again.status_code == 404 and "GET /api/reports lists" in again.json()["error"]
+    assert (await client.delete("/api/reports/..%2Fregistry")).status_code in {400, 404}
 
 
 async def test_a_damaged_file_hides_itself_alone(client: httpx.AsyncClient, tmp_path: Path) -> None:

@@ -125,7 +125,20 @@ def test_the_hour_that_comes_twice_is_told_from_all_devices(tmp_path: Path) -> N
     file = plain(time=written(time, "%F %T", MADRID), device=device, x=time % 5)(tmp_path / "a.csv")
     assert np.array_equal(read_file(file, "short", MADRID).time, YEAR[:24])
     assert np.array_equal(data.read(file, MADRID).series["short"].time, YEAR[:24])
-    assert "read as UTC" in read_file(file, "long", "America/New_York").notes[0]
+    contradicted = read_file(file, "long", "America/New_York").notes[0]
+    assert "read as UTC: no clock of America/New_York ever shows 2024-03-10 02:00" in contradicted
+
+
+@pytest.mark.parametrize("start", ["2024-01-10T00:00", "2024-10-20T00:00"])
+def test_a_zone_that_is_given_applies(tmp_path: Path, start: str) -> None:
+    """Whether or not the clocks change in the file; in autumn the hour that comes twice is kept."""
+    first = int(np.datetime64(start, "ns").astype(np.int64))
+    time = series.times(24 * 14, HOUR, first)
+    file = plain(time=written(time, "%FT%T", MADRID), x=np.arange(len(time)))(tmp_path / "a.csv")
+    table, source = read_file(file, zone=MADRID), data.read(file, MADRID)
+    assert np.array_equal(table.time, time) and np.array_equal(source.series["all"].time, time)
+    assert all(f"read as wall-clock time of {MADRID}, as told" in notes[0] for notes in (table.notes, source.notes))
+    assert "--timezone says whose clock it is" in read_file(file).notes[0]
 
 
 def test_the_zone_of_a_spec_is_that_of_its_file(tmp_path: Path) -> None:
@@ -133,7 +146,8 @@ def test_the_zone_of_a_spec_is_that_of_its_file(tmp_path: Path) -> None:
     head = f"kind: OnlineModel\nmetadata: {{name: m}}\ninput: {{topics: [a], target: x, timezone: {MADRID}}}\n"
     spec.write_text(head + "transform: [resample: {every: 1h}, scale]\nbackend: {rls: {floor: 0}}\n")
     source = inputs(Options(file=spec, data=file))[1]
-    assert np.array_equal(source.series["all"].time, YEAR) and source.notes == []
+    assert np.array_equal(source.series["all"].time, YEAR)
+    assert source.notes == [f"time is column 'time', without a zone, read as wall-clock time of {MADRID}, as told"]
     assert "its times go back by up to an hour" in " ".join(inputs(Options(data=file))[1].notes)
 
 

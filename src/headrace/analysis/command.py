@@ -46,17 +46,19 @@ def run(
             from headrace.analysis.page import page
 
             drawn = page(analysis, suggestion, progress)
-    if spec is not None:
+    if spec is not None and suggestion.text:
         _write_new(spec, suggestion.text)
     if html is not None:
         write_text(html, drawn)
     if as_json:
         print(json.dumps(plain(analysis, suggestion), indent=2, ensure_ascii=False))
-        return
-    _show(analysis, suggestion)
-    for path in (html, spec):
-        if path is not None:
-            print(f"written: {path}")
+    else:
+        _show(analysis, suggestion)
+        for path in (html, spec if suggestion.text else None):
+            if path is not None:
+                print(f"written: {path}")
+    if spec is not None and suggestion.refused:
+        raise BadInput(detail=f"{spec} was not written: {suggestion.refused}")
 
 
 def look(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from headrace.analysis.tables import Table, choose
+from headrace.analysis.tables import Table, choose, which
 from headrace.errors import BadInput
 from headrace.tables import files
 
@@ -21,10 +21,10 @@ def read_file(path: Path, device: str | None = None, zone: str | None = None) ->
 
     found = files.read(path, one, zone)
     ((chosen, rows),) = found.series.items()
-    notes = [found.clock + (" (--timezone reads wall-clock times)" if found.assumed and zone is None else "")]
+    notes = [found.clock + (" (--timezone says whose clock it is)" if found.zoneless and zone is None else "")]
     if len(found.devices) > 1:
         count = f"{len(found.devices):,} devices in column {found.naming}"
-        notes.append(f"{count}; this is {chosen!r}, --device chooses")
+        notes.append(f"{count}; this is {which(found.devices, chosen)}, --device chooses")
     return Table(
         source=source,
         topic=f"{re.sub('[^a-z0-9]+', '-', path.name.partition('.')[0].lower()).strip('-') or 'site'}/+/reading",

@@ -39,7 +39,8 @@ def page(analysis: Analysis, suggestion: Suggestion, progress: Progress) -> str:
         progress(f"drawing {field.name}", index / len(analysis.fields))
         parts += _field(field, index, analysis)
     parts += _together(analysis)
-    parts.append(f'<h2 id="spec">Suggested spec</h2><div class="card"><pre>{escape(suggestion.text)}</pre></div>')
+    spec = escape(suggestion.text or f"None: {suggestion.refused}")
+    parts.append(f'<h2 id="spec">Suggested spec</h2><div class="card"><pre>{spec}</pre></div>')
     return pages.page(f"{table.source}: what is in it", _STYLE, parts)
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.analysis.tables import Progress, Table, choose, silent
+from headrace.analysis.tables import Progress, Table, choose, silent, which
 from headrace.errors import BadInput, Temporary, Undecodable, UnknownTopic
 from headrace.records import DAY, INTERNAL, Array, Reading, Record
 from headrace.streams import decoders
@@ -251,7 +251,7 @@ def _table(pattern: str, read: _Reader, device: str | None) -> Table:
     chosen = choose(devices, device, source)
     notes = []
     if len(devices) > 1:
-        notes.append(f"{len(devices):,} devices; this is {chosen!r}, --device chooses")
+        notes.append(f"{len(devices):,} devices; this is {which(devices, chosen)}, --device chooses")
     if read.failed:
         notes.append(f"{read.failed:,} of {read.seen:,} messages could not be read: {read.reason}")
     if read.readings >= READINGS:

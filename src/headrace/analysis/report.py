@@ -98,6 +98,9 @@ def show(analysis: Analysis, suggestion: Suggestion, console: Console) -> None:
             console.print(
                 Text(f"and {count(len(analysis.pairs) - SHOWN_PAIRS, 'pair')} less related; --json has all", "dim")
             )
+    if suggestion.refused:
+        console.print(Text(f"\nno spec is suggested: {suggestion.refused}", "yellow"))
+        return
     console.print(Text("\nsuggested spec", "bold"))
     console.print(Text(suggestion.text.rstrip()), soft_wrap=True)
 

@@ -6,6 +6,8 @@ import json
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from headrace.analysis.fields import Analysis, Field
 from headrace.analysis.sampling import NICE
 from headrace.analysis.words import WEEK, count, num, period, share, span, time_of_day, yaml_duration
@@ -16,6 +18,10 @@ LEAST_INITIAL = 10
 """Days (or seasons) the default features of `rls` need before the first example, and a few to learn from."""
 LAGS_FROM = 4
 """Windows a season needs to be worth lags of its own."""
+MOST_UNKNOWN = 0.5
+"""Share of windows without a value from which a forecast has nothing to go by."""
+JUMP, LEAST_JUMP = 7 * DAY, 3
+"""What `resample` takes for a clock gone wrong if nothing is said: ns, and at least so many windows."""
 WIDTH = 78
 WHY_RLS = (
     "a linear model that learns from every example: hard to beat, and what anything deeper has to be compared with"
@@ -43,7 +49,9 @@ class Suggestion:
     """Longest gap filled, ns."""
     beyond: str
     text: str
-    """headrace.yaml."""
+    """headrace.yaml; "" where nothing sensible can be suggested."""
+    refused: str = ""
+    """Why there is none."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class _Choice:
 
 
 def suggest(analysis: Analysis, given_zone: str | None) -> Suggestion:
-    """A spec for the most forecastable field.
+    """A spec for the most forecastable field, or why there is none yet.
 
     Args:
         given_zone: the user's; without one it is guessed from a silence that means zero, else UTC.
@@ -70,11 +78,14 @@ def suggest(analysis: Analysis, given_zone: str | None) -> Suggestion:
     zone, why_zone = _zone(field, analysis.zone, given_zone)
     initial, why_initial = _initial(field, season or every * 24)
     up_to, beyond, why_gaps = _gaps(field, season, every)
+    if refused := _refused(field, every, up_to, initial):
+        return Suggestion(field.name, every, season, history, steps, zone, initial, up_to, beyond, "", refused)
     issue = steps * every
+    jump, why_jump = _jump(field, every)
     resample = _Choice(
         f"- resample: {{every: {yaml_duration(every)}, lateness: {yaml_duration(_lateness(field))}, fill: interpolate, "
-        f"up_to: {yaml_duration(up_to)}, beyond: {beyond}}}",
-        f"{why_step}. {why_gaps}. {_why_lateness(field)}",
+        f"up_to: {yaml_duration(up_to)}, beyond: {beyond}{jump}}}",
+        f"{why_step}. {why_gaps}. {_why_lateness(field)}{why_jump}",
     )
     parts = [
         *_head(analysis, field),
@@ -127,8 +138,8 @@ def _model(field: Field) -> list[str]:
 
 def _season_and_step(field: Field) -> tuple[int, int, str]:
     """(season, grid step, why): a day in hours if there is one, else 12 to 48 steps in the shortest season."""
-    usual = field.sampling.step or HOUR
-    finest = next((step for step in NICE if step >= usual * 0.98), DAY)
+    usual = max(field.sampling.step, _median_step(field)) or HOUR
+    finest = next((step for step in NICE if step >= usual * 0.98), -(-round(usual * 0.98) // DAY) * DAY)
     lengths = [one.period for one in field.seasons.found if one.period <= 7 * DAY]
     reading = f"a reading comes every {span(field.sampling.step)}" if field.sampling.step else "there is one reading"
     if DAY in lengths and finest <= 6 * HOUR:
@@ -161,6 +172,48 @@ def _zone(field: Field, used: str, given: str | None) -> tuple[str, str]:
     return name, why
 
 
+def _median_step(field: Field) -> int:
+    """Half of the values come within this time of the one before, ns; 0 of one value."""
+    return round(float(np.median(np.diff(field.time)))) if len(field.time) > 1 else 0
+
+
+def _refused(field: Field, every: int, up_to: int, initial: int) -> str:
+    """Why no spec would ever forecast such a series, in a sentence; "" if one would."""
+    there, readings = field.sampling.covered, count(len(field.time), "reading")
+    if there < initial:
+        return (
+            f"{readings} in {span(there)} are too few: at a step of {span(every)} the first fit alone takes "
+            f"{span(initial)}. Come back when there is more"
+        )
+    empty = _unknown(field, every, up_to)
+    if empty > MOST_UNKNOWN:
+        return (
+            f"too few readings for their step: {share(empty)} of the windows of {span(every)} would be unknown, even with "
+            f"gaps bridged up to {span(up_to)}. Thin out the bursts, or name another --field"
+        )
+    return ""
+
+
+def _unknown(field: Field, every: int, up_to: int) -> float:
+    """Share of the windows in which nothing is known, of those outside a silence that means zero and the longest holes."""
+    holes = np.sort(np.diff(field.time))
+    if field.sampling.silence is not None and field.zero:
+        holes = holes[holes < field.sampling.silence.shortest]
+    holes = holes[: max(1, int(len(holes) * 0.99))]
+    lost = holes[holes > up_to + every].sum()
+    return float(lost / max(1, holes.sum()))
+
+
+def _jump(field: Field, every: int) -> tuple[str, str]:
+    """(parameter of resample, why): ordinary holes must not look like a clock gone wrong."""
+    holes = np.diff(field.time)
+    longest = float(np.quantile(holes, 0.99)) if len(holes) else 0.0
+    if longest <= max(JUMP, LEAST_JUMP * every):
+        return "", ""
+    jump = -(-round(1.5 * longest) // DAY) * DAY
+    return f", max_jump: {yaml_duration(jump)}", f". Readings come up to {span(longest)} apart: no clock gone wrong"
+
+
 def _initial(field: Field, season: int) -> tuple[int, str]:
     """Event time for the first fit: 16 days (or seasons) if there are many more, else what there is, within reason."""
     unit = DAY if season == DAY else season
@@ -168,12 +221,10 @@ def _initial(field: Field, season: int) -> tuple[int, str]:
     least = LEAST_INITIAL * unit
     most = DEFAULT_INITIAL if unit == DAY else 16 * unit
     initial = int(min(most, max(least, there * 6 // 10 // unit * unit)))
-    enough = f"{span(there)} are there"
-    if there < initial:
-        return initial, f"{enough}: too little yet; it starts to forecast once there are {span(initial)}"
     return (
         initial,
-        f"{enough}, of which the first fit (and the scale) take {span(initial)}; the rest is scored before it is learnt",
+        f"{span(there)} are there, of which the first fit (and the scale) take {span(initial)}; "
+        "the rest is scored before it is learnt",
     )
 
 
@@ -301,7 +352,9 @@ def _number(value: float) -> str:
 
 
 def _name(analysis: Analysis, field: Field) -> str:
-    stem = analysis.table.device or analysis.table.topic.partition("/")[0]
+    table = analysis.table
+    one = table.recorded and len(table.devices) == 1 and table.device
+    stem = table.device if one else table.topic.partition("/")[0]
     plain = re.sub("[^a-z0-9]+", "-", f"{stem}-{field.name}".lower()).strip("-")[:63].strip("-")
     return json.dumps(plain or "model")
 

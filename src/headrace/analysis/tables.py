@@ -58,6 +58,16 @@ def choose(devices: dict[str, int], wanted: str | None, source: str) -> str:
     return wanted
 
 
+def which(devices: dict[str, int], chosen: str) -> str:
+    """The chosen device, and how many others have as many readings: then it is the first by name, no more."""
+    others = sum(1 for readings in devices.values() if readings == devices[chosen]) - 1
+    return (
+        f"{chosen!r} ({others:,} {'other has' if others == 1 else 'others have'} as many readings)"
+        if others
+        else repr(chosen)
+    )
+
+
 def listed(names: dict[str, int] | list[str], most: int = 10) -> str:
     """The first few names."""
     several = list(names)

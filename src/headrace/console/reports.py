@@ -27,17 +27,21 @@ LIMIT = 4 * 2**20
 """Bytes of a report."""
 KEPT = 200
 """Reports; a new one beyond these is refused, an old one can always be replaced."""
+_ROOM = "`curl -X DELETE ADDRESS/api/reports/NAME` makes room (GET /api/reports lists them), or send this one under an old name"
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 Short = Annotated[str, Meta(max_length=200)]
 Text = Annotated[str, Meta(max_length=4000)]
-Cell = float | int | bool | Text | None
+Name = Annotated[str, Meta(max_length=200, pattern=r"\S")]
+"""Not empty, not only spaces."""
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Cell = float | Whole | bool | Text | None
 
 
 class Column(Struct, omit_defaults=True):
     """A column of the table."""
 
-    name: Short
+    name: Name
     label: Short
     unit: Short = ""
     help: Text = ""
@@ -55,14 +59,14 @@ class Figure(Struct, omit_defaults=True):
 
     name: Short
     title: Text = ""
-    x: Annotated[list[float | int | Short], Meta(max_length=20_000)] = []
+    x: Annotated[list[float | Whole | Short], Meta(max_length=20_000)] = []
     series: Annotated[list[Series], Meta(max_length=100)] = []
 
 
 class Report(Struct):
     """What is kept of a report."""
 
-    title: Short
+    title: Name
     kind: Literal["rolling", "drift", "replay"]
     columns: Annotated[list[Column], Meta(max_length=100)]
     rows: Annotated[list[dict[Short, Cell]], Meta(max_length=10_000)]
@@ -102,10 +106,13 @@ class Reports:
             found = msgspec.json.decode(body, type=Report)
         except DAMAGED as error:
             raise BadInput(detail=f"this is no report: {error}") from error
+        names = [column.name for column in found.columns]
+        if twice := next((one for one in names if names.count(one) > 1), ""):
+            raise BadInput(detail=f"this is no report: two of its columns are called {twice[:80]!r}")
         kept = Kept(**msgspec.structs.asdict(found), name=name, received_ms=now_ms)
         try:
             if not path.exists() and len(self._files()) >= KEPT:
-                raise Forbidden(detail=f"{KEPT} reports are kept already; replace one, or delete files under reports/")
+                raise Forbidden(detail=f"{KEPT} reports are kept already: {_ROOM}")
             self._folder.mkdir(mode=0o700, exist_ok=True)
             write_whole(path, msgspec.json.encode(kept))
         except OSError as error:
@@ -119,6 +126,15 @@ class Reports:
             raise NotFound(detail=f"there is no report {name!r}; `headrace evaluate --push` sends one") from error
         except (*DAMAGED, OSError) as error:
             raise NotFound(detail=f"the report {name!r} cannot be read: {error}") from error
+
+    def delete(self, name: str) -> None:
+        """Keep a report no longer. Raises NotFound, BadInput, StorageUnavailable."""
+        try:
+            self._path(name).unlink()
+        except FileNotFoundError as error:
+            raise NotFound(detail=f"there is no report {name!r}; GET /api/reports lists those there are") from error
+        except OSError as error:
+            raise StorageUnavailable(detail=error.strerror or str(error)) from error
 
     def all(self) -> list[dict[str, Any]]:
         """Name, title, kind and time of each, newest first; damaged files are left out."""
@@ -135,6 +151,7 @@ class Reports:
             Route("/api/reports", safe(self._list), methods=["GET"]),
             Route("/api/reports/{name}", safe(self._get), methods=["GET"]),
             Route("/api/reports/{name}", safe(self._put), methods=["PUT"]),
+            Route("/api/reports/{name}", safe(self._delete), methods=["DELETE"]),
         ]
 
     async def _list(self, request: Request) -> Any:
@@ -152,6 +169,11 @@ class Reports:
                 raise FixedLimit(what="the report", size=len(body), limit=LIMIT)
         await asyncio.to_thread(self.put, name, body, time.time_ns() // 1_000_000)
         return {"stored": name}
+
+    async def _delete(self, request: Request) -> Any:
+        name = request.path_params["name"]
+        await asyncio.to_thread(self.delete, name)
+        return {"deleted": name}
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("*.json"))

@@ -49,7 +49,7 @@ def trio(periods: Periods) -> Source:
 def read(path: Path, zone: str | None = None) -> Source:
     """A user's file, as `headrace.tables.files.read` has it; raises what that raises."""
     found = files.read(path, lambda devices: sorted(list(devices)[:SERIES]), zone)
-    notes = [found.clock] if found.assumed else []
+    notes = [found.clock] if found.zoneless else []
     if len(found.devices) > SERIES:
         notes.append(f"only the {SERIES} of {len(found.devices):,} devices with most rows were evaluated")
     notes += found.notes

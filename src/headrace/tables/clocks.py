@@ -13,8 +13,6 @@ from headrace.records import HOUR, MINUTE, SECOND
 
 _PIECE = 15 * MINUTE
 """Offsets from UTC change only at multiples of this."""
-_STEP = HOUR * 5 // 2
-"""Longest step over a skipped hour that shows it: a night's pause over it shows nothing."""
 
 
 def local(time: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
@@ -22,15 +20,11 @@ def local(time: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
     return time + offsets(time, ZoneInfo(zone)) if len(time) else time
 
 
-def changes_show(wall: NDArray[np.int64], zone: str) -> bool:
-    """Whether these wall-clock times are of this zone's clock.
-
-    They are if an hour that the zone skips in spring is empty while there are readings shortly before and after it, and
-    no reading stands in any skipped hour.
-    """
-    pieces, both = _of_pieces(wall, zone)[1:]
-    skipped = pieces[both[:, 0] < both[:, 1]]
-    return not len(skipped) and _jumps(np.unique(wall), ZoneInfo(zone))
+def in_skipped_hours(wall: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
+    """Those of these wall-clock times that this zone's clock never shows: they are of another clock."""
+    place, _, both = _of_pieces(wall, zone)
+    impossible: NDArray[np.int64] = wall[(both[:, 0] < both[:, 1])[place]]
+    return impossible
 
 
 def wall_to_utc(wall: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
@@ -63,17 +57,6 @@ def _offsets(wall: int, zone: ZoneInfo) -> tuple[int, int]:
     moment = datetime.fromtimestamp(wall // SECOND, UTC).replace(tzinfo=zone)
     first, second = (moment.replace(fold=fold).utcoffset() or timedelta() for fold in (0, 1))
     return round(first.total_seconds()) * SECOND, round(second.total_seconds()) * SECOND
-
-
-def _jumps(wall: NDArray[np.int64], zone: ZoneInfo) -> bool:
-    """Whether the series steps over an hour that the zone's clock skips."""
-    steps = np.diff(wall)
-    for index in np.flatnonzero((steps >= 30 * MINUTE) & (steps <= _STEP)).tolist():
-        start, stop = int(wall[index]), int(wall[index + 1])
-        inside = range(-(-(start + 1) // _PIECE) * _PIECE, stop, _PIECE)
-        if any(first < second for first, second in (_offsets(moment, zone) for moment in inside)):
-            return True
-    return False
 
 
 def _after_step_back(wall: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headrace.errors import BadInput, MissingExtra
 from headrace.records import SECOND, Array, Rows
-from headrace.tables.clocks import changes_show, put_back, wall_to_utc
+from headrace.tables.clocks import in_skipped_hours, put_back, wall_to_utc
 from headrace.tables.columns import DEVICES, Column, cell, device_column, look, quoted, time_column
 
 ROWS = 20_000_000
@@ -36,8 +36,8 @@ class File:
 
     clock: str
     """Which column is the time and how it was understood, in words."""
-    assumed: bool
-    """Whether they have no zone and were read as UTC."""
+    zoneless: bool
+    """Whether any of them has no zone, so that somebody had to say, or guess, whose clock it was."""
     naming: str
     """Name of the column that tells devices apart, or ""."""
     devices: dict[str, int]
@@ -52,7 +52,7 @@ def read(path: Path, pick: Pick = list, zone: str | None = None) -> File:
     """A file as it is.
 
     Args:
-        zone: times without a zone are of this zone's clock if its clock changes show in them, else UTC.
+        zone: times without a zone are of this zone's clock, unless it never shows one of them; those, and without one, UTC.
 
     Raises:
         BadInput: it cannot be read, holds no rows, no times or no numbers.
@@ -128,11 +128,11 @@ def _understood(database: Any, path: Path, columns: Sequence[Column], pick: Pick
     series = {device: _rows(database, clock, fields, naming, device) for device in pick(devices)}
     if not any(map(len, series.values())):
         raise BadInput(detail=f"{path}: no row of {', '.join(series) or 'it'} has a readable time")
-    series, words, assumed = _understand(database, clock, zone, series)
-    if assumed and any(put_back(rows.time) for rows in series.values()):
+    series, words, zoneless, as_utc = _understand(database, clock, zone, series)
+    if as_utc and any(put_back(rows.time) for rows in series.values()):
         notes.append(_TWICE)
     described = f"time is column {clock.name!r}, {words}"
-    return File(described, assumed, naming.name if naming else "", devices, series, notes)
+    return File(described, zoneless, naming.name if naming else "", devices, series, notes)
 
 
 def _cut_short(database: Any, path: Path) -> list[str]:
@@ -174,18 +174,24 @@ def _plain(found: Any) -> Array:
 
 def _understand(
     database: Any, clock: Column, zone: str | None, series: dict[str, Rows]
-) -> tuple[dict[str, Rows], str, bool]:
-    """(the series in UTC, how their times were understood, whether UTC was assumed)."""
+) -> tuple[dict[str, Rows], str, bool, bool]:
+    """(the series in UTC, how their times were understood, whether any has no zone, whether those were read as UTC)."""
     if clock.counted:
         unit = {SECOND: "seconds", 1_000_000: "milliseconds", 1_000: "microseconds", 1: "nanoseconds"}[clock.unit]
-        return series, f"{unit} since 1970{'' if clock.dated else ', though not of 1990 to 2100'}", False
+        return series, f"{unit} since 1970{'' if clock.dated else ', though not of 1990 to 2100'}", False, False
     if clock.zoned:
         part = clock.zoned < clock.moments
-        return series, f"with its zone{', read as UTC where it has none' if part else ''}", part
-    if zone is not None and zone != "UTC" and changes_show(_times(database, clock), zone):  # of all devices together
-        moved = {device: Rows(wall_to_utc(rows.time, zone), rows.columns) for device, rows in series.items()}
-        return moved, f"wall-clock time of {zone}: the hour its clocks skip is empty", False
-    return series, f"without a zone, read as UTC{f', written as {clock.spoken}' if clock.spoken else ''}", True
+        return series, f"with its zone{', read as UTC where it has none' if part else ''}", part, part
+    written = f", written as {clock.spoken}" if clock.spoken else ""
+    if zone is None or zone == "UTC":
+        return series, f"without a zone, read as UTC{written}", True, True
+    impossible = in_skipped_hours(_times(database, clock), zone)  # of all devices together
+    if len(impossible):
+        first = str(impossible.min().astype("datetime64[ns]").astype("datetime64[m]")).replace("T", " ")
+        why = f"no clock of {zone} ever shows {first}, which is among them"
+        return series, f"without a zone, read as UTC{written}: {why}", True, True
+    moved = {device: Rows(wall_to_utc(rows.time, zone), rows.columns) for device, rows in series.items()}
+    return moved, f"without a zone, read as wall-clock time of {zone}, as told{written}", True, False
 
 
 def _times(database: Any, clock: Column) -> NDArray[np.int64]:

@@ -30,17 +30,30 @@ export function paintCandidates(overview, known, repaint) {
   if (!served.length) return;
   load(overview, known, repaint);
   for (const name of found.keys()) if (!served.includes(name)) found.delete(name);
-  const list = [...found.values()].flat();
+  const compared = [...found.values()].flat().map((shadow) => ({ ...shadow, stopped: whyStopped(shadow, overview) }));
+  const silent = overview.models.filter((model) => model.shadow_of && model.state === "failed" && !compared.some(({ candidate }) => candidate === model.name))
+    .map(({ name, shadow_of: other, detail }) => ({ candidate: name, served: other, key: "", days: 0, stopped: detail || "an error" }));
+  const list = [...compared, ...silent];
+  const stopped = new Set(list.filter((one) => one.stopped).map(({ candidate }) => candidate)).size;
   suggest("candidates");
-  say(byId("candidates-note"), list.length ? many(list.length, "comparison") : "no day has been compared yet");
+  const note = [compared.length ? many(compared.length, "comparison") : "no day has been compared yet", stopped ? `${many(stopped, "candidate")} stopped by an error` : ""];
+  say(byId("candidates-note"), note.filter(Boolean).join(", "));
   if (!fold.open) return;
   const host = byId("candidate-list");
   refresh(host, [list, host.clientWidth], () =>
     (list.length ? list.map(comparison) : el("p", { class: "small" }, "The candidate learns and forecasts on the same readings, without being served. The first comparison comes with the first day that both have been scored on.")));
 }
 
-/** One of: better, worse, no clear difference, too early. */
-function outcome({ change, p, more_than_luck: sure }) {
+/** Why a candidate runs no more, or "": it stays stopped, so what was compared before says little. */
+function whyStopped({ candidate, failed }, { models }) {
+  const model = models.find(({ name, shadow_of: other }) => other && name === candidate);
+  if (!failed && model?.state !== "failed") return "";
+  return (typeof failed === "string" && failed) || model?.detail || "an error";
+}
+
+/** One of: stopped, better, worse, no clear difference, too early. */
+function outcome({ change, p, more_than_luck: sure, stopped }) {
+  if (stopped) return ["failed", "Stopped by an error"];
   if (!sure || !Number.isFinite(change)) return ["kept", p === null || p === undefined ? "Too early to tell" : "No clear difference"];
   return change < 0 ? ["published", "Candidate is better"] : ["failed", "Candidate is worse"];
 }
@@ -48,21 +61,28 @@ function outcome({ change, p, more_than_luck: sure }) {
 /** Mean squared errors as their roots: a number in the target's own unit. */
 const root = (mse) => (Number.isFinite(mse) && mse >= 0 ? Math.sqrt(mse) : null);
 
-const share = (change) => (Number.isFinite(change) ? `${change > 0 ? "+" : change < 0 ? "−" : ""}${number(Math.abs(change) * 100, 2)} %` : "–");
+/** The change of the squared error, as a figure and what it is a figure of. */
+function difference(change) {
+  if (!Number.isFinite(change)) return ["–", "squared error, against what is served"];
+  const percent = number(Math.abs(change) * 100, 2);
+  if (percent === "0" || Math.abs(change) < 5e-4) return ["none", "difference in squared error"];
+  return [`${percent} %`, `${change < 0 ? "less" : "more"} squared error than what is served`];
+}
 
 function comparison(shadow) {
-  const { candidate, served, key, days, change, p, verdict, unit, daily = [], mse_candidate: ours, mse_served: theirs } = shadow;
+  const { candidate, served, key, days, change, p, verdict, unit, daily = [], mse_candidate: ours, mse_served: theirs, stopped } = shadow;
   const [state, text] = outcome(shadow);
   const points = daily.map((day) => ({ ms: Date.parse(`${day.day}T12:00Z`), candidate: root(day.candidate), served: root(day.served) }))
     .filter((day) => [day.ms, day.candidate, day.served].every(Number.isFinite));
   const won = points.filter((day) => day.candidate < day.served).length;
   const scale = scaleOf(unit, Math.max(0, ...points.flatMap((day) => [day.candidate, day.served])));
   const inUnit = (mse) => (root(mse) === null ? "–" : `${number(root(mse) * scale.factor)}${scale.unit ? ` ${scale.unit}` : ""}`);
-  const figures = [[share(change), "squared error of the candidate"], [`${won} of ${points.length}`, "days won"], [Number.isFinite(p) ? (p < 0.001 ? "< 0.001" : fixed(p, 3)) : "–", "p of a paired test"]];
+  const figures = [difference(change), [`${won} of ${points.length}`, "days won"], [Number.isFinite(p) ? (p < 0.001 ? "< 0.001" : fixed(p, 3)) : "–", "p of a paired test"]];
   const head = el("div", { class: "model-line" }, el("h3", {}, `${clip(candidate, 60)} `, el("span", { class: "on" }, "against"), ` ${clip(titled(served, key), 80)}`), el("span", { class: "badge", "data-state": state }, text));
   const notes = `Typical error (root of the mean square) over ${many(days, "day")}: candidate ${inUnit(ours)}, served ${inUnit(theirs)}.${Number.isFinite(p) ? " p: how often luck alone makes a difference this large." : ""}`;
   return el("article", { class: "comparison" }, head,
-    el("p", { class: "verdict" }, `${sentence(clip(verdict || "", 600))}.`),
+    stopped ? el("p", { class: "notice" }, `Stopped by an error: ${clip(stopped, 400)}${points.length ? ". The days before it are below" : ""}.`) : null,
+    verdict && (!stopped || points.length) ? el("p", { class: "verdict" }, `${sentence(clip(verdict, 600))}.`) : null,
     points.length ? el("div", { class: "compared" },
       el("dl", { class: "sums" }, figures.map(([value, name]) => el("div", { class: "sum" }, el("dt", {}, name), el("dd", {}, value)))),
       el("div", {}, legend(candidate, served), picture(points, scale))) : null,

@@ -1,9 +1,11 @@
 // Small SVG charts, drawn at the size of the box they stand in, so that text is never scaled.
 
 import { svg } from "./dom.js";
-import { DAY, HOUR, clock, dayName, midnights, number, offset, shortDay } from "./words.js";
+import { drawable } from "./numbers.js";
+import { DAY, HOUR, clip, clock, dayName, midnights, number, offset, shortDay } from "./words.js";
 
 export const LETTER = 6.6; // mean width of a 12 px digit or letter, for keeping labels apart
+const LONGEST_UNIT = 24;
 
 /** Round tick values covering low..high, at most about `wanted` of them. */
 export function ticks(low, high, wanted) {
@@ -15,12 +17,12 @@ export function ticks(low, high, wanted) {
   return found;
 }
 
-/** Path through [[x, y|null], …]; a null breaks the line. */
+/** Path through [[x, y|null], …]; what cannot be drawn breaks the line. */
 export function line(points, x, y) {
   let path = "";
   let pen = "M";
   for (const [ms, value] of points) {
-    if (value === null || value === undefined) { pen = "M"; continue; }
+    if (!drawable(value)) { pen = "M"; continue; }
     path += `${pen}${x(ms).toFixed(1)} ${y(value).toFixed(1)}`;
     pen = "L";
   }
@@ -28,9 +30,10 @@ export function line(points, x, y) {
 }
 
 export function band(upper, lower, x, y) {
-  const forth = upper.map(([ms, value]) => `${x(ms).toFixed(1)} ${y(value).toFixed(1)}`);
-  const back = lower.map(([ms, value]) => `${x(ms).toFixed(1)} ${y(value).toFixed(1)}`).reverse();
-  return `M${[...forth, ...back].join("L")}Z`;
+  const corner = ([ms, value]) => `${x(ms).toFixed(1)} ${y(value).toFixed(1)}`;
+  const both = upper.map((point, index) => [point, lower[index]]).filter(([high, low]) => low && drawable(high[1]) && drawable(low[1]));
+  if (!both.length) return "";
+  return `M${[...both.map(([high]) => corner(high)), ...both.map(([, low]) => corner(low)).reverse()].join("L")}Z`;
 }
 
 export function frame(host, height, margin) {
@@ -53,7 +56,11 @@ export function valueAxis(root, box, y, values, unit, text = number) {
       svg("text", { class: "tick", x: box.left - 8, y: y(value) + 4, "text-anchor": "end" }, text(value)),
     );
   }
-  if (unit) root.append(svg("text", { class: "unit", x: box.left - 8, y: box.top - 12, "text-anchor": "end" }, unit));
+  if (!unit) return;
+  const fits = unit.length * (LETTER + 1) < box.left - 8; // bold
+  const name = svg("text", { class: "unit", x: fits ? box.left - 8 : 2, y: box.top - 12, "text-anchor": fits ? "end" : "start" }, clip(unit, LONGEST_UNIT));
+  if (unit.length > LONGEST_UNIT) name.append(svg("title", {}, unit));
+  root.append(name);
 }
 
 /** Days on the time axis: a line at each local midnight, a label centred on its day or, when crowded, at some midnights. */
@@ -130,7 +137,7 @@ export function drawForecast(host, view) {
 /** The values of the current forecast as dots, where there is room: something to point at. */
 function dots(points, x, y) {
   if (points.length < 2 || x(points[1][0]) - x(points[0][0]) < 6) return [];
-  return points.filter(([, value]) => value !== null).map(([ms, value]) => svg("circle", { class: "forecast", cx: x(ms), cy: y(value), r: 2.6 }));
+  return points.filter(([, value]) => drawable(value)).map(([ms, value]) => svg("circle", { class: "forecast", cx: x(ms), cy: y(value), r: 2.6 }));
 }
 
 /** A ring around the value that is being explained; none when `ms` is null. */
@@ -217,7 +224,7 @@ export function drawDaily(host, every, { factor, unit }) {
   const x = scale(from, to, box.left, box.right);
   dayAxis(root, box, x, from, to, "UTC");
   valueAxis(root, box, y, steps, "");
-  root.append(svg("text", { class: "unit", x: box.left - 8, y: box.top - 12, "text-anchor": "start" }, `error of the day${unit ? `, ${unit}` : ""}`));
+  root.append(svg("text", { class: "unit", x: box.left - 8, y: box.top - 12, "text-anchor": "start" }, `error of the day${unit ? `, ${clip(unit, LONGEST_UNIT)}` : ""}`));
   for (const { ms, candidate, served } of days) {
     const kind = candidate <= served ? "better" : "worse";
     root.append(svg("line", { class: `gap ${kind}`, x1: x(ms), x2: x(ms), y1: y(candidate), y2: y(served) }));
@@ -233,12 +240,12 @@ export function drawDaily(host, every, { factor, unit }) {
 export function drawLines(host, x, series, low, high) {
   const steps = ticks(low, high, 4);
   const { root, box } = frame(host, 220, { left: labelRoom(steps), right: 16, top: 12, bottom: 28 });
-  const numeric = x.every((value) => typeof value === "number");
+  const numeric = x.every(drawable);
   const [from, to] = numeric ? [Math.min(...x), Math.max(...x)] : [0, x.length - 1];
   const across = scale(from, to, box.left + 8, box.right - 8);
   const y = scale(steps[0], steps.at(-1), box.bottom, box.top);
   valueAxis(root, box, y, steps, "");
-  const marks = numeric ? ticks(from, to, 8).filter((value) => value >= from && value <= to).map((value) => [value, number(value)]) : x.map((label, index) => [index, label]);
+  const marks = numeric ? ticks(from, to, 8).filter((value) => value >= from && value <= to).map((value) => [value, number(value)]) : x.map((label, index) => [index, typeof label === "number" ? number(label) : label]);
   const every = Math.ceil((Math.max(...marks.map(([, text]) => text.length)) * LETTER + 14) / ((box.right - box.left) / marks.length));
   marks.forEach(([value, text], index) => {
     if (index % every) return;
@@ -249,7 +256,7 @@ export function drawLines(host, x, series, low, high) {
     const points = values.slice(0, x.length).map((value, place) => [numeric ? x[place] : place, value]);
     root.append(svg("path", { class: `line s${index % 8} ${kind}`, d: line(points, across, y) }));
     if (x.length > 40) return;
-    root.append(...points.filter(([, value]) => value !== null).map(([place, value]) => svg("circle", { class: `line s${index % 8}`, cx: across(place), cy: y(value), r: 2.4 })));
+    root.append(...points.filter(([, value]) => drawable(value)).map(([place, value]) => svg("circle", { class: `line s${index % 8}`, cx: across(place), cy: y(value), r: 2.4 })));
   });
 }
 

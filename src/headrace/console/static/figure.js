@@ -52,6 +52,8 @@ function viewOf(detail, current, from, to) {
   };
 }
 
+const BAND = "The forecast is the model's; the band is what the truths and errors of the last days say of that hour. Where nothing usually happens (“quiet”), a forecast can lie outside its band.";
+
 function legend(view) {
   const items = [["actual", "what happened"]];
   if (view.current) items.push(["current", "current forecast"]);
@@ -61,7 +63,7 @@ function legend(view) {
   if (view.persistence?.some(([, value]) => value !== null)) items.push(["persistence", "same hour yesterday"]);
   items.push(["night", view.quiet ? "hours without output" : "18:00 to 06:00"]);
   if (view.published.length) items.push(["published", "new version published"]);
-  refresh(byId("legend"), items, () => items.map(([kind, text]) => el("li", {}, el("i", { class: `key ${kind}` }), text)));
+  refresh(byId("legend"), items, () => items.map(([kind, text]) => el("li", { title: kind === "band" ? BAND : null }, el("i", { class: `key ${kind}` }), text)));
 }
 
 const withUnit = (value, view) => (value === null || value === undefined ? "–" : `${number(value * view.factor)}${view.unit ? ` ${view.unit}` : ""}`);

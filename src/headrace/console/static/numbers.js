@@ -4,6 +4,9 @@ import { DAY, HOUR, hourOf, offset } from "./words.js";
 
 export const WINDOW_DAYS = 7;
 
+/** A path cannot go through null, NaN, or numbers so large that their differences overflow. */
+export const drawable = (value) => typeof value === "number" && Math.abs(value) < 1e300;
+
 /** Index of the first entry whose time is not below `ms`. */
 function seek(points, ms) {
   let low = 0;
@@ -165,7 +168,7 @@ export function axisRange(values) {
   let low = Infinity;
   let high = -Infinity;
   for (const value of values) {
-    if (!Number.isFinite(value)) continue;
+    if (!drawable(value)) continue;
     low = Math.min(low, value);
     high = Math.max(high, value);
   }

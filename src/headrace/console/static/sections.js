@@ -2,6 +2,7 @@
 
 import { byId, choices, copyable, el, refresh, say } from "./dom.js";
 import { spark } from "./chart.js";
+import { reveal } from "./folds.js";
 import { nextForecast } from "./numbers.js";
 import {
   CONTENDERS, DAY, STATES, TERMS, brief, bytes, clip, clock, count, date, fixed, fullMoment, hourOf, localZone,
@@ -9,6 +10,8 @@ import {
 } from "./words.js";
 
 const SHOWN_DEVICES = 4;
+/** From more devices than this on there is a box to find one. */
+const SEARCHED = 8;
 const SHOWN_DECISIONS = 4;
 /** How a reading is posted by hand. */
 const postPath = (topic) => `/ingest/${topic}`;
@@ -34,8 +37,10 @@ function modelWords({ models }) {
     const size = served.filter((model) => model.state === state).length;
     if (size) words.push(`${words.length ? size : many(size, "model")} ${verb}`);
   }
-  const candidates = models.length - served.length;
-  if (candidates) words.push(many(candidates, "candidate in the shadow", "candidates in the shadow"));
+  const candidates = models.filter((model) => model.shadow_of);
+  const stopped = candidates.filter(({ state }) => state === "failed").length;
+  if (candidates.length > stopped) words.push(many(candidates.length - stopped, "candidate in the shadow", "candidates in the shadow"));
+  if (stopped) words.push(`${many(stopped, "candidate")} stopped by an error`);
   return words.join(", ");
 }
 
@@ -84,10 +89,11 @@ function makeCard() {
     device: el("span", { class: "name" }), topic: el("code", { class: "topic" }), rate: el("span", { class: "rate" }),
     spark: el("span", { class: "sparkline" }), time: el("p", { class: "event-time" }), tiles: el("dl", { class: "tiles" }),
     note: el("p", { class: "small" }), places: {},
+    bad: el("button", { type: "button", class: "badge rejected", "data-state": "waiting", hidden: true, onclick: () => reveal("quarantine") }),
   };
   const title = el("h3", {}, part.device, el("span", { class: "on" }, " on "), part.topic);
   const flow = el("p", { class: "flow" }, part.spark, part.rate);
-  part.root = el("article", { class: "card device" }, el("div", { class: "device-head" }, title, flow), part.time, part.tiles, part.note);
+  part.root = el("article", { class: "card device" }, el("div", { class: "device-head" }, title, flow), part.bad, part.time, part.tiles, part.note);
   return part;
 }
 
@@ -116,8 +122,9 @@ function paintCard(part, topic, device, zone) {
   part.device.title = device.device;
   say(part.topic, clip(topic.topic, 80));
   part.topic.title = topic.topic;
-  const bad = topic.quarantined ? ` · ${count(topic.quarantined)} not understood` : "";
-  say(part.rate, `${rate(topic.rate)} /s · ${count(topic.messages)} so far${bad}`);
+  say(part.rate, `${rate(topic.rate)} /s · ${count(topic.messages)} so far`);
+  say(part.bad, topic.quarantined ? `${many(topic.quarantined, "message")} not understood: see Quarantine` : "");
+  part.bad.hidden = !topic.quarantined;
   spark(part.spark, rates.get(topic.topic) || [0]);
   say(part.time, eventTime(device.time_ms, zone));
   const names = Object.keys(device.fields).slice(0, 24);
@@ -140,21 +147,36 @@ export function readings(overview, zoneFor) {
   const host = byId("devices");
   const all = overview.topics.flatMap((topic) => topic.devices.map((device) => ({ topic, device })));
   const known = overview.known || { topics: overview.topics.length, devices: devicesOf(overview).length };
-  const newest = known.topics > overview.topics.length ? `; the ${overview.topics.length} heard last are listed` : "";
+  const newest = known.topics > overview.topics.length ? `; the ${overview.topics.length} topics heard last are listed, “headrace inspect TOPIC” shows any other` : "";
+  const wanted = filterOf(all.length, () => readings(overview, zoneFor));
   say(byId("readings-sum"), known.topics ? `${many(known.topics, "topic")}, ${many(known.devices, "device")}${newest}` : "");
   if (!all.length) {
     cards.clear();
     refresh(host, ["none", overview.addresses], () => noReadings(overview));
     return;
   }
-  const shown = everyDevice ? all : all.slice(0, SHOWN_DEVICES);
+  const matching = wanted ? all.filter(({ topic, device }) => `${topic.topic}\n${device.device}`.toLowerCase().includes(wanted)) : all;
+  const shown = everyDevice || wanted ? matching.slice(0, 100) : matching.slice(0, SHOWN_DEVICES);
   const keys = shown.map(({ topic, device }) => JSON.stringify([topic.topic, device.device]));
   for (const key of cards.keys()) if (!keys.includes(key)) cards.delete(key);
   for (const key of keys) if (!cards.has(key)) cards.set(key, makeCard());
   const silent = overview.topics.filter(({ devices }) => !devices.length).map(({ topic, messages, quarantined }) => [topic, messages, quarantined]);
-  refresh(host, [keys, all.length, silent], () =>
-    [...keys.map((key) => cards.get(key).root), moreDevices(all.length, overview, zoneFor), silentTopics(silent)].filter(Boolean));
+  refresh(host, [keys, all.length, silent, wanted], () =>
+    [...keys.map((key) => cards.get(key).root), wanted ? found(wanted, matching.length, all.length) : moreDevices(all.length, overview, zoneFor), silentTopics(silent)].filter(Boolean));
   shown.forEach(({ topic, device }, index) => paintCard(cards.get(keys[index]), topic, device, zoneFor(device.device)));
+}
+
+/** What the reader looks for among many devices, in lower case; "" where there are few. */
+function filterOf(total, repaint) {
+  const input = byId("device-filter");
+  byId("device-search").hidden = total <= SEARCHED;
+  input.oninput = repaint;
+  return total > SEARCHED ? input.value.trim().toLowerCase() : "";
+}
+
+function found(wanted, matching, total) {
+  const text = matching ? `${count(matching)} of the ${many(total, "device")} listed` : `None of the ${many(total, "device")} listed`;
+  return el("p", { class: "small" }, `${text} ${matching === 1 ? "has" : "have"} “${clip(wanted, 40)}” in the name. Others: headrace inspect TOPIC`);
 }
 
 function silentTopics(silent) {

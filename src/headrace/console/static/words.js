@@ -71,7 +71,7 @@ export const many = (value, word, plural = `${word}s`) => `${count(value)} ${val
 export function number(value, digits = 3) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-4 || size >= 1e9)) return value.toExponential(2).replace("-", "−");
+  if (size !== 0 && (size < 1e-4 || size >= 1e9)) return value.toExponential(2).replace(/\.?0*e\+?/, "e").replaceAll("-", "−");
   const places = size === 0 ? 0 : Math.min(6, Math.max(0, digits - 1 - Math.floor(Math.log10(size))));
   return value.toLocaleString("en-GB", { maximumFractionDigits: places }).replace("-", "−");
 }
@@ -80,6 +80,7 @@ export function number(value, digits = 3) {
 export const fixed = (value, places) =>
   value === null || value === undefined || !Number.isFinite(value)
     ? "–"
+    : Math.abs(value) >= 1e15 ? number(value)
     : (Number(value.toFixed(places)) || 0).toLocaleString("en-GB", { minimumFractionDigits: places, maximumFractionDigits: places }).replace("-", "−");
 
 /** +0.21; the sign is always said. */
