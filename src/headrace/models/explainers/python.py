@@ -4,8 +4,9 @@
         def explain(self, model, x, baseline):      # numpy arrays of the model's input shape
             ...                                     # -> contributions, (horizon, *input)
 
-`model` is a `headrace.models.explainers.Subject`: ``model.predict(x)`` gives (n, horizon) for (n, *input), ``model.shape`` the
-sizes, ``model.network`` the torch module (or None). With `params` in the spec the class is built with them, a dict.
+`model` is a `headrace.models.explainers.Subject`: ``model(x)`` gives (horizon,) for one example and (n, horizon) for
+(n, *input), ``model.shape`` the sizes, ``model.network`` the torch module (or None). With `params` in the spec the class is
+built with them, a dict.
 """
 
 from __future__ import annotations

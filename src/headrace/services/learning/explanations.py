@@ -32,6 +32,8 @@ SAME = 1e-4
 """An explained forecast is called the issued one if they differ by less than this fraction of the target's scale."""
 LEARNT = "the model has learnt since: this is what it would forecast now from the same inputs, and why"
 BASELINES = ("profile", "zero")
+WINDOW = "x.window"
+"""The step whose columns are values of the past, the same for every target."""
 
 
 class Ask(NamedTuple):
@@ -291,20 +293,64 @@ def _table(
     case: Case, contributions: Array, x: Array, origin: int | None, scale: tuple[float, float]
 ) -> tuple[Array, list[dict[str, Any]]]:
     """(horizon, features) contributions, and what the features are."""
-    view, rows = case.view, len(x)
+    view, horizon = case.view, len(contributions)
     words = pipeline_of(view.entered).labels()
-    labels = [label for names in words.values() for label in names]
     if not view.shape().per_target:
-        return contributions.reshape(len(contributions), -1), _window(view, labels, x, origin, scale)
+        labels = [label for names in words.values() for label in names]
+        return contributions.reshape(horizon, -1), _window(view, labels, x, origin, scale)
+    parts = _columns(view, words, x, origin, scale)
     if contributions.ndim == 3:
-        own = np.arange(len(contributions))
+        own = np.arange(horizon)
         elsewhere = contributions.copy()
         elsewhere[own, own] = 0
         if elsewhere.any():  # a network that looks at the features of all targets
-            names = [f"{label}, step {row + 1}" for row in range(rows) for label in labels]
-            return contributions.reshape(len(contributions), -1), [_feature(name) for name in names]
+            return every_row(contributions, parts)
         contributions = contributions[own, own]
-    return contributions, [_feature(label) for label in labels]
+    return contributions, [feature for features in parts.values() for feature in features]
+
+
+def _columns(
+    view: View, words: dict[str, list[str]], x: Array, origin: int | None, scale: tuple[float, float]
+) -> dict[str, list[dict[str, Any]]]:
+    """What the columns of features of each target are, by the step they come from: a window's is in every row the same."""
+    parts, start = {}, 0
+    for name, labels in words.items():
+        if name == WINDOW:
+            fields = max(1, len(TRANSFORMERS.params("window", _window_plug(view).params).columns))
+            window = x[0, start : start + len(labels)].reshape(-1, fields)
+            parts[name] = _window(view, labels, window, origin, scale)
+        else:
+            parts[name] = [_feature(label) for label in labels]
+        start += len(labels)
+    return parts
+
+
+def every_row(contributions: Array, parts: dict[str, list[dict[str, Any]]]) -> tuple[Array, list[dict[str, Any]]]:
+    """(horizon, features) of contributions that lie in the rows of all targets, and what the features are.
+
+    A window stands in every row: each of its places is one feature, summed over the rows. Others are told apart by row.
+
+    Args:
+        contributions: (horizon, rows, columns).
+        parts: what the columns are, by the step they come from.
+    """
+    horizon, rows, _ = contributions.shape
+    found, names, start = [], [], 0
+    for part, features in parts.items():
+        block = contributions[:, :, start : start + len(features)]
+        start += len(features)
+        if part == WINDOW:
+            found.append(block.sum(axis=1))
+            names += features
+        else:
+            found.append(block.reshape(horizon, -1))
+            names += [_feature(f"{one['label']}, step {row + 1}") for row in range(rows) for one in features]
+    return np.concatenate(found, axis=1), names
+
+
+def _window_plug(view: View) -> Plug:
+    (plug,) = [plug for plug in view.plan.features if plug.name == "window"]
+    return plug
 
 
 def _window(
@@ -312,8 +358,7 @@ def _window(
 ) -> list[dict[str, Any]]:
     """The values of a window: when each was, and how much, if it is the target's."""
     context, (history, fields) = view.plan.context, x.shape
-    (plug,) = [plug for plug in view.plan.features if plug.name == "window"]
-    names = TRANSFORMERS.params("window", plug.params).columns or (context.target,)
+    names = TRANSFORMERS.params("window", _window_plug(view).params).columns or (context.target,)
     offset, factor = scale
     found = []
     for row in range(history):
