@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import queue
+import re
 import subprocess
 import sys
 import time
@@ -12,7 +14,10 @@ from typing import Any
 
 import httpx
 import numpy as np
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from headrace.services.learning.explanations import every_row
 from headrace.services.learning.store import Store
@@ -349,8 +354,48 @@ def test_over_mqtt(up: Up, version: int) -> None:
     assert "moon" in asked("moon", b"")["error"]
     assert "raises.py:3" in asked("raises", b"")["error"]
     assert "error" in asked("sun", b'{"instances": 5}')
+    assert "name a step twice" in asked("sun", {"parameters": {"targets": [1] * 5000}})["error"]
     client.client.disconnect()
     client.client.loop_stop()
+
+
+def test_an_answer_that_fits_in_no_packet_says_so(up: Up) -> None:
+    mail = queue.Queue[bytes]()
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, "small", protocol=paho.MQTTv5)
+    client.on_message = lambda _client, _data, message: mail.put(message.payload)
+    client.on_subscribe = lambda *_: mail.put(b"")
+    properties = Properties(PacketTypes.CONNECT)
+    properties.MaximumPacketSize = 2000
+    client.connect(*up.mqtt, properties=properties)
+    client.loop_start()
+    try:
+        client.subscribe("headrace/+/+/response/small", 1)
+        mail.get(timeout=5)
+        client.publish("headrace/explain/sun", b"", 1)
+        error = json.loads(mail.get(timeout=10))["error"]
+        assert re.search(r"the answer is \d+,\d+ bytes and a packet has room for 1,\d\d\d; ask for less", error), error
+        client.publish("headrace/explain/sun", b'{"parameters": {"targets": [12]}}', 1)
+        assert json.loads(mail.get(timeout=10))["parameters"]["targets"] == [12]
+        many = json.dumps({"instances": [[1.0] * 200] * 16})
+        client.publish("headrace/predict/sun", many, 1)
+        assert "the answer is" in json.loads(mail.get(timeout=10))["error"]
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def test_a_small_question_gets_no_large_answer(up: Up) -> None:
+    for targets in ([1] * 500_000, [1, 2, 1], [*range(1, 25), 24]):
+        begin = time.monotonic()
+        error = refused(ask(up, "sun", targets=targets), 400)
+        assert error == "targets name a step twice; name each of 1 to 24 once, or none for all."
+        body = {"instances": [], "parameters": {"targets": targets}}
+        assert refused(up.call("POST", "/v1/models/sun:explain", json=body), 400) == error
+        assert time.monotonic() - begin < 2
+    assert ask(up, "sun", targets=list(range(1, 25))).status_code == 200
+    assert "1 to 24" in refused(ask(up, "sun", targets=list(range(1, 500_000))), 400)
+    body = {"inputs": [tensor("x", [17, 24, 10], [0.5] * 17 * 240)]}
+    assert "expected 1 to 16" in refused(ask(up, "sun", body), 400)
 
 
 def command(up: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -389,8 +434,6 @@ def test_the_command(up: Up) -> None:
     ],
 )
 def test_a_wrong_spec_is_refused_with_its_line(up: Up, written: str, line: int, message: str) -> None:
-    import re
-
     text = sun.spec("wrong").lstrip("\n") + written + "\n"
     assert len(text.splitlines()) == line
     answer = up.apply(text, {"own.py": OWN, "empty.py": "class Explainer:\n    pass\n"})

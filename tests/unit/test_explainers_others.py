@@ -224,7 +224,9 @@ def test_what_does_not_add_up_is_refused() -> None:
 
 def test_too_large_to_look_at() -> None:
     about = Subject(_Sum(), Shape((5000, 1), 1000))
-    with pytest.raises(Unsupported, match="5,000,000 contributions"):
+    with pytest.raises(
+        BadInput, match=r"5,000,000 contributions \(1 x 1,000 targets x 5,000 inputs\), at most 1,000,000"
+    ):
         completeness.explain(explainer("sampling", about), about, np.ones((5000, 1)), np.zeros((5000, 1)))
 
 

@@ -177,7 +177,10 @@ def test_a_backend_that_cannot_be_made_from_its_weights_is_sampled(
 def test_many_large_examples_are_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headrace.models.explainers.completeness.LIMIT", 300)
     answer = Kept().answer(question(tmp_path))
-    assert answer["error"] == "Unsupported" and "480 contributions, at most 300" in answer["fields"]["detail"]
+    assert (
+        answer["error"] == "BadInput"
+        and "480 contributions (2 x 24 targets x 10 inputs), at most 300" in answer["fields"]["detail"]
+    )
 
 
 def test_it_keeps_the_last_few_models_ready(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headrace.errors import Unexplained, Unsupported
+from headrace.errors import BadInput, Unexplained
 from headrace.models.backends import Shape
 from headrace.models.explainers import Explainer, Subject
 from headrace.records import Array
@@ -79,14 +79,15 @@ def explain(explainer: Explainer, subject: Subject, x: Array, baseline: Array) -
 
 
 def check_size(explainer: Explainer, shape: Shape, examples: int = 1) -> None:
-    """Raises Unsupported for a model with more contributions than anybody can look at."""
+    """Raises BadInput for a question with more contributions than anybody can look at."""
     rows, columns = shape.input
     own = shape.per_target and explainer.method in {"linear", "sampling"}
     size = examples * shape.horizon * (columns if own else rows * columns)
     if size > LIMIT:
-        raise Unsupported(
-            detail=f"this explanation would have {size:,} contributions, at most {LIMIT:,} are given; ask for fewer examples, "
-            "or choose a shorter history or horizon"
+        each = f"{examples:,} x {shape.horizon:,} targets x {size // (examples * shape.horizon):,} inputs"
+        raise BadInput(
+            detail=f"this explanation would have {size:,} contributions ({each}), at most {LIMIT:,} are given; ask for fewer "
+            "examples at a time, or choose a shorter history or horizon"
         )
 
 

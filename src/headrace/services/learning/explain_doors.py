@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,10 @@ async def v1(
 async def v2(explanations: Explanations, name: str, request: oip.InferRequest, head: dict[str, Any]) -> dict[str, Any]:
     """Contributions [n, targets, features], base and prediction [n, targets], and what the features are called."""
     made = await explained(explanations, name, oip.arrays(request), request.parameters)
+    return await asyncio.to_thread(_v2, made, head)
+
+
+def _v2(made: list[dict[str, Any]], head: dict[str, Any]) -> dict[str, Any]:
     first = made[0]
     outputs = [
         oip.output(part, np.array([one[part] for one in made])) for part in ("contributions", "base", "prediction")

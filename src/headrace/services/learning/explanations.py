@@ -5,6 +5,7 @@ The platform's process finds inputs, weights and baseline in what the workers st
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, NamedTuple
 
 import msgspec
@@ -135,7 +136,14 @@ class Explanations:
             "baseline": baselines,
         }
         made = await self.process.ask(question)
-        digest = states.digest(model["weights"])
+        return await asyncio.to_thread(self._told, case, made, places, called, model)  # up to a million numbers
+
+    @staticmethod
+    def _told(
+        case: Case, made: list[dict[str, Any]], places: list[int], called: str, model: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """What is answered, of what the process made."""
+        view, digest = case.view, states.digest(model["weights"])
         by = {"by": LIVE if view.serve == LIVE else digest, "weights": digest, "baseline": called}
         scale = model["offset"], model["factor"]
         return [
@@ -206,6 +214,8 @@ def places_of(targets: tuple[int, ...], horizon: int) -> list[int]:
     """Steps ahead as places, from 0. Raises BadInput."""
     if not all(1 <= step <= horizon for step in targets):
         raise BadInput(detail=f"targets are steps ahead, 1 to {horizon}, got {list(targets)[:20]}")
+    if len(set(targets)) < len(targets):
+        raise BadInput(detail=f"targets name a step twice; name each of 1 to {horizon} once, or none for all")
     return [step - 1 for step in targets] or list(range(horizon))
 
 
