@@ -64,9 +64,13 @@ def explain(explainer: Explainer, subject: Subject, x: Array, baseline: Array) -
         Unsupported: not possible for this model.
     """
     check_size(explainer, subject.shape)
+    both = np.stack([baseline, x])
+    before = subject.predict(both).copy()  # before anybody else's code has had a chance to change what is predicted
     made = np.asarray(explainer.explain(x, baseline), dtype=np.float64)
     contributions = _shaped(made, subject.shape, explainer.method)
-    base, prediction = subject.predict(np.stack([baseline, x]))
+    if not np.array_equal(subject.predict(both), before, equal_nan=True):
+        raise Unexplained(detail=f"{explainer.method!r} changed the model that it was to explain", instead="mend it")
+    base, prediction = before
     found = error(contributions, prediction, base)
     if not found <= explainer.tolerance:
         raise Unexplained(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -59,9 +60,15 @@ class PythonExplainer:
 
     def explain(self, x: Array, baseline: Array) -> Array:
         with self._said():
-            made = self._own.explain(self._subject, x.copy(), baseline.copy())
+            made = self._own.explain(self._shown(), x.copy(), baseline.copy())
             result: Array = np.asarray(made, dtype=np.float64)
         return result
+
+    def _shown(self) -> Subject:
+        """The model for one question, of a class of its own: what somebody does to that class ends with the question."""
+        whole = {field.name: getattr(self._subject, field.name) for field in fields(Subject)}
+        made: Subject = type("Model", (Subject,), {"__doc__": Subject.__doc__})(**whole)
+        return made
 
     @contextmanager
     def _said(self) -> Iterator[None]:
@@ -70,7 +77,9 @@ class PythonExplainer:
             yield
         except HeadraceError:
             raise
-        except (Exception, SystemExit) as error:
+        except (
+            BaseException
+        ) as error:  # KeyboardInterrupt and SystemExit too: nobody but the user's code raises them here
             place = f"{self._file}:{own_code.line(error, self._path)}"
             raise Unexplained(
                 detail=f"{place}: {type(error).__name__}: {error}", instead="mend the explainer and apply it again"
