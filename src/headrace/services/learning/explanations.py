@@ -32,6 +32,7 @@ BACK = 20_000
 SAME = 1e-4
 """An explained forecast is called the issued one if they differ by less than this fraction of the target's scale."""
 LEARNT = "the model has learnt since: this is what it would forecast now from the same inputs, and why"
+_encode = msgspec.json.Encoder().encode
 BASELINES = ("profile", "zero")
 WINDOW = "x.window"
 """The step whose columns are values of the past, the same for every target."""
@@ -283,7 +284,8 @@ def _answer(
         "features": features,
         "base": (made["base"] * factor + offset)[places].tolist(),
         "prediction": (made["prediction"] * factor + offset)[places].tolist(),
-        "contributions": (table * factor)[places].tolist(),
+        # JSON target by target: a million numbers in one go would hold up every other thread
+        "contributions": [msgspec.Raw(_encode(row.tolist())) for row in (table * factor)[places]],
     }
 
 
