@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -608,24 +609,38 @@ def _print_explanation(one: dict[str, Any]) -> None:
     when = _clock(one["origin_ms"] + (step - 1) * one["step_ms"])
     by = "the learning model" if one["by"] == "live" else f"snapshot {one['by']}"
     typer.echo(f"{one['name']} for {one['key']}, {when} (UTC), step {step} ahead, by {by}")
-    after, before = (f"{one[name][place]:,.1f}{unit}" for name in ("prediction", "base"))
+    parts, ends = one["contributions"][place], (one["prediction"][place], one["base"][place])
+    decimals = _decimals([*parts, off[place]])
+    after, before = (f"{value:,.{decimals}f}{unit}" for value in ends)
     typer.echo(f"forecast {after}, against {before} for the baseline ({one['baseline']})")
     typer.echo(f"method {one['method']}, adds up within {one['completeness']:.1e} (allowed {one['tolerance']:g})")
     if one["note"]:
         typer.echo(one["note"])
-    _table(["input", "value", "contribution", ""], _bars(one["features"], one["contributions"][place]))
+    _table(["input", "value", "contribution", ""], _bars(one["features"], parts, decimals))
 
 
-def _bars(features: list[dict[str, Any]], contributions: list[float], most: int = 15) -> list[list[str]]:
+def _decimals(values: Iterable[float], digits: int = 4) -> int:
+    """Places after the point at which the largest of some values shows that many digits; at least one.
+
+    >>> _decimals([1234.5, 3]), _decimals([0.00271, 0.001]), _decimals([0.0])
+    (1, 6, 1)
+    """
+    largest = max((abs(value) for value in values), default=0.0)
+    return 1 if largest == 0 else min(20, max(1, digits - 1 - math.floor(math.log10(largest))))
+
+
+def _bars(features: list[dict[str, Any]], contributions: list[float], decimals: int, most: int = 15) -> list[list[str]]:
     """Rows of the largest contributions, and one of the rest."""
+    known = [feature["value"] for feature in features if feature["value"] is not None]
+    places = _decimals(known)
     parts = sorted(zip(features, contributions, strict=True), key=lambda part: -abs(part[1]))
     largest, rows = abs(parts[0][1]) or 1.0, []
     for feature, part in parts[:most]:
-        value = "" if feature["value"] is None else f"{feature['value']:,.1f}"
+        value = "" if feature["value"] is None else f"{feature['value']:,.{places}f}"
         bar = ("+" if part > 0 else "-") * round(BAR * abs(part) / largest)
-        rows.append([feature["label"], value, f"{part:+,.1f}", bar])
+        rows.append([feature["label"], value, f"{part:+,.{decimals}f}", bar])
     if rest := parts[most:]:
-        rows.append([f"the other {len(rest)}", "", f"{sum(part for _, part in rest):+,.1f}", ""])
+        rows.append([f"the other {len(rest)}", "", f"{sum(part for _, part in rest):+,.{decimals}f}", ""])
     return rows
 
 
@@ -691,7 +706,8 @@ def _table(head: list[str], rows: list[list[Any]], empty: str = "") -> None:
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for index, (name, cell) in enumerate(zip(head, rows[0], strict=True)):
-        number = not isinstance(cell, str) or not cell.strip("-0123456789,.")
+        number = not isinstance(cell, str) or not cell.strip("+-0123456789,.")
+        number = number and (len(str(cell)) < 2 or bool(str(cell).strip("+-")))  # a bar of signs is no number
         longest = max(len(str(row[index])) for row in rows)
         table.add_column(name, overflow="fold", justify="right" if number else "left", no_wrap=longest <= SHORT)
     for row in rows:

@@ -309,7 +309,8 @@ async def _said(work: Awaitable[None]) -> None:
 def _requests(inference: InferenceDoor) -> Callable[[str, bytes], Awaitable[bytes]]:
     async def answer_request(topic: str, payload: bytes) -> bytes:
         if topic.startswith(EXPLAIN):
-            return msgspec.json.encode(await inference.explain_over_mqtt(topic.removeprefix(EXPLAIN), payload))
+            made = await inference.explain_over_mqtt(topic.removeprefix(EXPLAIN), payload)
+            return await asyncio.to_thread(msgspec.json.encode, made)
         return msgspec.json.encode(inference.over_mqtt(topic.removeprefix(PREDICT), payload))
 
     return answer_request

@@ -420,7 +420,8 @@ class OnlineModel(_Strict):
     """Where alerts go."""
     shadow: str = ""
     """The model in service this one is a candidate for: it learns, forecasts and is scored on the same messages, but
-    nothing of it is published and it answers no questions, until `headrace promote`."""
+    nothing of it is published and it answers nobody over V1, V2 or MQTT, until `headrace promote`. People may ask why it
+    forecasts what it does: on the page, with `headrace explain`, at `/api/models/{name}/explanation`."""
     seed: int = 0
     """Of everything random in the model."""
 

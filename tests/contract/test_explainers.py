@@ -71,6 +71,32 @@ class Odd(Wrong):
         return whole[:, :1]
 
 
+class Spread(Wrong):
+    """Exact for few inputs; of more, neighbours are given the mean of their group."""
+
+    def explain(self, x: Any, baseline: Any) -> Any:
+        made = Sampling(Sampling.Params(pairs=2), self._subject).explain(x, baseline)
+        if self._subject.shape.input[1] > 48:
+            made = np.repeat(made.mean(axis=1)[:, None], made.shape[1], axis=1)
+        return made
+
+
+class Leaks(Wrong):
+    """Gives a target's contributions to the rows of all targets."""
+
+    def explain(self, x: Any, baseline: Any) -> Any:
+        made = Sampling(Sampling.Params(pairs=2), self._subject).explain(x, baseline)
+        if self._subject.shape.input[1] > 48:
+            made = np.repeat(made[:, None], len(x), axis=1) / len(x)
+        return made
+
+
+@pytest.mark.parametrize("kind", [Spread, Leaks])
+def test_the_suite_compares_with_exact_values(kind: type[Wrong]) -> None:
+    with pytest.raises(AssertionError, match=r"exact: off by .* of 61 contributions"):
+        check_explainer("wrong", kind)
+
+
 @pytest.mark.parametrize(
     ("kind", "reason"), [(Wrong, "nothing"), (Short, "add up"), (Moody, "again"), (Odd, "contributions of shape")]
 )

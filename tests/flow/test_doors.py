@@ -285,6 +285,22 @@ def test_head_is_get_without_a_body(up: Up) -> None:
 # -- sizes, encodings, connections
 
 
+@pytest.mark.parametrize(
+    "path", ["/v2/models/sun/infer", "/v2/models/sun/explain", "/v1/models/sun:explain", "/ingest/a/b"]
+)
+def test_a_client_that_sends_all_before_it_reads_gets_its_413(up: Up, path: str) -> None:
+    """With ``Connection: close`` the server used to hang up in the middle of the body."""
+    host, _, port = up.addresses["http"].removeprefix("http://").partition(":")
+    size = 17 * 2**20
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        client.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n".encode()
+        )
+        client.sendall(bytes(size))
+        text = b"".join(iter(lambda: client.recv(65536), b""))
+    assert text.startswith(b"HTTP/1.1 413 ") and b"over the limit of 4194304" in text
+
+
 def test_too_large_plain_chunked_and_compressed(up: Up) -> None:
     big = b'{"id":"' + b"x" * (5 * 2**20) + b'"}'
     assert "--body-limit-mb" in refused(post(up, "/v2/models/sun/infer", big), 413)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import queue
+import re
 import subprocess
 import sys
 import time
@@ -12,8 +14,12 @@ from typing import Any
 
 import httpx
 import numpy as np
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
+from headrace.services.learning.explanations import every_row
 from headrace.services.learning.store import Store
 from headrace.states import unpack
 from tests import plant, sun
@@ -23,6 +29,7 @@ from tests.running import Up, scrubbed
 
 pytestmark = pytest.mark.xdist_group("explanations")  # one platform for all of them
 DAYS = 10
+HOUR = 3_600_000
 OWN = """\
 import numpy as np
 class Explainer:
@@ -39,6 +46,8 @@ SPECS = "---".join(
         sun.spec("published") + "  serve: published\n",
         sun.spec("own") + "explain: {python: {file: own.py}}\n",
         sun.spec("raises") + "explain: {python: {file: raises.py}}\n",
+        sun.spec("ridge", "{ridge: {floor: 0}}", "steps"),
+        sun.spec("trees", "{hist-gb: {iterations: 10}}", "steps"),
         sun.spec("later").replace("initial: 6d", "initial: 300d"),
         sun.spec("net", "{torch: {epochs: 4, options: {hidden: 8, dense: 8}}}", "steps"),
     ]
@@ -57,7 +66,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         two = sun.messages(DAYS, seed=1)
         plant.publish(up, [("plant/two/reading", payload) for _, payload in two])
         up.caught_up()
-        for name in ("sun", "next", "published", "own", "raises", "net"):
+        for name in ("sun", "next", "published", "own", "raises", "net", "ridge", "trees"):
             plant.wait_ready(up, name)
         yield up
         assert "Traceback" not in up.errors(), up.errors()
@@ -136,6 +145,49 @@ def test_contributions_are_those_of_the_weights(up: Up) -> None:
     assert np.allclose(outputs["contributions"], x[:, [2, 11]] * w * state["factor"], rtol=1e-9)
     assert np.allclose(outputs["prediction"], predicted, rtol=1e-9)
     assert answer["parameters"]["targets"] == [3, 12] and answer["parameters"]["origin_ms"] is None
+
+
+def test_ridge_on_a_window_and_the_hour_is_exact_and_named_by_time(up: Up) -> None:
+    one = why(up, "ridge", key="plant/one")
+    assert (one["method"], one["note"], one["baseline"]) == ("linear", "", "profile")
+    labels = [feature["label"] for feature in one["features"]]
+    assert (
+        len(labels) == len(set(labels)) == 60
+    )  # each place of the window once, though it stands in the row of every target
+    assert labels[33:36] == ["power 3 h before", "power 2 h before", "power 1 h before"]
+    assert [one["origin_ms"] - feature["time_ms"] for feature in one["features"][33:36]] == [3 * HOUR, 2 * HOUR, HOUR]
+    assert all(feature["time_ms"] is None for feature in one["features"][36:])
+    adds_up(one, 1e-9)
+    x = np.random.default_rng(1).random((24, 60)) * 0.2 + 0.6
+    body = {"inputs": [tensor("x", [1, 24, 60], x.ravel().tolist())]}
+    answer = ask(up, "ridge", body, key="plant/one", baseline="zero").json()
+    state = weights(up, "ridge", "live")
+    solved = unpack(state["data"])
+    found = {part["name"]: np.array(part["data"]).reshape(part["shape"]) for part in answer["outputs"]}
+    clear = (x * solved["weights"]).sum(axis=1) + solved["constant"] > 0
+    clear &= solved["constant"] > 0  # above the floor: what it takes away, it takes from all
+    assert clear.sum() > 6
+    exact = x * solved["weights"] * state["factor"]
+    assert np.abs(found["contributions"][0] - exact)[clear].max() < 1e-12 * np.abs(exact).max() * 10
+
+
+def test_trees_on_a_window_name_each_place_once(up: Up) -> None:
+    one = why(up, "trees", key="plant/one")
+    assert one["method"] == "sampling" and len(one["features"]) == 37 == len(one["contributions"][0])
+    assert one["features"][35]["label"] == "power 1 h before"
+    adds_up(one)
+
+
+def test_a_window_in_the_rows_of_all_targets_is_one_feature_for_each_place() -> None:
+    table = np.random.default_rng(0).random((2, 2, 5))
+    named = {"x.window": ["a", "b", "c"], "x.calendar": ["d", "e"]}
+    parts = {
+        part: [{"label": label, "time_ms": None, "value": None} for label in names] for part, names in named.items()
+    }
+    found, features = every_row(table, parts)
+    assert [one["label"] for one in features] == [*"abc", "d, step 1", "e, step 1", "d, step 2", "e, step 2"]
+    assert np.allclose(found[:, :3], table[:, :, :3].sum(axis=1), atol=0)
+    assert found[:, 3:].tolist() == table[:, :, 3:].reshape(2, -1).tolist()
 
 
 def test_against_zero_and_against_the_mean_profile(up: Up) -> None:
@@ -302,8 +354,48 @@ def test_over_mqtt(up: Up, version: int) -> None:
     assert "moon" in asked("moon", b"")["error"]
     assert "raises.py:3" in asked("raises", b"")["error"]
     assert "error" in asked("sun", b'{"instances": 5}')
+    assert "name a step twice" in asked("sun", {"parameters": {"targets": [1] * 5000}})["error"]
     client.client.disconnect()
     client.client.loop_stop()
+
+
+def test_an_answer_that_fits_in_no_packet_says_so(up: Up) -> None:
+    mail = queue.Queue[bytes]()
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, "small", protocol=paho.MQTTv5)
+    client.on_message = lambda _client, _data, message: mail.put(message.payload)
+    client.on_subscribe = lambda *_: mail.put(b"")
+    properties = Properties(PacketTypes.CONNECT)
+    properties.MaximumPacketSize = 2000
+    client.connect(*up.mqtt, properties=properties)
+    client.loop_start()
+    try:
+        client.subscribe("headrace/+/+/response/small", 1)
+        mail.get(timeout=5)
+        client.publish("headrace/explain/sun", b"", 1)
+        error = json.loads(mail.get(timeout=10))["error"]
+        assert re.search(r"the answer is \d+,\d+ bytes and a packet has room for 1,\d\d\d; ask for less", error), error
+        client.publish("headrace/explain/sun", b'{"parameters": {"targets": [12]}}', 1)
+        assert json.loads(mail.get(timeout=10))["parameters"]["targets"] == [12]
+        many = json.dumps({"instances": [[1.0] * 200] * 16})
+        client.publish("headrace/predict/sun", many, 1)
+        assert "the answer is" in json.loads(mail.get(timeout=10))["error"]
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def test_a_small_question_gets_no_large_answer(up: Up) -> None:
+    for targets in ([1] * 500_000, [1, 2, 1], [*range(1, 25), 24]):
+        begin = time.monotonic()
+        error = refused(ask(up, "sun", targets=targets), 400)
+        assert error == "targets name a step twice; name each of 1 to 24 once, or none for all."
+        body = {"instances": [], "parameters": {"targets": targets}}
+        assert refused(up.call("POST", "/v1/models/sun:explain", json=body), 400) == error
+        assert time.monotonic() - begin < 2
+    assert ask(up, "sun", targets=list(range(1, 25))).status_code == 200
+    assert "1 to 24" in refused(ask(up, "sun", targets=list(range(1, 500_000))), 400)
+    body = {"inputs": [tensor("x", [17, 24, 10], [0.5] * 17 * 240)]}
+    assert "expected 1 to 16" in refused(ask(up, "sun", body), 400)
 
 
 def command(up: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -342,8 +434,6 @@ def test_the_command(up: Up) -> None:
     ],
 )
 def test_a_wrong_spec_is_refused_with_its_line(up: Up, written: str, line: int, message: str) -> None:
-    import re
-
     text = sun.spec("wrong").lstrip("\n") + written + "\n"
     assert len(text.splitlines()) == line
     answer = up.apply(text, {"own.py": OWN, "empty.py": "class Explainer:\n    pass\n"})

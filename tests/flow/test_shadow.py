@@ -125,7 +125,8 @@ def test_a_shadow_is_not_served(up: Up) -> None:
     asked = [
         ("POST", "/v2/models/plain/infer"), ("POST", "/v2/models/plain/learn"), ("POST", "/v2/models/plain/feedback"),
         ("GET", "/v2/models/plain"), ("GET", "/v2/models/plain/ready"), ("POST", "/v1/models/plain:predict"),
-        ("POST", "/v2/models/plain/versions/1/infer"), ("POST", "/v2/repository/models/plain/load"),
+        ("POST", "/v2/models/plain/explain"),
+        ("POST", "/v1/models/plain:explain"), ("POST", "/v2/models/plain/versions/1/infer"), ("POST", "/v2/repository/models/plain/load"),
     ]  # fmt: skip
     for method, path in asked:
         answer = up.call(method, path, json={} if method == "POST" else None)
@@ -144,6 +145,10 @@ def test_its_forecasts_go_nowhere_and_those_of_the_served_do(up: Up) -> None:
         assert client.mail.empty(), client.mail.get().topic
         client.subscribe("answers/me")
         assert "'plain' is a shadow" in str(client.ask("plain", b""))
+        client.subscribe("headrace/explain/plain/response/listener")
+        for body in (b"", b'{"instances": []}', b'{"parameters": {}}'):
+            client.publish("headrace/explain/plain", body)
+            assert "'plain' is a shadow of 'pv-rls' and is not served" in json.loads(client.receive().payload)["error"]
     finally:
         client.client.disconnect()
         client.client.loop_stop()
@@ -175,6 +180,13 @@ def test_one_that_fails_does_not_disturb_the_served_one(up: Up) -> None:
 
 
 # -- compared
+
+
+def test_people_may_ask_why_a_shadow_forecast_what_it_did(up: Up) -> None:
+    """The page and `headrace explain` compare candidates; the doors of protocols do not serve them."""
+    found = up.call("GET", "/api/models/same/explanation").json()
+    assert found["name"] == "same" and found["contributions"], found
+    assert good(up, "explain", "same").startswith("same for plant/trio")
 
 
 def test_the_paired_comparison(up: Up) -> None:

@@ -109,9 +109,73 @@ def test_sampling_groups_long_windows_and_says_so() -> None:
     x = np.random.default_rng(0).random((300, 1))
     made = completeness.explain(sampling, about, x, np.zeros((300, 1)))
     assert "groups of up to 10 inputs" in made.note
-    assert np.allclose(made.contributions[0, :10], x[:10].mean())
+    assert np.allclose(made.contributions[0], x, atol=1e-12)
     assert sampling.explain(x, np.zeros((300, 1))).tobytes() == made.contributions.tobytes()
     assert explainer("sampling", about, pairs=2, groups=30, seed=1).explain(x, np.zeros((300, 1))) is not None
+
+
+class Rows:
+    """Row h says something of target h alone: a sum of 60 columns, and the product of two of one group."""
+
+    def __init__(self) -> None:
+        self.weights = np.random.default_rng(2).normal(size=60)
+
+    def predict(self, x: Array) -> Array:
+        made: Array = x @ self.weights + 3 * x[:, :, 4] * x[:, :, 5]
+        return made
+
+
+def test_many_columns_stay_in_their_targets_row() -> None:
+    shape, model = Shape((24, 60), 24, per_target=True), Rows()
+    about = Subject(model, shape)
+    sampling = explainer("sampling", about)
+    x, zero = np.random.default_rng(1).random((24, 60)), np.zeros((24, 60))
+    found = completeness.explain(sampling, about, x, zero)
+    assert "within groups of up to 2 inputs" in found.note
+    exact = x * model.weights
+    exact[:, 4:6] += 1.5 * (x[:, 4] * x[:, 5])[:, None]
+    assert found.contributions.shape == (24, 60)
+    assert np.abs(found.contributions - exact).max() < 1e-9
+    one = x.copy()
+    one[0] = 0  # what target 0 sees is as in the baseline: nothing of the other rows may reach it
+    one[:, 9] = 0  # and neither may a column that is as in the baseline get part of its group's
+    made = sampling.explain(one, zero)
+    assert np.abs(made[0]).max() == 0 and np.abs(made[:, 9]).max() == 0
+
+
+@pytest.mark.parametrize("name", ["ridge", "rls"])
+@pytest.mark.parametrize("shape", [Shape((24, 60), 24, per_target=True), Shape((70, 2), 3)], ids=["features", "window"])
+def test_sampling_of_many_inputs_is_as_good_as_exact_for_a_sum(name: str, shape: Shape) -> None:
+    about = trained(name, shape)
+    x, _ = examples(shape, 2, seed=2)
+    exact, sampled = (explainer(method, about).explain(x[0], x[1]) for method in ("linear", "sampling"))
+    assert exact.shape == sampled.shape
+    assert np.abs(exact - sampled).max() < 1e-9 * max(1.0, float(np.abs(exact).max()))
+
+
+@pytest.mark.parametrize("shape", [PER_TARGET, WINDOW], ids=["features", "window"])
+def test_ridge_is_explained_exactly(shape: Shape) -> None:
+    about = trained("ridge", shape)
+    x, _ = examples(shape, 2, seed=1)
+    made = explainer("auto", about)
+    found = completeness.explain(made, about, x[0], x[1])
+    weights = unpack(about.backend.export().data)["weights"]
+    difference = x[0] - x[1]
+    expected = difference * weights if shape.per_target else difference * weights.reshape(-1, *shape.input)
+    assert made.method == "linear" and np.abs(found.contributions - expected).max() < 1e-12
+
+
+# -- asked as a function
+
+
+def test_the_model_can_be_called_with_one_example_or_many() -> None:
+    about = Subject(_Sum(), Shape((3, 1), 2))
+    many = np.arange(12.0).reshape(4, 3, 1)
+    assert about(many).tolist() == about.predict(many).tolist()
+    assert about(many[1].tolist()).tolist() == [12.0, -12.0]
+    for wrong in (np.zeros(3), np.zeros((3, 2)), np.zeros((1, 1, 3, 1)), 5.0):
+        with pytest.raises(ValueError, match=r"the model takes \(3, 1\) or \(n, 3, 1\), got"):
+            about(wrong)
 
 
 class _Sum:
@@ -160,7 +224,9 @@ def test_what_does_not_add_up_is_refused() -> None:
 
 def test_too_large_to_look_at() -> None:
     about = Subject(_Sum(), Shape((5000, 1), 1000))
-    with pytest.raises(Unsupported, match="5,000,000 contributions"):
+    with pytest.raises(
+        BadInput, match=r"5,000,000 contributions \(1 x 1,000 targets x 5,000 inputs\), at most 1,000,000"
+    ):
         completeness.explain(explainer("sampling", about), about, np.ones((5000, 1)), np.zeros((5000, 1)))
 
 
@@ -186,6 +252,8 @@ def test_ones_own_explainer(tmp_path: Path) -> None:
     about = Subject(_Sum(), Shape((3, 1), 2))
     found = completeness.explain(made, about, np.ones((3, 1)), np.zeros((3, 1)))
     assert (found.method, found.tolerance) == ("python mine.py", 0.01)
+    called = own(tmp_path, "return np.stack([x - baseline, baseline - x]) * (model(x) == [3, -3]).all()")
+    assert completeness.explain(called, about, np.ones((3, 1)), np.zeros((3, 1))).completeness == 0
     flat = own(tmp_path, "return [(x - baseline).ravel().tolist(), (baseline - x).ravel().tolist()]")
     assert completeness.explain(flat, about, np.ones((3, 1)), np.zeros((3, 1))).contributions.shape == (2, 3, 1)
 

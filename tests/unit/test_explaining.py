@@ -111,12 +111,71 @@ async def test_one_that_never_returns_is_ended_and_the_next_is_answered(tmp_path
         assert explainers.started == 2
 
 
-@pytest.mark.parametrize("body", ["os._exit(3)", "os.kill(os.getpid(), 9)"])
-async def test_one_that_ends_its_process_gets_an_error_and_the_next_a_new_one(tmp_path: Path, body: str) -> None:
+@pytest.mark.parametrize(
+    ("body", "how"),
+    [
+        ("os._exit(3)", r":4: it ended its process \(exit code 3\); mend"),
+        ("os.kill(os.getpid(), 9)", r":4: it ended its process \(signal 9\); mend"),
+        ("os.killpg(0, 15)", r":4: it ended its process \(signal 15\); mend"),
+        ("raise KeyboardInterrupt('now')", ":5: KeyboardInterrupt: now; mend"),
+        ("os.kill(os.getpid(), 6)", r"it ended its process \(signal 6\)"),
+        ("raise GeneratorExit", ":5: GeneratorExit"),
+    ],
+)
+async def test_one_that_ends_its_process_gets_an_error_and_nobody_else_notices(
+    tmp_path: Path, body: str, how: str
+) -> None:
     async with process() as explainers:
-        with pytest.raises(Unexplained, match="ended; it is started again with the next question"):
-            await explainers.ask(question(tmp_path, body))
+        for _ in range(2):
+            with pytest.raises(Unexplained, match=rf"own_\d+\.py{how}" if how[0] == ":" else how):
+                await explainers.ask(question(tmp_path, body))
         assert await explainers.ask(question(tmp_path))
+        assert explainers.started == 1
+
+
+PATCHES = [
+    "type(model).predict = lambda self, x: np.zeros((len(x), 24))",
+    "type(model.backend).predict = lambda self, x: np.zeros((len(x), 24))",
+    "import headrace.models.explainers as e; e.Subject.predict = lambda self, x: np.zeros((len(x), 24))",
+    "import headrace.models.explainers.completeness as c; c.error = lambda *_: 0.0",
+    "model.backend._both[:] = 0",
+]
+
+
+@pytest.mark.parametrize("body", PATCHES)
+async def test_a_model_that_was_tampered_with_still_checks(tmp_path: Path, body: str) -> None:
+    """What it did is done in its own process; its zeros do not add up to the forecast of the model that checks."""
+    tampering = question(tmp_path, f"{body}; return np.zeros((24, 10))", top="import numpy as np")
+    own = question(tmp_path, "pass")
+    async with process() as explainers:
+        exact = await explainers.ask(question(tmp_path))
+        for _ in range(2):
+            with pytest.raises(Unexplained, match="do not add up to the forecast"):
+                await explainers.ask(tampering)
+        for other in (own, question(tmp_path), question(tmp_path, explainer="sampling")):
+            for one, expected in zip(await explainers.ask(other), exact, strict=True):
+                assert np.array_equal(one["prediction"], expected["prediction"])
+                assert np.allclose(one["contributions"], expected["contributions"], atol=1e-9)
+
+
+@pytest.mark.parametrize("body", PATCHES[:2] + PATCHES[4:])
+def test_one_that_changes_the_model_in_our_own_process_is_noticed(
+    tmp_path: Path, body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the contract suite runs it: without the process beside."""
+    asked = question(tmp_path, f"{body}; return np.zeros((24, 10))", top="import numpy as np")
+    subject, explainer = prepared(asked)
+    monkeypatch.setattr(type(subject.backend), "predict", type(subject.backend).predict)  # put back afterwards
+    with pytest.raises(Unexplained, match="do not add up" if body == PATCHES[0] else "changed the model"):
+        explain(explainer, subject, X[0], X[1])
+
+
+async def test_the_process_of_ones_own_code_ends_with_the_other(tmp_path: Path) -> None:
+    async with process() as explainers:
+        await explainers.ask(question(tmp_path, "pass"))
+        assert explainers.process is not None
+        (beside,) = psutil.Process(explainers.process.pid).children()
+    beside.wait(5)
 
 
 async def test_killed_while_idle(tmp_path: Path) -> None:
@@ -177,7 +236,10 @@ def test_a_backend_that_cannot_be_made_from_its_weights_is_sampled(
 def test_many_large_examples_are_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headrace.models.explainers.completeness.LIMIT", 300)
     answer = Kept().answer(question(tmp_path))
-    assert answer["error"] == "Unsupported" and "480 contributions, at most 300" in answer["fields"]["detail"]
+    assert (
+        answer["error"] == "BadInput"
+        and "480 contributions (2 x 24 targets x 10 inputs), at most 300" in answer["fields"]["detail"]
+    )
 
 
 def test_it_keeps_the_last_few_models_ready(tmp_path: Path) -> None:

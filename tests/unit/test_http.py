@@ -40,6 +40,36 @@ async def test_over_the_limit() -> None:
     assert len(await read([b"x" * LIMIT])) == LIMIT
 
 
+@pytest.mark.parametrize(
+    ("headers", "taken"),
+    [([(b"content-length", b"5000")], 5), ([], 5), ([(b"content-length", b"5000"), (b"expect", b"100-continue")], 0)],
+)
+async def test_what_still_comes_of_a_refused_body_is_taken(headers: list[tuple[bytes, bytes]], taken: int) -> None:
+    left = [{"type": "http.request", "body": bytes(1000), "more_body": index < 4} for index in range(5)]
+
+    async def receive() -> dict[str, Any]:
+        return left.pop(0)  # fails when asked for more than there is
+
+    with pytest.raises(TooLarge):
+        await http.read_body({"headers": headers}, receive, LIMIT, "")
+    assert 5 - len(left) == taken
+
+
+async def test_a_refused_body_is_not_taken_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "SPILL_SECONDS", 0.05)
+
+    async def never() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {}
+
+    async def endless() -> dict[str, Any]:
+        return {"type": "http.request", "body": bytes(2**20), "more_body": True}
+
+    for receive in (never, endless):
+        with pytest.raises(TooLarge):
+            await asyncio.wait_for(http.read_body({"headers": [(b"content-length", b"5000")]}, receive, LIMIT, ""), 5)
+
+
 async def test_a_client_that_goes_away() -> None:
     with pytest.raises(BadInput, match="went away"):
         await read([b"x"], gone=True)

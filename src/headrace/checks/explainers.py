@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from headrace.models.explainers import completeness as complete
 from headrace.records import Array
 
 Make: TypeAlias = Callable[[Subject], Explainer]
+MANY = 61
+"""Inputs of a known sum: more than the groups that sampling tells apart."""
+NEAR = 0.05
+"""How far a contribution to a known sum may be off, as a part of the largest."""
 
 
 def check_explainer(name: str, make: Make) -> int:
@@ -42,6 +46,7 @@ def check_explainer(name: str, make: Make) -> int:
                 raise AssertionError(f"explainer {name!r} on {called}: {check.__name__[1:]}: {error}") from error
         explained += 1
     assert explained, f"explainer {name!r} explains none of the models"
+    _exact(name, make)
     return explained
 
 
@@ -54,6 +59,63 @@ def subjects() -> Iterator[tuple[str, Subject]]:
         small = {"epochs": 3, "options": {"hidden": 6, "dense": 5}}
         yield "gru", _trained("torch", Shape((12, 2), 4), {**small, "floor": 0.1})
         yield "gru of features", _trained("torch", Shape((4, 3), 4, per_target=True), small)
+
+
+class _Sum:
+    """A known sum of terms: (n, horizon, rows, columns) weights of a window, (horizon, columns) of features of each target."""
+
+    floor = None
+
+    def __init__(self, shape: Shape) -> None:
+        self._own = shape.per_target
+        size = (shape.horizon, shape.input[1]) if shape.per_target else (shape.horizon, *shape.input)
+        self.weights = np.random.default_rng(5).normal(size=size)
+
+    def terms(self, x: Array) -> tuple[Array, Array]:
+        each: Array = x * self.weights if self._own else x[:, None] * self.weights
+        return each, np.full(len(self.weights), 0.5)
+
+    def predict(self, x: Array) -> Array:
+        each, rest = self.terms(x)
+        made: Array = each.reshape(len(x), len(rest), -1).sum(axis=2) + rest
+        return made
+
+
+class _Network(_Sum):
+    """The same as a network, for explainers that look into one."""
+
+    def network(self) -> Any:
+        import torch
+
+        weights = torch.tensor(self.weights)
+        own = self._own
+
+        class Net(torch.nn.Module):
+            def forward(self, x: Any) -> Any:
+                return ((x if own else x[:, None]) * weights).flatten(2).sum(dim=2) + 0.5
+
+        return Net()
+
+
+def _exact(name: str, make: Make) -> None:
+    """Of many inputs that only add up, each has what it adds: features of a target in its own row, a window in its place."""
+    kinds = [_Sum, _Network] if find_spec("torch") is not None else [_Sum]
+    for shape in (Shape((3, MANY), 3, per_target=True), Shape((MANY, 2), 3)):
+        for kind in kinds:
+            backend = kind(shape)
+            try:
+                explainer = make(Subject.of(backend, shape))
+                made = explainer.explain(*(x := np.random.default_rng(6).normal(size=(2, *shape.input))))
+            except Unsupported:
+                continue
+            terms = backend.terms(x)[0]
+            exact, own = terms[0] - terms[1], np.arange(shape.horizon)
+            if shape.per_target and made.ndim == 3:
+                there = np.zeros_like(made)
+                there[own, own] = exact
+                exact = there
+            off = np.abs(np.asarray(made).reshape(exact.shape) - exact).max() / np.abs(exact).max()
+            assert off <= NEAR, f"explainer {name!r}: exact: off by {off:.2f} of the largest of {MANY} contributions"
 
 
 def _trained(name: str, shape: Shape, params: dict[str, object]) -> Subject:

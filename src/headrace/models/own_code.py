@@ -72,6 +72,17 @@ def _look_for(name: str, tree: ast.Module, file: str, verbs: Sequence[str]) -> N
         raise BadInput(detail=f"{file}:{found.lineno}: class {name!r} has no {', '.join(missing)}")
 
 
+def line_of(path: Path, name: str, verb: str) -> int:
+    """The line where a class of the file defines a method; 1 if it does not."""
+    classes = [
+        node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ClassDef) and node.name == name
+    ]
+    functions = [
+        node for found in classes for node in found.body if isinstance(node, ast.FunctionDef) and node.name == verb
+    ]
+    return functions[0].lineno if functions else 1
+
+
 def _names(found: ast.ClassDef) -> set[str]:
     functions = {node.name for node in found.body if isinstance(node, ast.FunctionDef)}
     targets = [target for node in found.body if isinstance(node, ast.Assign) for target in node.targets]
@@ -89,7 +100,7 @@ def _module(path: Path, file: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         del sys.modules[name]
         raise BadInput(detail=f"{file}:{line(error, path)}: {type(error).__name__}: {error}") from error
     return module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
@@ -35,6 +36,9 @@ DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises on a body that is no JSON of the wanted form: wrong, not UTF-8, nested too deep."""
 BODY_SECONDS = 60.0
 """Seconds in which a body must have come. 16 MiB in a minute is 2 Mbit/s; a client that trickles holds a connection."""
+SPILLED = 64 * 2**20
+"""Bytes of a refused body that are thrown away before the answer."""
+SPILL_SECONDS = 5.0
 encode = msgspec.json.Encoder().encode
 
 
@@ -72,18 +76,23 @@ async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) ->
     """The request's body, gunzipped if it says so.
 
     Raises:
-        TooLarge: over `limit` bytes, also after decompression; nothing more is read.
+        TooLarge: over `limit` bytes, also after decompression. What still comes is thrown away for a while (`SPILLED` bytes,
+            `SPILL_SECONDS`), so that a client that is still sending reads the answer instead of a broken connection.
         BadInput: damaged compression, or the client went away.
     """
     length = header(scope, b"content-length")
     if length.isdigit() and int(length) > limit:
+        if b"100-continue" not in header(scope, b"expect").lower():  # who asks first has not sent it
+            await _spill(receive)
         raise errors.TooLarge(what="the body", size=int(length), limit=limit, setting=setting)
     message = await receive()
     body = message.get("body", b"")
-    if message.get("more_body") or len(body) > limit:
+    if message.get("more_body"):
         body = await _in_time(_rest(body, receive, limit, setting))
     if message["type"] == "http.disconnect":
         raise errors.BadInput(detail="the client went away before its whole body came")
+    if len(body) > limit:
+        raise errors.TooLarge(what="the body", size=len(body), limit=limit, setting=setting)
     if coding := header(scope, b"content-encoding"):
         return _decompress(coding.lower(), body, limit, setting)
     return bytes(body)
@@ -96,20 +105,30 @@ async def _in_time(reading: Awaitable[bytes]) -> bytes:
         raise errors.BadInput(detail=f"the body did not come within {BODY_SECONDS:g} seconds") from error
 
 
+async def _spill(receive: Receive) -> None:
+    """Take the rest of a body that is refused."""
+    left = SPILLED
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SPILL_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return
+
+
 async def _rest(first: bytes, receive: Receive, limit: int, setting: str) -> bytes:
     body = bytearray(first)
     while True:
         if len(body) > limit:
+            await _spill(receive)
             raise errors.TooLarge(what="the body", size=len(body), limit=limit, setting=setting)
         message = await receive()
         if message["type"] == "http.disconnect":
             raise errors.BadInput(detail="the client went away before its whole body came")
         body += message.get("body", b"")
         if not message.get("more_body"):
-            break
-    if len(body) > limit:
-        raise errors.TooLarge(what="the body", size=len(body), limit=limit, setting=setting)
-    return bytes(body)
+            return bytes(body)
 
 
 def _decompress(coding: bytes, body: bytes, limit: int, setting: str) -> bytes:

@@ -17,7 +17,7 @@ from pydantic import Field
 from headrace import plugins
 from headrace.errors import LearningError, Unsupported
 from headrace.models.backends import Servable, Shape
-from headrace.models.backends.saved import expect, finite_inputs, safetensors, seal, unseal
+from headrace.models.backends.saved import expect, finite_inputs, read_safetensors, safetensors, seal, unseal
 from headrace.records import Array
 from headrace.states import pack
 
@@ -48,6 +48,8 @@ class Ridge:
         if shape.horizon * self._size**2 > LARGEST:
             wanted = f"{shape.horizon} targets of {self._size} inputs"
             raise Unsupported(detail=f"{wanted} are too many for backend 'ridge'; shorten the window or use rls")
+        self._weights: Array
+        self._constant: Array
         self._sums = self._zero()
         self._solve()
 
@@ -70,11 +72,32 @@ class Ridge:
         self._solve()
 
     def weights(self) -> bytes:
-        return safetensors({"weights": self._weights, "constant": self._constant})
+        return safetensors(self._solution())
 
     def export(self) -> Servable:
-        state = {"weights": self._weights, "constant": self._constant, "floor": self._params.floor}
-        return Servable("numpy", pack(state), kernel="ridge")
+        return Servable("numpy", pack({**self._solution(), "floor": self._params.floor}), kernel="ridge")
+
+    @property
+    def floor(self) -> float | None:
+        """Predictions below it are raised to it."""
+        return self._params.floor
+
+    def restore(self, weights: bytes) -> None:
+        """Weights and constants are all that predictions need; the sums are not among them."""
+        found = read_safetensors("ridge", weights)
+        made = {name: expect("ridge", name, found.get(name), like) for name, like in self._solution().items()}
+        self._sums, self._weights, self._constant = self._zero(), made["weights"], made["constant"]
+
+    def terms(self, x: Array) -> tuple[Array, Array]:
+        """Weight times input of the target; the rest is its constant."""
+        if self._shape.per_target:
+            each: Array = x * self._weights
+        else:
+            each = x[:, None] * self._weights.reshape(-1, *self._shape.input)
+        return each, self._constant.copy()
+
+    def _solution(self) -> dict[str, Array]:
+        return {"weights": self._weights, "constant": self._constant}
 
     def _zero(self) -> dict[str, Array]:
         targets, size = self._shape.horizon, self._size
@@ -121,8 +144,7 @@ class Ridge:
             constant = (y - np.einsum("hd,hd->h", weights, x)) / n
         if not (np.isfinite(weights).all() and np.isfinite(constant).all()):
             raise LearningError(detail="ridge regression left the range of floats; are the inputs scaled?")
-        self._weights: Array = np.asarray(weights, np.float64)
-        self._constant: Array = np.asarray(constant, np.float64)
+        self._weights, self._constant = np.asarray(weights, np.float64), np.asarray(constant, np.float64)
 
 
 def linear(rows: Array, weights: Array, constant: Array, floor: float | None) -> Array:

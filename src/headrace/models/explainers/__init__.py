@@ -44,6 +44,27 @@ class Subject:
         """The backend, if its predictions are sums of terms."""
         return self.backend if isinstance(self.backend, Additive) else None
 
+    def __call__(self, inputs: Any) -> Array:
+        """What the model forecasts for one example or for many, as ``model(inputs)`` in a user's explainer.
+
+        Args:
+            inputs: numbers of shape `Shape.input`, (rows, columns), or (n, rows, columns).
+
+        Returns:
+            (horizon,) for one example, (n, horizon) for many.
+
+        Raises:
+            ValueError: another shape.
+        """
+        x = np.ascontiguousarray(inputs, dtype=np.float64)
+        rows, columns = self.shape.input
+        if x.shape == self.shape.input:
+            one: Array = self.predict(x[None])[0]
+            return one
+        if x.ndim != 3 or x.shape[1:] != self.shape.input:
+            raise ValueError(f"the model takes ({rows}, {columns}) or (n, {rows}, {columns}), got {x.shape}")
+        return self.predict(x)
+
     def predict(self, x: Array) -> Array:
         """(n, horizon) for (n, *input): of the network in float64 if there is one, else what the backend predicts."""
         if self.network is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headrace.errors import Unexplained, Unsupported
+from headrace.errors import BadInput, Unexplained
 from headrace.models.backends import Shape
 from headrace.models.explainers import Explainer, Subject
 from headrace.records import Array
@@ -64,9 +64,13 @@ def explain(explainer: Explainer, subject: Subject, x: Array, baseline: Array) -
         Unsupported: not possible for this model.
     """
     check_size(explainer, subject.shape)
+    both = np.stack([baseline, x])
+    before = subject.predict(both).copy()  # before anybody else's code has had a chance to change what is predicted
     made = np.asarray(explainer.explain(x, baseline), dtype=np.float64)
     contributions = _shaped(made, subject.shape, explainer.method)
-    base, prediction = subject.predict(np.stack([baseline, x]))
+    if not np.array_equal(subject.predict(both), before, equal_nan=True):
+        raise Unexplained(detail=f"{explainer.method!r} changed the model that it was to explain", instead="mend it")
+    base, prediction = before
     found = error(contributions, prediction, base)
     if not found <= explainer.tolerance:
         raise Unexplained(
@@ -79,14 +83,15 @@ def explain(explainer: Explainer, subject: Subject, x: Array, baseline: Array) -
 
 
 def check_size(explainer: Explainer, shape: Shape, examples: int = 1) -> None:
-    """Raises Unsupported for a model with more contributions than anybody can look at."""
+    """Raises BadInput for a question with more contributions than anybody can look at."""
     rows, columns = shape.input
     own = shape.per_target and explainer.method in {"linear", "sampling"}
     size = examples * shape.horizon * (columns if own else rows * columns)
     if size > LIMIT:
-        raise Unsupported(
-            detail=f"this explanation would have {size:,} contributions, at most {LIMIT:,} are given; ask for fewer examples, "
-            "or choose a shorter history or horizon"
+        each = f"{examples:,} x {shape.horizon:,} targets x {size // (examples * shape.horizon):,} inputs"
+        raise BadInput(
+            detail=f"this explanation would have {size:,} contributions ({each}), at most {LIMIT:,} are given; ask for fewer "
+            "examples at a time, or choose a shorter history or horizon"
         )
 
 

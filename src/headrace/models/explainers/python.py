@@ -4,14 +4,16 @@
         def explain(self, model, x, baseline):      # numpy arrays of the model's input shape
             ...                                     # -> contributions, (horizon, *input)
 
-`model` is a `headrace.models.explainers.Subject`: ``model.predict(x)`` gives (n, horizon) for (n, *input), ``model.shape`` the
-sizes, ``model.network`` the torch module (or None). With `params` in the spec the class is built with them, a dict.
+`model` is a `headrace.models.explainers.Subject`: ``model(x)`` gives (horizon,) for one example and (n, horizon) for
+(n, *input), ``model.shape`` the sizes, ``model.network`` the torch module (or None). With `params` in the spec the class is
+built with them, a dict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -58,9 +60,15 @@ class PythonExplainer:
 
     def explain(self, x: Array, baseline: Array) -> Array:
         with self._said():
-            made = self._own.explain(self._subject, x.copy(), baseline.copy())
+            made = self._own.explain(self._shown(), x.copy(), baseline.copy())
             result: Array = np.asarray(made, dtype=np.float64)
         return result
+
+    def _shown(self) -> Subject:
+        """The model for one question, of a class of its own: what somebody does to that class ends with the question."""
+        whole = {field.name: getattr(self._subject, field.name) for field in fields(Subject)}
+        made: Subject = type("Model", (Subject,), {"__doc__": Subject.__doc__})(**whole)
+        return made
 
     @contextmanager
     def _said(self) -> Iterator[None]:
@@ -69,7 +77,9 @@ class PythonExplainer:
             yield
         except HeadraceError:
             raise
-        except (Exception, SystemExit) as error:
+        except (
+            BaseException
+        ) as error:  # KeyboardInterrupt and SystemExit too: nobody but the user's code raises them here
             place = f"{self._file}:{own_code.line(error, self._path)}"
             raise Unexplained(
                 detail=f"{place}: {type(error).__name__}: {error}", instead="mend the explainer and apply it again"

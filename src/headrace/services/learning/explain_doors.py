@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from headrace.errors import BadTensor
@@ -40,11 +42,16 @@ async def v1(
 async def v2(explanations: Explanations, name: str, request: oip.InferRequest, head: dict[str, Any]) -> dict[str, Any]:
     """Contributions [n, targets, features], base and prediction [n, targets], and what the features are called."""
     made = await explained(explanations, name, oip.arrays(request), request.parameters)
+    return await asyncio.to_thread(_v2, made, head)
+
+
+def _v2(made: list[dict[str, Any]], head: dict[str, Any]) -> dict[str, Any]:
     first = made[0]
-    outputs = [
-        oip.output(part, np.array([one[part] for one in made])) for part in ("contributions", "base", "prediction")
-    ]
     labels = [feature["label"] for feature in first["features"]]
+    rows = b",".join(bytes(row)[1:-1] for one in made for row in one["contributions"])
+    shape = [len(made), len(first["targets"]), len(labels)]
+    outputs = [{"name": "contributions", "datatype": "FP64", "shape": shape, "data": msgspec.Raw(b"[" + rows + b"]")}]
+    outputs += [oip.output(part, np.array([one[part] for one in made])) for part in ("base", "prediction")]
     outputs.append({"name": "features", "datatype": "BYTES", "shape": [len(labels)], "data": labels})
     return {**head, "parameters": {item: first[item] for item in ABOUT}, "outputs": outputs}
 

@@ -47,6 +47,7 @@ class Kept:
 
     def __init__(self) -> None:
         self._made: OrderedDict[bytes, tuple[Any, Any]] = OrderedDict()
+        self._beside: Any = None
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         """Explanations, or an error by its class and fields. Never raises."""
@@ -56,7 +57,11 @@ class Kept:
             return {"explanations": self._explain(question)}
         except HeadraceError as error:
             found = error
-        except (Exception, SystemExit) as error:  # nothing a library or a user does may end the conversation
+        except (
+            Exception,
+            SystemExit,
+            KeyboardInterrupt,
+        ) as error:  # nothing a library or a user does may end the conversation
             reason = f"{type(error).__name__}: {error}"
             print(f"headrace: an explanation failed: {reason}", file=sys.stderr)
             found = Unexplained(detail=reason, instead="ask for another method")
@@ -68,24 +73,42 @@ class Kept:
 
         subject, explainer = self._ready(question)
         check_size(explainer, subject.shape, len(question["x"]))
-        return [
-            vars(explain(explainer, subject, x, baseline))
-            for x, baseline in zip(question["x"], question["baseline"], strict=True)
-        ]
+        pairs = zip(question["x"], question["baseline"], strict=True)
+        if question.get("bare"):  # somebody else checks
+            return [{"contributions": explainer.explain(x, baseline)} for x, baseline in pairs]
+        return [vars(explain(explainer, subject, x, baseline)) for x, baseline in pairs]
 
     def _ready(self, question: dict[str, Any]) -> tuple[Any, Any]:
         place = states.pack({**question, "x": None, "baseline": None})
-        found = self._made.pop(place, None) or prepared(question)
+        found = self._made.pop(place, None) or self._prepared(question)
         self._made[place] = found
         if len(self._made) > KEPT:
             self._made.popitem(last=False)
         return found
 
+    def _prepared(self, question: dict[str, Any]) -> tuple[Any, Any]:
+        """What explains, ready; a user's own code is only loaded where its contributions are not checked."""
+        if question["explainer"] != "python" or question.get("bare"):
+            return prepared(question)
+        from headrace.services.learning.beside import Apart, Beside
+
+        self._beside = self._beside or Beside()
+        return subject_of(question), Apart(question, self._beside)
+
 
 def prepared(question: dict[str, Any]) -> tuple[Any, Any]:
     """(subject, explainer) of the model whose weights a question brings."""
+    from headrace.models.explainers import EXPLAINERS
+
+    subject = subject_of(question)
+    name, params = question["explainer"], question["params"]
+    return subject, EXPLAINERS.find(name)(EXPLAINERS.params(name, params), subject, question["folder"])
+
+
+def subject_of(question: dict[str, Any]) -> Any:
+    """The model whose weights a question brings."""
     from headrace.models.backends import Restorable
-    from headrace.models.explainers import EXPLAINERS, Subject
+    from headrace.models.explainers import Subject
     from headrace.services.learning.plan import Plan
     from headrace.spec import from_plain
 
@@ -93,11 +116,8 @@ def prepared(question: dict[str, Any]) -> tuple[Any, Any]:
     contender = plan.contender()
     if isinstance(contender.backend, Restorable):
         contender.backend.restore(question["weights"])
-        subject = Subject.of(contender.backend, contender.shape)
-    else:
-        subject = Subject(_served(question, contender.shape), contender.shape)
-    name, params = question["explainer"], question["params"]
-    return subject, EXPLAINERS.find(name)(EXPLAINERS.params(name, params), subject, question["folder"])
+        return Subject.of(contender.backend, contender.shape)
+    return Subject(_served(question, contender.shape), contender.shape)
 
 
 def _served(question: dict[str, Any], shape: Any) -> Any:

@@ -59,7 +59,7 @@ class ExplainerProcess:
         finally:
             self._waiting -= 1
         if "error" in answer:
-            raise _error(answer["error"], answer["fields"])
+            raise raised(answer["error"], answer["fields"])
         explanations: list[dict[str, Any]] = answer["explanations"]
         return explanations
 
@@ -136,7 +136,7 @@ class ExplainerProcess:
         await self._end(0 if self._turn.locked() else LEAVING)
 
 
-def _error(name: str, fields: dict[str, str]) -> HeadraceError:
+def raised(name: str, fields: dict[str, str]) -> HeadraceError:
     """The error the process named, as if it had been raised here."""
     kind = getattr(errors, name, None)
     if not (isinstance(kind, type) and issubclass(kind, HeadraceError)):

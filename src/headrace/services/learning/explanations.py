@@ -5,6 +5,7 @@ The platform's process finds inputs, weights and baseline in what the workers st
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, NamedTuple
 
 import msgspec
@@ -31,7 +32,10 @@ BACK = 20_000
 SAME = 1e-4
 """An explained forecast is called the issued one if they differ by less than this fraction of the target's scale."""
 LEARNT = "the model has learnt since: this is what it would forecast now from the same inputs, and why"
+_encode = msgspec.json.Encoder().encode
 BASELINES = ("profile", "zero")
+WINDOW = "x.window"
+"""The step whose columns are values of the past, the same for every target."""
 
 
 class Ask(NamedTuple):
@@ -133,7 +137,14 @@ class Explanations:
             "baseline": baselines,
         }
         made = await self.process.ask(question)
-        digest = states.digest(model["weights"])
+        return await asyncio.to_thread(self._told, case, made, places, called, model)  # up to a million numbers
+
+    @staticmethod
+    def _told(
+        case: Case, made: list[dict[str, Any]], places: list[int], called: str, model: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """What is answered, of what the process made."""
+        view, digest = case.view, states.digest(model["weights"])
         by = {"by": LIVE if view.serve == LIVE else digest, "weights": digest, "baseline": called}
         scale = model["offset"], model["factor"]
         return [
@@ -204,6 +215,8 @@ def places_of(targets: tuple[int, ...], horizon: int) -> list[int]:
     """Steps ahead as places, from 0. Raises BadInput."""
     if not all(1 <= step <= horizon for step in targets):
         raise BadInput(detail=f"targets are steps ahead, 1 to {horizon}, got {list(targets)[:20]}")
+    if len(set(targets)) < len(targets):
+        raise BadInput(detail=f"targets name a step twice; name each of 1 to {horizon} once, or none for all")
     return [step - 1 for step in targets] or list(range(horizon))
 
 
@@ -271,7 +284,8 @@ def _answer(
         "features": features,
         "base": (made["base"] * factor + offset)[places].tolist(),
         "prediction": (made["prediction"] * factor + offset)[places].tolist(),
-        "contributions": (table * factor)[places].tolist(),
+        # JSON target by target: a million numbers in one go would hold up every other thread
+        "contributions": [msgspec.Raw(_encode(row.tolist())) for row in (table * factor)[places]],
     }
 
 
@@ -291,20 +305,64 @@ def _table(
     case: Case, contributions: Array, x: Array, origin: int | None, scale: tuple[float, float]
 ) -> tuple[Array, list[dict[str, Any]]]:
     """(horizon, features) contributions, and what the features are."""
-    view, rows = case.view, len(x)
+    view, horizon = case.view, len(contributions)
     words = pipeline_of(view.entered).labels()
-    labels = [label for names in words.values() for label in names]
     if not view.shape().per_target:
-        return contributions.reshape(len(contributions), -1), _window(view, labels, x, origin, scale)
+        labels = [label for names in words.values() for label in names]
+        return contributions.reshape(horizon, -1), _window(view, labels, x, origin, scale)
+    parts = _columns(view, words, x, origin, scale)
     if contributions.ndim == 3:
-        own = np.arange(len(contributions))
+        own = np.arange(horizon)
         elsewhere = contributions.copy()
         elsewhere[own, own] = 0
         if elsewhere.any():  # a network that looks at the features of all targets
-            names = [f"{label}, step {row + 1}" for row in range(rows) for label in labels]
-            return contributions.reshape(len(contributions), -1), [_feature(name) for name in names]
+            return every_row(contributions, parts)
         contributions = contributions[own, own]
-    return contributions, [_feature(label) for label in labels]
+    return contributions, [feature for features in parts.values() for feature in features]
+
+
+def _columns(
+    view: View, words: dict[str, list[str]], x: Array, origin: int | None, scale: tuple[float, float]
+) -> dict[str, list[dict[str, Any]]]:
+    """What the columns of features of each target are, by the step they come from: a window's is in every row the same."""
+    parts, start = {}, 0
+    for name, labels in words.items():
+        if name == WINDOW:
+            fields = max(1, len(TRANSFORMERS.params("window", _window_plug(view).params).columns))
+            window = x[0, start : start + len(labels)].reshape(-1, fields)
+            parts[name] = _window(view, labels, window, origin, scale)
+        else:
+            parts[name] = [_feature(label) for label in labels]
+        start += len(labels)
+    return parts
+
+
+def every_row(contributions: Array, parts: dict[str, list[dict[str, Any]]]) -> tuple[Array, list[dict[str, Any]]]:
+    """(horizon, features) of contributions that lie in the rows of all targets, and what the features are.
+
+    A window stands in every row: each of its places is one feature, summed over the rows. Others are told apart by row.
+
+    Args:
+        contributions: (horizon, rows, columns).
+        parts: what the columns are, by the step they come from.
+    """
+    horizon, rows, _ = contributions.shape
+    found, names, start = [], [], 0
+    for part, features in parts.items():
+        block = contributions[:, :, start : start + len(features)]
+        start += len(features)
+        if part == WINDOW:
+            found.append(block.sum(axis=1))
+            names += features
+        else:
+            found.append(block.reshape(horizon, -1))
+            names += [_feature(f"{one['label']}, step {row + 1}") for row in range(rows) for one in features]
+    return np.concatenate(found, axis=1), names
+
+
+def _window_plug(view: View) -> Plug:
+    (plug,) = [plug for plug in view.plan.features if plug.name == "window"]
+    return plug
 
 
 def _window(
@@ -312,8 +370,7 @@ def _window(
 ) -> list[dict[str, Any]]:
     """The values of a window: when each was, and how much, if it is the target's."""
     context, (history, fields) = view.plan.context, x.shape
-    (plug,) = [plug for plug in view.plan.features if plug.name == "window"]
-    names = TRANSFORMERS.params("window", plug.params).columns or (context.target,)
+    names = TRANSFORMERS.params("window", _window_plug(view).params).columns or (context.target,)
     offset, factor = scale
     found = []
     for row in range(history):

@@ -5,6 +5,7 @@ A plain ASGI application: the hot path is one dictionary look-up, msgspec, and t
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import math
@@ -106,7 +107,8 @@ class InferenceDoor:
         body = await read_body(scope, receive, self._limit, SETTING)
         length = header(scope, oip.BINARY_HEADER)
         request = oip.read_infer(body, _length(length) if length else None)
-        await answer_json(send, await explain_doors.v2(self._explanations, name, request, self._head(name, request)))
+        made = await explain_doors.v2(self._explanations, name, request, self._head(name, request))
+        await answer(send, 200, await asyncio.to_thread(encode, made))
 
     def _head(self, name: str, request: oip.InferRequest) -> dict[str, Any]:
         version = str(self._service.answering(name).entered.generation)
@@ -216,7 +218,8 @@ class InferenceDoor:
                 await self._predict(action.removesuffix(":predict"), scope, receive, send)
             case ("POST", "models", action) if action.endswith(":explain"):
                 request = oip.read_instances(await read_body(scope, receive, self._limit, SETTING))
-                await answer_json(send, await self._explain_v1(action.removesuffix(":explain"), request))
+                made = await self._explain_v1(action.removesuffix(":explain"), request)
+                await answer(send, 200, await asyncio.to_thread(encode, made))
             case _:
                 raise NotFound(detail=f"there is nothing at {method} {scope['path']}")
 
@@ -247,6 +250,7 @@ class InferenceDoor:
     async def explain_over_mqtt(self, name: str, body: bytes) -> dict[str, Any]:
         """The answer to a request for an explanation that came over MQTT, as `over_mqtt`. Never raises a HeadraceError."""
         try:
+            self._service.refuse_shadow(name)
             if len(body) > self._limit:
                 raise TooLarge(what="the request", size=len(body), limit=self._limit, setting=SETTING)
             if not body.strip() or b'"instances"' in body:

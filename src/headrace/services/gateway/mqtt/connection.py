@@ -46,6 +46,9 @@ _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 """Linux only."""
 _PUBACK_HEAD, _PUBREC_HEAD = bytes((wire.PUBACK, 2)), bytes((wire.PUBREC, 2))
 
+HEAD = 64
+"""Bytes of an answer's packet that are neither topic, correlation data nor payload, at most."""
+
 
 class _Extra(NamedTuple):
     """What is special about one message of a batch; plain QoS 1 messages have none."""
@@ -568,7 +571,9 @@ class Connection(asyncio.Protocol):
         return not topic.startswith(("$", OURS)) and self._access.may_publish(topic, self._client_id)
 
     async def _ask(self, topic: str, payload: bytes, response: str, extra: _Extra) -> None:
-        self._answered(response, await answer(self._requests, topic, payload), extra)
+        head = len(response.encode()) + len(extra.properties.get(Property.CORRELATION) or b"") + HEAD
+        room = min(self._settings.packet_limit, self.outgoing_limit) - head
+        self._answered(response, await answer(self._requests, topic, payload, room), extra)
 
     def _answered(self, response: str, payload: bytes, extra: _Extra) -> None:
         self._core.asking -= 1

@@ -15,6 +15,7 @@ logger = logging.getLogger("headrace.mqtt")
 RequestHandler: TypeAlias = Callable[[str, bytes], Awaitable[bytes]]
 """(topic, payload) -> answer. A HeadraceError becomes an answer that says so."""
 
+TOO_LONG = "the answer is {size:,} bytes and a packet has room for {room:,}; ask for less at a time, or over HTTP"
 OURS = "headrace/"
 """Under it clients publish requests and nothing else."""
 PREFIXES = OURS + "predict/", OURS + "explain/"
@@ -35,12 +36,13 @@ def default_response(topic: str, client_id: str) -> str | None:
     return f"{topic}/response/{client_id}" if plain else None
 
 
-async def answer(handler: RequestHandler | None, topic: str, payload: bytes) -> bytes:
-    """Ask; an error is an answer too: ``{"error": ...}``."""
+async def answer(handler: RequestHandler | None, topic: str, payload: bytes, room: int) -> bytes:
+    """Ask; an error is an answer too: ``{"error": ...}``. An answer over `room` bytes becomes one that says so."""
     if handler is None:
         return failure("no models are served here")
     try:
-        return await handler(topic, payload)
+        found = await handler(topic, payload)
+        return found if len(found) <= room else failure(TOO_LONG.format(size=len(found), room=max(0, room)))
     except HeadraceError as error:
         return failure(str(error))
     except Exception:
