@@ -68,7 +68,7 @@ class Fitted:
     inputs: Array
     """(rows, *shape.input): row i holds what is known at origin i + 1."""
     usable: NDArray[np.bool_]
-    """(rows,) whether all of it is known."""
+    """(rows,) whether all of it is known then, and nothing of later."""
     inverse: Callable[[Array], Array]
     """Model values in the target's unit."""
 
@@ -121,12 +121,13 @@ class Trained:
         made = make_contender(plan, plan.spec.backend, plan.features)
         inputs = made.inputs(rows)
         known = np.where(part.rows.columns["masked"], np.nan, column(rows, part.target))
-        usable = np.asarray(np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1))
+        usable = np.asarray(np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)) & part.fair
         chosen = examples(plan, part, without)
         chosen = chosen[usable[chosen - 1]]
         targets = known[chosen[:, None] + np.arange(part.horizon)]
         if not np.isfinite(targets).any():
-            raise LearningError(detail="no complete example in the training days: the features look back too far")
+            why = "the features look back too far" if part.fair.all() else "most lie in gaps that were interpolated"
+            raise LearningError(detail=f"no complete example in the training days: {why}")
         made.backend.fit(np.ascontiguousarray(inputs[chosen - 1]), targets)
         return Fitted(made, inputs, usable, scaling.inverse)
 

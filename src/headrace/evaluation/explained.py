@@ -40,7 +40,10 @@ def explain(one: Trained, part: Part, unit: str) -> Explained | str:
     try:
         fitted = one.fit(part, one.seeds[0])
         due = scheduled(one.plan, len(part.rows))
-        origin = int(due[due >= part.split][0])
+        due = due[(due >= part.split) & fitted.usable[due - 1]]
+        if not len(due):
+            return "at no origin of its validation days all inputs are known"
+        origin = int(due[0])
         x = fitted.inputs[origin - 1]
         shape = fitted.contender.shape
         subject = family.Subject.of(fitted.contender.backend, shape)
