@@ -88,7 +88,10 @@ class Trained:
             made = [self._asked(part, origins, seed) for seed in self.seeds]
             seconds = (time.process_time() - began) / len(self.seeds)
             parted = [self._rehearsed(part, *block) for block in blocks(part)]
-        except Exception as error:  # whatever a user's step or module raises: this contender has no forecasts here
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # whatever a user's step or module raises: this contender has no forecasts here
             nothing = np.full((len(self.seeds), len(origins), part.horizon), np.nan)
             kind = "" if isinstance(error, HeadraceError) else f"{type(error).__name__}: "
             return Forecasts(nothing, origins[:0], nothing[0, :0], 0.0, f"{kind}{error}")

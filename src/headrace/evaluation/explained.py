@@ -49,7 +49,7 @@ def explain(one: Trained, part: Part, unit: str) -> Explained | str:
         subject = family.Subject.of(fitted.contender.backend, shape)
         explainer = family.EXPLAINERS.find("auto")(family.EXPLAINERS.params("auto", {}), subject)
         found = checked.explain(explainer, subject, x, np.zeros_like(x))
-    except Exception as error:  # a user's own module may raise anything; the rest of the report does not depend on it
+    except (Exception, SystemExit) as error:  # whatever a user's module raises: the report goes on
         return str(error) if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
     return _told(one, part, fitted, found, unit)
 

@@ -98,7 +98,7 @@ def grid(plan: Plan, readings: Rows) -> Rows:
         made = join([steps.apply(rows), steps.tick(int(rows.time[-1]) + _patience(plan))])
     except HeadraceError:
         raise
-    except Exception as error:  # whatever a user's own step raises
+    except (Exception, SystemExit) as error:  # whatever a user's own step raises
         where = user_line(error, plan.folder)
         raise BadInput(detail=f"a step of the spec failed: {where}{type(error).__name__}: {error}") from error
     made = made.take(made.time <= rows.time[-1]) if len(made) else made
