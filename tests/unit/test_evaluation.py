@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -186,6 +188,47 @@ def test_a_users_step_that_fails_is_named_with_its_line(tmp_path: Path) -> None:
     ), found.output
 
 
+STEP = "class Step:\n    def __init__(self, params, context): print('not', 'json')\n    def state(self): return {}\n    def load(self, state): pass\n"
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_users_code_prints_beside_the_report_and_cannot_end_it(tmp_path: Path, jobs: str) -> None:
+    (tmp_path / "says.py").write_text(
+        STEP + "    def apply(self, rows):\n        print('hello')\n        return rows\n"
+    )
+    (tmp_path / "ends.py").write_text(STEP + "    def apply(self, rows): raise SystemExit(0)\n")
+    for file, able in (("says.py", True), ("ends.py", False)):
+        spec = tmp_path / "mine.yaml"
+        spec.write_text(MINE + f"transform: [resample: {{every: 1h}}, scale, python: {{file: {file}}}]\nbackend: rls\n")
+        asked = ["-m", "headrace.cli", "evaluate", "--jobs", jobs, "-f", str(spec), "--only", "mine", "--periods", "1"]
+        done = subprocess.run([sys.executable, *asked, "--json"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and "not json" in done.stderr, done.stderr
+        report = json.loads(done.stdout)
+        assert (report["rows"][-1]["mse"] is not None) == able
+        assert able or any("SystemExit" in note for note in report["notes"])
+
+
+@pytest.mark.parametrize(
+    ("rest", "words"),
+    [
+        ("transform: [resample: {every: 1h}, scale]\nbackend: rlz\n", "no backend 'rlz'"),
+        ("transform: [resample: {every: 1h}]\nforecast: {horizon: six}\nbackend: rls\n", "forecast.horizon"),
+        ("transform: [scale]\nbackend: rls\n", "put `resample` before it"),
+        ("transform: [resample: {every: 1h}, python: {file: bare.py}]\nbackend: rls\n", "has no state, load"),
+    ],
+)
+def test_what_is_wrong_with_a_spec_is_told_line_by_line(tmp_path: Path, rest: str, words: str) -> None:
+    bare = "class Step:\n    def __init__(self, params, context): pass\n    def apply(self, rows): return rows\n"
+    (tmp_path / "bare.py").write_text(bare)
+    spec = tmp_path / "mine.yaml"
+    spec.write_text(MINE + rest)
+    found = CliRunner().invoke(app, ["evaluate", "--jobs", "1", "-f", str(spec)])
+    assert found.exit_code == 1 and isinstance(found.exception, SystemExit), found.output
+    *told, last = found.stderr.splitlines()
+    assert words in "\n".join(told) and all("mine.yaml:" in line for line in told), told
+    assert last == "headrace: nothing was evaluated"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -194,6 +237,8 @@ def test_a_users_step_that_fails_is_named_with_its_line(tmp_path: Path) -> None:
         (["--train", "soon"], "expected a duration"),
         (["--train", "90m", "--validate", "30m"], "no multiple of the grid step"),
         (["--validate", "6h"], "shorter than the horizon"),
+        (["--periods", "0"], "expected 1 or more"),
+        (["--data", "."], "is a directory"),
         (["--periods", "none.yaml"], "none.yaml cannot be read"),
         (["-f", "none.yaml"], "none.yaml cannot be read"),
         (["--periods", "1", "--only", "persistence", "--csv", "/nowhere/a.csv"], "cannot be written"),
@@ -358,3 +403,14 @@ def test_a_lane_whose_every_origin_is_bridged_says_so() -> None:
     lane = GridLane(Plan(spec), "a")
     lane.process(walk()[0])
     assert not lane.effects.scores and "origins left out" in lane.trouble, lane.trouble
+
+
+def test_a_lane_says_why_its_backend_refused() -> None:
+    readings, _ = walk(1)
+    chosen = walked(readings)[1]
+    spec = chosen.plan.spec.model_copy(
+        update={"transform": [p for p in chosen.plan.spec.transform if p.name != "scale"]}
+    )
+    lane = GridLane(Plan(spec), "a")
+    lane.process(Rows(readings.time, {"value": readings.columns["value"] * 1e200}))
+    assert "examples were refused by the backend: " in lane.trouble and len(lane.trouble) > 60, lane.trouble
