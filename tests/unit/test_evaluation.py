@@ -338,6 +338,13 @@ def test_a_line_to_the_next_reading_foretells_nothing() -> None:
     assert known[:, 1].all() and not known[:, 0].any()
     error = float(((made.predictions[0][asked] - truth)[known] ** 2).mean())
     assert error > 0.7, "nothing foretells the steps of a walk, whose variance is 1"
+    from headrace.evaluation import rolling
+
+    names = {"hour-mean", "persistence"}
+    people = [person for person in contenders.standard(chosen.plan, periods.Periods(), None) if person.name in names]
+    found = {each.name: each.measured[0] for each in rolling.evaluate([*people, one], cut, chosen.plan, 1)}
+    assert {each.n for each in found.values()} == {int(asked.sum())}
+    assert found[one.name].mse[0] * part.span**2 > 0.7
 
 
 def test_nothing_leaks_through_a_gap_across_the_origin() -> None:
