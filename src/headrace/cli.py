@@ -453,12 +453,17 @@ def evaluate(
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 2,
 ) -> None:
     """Compare models and baselines over rolling periods, or under drift: errors, skill, intervals, without leakage."""
+    from headrace.errors import BadSpec
     from headrace.evaluation.command import Options, run
 
     options = Options(
         file, data, target, periods, train, validate, history, only, as_json, csv, html, push, jobs, drift
     )
-    _guard(lambda: run(options))
+    try:
+        _guard(lambda: run(options))
+    except BadSpec as error:
+        typer.echo(str(error), err=True)
+        _fail("nothing was evaluated")
 
 
 quarantine = typer.Typer(no_args_is_help=True, help="Messages no decoder understood.")

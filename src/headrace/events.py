@@ -55,6 +55,8 @@ class Prediction:
     """"live" or the digest of the published snapshot that made it."""
     interval: Measured | None = None
     """How well the bands of this key have held so far; None while no band has been scored."""
+    late: bool = False
+    """Made in a gap that was interpolated, with the reading that ended it: never scored."""
 
 
 @dataclass(frozen=True, slots=True)

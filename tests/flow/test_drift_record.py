@@ -29,7 +29,7 @@ kind: OnlineModel
 metadata: {name: pv}
 input: {topics: [a], target: power, timezone: Etc/GMT+8}
 transform:
-  - resample: {every: 1h, lateness: 1m, fill: interpolate, up_to: 8h, beyond: zero}
+  - resample: {every: 1h, lateness: 1m, fill: interpolate, up_to: 6h, beyond: zero}
   - scale: {method: minmax}
 forecast: {horizon: 24, every: 1d}
 learning: {initial: 16d, every: 1d, examples: forecasts}

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.running import Up, scrubbed
 
@@ -36,7 +37,8 @@ def test_a_report_is_sent_and_kept(tmp_path: Path) -> None:
     assert refused.returncode == 1 and "is it up?" in refused.stderr and json.loads(refused.stdout) == made
 
 
-def test_ctrl_c_leaves_no_file_and_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_file_and_no_process(tmp_path: Path, sent: signal.Signals) -> None:
     files = ("--html", str(tmp_path / "a.html"), "--csv", str(tmp_path / "a.csv"))
     process = subprocess.Popen(
         command("--jobs", "2", *files), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=scrubbed()
@@ -48,7 +50,7 @@ def test_ctrl_c_leaves_no_file_and_no_process(tmp_path: Path) -> None:
             break
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     out, err = process.communicate(timeout=30)
     assert len(children) >= 2 and process.returncode == 130, (process.returncode, err)
     assert b"Traceback" not in err and out == b""

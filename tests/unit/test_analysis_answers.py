@@ -210,7 +210,7 @@ def test_the_shipped_record() -> None:
     assert field.sampling.gaps == 158  # the 157 and the one of 24 hours that headrace.examples.pv tells of
     assert field.sampling.gap_total == pytest.approx((16.9 + 24) * HOUR, rel=0.01)
     assert (suggestion.every, suggestion.horizon, suggestion.history) == (HOUR, 24, 36)
-    assert (suggestion.timezone, suggestion.beyond, suggestion.up_to) == ("Etc/GMT+8", "zero", 8 * HOUR)
+    assert (suggestion.timezone, suggestion.beyond, suggestion.up_to) == ("Etc/GMT+8", "zero", 7 * HOUR)
     model(suggestion)
 
 

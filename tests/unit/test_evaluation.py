@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from headrace import states
 from headrace.cli import app
 from headrace.evaluation import contenders, data, measures, parts, periods, plans
 from headrace.evaluation.contenders import Trained
 from headrace.evaluation.parts import Part
 from headrace.records import DAY, HOUR, Rows
+from headrace.services.learning.lane import GridLane
+from headrace.services.learning.plan import Plan
+from headrace.spec import Plug
 
 FIGURES = {"persistence": 0.0247, "hour-mean": 0.0190, "ridge": 0.0166}
 """Scaled MSE over the eleven periods, as published in the design notes."""
@@ -182,6 +188,47 @@ def test_a_users_step_that_fails_is_named_with_its_line(tmp_path: Path) -> None:
     ), found.output
 
 
+STEP = "class Step:\n    def __init__(self, params, context): print('not', 'json')\n    def state(self): return {}\n    def load(self, state): pass\n"
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_users_code_prints_beside_the_report_and_cannot_end_it(tmp_path: Path, jobs: str) -> None:
+    (tmp_path / "says.py").write_text(
+        STEP + "    def apply(self, rows):\n        print('hello')\n        return rows\n"
+    )
+    (tmp_path / "ends.py").write_text(STEP + "    def apply(self, rows): raise SystemExit(0)\n")
+    for file, able in (("says.py", True), ("ends.py", False)):
+        spec = tmp_path / "mine.yaml"
+        spec.write_text(MINE + f"transform: [resample: {{every: 1h}}, scale, python: {{file: {file}}}]\nbackend: rls\n")
+        asked = ["-m", "headrace.cli", "evaluate", "--jobs", jobs, "-f", str(spec), "--only", "mine", "--periods", "1"]
+        done = subprocess.run([sys.executable, *asked, "--json"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and "not json" in done.stderr, done.stderr
+        report = json.loads(done.stdout)
+        assert (report["rows"][-1]["mse"] is not None) == able
+        assert able or any("SystemExit" in note for note in report["notes"])
+
+
+@pytest.mark.parametrize(
+    ("rest", "words"),
+    [
+        ("transform: [resample: {every: 1h}, scale]\nbackend: rlz\n", "no backend 'rlz'"),
+        ("transform: [resample: {every: 1h}]\nforecast: {horizon: six}\nbackend: rls\n", "forecast.horizon"),
+        ("transform: [scale]\nbackend: rls\n", "put `resample` before it"),
+        ("transform: [resample: {every: 1h}, python: {file: bare.py}]\nbackend: rls\n", "has no state, load"),
+    ],
+)
+def test_what_is_wrong_with_a_spec_is_told_line_by_line(tmp_path: Path, rest: str, words: str) -> None:
+    bare = "class Step:\n    def __init__(self, params, context): pass\n    def apply(self, rows): return rows\n"
+    (tmp_path / "bare.py").write_text(bare)
+    spec = tmp_path / "mine.yaml"
+    spec.write_text(MINE + rest)
+    found = CliRunner().invoke(app, ["evaluate", "--jobs", "1", "-f", str(spec)])
+    assert found.exit_code == 1 and isinstance(found.exception, SystemExit), found.output
+    *told, last = found.stderr.splitlines()
+    assert words in "\n".join(told) and all("mine.yaml:" in line for line in told), told
+    assert last == "headrace: nothing was evaluated"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -190,6 +237,8 @@ def test_a_users_step_that_fails_is_named_with_its_line(tmp_path: Path) -> None:
         (["--train", "soon"], "expected a duration"),
         (["--train", "90m", "--validate", "30m"], "no multiple of the grid step"),
         (["--validate", "6h"], "shorter than the horizon"),
+        (["--periods", "0"], "expected 1 or more"),
+        (["--data", "."], "is a directory"),
         (["--periods", "none.yaml"], "none.yaml cannot be read"),
         (["-f", "none.yaml"], "none.yaml cannot be read"),
         (["--periods", "1", "--only", "persistence", "--csv", "/nowhere/a.csv"], "cannot be written"),
@@ -246,3 +295,129 @@ def test_a_gap_in_the_inputs_costs_origins_and_all_are_scored_alike() -> None:
     results = rolling.evaluate(people, cut, chosen.plan, 1)
     sizes: list[Any] = [one.measured[0].n for one in results]
     assert sizes[0] == sizes[1] and 0 < sizes[0] < 73 * 24
+
+
+HOURS = 24 * 30
+
+
+def walk(step: int = 2) -> tuple[Rows, np.ndarray[Any, Any]]:
+    """Thirty days of a random walk sampled each second hour, and the hours of its readings."""
+    hours = np.arange(0, HOURS, step)
+    values = 100 + np.cumsum(np.random.default_rng(5).normal(0, 1, len(hours)))
+    return Rows(1_700_006_400_000_000_000 + HOUR * hours.astype(np.int64), {"value": values}), hours
+
+
+def walked(readings: Rows, horizon: int = 1) -> tuple[list[Part], plans.Chosen, list[str]]:
+    """Its one period, forecast at each hour by what ridge makes of the last twelve."""
+    when = periods.Periods(count=1)
+    source = data.Source("walk", {"a": readings})
+    plan = plans.of_data(source, "", when).plan
+    changed = {
+        "transform": [*plan.spec.transform, Plug(name="window", params={"history": 12})],
+        "forecast": plan.spec.forecast.model_copy(update={"horizon": horizon, "every": HOUR}),
+        "learning": plan.spec.learning.model_copy(update={"examples": "steps"}),
+        "backend": Plug(name="ridge", params={"alpha": 1e-6}),
+    }
+    mine, notes = Plan(plan.spec.model_copy(update=changed)), []
+    chosen = plans.Chosen(mine, [mine], None)
+    return parts.cut(mine, source, when, notes), chosen, notes
+
+
+def test_a_line_to_the_next_reading_foretells_nothing() -> None:
+    """Half of the grid is interpolated: a forecast made right after such a row would know what comes."""
+    cut, chosen, notes = walked(walk()[0], 2)
+    one = contenders.own(chosen.plan, periods.Periods())
+    (part,) = cut
+    made = one.forecasts(part)
+    assert not made.failed, made.failed
+    asked = np.isfinite(made.predictions[0]).all(axis=1)
+    assert (asked == part.fair[part.validation() - 1]).all() and 0.4 < asked.mean() < 0.6
+    assert any("left out: 48 of 95 origins" in note or "left out: 47 of 95 origins" in note for note in notes), notes
+    truth = part.targets(part.validation()[asked])
+    known = np.isfinite(truth)
+    assert known[:, 1].all() and not known[:, 0].any()
+    error = float(((made.predictions[0][asked] - truth)[known] ** 2).mean())
+    assert error > 0.7, "nothing foretells the steps of a walk, whose variance is 1"
+    from headrace.evaluation import rolling
+
+    names = {"hour-mean", "persistence"}
+    people = [person for person in contenders.standard(chosen.plan, periods.Periods(), None) if person.name in names]
+    found = {each.name: each.measured[0] for each in rolling.evaluate([*people, one], cut, chosen.plan, 1)}
+    assert {each.n for each in found.values()} == {int(asked.sum())}
+    assert found[one.name].mse[0] * part.span**2 > 0.7
+
+
+def test_nothing_leaks_through_a_gap_across_the_origin() -> None:
+    """Other raw readings after an origin, with gaps of every length across it, change no forecast made before them."""
+    readings, hours = walk(1)
+    random = np.random.default_rng(3)
+    keep = np.ones(HOURS, np.bool_)
+    for start in random.choice(HOURS - 12, 30, replace=False).tolist():
+        keep[start : start + int(random.integers(1, 12))] = False
+    keep[:2] = True
+    readings, hours = readings.take(keep), hours[keep]
+    (part,), chosen, _ = walked(readings)
+    one = contenders.own(chosen.plan, periods.Periods())
+    made = one.forecasts(part)
+    assert np.isfinite(made.predictions).mean() > 0.3
+    zero = int((part.rows.time[0] - readings.time[0]) // HOUR) + int(hours[0])
+    for middle in range(0, len(part.validation()) - 1, 3):
+        origin = int(part.validation()[middle])
+        values = readings.columns["value"].copy()
+        after = hours >= zero + origin
+        values[after] = random.uniform(0, 1000, int(after.sum()))
+        (shook,), _, _ = walked(Rows(readings.time, {"value": values}))
+        other = one.forecasts(shook)
+        mine, theirs = (found.predictions[0, : middle + 1] for found in (made, other))
+        assert np.array_equal(mine, theirs, equal_nan=True), f"origin {middle}"
+
+
+def test_a_lane_learns_and_scores_nothing_inside_a_bridged_gap() -> None:
+    """The same walk through a lane: forecasts are made, those of a bridged gap are marked and never scored."""
+    readings, hours = walk(1)
+    keep = (hours % 24 != 9) & (hours % 24 != 10)
+    chosen = walked(readings)[1]
+    lane = GridLane(chosen.plan, "a")
+    first, learnt = lane, set()
+    for index, rows in enumerate(np.array_split(np.flatnonzero(keep), 40)):
+        if index == 30:  # and it goes on from its state
+            lane = GridLane(chosen.plan, "a")
+            lane.load(states.unpack(states.pack(first.state())))
+            lane.effects = first.effects
+        lane.process(readings.take(rows))
+        learnt |= {origin for origin, _, _ in lane._memory.examples}
+    whole = GridLane(chosen.plan, "a")
+    whole.process(readings.take(keep))
+    assert states.pack(whole.state()) == states.pack(lane.state())
+    issued = {p.origin: p.late for _, p in lane.effects.predictions}
+    late = {origin for origin, is_late in issued.items() if is_late}
+    assert len(issued) > 250 and {(origin // HOUR) % 24 for origin in late} == {
+        (int(readings.time[0]) // HOUR + hour) % 24 for hour in (10, 11)
+    }
+    scored = {score.origin for score in lane.effects.scores}
+    assert scored and not scored & late and not {one.origin for one in lane.effects.covered} & late
+    assert len(learnt) > 150 and not learnt & late
+
+
+def test_a_lane_whose_every_origin_is_bridged_says_so() -> None:
+    chosen = walked(walk()[0])[1]
+    spec = chosen.plan.spec.model_copy(
+        update={
+            "forecast": chosen.plan.spec.forecast.model_copy(update={"every": DAY}),
+            "learning": chosen.plan.spec.learning.model_copy(update={"examples": "forecasts"}),
+        }
+    )
+    lane = GridLane(Plan(spec), "a")
+    lane.process(walk()[0])
+    assert not lane.effects.scores and "origins left out" in lane.trouble, lane.trouble
+
+
+def test_a_lane_says_why_its_backend_refused() -> None:
+    readings, _ = walk(1)
+    chosen = walked(readings)[1]
+    spec = chosen.plan.spec.model_copy(
+        update={"transform": [p for p in chosen.plan.spec.transform if p.name != "scale"]}
+    )
+    lane = GridLane(Plan(spec), "a")
+    lane.process(Rows(readings.time, {"value": readings.columns["value"] * 1e200}))
+    assert "examples were refused by the backend: " in lane.trouble and len(lane.trouble) > 60, lane.trouble

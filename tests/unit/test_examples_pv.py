@@ -114,7 +114,7 @@ def test_a_payload_is_small_and_says_what_it_is() -> None:
 
 RECIPE: list[Any] = [
     "three_phase_power",
-    {"resample": {"every": "1h", "fill": "interpolate", "up_to": "8h", "beyond": "zero"}},
+    {"resample": {"every": "1h", "fill": "interpolate", "up_to": "6h", "beyond": "zero"}},
     {"scale": {"method": "minmax"}},
     {"window": {"history": 36}},
     {"lags": {"steps": [24, 23, 25, 48], "means": [{"days": 7}], "yesterday": ["mean", "max"], "ahead": "season"}},

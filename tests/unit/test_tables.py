@@ -19,8 +19,9 @@ from headrace.errors import BadInput
 from headrace.evaluation import data, plans
 from headrace.evaluation.command import Options, inputs
 from headrace.evaluation.periods import Periods
-from headrace.records import HOUR, SECOND
-from headrace.tables import files
+from headrace.examples.pv import readings
+from headrace.records import HOUR, SECOND, Rows
+from headrace.tables import doubts, files
 from tests import series
 
 N = 48
@@ -201,3 +202,58 @@ def test_what_cannot_be_a_time_is_left_out(tmp_path: Path) -> None:
     file = plain(ts=[1e300, "inf", *(T[2:] // 1000)], x=X)(tmp_path / "a.csv")
     assert np.array_equal(read_file(file).time, T[2:])
     assert "2 rows without a readable time were left out" in data.read(file).notes
+
+
+def test_one_time_far_beyond_is_left_out_with_a_note(tmp_path: Path) -> None:
+    rows = [f"{t},{x}" for t, x in zip(series.iso(T), X, strict=True)]
+    for stray, words in (("2999-01-01T00:00:00Z", "without a readable time"), ("1970-01-01T00:00:00Z", "years away")):
+        file = tmp_path / f"{stray[:4]}.csv"
+        file.write_text("\n".join(["time,power", rows[0], f"{stray},3", *rows[1:]]) + "\n")
+        found, table = data.read(file), read_file(file)
+        assert len(found.series["all"]) == len(table.time) == N
+        assert any(words in note for note in found.notes) and any(words in note for note in table.notes)
+
+
+def test_a_file_of_two_years_keeps_both(tmp_path: Path) -> None:
+    """A gap of years with a series on each side is a gap, not a wrong clock; nor are three readings in all strays."""
+    later = T + 8 * 365 * 24 * HOUR
+    file = tmp_path / "a.csv"
+    file.write_text("\n".join(["time,power", *(f"{t},1.5" for t in [*series.iso(T), *series.iso(later)])]) + "\n")
+    assert len(data.read(file).series["all"]) == 2 * N
+    file.write_text("time,power\n1999-01-01T00:00:00Z,1\n2010-01-01T00:00:00Z,2\n2024-01-01T00:00:00Z,3\n")
+    assert len(data.read(file).series["all"]) == 3
+
+
+def test_two_devices_that_take_turns_are_told(tmp_path: Path) -> None:
+    random, n = np.random.default_rng(1), 400
+    minutes = 30 * np.arange(n)
+    daily = 20 + 3 * np.sin(minutes / 1440 * 2 * np.pi) + random.normal(0, 1, n)
+    shapes = {
+        "two": daily + 50 * (np.arange(n) % 2),
+        "three": daily + 50 * (np.arange(n) % 3 == 1),
+        "one": daily,
+        "noise": random.normal(0, 1, n),
+        "steps": np.floor(np.arange(n) / 7),
+        "onoff": (np.arange(n) // 5) % 2,
+        "still": np.ones(n),
+    }
+    time = (1_700_006_400_000_000_000 + minutes * 60 * SECOND).astype(np.int64)
+    rows = Rows(time, {name: values.astype(np.float64) for name, values in shapes.items()})
+    assert doubts.interleaved(rows) == ["two", "three"]
+    halves = Rows(time[0] + (time - time[0]) * 24, {"days_and_nights": shapes["two"]})
+    assert doubts.interleaved(halves) == []
+    assert doubts.interleaved(readings()) == []
+    file = tmp_path / "a.csv"
+    cells = (f"{t},{x:.3f}" for t, x in zip(series.iso(time), shapes["two"], strict=True))
+    file.write_text("\n".join(["time,temp", *cells]) + "\n")
+    for notes in (data.read(file).notes, read_file(file).notes):
+        assert any("temp jump to and fro" in note and "two devices" in note for note in notes), notes
+
+
+def test_a_date_and_a_time_of_day_apart_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    for names, dates in (("date,time", "2024-01-{:02}"), ("day,clock", "{:02}.01.2024")):
+        rows = [f"{dates.format(1 + hour // 24)},{hour % 24:02}:00:00,{hour}" for hour in range(72)]
+        file.write_text("\n".join([f"{names},temp", *rows]) + "\n")
+        with pytest.raises(BadInput, match="time of day in a column of its own"):
+            files.read(file)

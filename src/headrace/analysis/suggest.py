@@ -242,7 +242,7 @@ def _gaps(field: Field, season: int, every: int) -> tuple[int, str, str]:
             "nan",
             f"{told}: bridged up to {span(third)}, a third of {'the season' if season else '24 steps'}, unknown beyond",
         )
-    longest = (rate.silence.shortest // every - 1) * every
+    longest = (rate.silence.shortest // every - 2) * every  # one less than are surely empty
     up_to = max(every, min(8 * HOUR, third, longest))
     told = (
         f"the silence is {span(rate.silence.shortest)} or longer, 99 % of the gaps are up to {span(rate.gap_ordinary)}"

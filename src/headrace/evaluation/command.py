@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 
 from headrace.disk import write_text
 from headrace.errors import BadInput, Permanent
-from headrace.evaluation import contenders, data, explained, parts, periods, plans, report, rolling, tables
+from headrace.evaluation import contenders, data, explained, parts, periods, plans, report, rolling, tables, work
 from headrace.evaluation.contenders import Trained
 from headrace.evaluation.parts import Part
 from headrace.evaluation.periods import Periods
@@ -46,17 +48,16 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Make the report, print it, write it, send it. Nothing is written before all is done."""
-    if options.drift:
-        from headrace.evaluation import drifting
+    """Make the report, print it, write it, send it. Nothing is written before all is done.
 
-        made, draw = drifting.made(options)
-    else:
-        made, draw = rolled(options)
+    What the user's own steps and modules print goes to stderr: stdout is the report's alone.
+    """
+    with work.ending(), contextlib.redirect_stdout(sys.stderr):
+        made, drawn = _made(options)
     if options.html is not None:
         from headrace.evaluation.page import page
 
-        write_text(options.html, page(made, *draw()))
+        write_text(options.html, page(made, *drawn))
     if options.csv is not None:
         write_text(options.csv, made.csv())
     if options.as_json:
@@ -65,6 +66,17 @@ def run(options: Options) -> None:
         report.show(made)
     if options.push:
         push(options.push, made)
+
+
+def _made(options: Options) -> tuple[Report, Any]:
+    """(report, its figures and why others are missing, if a page is wanted)."""
+    if options.drift:
+        from headrace.evaluation import drifting
+
+        made, draw = drifting.made(options)
+    else:
+        made, draw = rolled(options)
+    return made, draw() if options.html is not None else None
 
 
 def rolled(options: Options) -> tuple[Report, Any]:
@@ -91,7 +103,9 @@ def inputs(options: Options) -> tuple[Chosen, data.Source, Periods]:
 def _periods(options: Options, shipped: bool) -> Periods:
     when = periods.shipped() if shipped else Periods()
     if options.periods.isdigit():
-        when = when.model_copy(update={"count": max(1, int(options.periods))})
+        if not int(options.periods):
+            raise BadInput(detail="--periods: expected 1 or more, or a YAML file, got 0")
+        when = when.model_copy(update={"count": int(options.periods)})
     elif options.periods:
         when = periods.load(Path(options.periods))
     return plans.with_history(when, options.history, _length(options.train), _length(options.validate))
@@ -177,8 +191,6 @@ def _main(results: Sequence[Result], first_own: int) -> tuple[int, int] | None:
 
 def push(url: str, made: Report) -> None:
     """Send the report to a platform. Raises BadInput with what it answers."""
-    import sys
-
     import httpx
 
     where = f"{url.rstrip('/')}/api/reports/{made.name}"

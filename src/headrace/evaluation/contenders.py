@@ -68,7 +68,7 @@ class Fitted:
     inputs: Array
     """(rows, *shape.input): row i holds what is known at origin i + 1."""
     usable: NDArray[np.bool_]
-    """(rows,) whether all of it is known."""
+    """(rows,) whether all of it is known then, and nothing of later."""
     inverse: Callable[[Array], Array]
     """Model values in the target's unit."""
 
@@ -88,7 +88,10 @@ class Trained:
             made = [self._asked(part, origins, seed) for seed in self.seeds]
             seconds = (time.process_time() - began) / len(self.seeds)
             parted = [self._rehearsed(part, *block) for block in blocks(part)]
-        except Exception as error:  # whatever a user's step or module raises: this contender has no forecasts here
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # whatever a user's step or module raises: this contender has no forecasts here
             nothing = np.full((len(self.seeds), len(origins), part.horizon), np.nan)
             kind = "" if isinstance(error, HeadraceError) else f"{type(error).__name__}: "
             return Forecasts(nothing, origins[:0], nothing[0, :0], 0.0, f"{kind}{error}")
@@ -121,12 +124,15 @@ class Trained:
         made = make_contender(plan, plan.spec.backend, plan.features)
         inputs = made.inputs(rows)
         known = np.where(part.rows.columns["masked"], np.nan, column(rows, part.target))
-        usable = np.asarray(np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1))
+        complete = np.asarray(np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1))
+        usable = complete & part.fair
         chosen = examples(plan, part, without)
-        chosen = chosen[usable[chosen - 1]]
+        plain = plan.spec.backend.name in YARDSTICKS  # they learn from targets alone, and these were measured
+        chosen = chosen[(complete if plain else usable)[chosen - 1]]
         targets = known[chosen[:, None] + np.arange(part.horizon)]
         if not np.isfinite(targets).any():
-            raise LearningError(detail="no complete example in the training days: the features look back too far")
+            why = "the features look back too far" if part.fair.all() else "most lie in gaps that were interpolated"
+            raise LearningError(detail=f"no complete example in the training days: {why}")
         made.backend.fit(np.ascontiguousarray(inputs[chosen - 1]), targets)
         return Fitted(made, inputs, usable, scaling.inverse)
 

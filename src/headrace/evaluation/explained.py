@@ -40,13 +40,16 @@ def explain(one: Trained, part: Part, unit: str) -> Explained | str:
     try:
         fitted = one.fit(part, one.seeds[0])
         due = scheduled(one.plan, len(part.rows))
-        origin = int(due[due >= part.split][0])
+        due = due[(due >= part.split) & fitted.usable[due - 1]]
+        if not len(due):
+            return "at no origin of its validation days all inputs are known"
+        origin = int(due[0])
         x = fitted.inputs[origin - 1]
         shape = fitted.contender.shape
         subject = family.Subject.of(fitted.contender.backend, shape)
         explainer = family.EXPLAINERS.find("auto")(family.EXPLAINERS.params("auto", {}), subject)
         found = checked.explain(explainer, subject, x, np.zeros_like(x))
-    except Exception as error:  # a user's own module may raise anything; the rest of the report does not depend on it
+    except (Exception, SystemExit) as error:  # whatever a user's module raises: the report goes on
         return str(error) if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
     return _told(one, part, fitted, found, unit)
 

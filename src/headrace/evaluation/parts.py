@@ -18,7 +18,7 @@ from headrace.errors import BadInput, HeadraceError
 from headrace.evaluation.data import Source
 from headrace.evaluation.periods import Periods
 from headrace.models.transformers import TRANSFORMERS
-from headrace.models.transformers.blocks import column, join
+from headrace.models.transformers.blocks import ahead, column, join
 from headrace.models.transformers.pipeline import build
 from headrace.models.transformers.resample import standard_offset
 from headrace.records import DAY, HOUR, Array, Rows
@@ -38,7 +38,8 @@ class Part:
     """Local date of the start, with the device if there are several."""
     key: str
     rows: Rows
-    """On the grid, without holes, not yet scaled; ``masked`` where nothing was measured."""
+    """On the grid, without holes, not yet scaled; ``masked`` where nothing was measured, ``ahead`` where a later reading was
+    used."""
     target: str
     every: int
     horizon: int
@@ -75,6 +76,11 @@ class Part:
         found: NDArray[np.int64] = self.rows.time[origin : origin + self.horizon]
         return found
 
+    @property
+    def fair(self) -> NDArray[np.bool_]:
+        """(n,) whether a forecast made right after a row knows nothing of what comes after it: see `resample`."""
+        return ~ahead(self.rows)
+
     def validation(self) -> NDArray[np.intp]:
         """Every origin whose targets all lie in the validation days."""
         return np.arange(self.split, len(self.rows) - self.horizon + 1)
@@ -92,7 +98,7 @@ def grid(plan: Plan, readings: Rows) -> Rows:
         made = join([steps.apply(rows), steps.tick(int(rows.time[-1]) + _patience(plan))])
     except HeadraceError:
         raise
-    except Exception as error:  # whatever a user's own step raises
+    except (Exception, SystemExit) as error:  # whatever a user's own step raises
         where = user_line(error, plan.folder)
         raise BadInput(detail=f"a step of the spec failed: {where}{type(error).__name__}: {error}") from error
     made = made.take(made.time <= rows.time[-1]) if len(made) else made
@@ -142,8 +148,19 @@ def cut(plan: Plan, source: Source, periods: Periods, notes: list[str]) -> list[
         reasons += [where + one for one in said]
     if not parts:
         raise BadInput(detail=f"nothing to evaluate in {source.name}: {'; '.join(reasons[:5])}")
-    notes += _brief(reasons)
+    notes += _brief(reasons + _unfair(parts))
     return parts
+
+
+def _unfair(parts: list[Part]) -> list[str]:
+    """What to say of validation origins at which nothing is scored."""
+    fair = np.concatenate([part.fair[part.validation() - 1] for part in parts])
+    if fair.all():
+        return []
+    return [
+        f"left out: {int((~fair).sum()):,} of {len(fair):,} origins of validation days, and such of training days, for they lie "
+        "in a gap that was interpolated: what ends it comes after them"
+    ]
 
 
 def _of_one(plan: Plan, key: str, readings: Rows, periods: Periods) -> tuple[list[Part], list[str]]:
@@ -210,6 +227,8 @@ def _part(plan: Plan, key: str, rows: Rows, start: int, periods: Periods) -> Par
     inside = (place >= 1) & (place < n)
     columns = {name: _placed(values[inside], place[inside], n) for name, values in rows.columns.items()}
     masked = columns["masked"]
+    if "ahead" in columns:
+        columns["ahead"] &= np.isin(np.arange(n), place[inside])  # what is not there was not filled in
     columns["masked"] = np.where(np.isnan(columns[target].astype(np.float64)), True, masked).astype(bool)
     values = np.where(columns["masked"], np.nan, columns[target].astype(np.float64))[1 : 1 + before]
     values = values[np.isfinite(values)]

@@ -56,13 +56,13 @@ class Result:
 def evaluate(contenders: Sequence[Contender], parts: Sequence[Part], plan: Plan, jobs: int) -> list[Result]:
     """Every contender on every part; the interval is the plan's.
 
-    All contenders are scored on the same origins of a part: those at which each one that forecasts at least half of them
-    has a forecast.
+    All contenders are scored on the same origins of a part: those at which each one that forecasts at least half of what
+    can be forecast fairly has a forecast.
     """
     tasks = [(_run, (one, part, plan)) for part in parts for one in contenders]
     flat = work.run(tasks, "periods x contenders", jobs)
     runs = [flat[index :: len(contenders)] for index in range(len(contenders))]
-    common = [_common([mine[index] for mine in runs]) for index in range(len(parts))]
+    common = [_common([mine[index] for mine in runs], part) for index, part in enumerate(parts)]
     return [_result(one.name, mine, parts, common, plan) for one, mine in zip(contenders, runs, strict=True)]
 
 
@@ -74,10 +74,11 @@ def _run(contender: Contender, part: Part, plan: Plan) -> Run:
     return Run(made, *measures.bands(part, made, plan.interval(), scheduled(plan, len(part.rows))))
 
 
-def _common(runs: Sequence[Run]) -> NDArray[np.bool_]:
+def _common(runs: Sequence[Run], part: Part) -> NDArray[np.bool_]:
     """(m,) the origins at which all can be compared."""
     made = [np.asarray(np.isfinite(run.forecasts.predictions).all(axis=(0, 2))) for run in runs]
-    able = [one for one in made if one.mean() >= 0.5]
+    fair = part.fair[part.validation() - 1]
+    able = [one for one in made if 2 * one.sum() >= fair.sum() > 0]
     return np.all(able, axis=0) if able else np.zeros(len(made[0]), np.bool_)
 
 

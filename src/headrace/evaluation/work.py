@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -33,7 +34,7 @@ def run(tasks: Sequence[Task[Result]], title: str, jobs: int) -> list[Result]:
         if min(jobs, len(tasks)) <= 1:
             found = []
             for function, arguments in tasks:
-                found.append(function(*arguments))
+                found.append(_called(function, *arguments))
                 bar.advance(place)
             return found
         return _pooled(tasks, jobs, lambda: bar.advance(place))
@@ -44,7 +45,9 @@ def _pooled(tasks: Sequence[Task[Result]], jobs: int, done: Callable[[], None]) 
     pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_alone)
     try:
         with _nothing_to_rerun():
-            futures: list[Future[Result]] = [pool.submit(function, *arguments) for function, arguments in tasks]
+            futures: list[Future[Result]] = [
+                pool.submit(_called, function, *arguments) for function, arguments in tasks
+            ]
         for future in as_completed(futures):
             future.result()
             done()
@@ -73,9 +76,31 @@ def _nothing_to_rerun() -> Iterator[None]:
         sys.modules["__main__"] = script
 
 
+def _called(function: Callable[..., Result], *arguments: Any) -> Result:
+    """What a task returns. Raises Permanent if a user's code in it would end the process."""
+    try:
+        return function(*arguments)
+    except SystemExit as error:
+        raise Permanent(detail=f"the spec's own code ended with SystemExit({error.code})") from error
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """SIGTERM ends what is done here as Ctrl-C does: with its processes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _alone() -> None:
     """In a new process: Ctrl-C is the parent's to handle, and one thread is enough."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.stdout = sys.stderr  # the report has stdout to itself
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

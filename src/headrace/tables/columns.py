@@ -90,10 +90,15 @@ class Column:
             return f"try_cast({text} AS BIGINT)"
         if self.counted:  # to the microsecond: a DOUBLE holds no more
             exact = f"round(try_cast({text} AS DOUBLE) * {self.unit // 1000})"
-            return f"CASE WHEN abs({exact}) < 9e15 THEN {exact}::BIGINT * 1000 END"
+            return _within(exact)
         if self.spoken:
-            return f"epoch_us(try_strptime({text}, '{self.spoken}')) * 1000"
-        return f"epoch_us(try_cast({text} AS TIMESTAMPTZ)) * 1000"
+            return _within(f"epoch_us(try_strptime({text}, '{self.spoken}'))")
+        return _within(f"epoch_us(try_cast({text} AS TIMESTAMPTZ))")
+
+
+def _within(micros: str) -> str:
+    """SQL of µs as ns, of 1685 to 2255: others are none."""
+    return f"CASE WHEN abs({micros}) < 9e15 THEN {micros}::BIGINT * 1000 END"
 
 
 def quoted(name: str) -> str:
@@ -136,6 +141,21 @@ def time_column(columns: Sequence[Column]) -> Column | None:
     best = best or [column for column in timely if not column.dated] or timely
     best = best or [column for column in named if column.counted]
     return best[0] if best else None
+
+
+def hour_column(database: Any, columns: Sequence[Column], clock: Column | None) -> str:
+    """Name of the column that holds the time of day, if the date stands in another; "" if it does not."""
+    if clock is not None and (clock.counted or _share(database, clock, "contains({}, ':')") >= _SHARE):
+        return ""
+    rest = [column for column in columns if column is not clock and column.filled and not column.numeric]
+    pattern = r"regexp_full_match({}, '\d{{1,2}}:\d{{2}}(:\d{{2}}(\.\d+)?)?')"
+    return next((column.name for column in rest if _share(database, column, pattern) >= _SHARE), "")
+
+
+def _share(database: Any, column: Column, test: str) -> float:
+    """Of a column's entries that pass a test in SQL."""
+    query = f"SELECT count(*) FROM readings WHERE {test.format(cell(column.name))}"
+    return float(database.execute(query).fetchone()[0] / max(1, column.filled))
 
 
 def device_column(database: Any, columns: Sequence[Column], clock: Column) -> Column | None:

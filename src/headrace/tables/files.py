@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from headrace.errors import BadInput, MissingExtra
 from headrace.records import SECOND, Array, Rows
 from headrace.tables.clocks import in_skipped_hours, put_back, wall_to_utc
-from headrace.tables.columns import DEVICES, Column, cell, device_column, look, quoted, time_column
+from headrace.tables.columns import DEVICES, Column, cell, device_column, hour_column, look, quoted, time_column
+from headrace.tables.doubts import interleaved, without_strays
 
 ROWS = 20_000_000
 """Rows read of one file."""
@@ -112,6 +113,9 @@ def _parquet_cell(column: str, kind: str) -> str:
 def _understood(database: Any, path: Path, columns: Sequence[Column], pick: Pick, zone: str | None) -> File:
     clock, notes = time_column(columns), _cut_short(database, path)
     listed = ", ".join(column.name for column in columns[:10]) + (" …" if len(columns) > 10 else "")
+    if hours := hour_column(database, columns, clock):
+        joined = "write date and time into one, as in 2024-03-31T01:00:00Z"
+        raise BadInput(detail=f"{path} has the time of day in a column of its own, {hours!r}: {joined}")
     if clock is None:
         wanted = "ISO 8601 such as 2024-03-31T01:00:00Z, or s, ms, µs or ns since 1970 in a column called time"
         raise BadInput(detail=f"{path} has no time column: expected {wanted}; its columns: {listed}")
@@ -129,10 +133,31 @@ def _understood(database: Any, path: Path, columns: Sequence[Column], pick: Pick
     if not any(map(len, series.values())):
         raise BadInput(detail=f"{path}: no row of {', '.join(series) or 'it'} has a readable time")
     series, words, zoneless, as_utc = _understand(database, clock, zone, series)
+    series = _doubted(series, notes)
     if as_utc and any(put_back(rows.time) for rows in series.values()):
         notes.append(_TWICE)
     described = f"time is column {clock.name!r}, {words}"
     return File(described, zoneless, naming.name if naming else "", devices, series, notes)
+
+
+def _doubted(series: dict[str, Rows], notes: list[str]) -> dict[str, Rows]:
+    """The series without stray rows; what was odd is added to `notes`."""
+    kept, strays, mixed = {}, [], []
+    for device, rows in series.items():
+        kept[device], left = without_strays(rows)
+        strays += [str(np.datetime64(time, "ns").astype("datetime64[s]")) for time in left.tolist()]
+        mixed += [f"{name}{f' of {device}' if device else ''}" for name in interleaved(kept[device])]
+    if strays:
+        listed = ", ".join(strays[:3]) + (" …" if len(strays) > 3 else "")
+        rows_of = "1 row" if len(strays) == 1 else f"{len(strays):,} rows"
+        notes.append(f"left out: {rows_of} years away from all others, {listed}")
+    if mixed:
+        listed = ", ".join(mixed[:5]) + (" …" if len(mixed) > 5 else "")
+        notes.append(
+            f"the readings of {listed} jump to and fro from each to the next: two devices under one key? They were taken for "
+            "one; a `device` column tells devices apart"
+        )
+    return kept
 
 
 def _cut_short(database: Any, path: Path) -> list[str]:

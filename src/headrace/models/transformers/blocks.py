@@ -27,7 +27,16 @@ def column(rows: Rows, name: str) -> Array:
 
 def masked(rows: Rows) -> NDArray[np.bool_]:
     """Which rows were filled in."""
-    found = rows.columns.get("masked")
+    return _flags(rows, "masked")
+
+
+def ahead(rows: Rows) -> NDArray[np.bool_]:
+    """Which rows were filled in with the help of a reading that came after them."""
+    return _flags(rows, "ahead")
+
+
+def _flags(rows: Rows, name: str) -> NDArray[np.bool_]:
+    found = rows.columns.get(name)
     return np.zeros(len(rows), np.bool_) if found is None else found.astype(np.bool_, copy=False)
 
 

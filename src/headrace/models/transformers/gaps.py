@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from headrace.records import Array
 
-Closed = tuple[int, Array, NDArray[np.bool_], Array]
-"""First window, (n, columns) values, which rows were filled in, coverage."""
+Closed = tuple[int, Array, NDArray[np.bool_], NDArray[np.bool_], Array]
+"""First window, (n, columns) values, which rows were filled in, which of them from a reading after them, coverage."""
 
 
 class Policy(Protocol):
@@ -54,7 +54,7 @@ class Grid:
         if self._next is None and full.any():
             self._next = int(found[full][0])
         if self._next is None:
-            return 0, values[:0], np.empty(0, np.bool_), coverage[:0]
+            return 0, values[:0], np.empty(0, np.bool_), np.empty(0, np.bool_), coverage[:0]
         first = self._next
         seen = np.concatenate([self._waiting, np.zeros(closed - first - len(self._waiting))])
         dense = np.full((len(seen), values.shape[1]), np.nan)
@@ -81,7 +81,7 @@ class Grid:
     def _fill(self, first: int, values: Array, seen: Array) -> Closed:
         """Fill the gaps; keep back one that has not ended and may yet be interpolated."""
         empty = ~np.isfinite(values[:, 0])
-        masked, ready = empty.copy(), len(values)
+        masked, ahead, ready = empty.copy(), np.zeros(len(values), np.bool_), len(values)
         before, self._gap = self._gap, 0
         for start, stop in _runs(empty):
             length = stop - start + (before if start == 0 else 0)
@@ -89,7 +89,7 @@ class Grid:
             if stop == len(values):
                 self._last, self._gap = left, length
             if stop < len(values) and self._policy.fill == "interpolate" and length <= self._limit:
-                values[start:stop] = _between(left, values[stop], length)
+                values[start:stop], ahead[start:stop] = _between(left, values[stop], length), True
             elif stop == len(values) and self._policy.fill == "interpolate" and length <= self._limit:
                 ready, self._gap = start, 0
             else:
@@ -98,7 +98,7 @@ class Grid:
         if len(values) and not empty[-1]:
             self._last = values[-1].copy()
         self._next, self._waiting = first + ready, seen[ready:]
-        return first, values[:ready], masked[:ready], seen[:ready]
+        return first, values[:ready], masked[:ready], ahead[:ready], seen[:ready]
 
     def _alone(self, values: Array, place: NDArray[np.int64], left: Array) -> NDArray[np.bool_]:
         """Fill windows at these places of a gap from its left side alone; which of them are masked."""

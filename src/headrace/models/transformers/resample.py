@@ -18,6 +18,9 @@ Filled rows are ``masked``: not learnt from, not scored. There is one exception:
 asleep at night sends nothing), the rows of `beyond: zero` are as true as measured ones, so they are not masked unless
 `beyond_masked` says so; except for what lies more than `outage` into a gap (no night is that long), and for gaps that
 begin in full sun, if `asleep_below` says what that is.
+
+An interpolated row is ``ahead`` as well: it was made with the reading that ended its gap, which nobody had when its
+window closed. A forecast made right after such a row would know a part of what it foretells.
 """
 
 from __future__ import annotations
@@ -45,7 +48,7 @@ _REDUCE: dict[str, np.ufunc] = {"mean": np.add, "sum": np.add, "min": np.minimum
 
 
 class Resample:
-    """One row per grid window: the target and `columns`, ``masked``, and ``coverage`` if `expect` is given."""
+    """One row per grid window: the target and `columns`, ``masked``, ``ahead``, and ``coverage`` if `expect` is given."""
 
     class Params(plugins.Params):
         every: Duration | None = Field(default=None, gt=0)
@@ -215,10 +218,12 @@ class Resample:
         """What one reading covers of its window."""
         return (self._params.expect or self._every) / self._every
 
-    def _rows(self, first: int, values: Array, filled: NDArray[np.bool_], coverage: Array) -> Rows:
+    def _rows(
+        self, first: int, values: Array, filled: NDArray[np.bool_], ahead: NDArray[np.bool_], coverage: Array
+    ) -> Rows:
         time = self._origin + self._every * np.arange(first, first + len(values), dtype=np.int64)
         columns: dict[str, NDArray[Any]] = {name: values[:, place] for place, name in enumerate(self._columns)}
-        columns["masked"] = filled
+        columns["masked"], columns["ahead"] = filled, ahead
         if self._params.expect is not None:
             columns["coverage"] = coverage
         return Rows(time, columns)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from headrace.errors import LearningError
 from headrace.events import Alert, Covered, Decision, Prediction, Score
+from headrace.models.transformers.blocks import ahead, masked
 from headrace.records import DAY, SECOND, Array, Rows
 from headrace.services.learning.alerts import AlertBook
 from headrace.services.learning.coverage import Coverage, count
@@ -30,6 +31,8 @@ from headrace.states import digest
 LIVE, CHAMPION = "live", "champion"
 TICKS = DAY
 """Ticks move a lane at most this far beyond its last reading, ns."""
+REASON = 300
+"""Characters kept of why a backend refused examples."""
 ACTIVE = 0.02
 """A target counts as active (daylight, for PV) above this fraction of the scale."""
 
@@ -197,7 +200,8 @@ class GridLane:
         self._first: int | None = None
         self._span: tuple[int, int] | None = None
         self._fitted = False
-        self._ordinal = self._refused = 0
+        self._ordinal = self._refused = self._ahead = 0
+        self._refusal = ""
         self._targets = 0
         self._fields: list[str] = []
 
@@ -220,20 +224,20 @@ class GridLane:
         if not len(rows):
             return
         target = np.asarray(rows.columns[self.plan.context.target], dtype=np.float64)
-        masked = rows.columns.get("masked", np.zeros(len(rows), dtype=bool)).astype(bool)
-        truth = np.where(masked, np.nan, target)
+        filled, late = masked(rows), ahead(rows).tolist()
+        truth = np.where(filled, np.nan, target)
         self._targets += int(np.isfinite(truth).sum())
         inputs = self._live.inputs(rows)
         yard = {name: contender.inputs(rows) for name, contender in self._yardsticks.items()}
-        self._actuals(rows, target, masked)
+        self._actuals(rows, target, filled)
         for index, time in enumerate(rows.time.tolist()):
             self._outcome(time, truth[index])
-            self._step(time + self._every, inputs[index], {name: x[index] for name, x in yard.items()})
+            self._step(time + self._every, inputs[index], {name: x[index] for name, x in yard.items()}, late[index])
 
-    def _actuals(self, rows: Rows, target: Array, masked: NDArray[np.bool_]) -> None:
+    def _actuals(self, rows: Rows, target: Array, filled: NDArray[np.bool_]) -> None:
         values = self._pipeline.inverse(target)
         self.effects.actuals += zip(rows.time.tolist(), values.tolist(), strict=True)
-        self.effects.filled += rows.time[masked].tolist()
+        self.effects.filled += rows.time[filled].tolist()
 
     def _outcome(self, time: int, value: float) -> None:
         """A grid window closed: it is a target of every open example."""
@@ -245,8 +249,13 @@ class GridLane:
         while self._open and self._open[0].known >= self._horizon:
             self._complete(self._open.popleft())
 
-    def _step(self, origin: int, x: Array, yard: dict[str, Array]) -> None:
-        """Everything that happens at the end of a grid window: learn, then forecast, then wait for the outcome."""
+    def _step(self, origin: int, x: Array, yard: dict[str, Array], late: bool) -> None:
+        """Everything that happens at the end of a grid window: learn, then forecast, then wait for the outcome.
+
+        Args:
+            late: the inputs were made with a reading after the origin. Who wants a forecast gets one, but it proves nothing:
+                its outcome is not awaited, so nothing is scored, covered, judged or learnt.
+        """
         policy, schedule = self.plan.spec.learning, self.plan.spec.forecast
         if self._first is None:
             self._first = origin - self._every
@@ -260,7 +269,10 @@ class GridLane:
         if wanted:
             self._profile.add(self._time.local(origin), x)
         if wanted and self._fitted:
-            self._forecast(example, yard)
+            self._forecast(example, yard, late)
+        if late:
+            self._ahead += 1
+            return
         if wanted:  # baselines see the same examples whatever the model learns from: they are one yardstick for all
             example.yard = yard
         if wanted or policy.examples == "steps":
@@ -274,8 +286,8 @@ class GridLane:
             return
         try:
             self._live.backend.fit(x, y)
-        except LearningError:  # values no model can be fitted to: begin anew with what comes
-            self._refused += len(x)
+        except LearningError as error:  # values no model can be fitted to: begin anew with what comes
+            self._refused, self._refusal = self._refused + len(x), str(error)[:REASON]
             self._memory.examples, self._memory.fresh, self._first = [], 0, None
             return
         self._fitted = True
@@ -291,8 +303,8 @@ class GridLane:
         old_x, old_y = self._memory.arrays(0, rehearse, self._live.shape.input, self._horizon)
         try:
             self._live.backend.learn(x, y, old_x, old_y)
-        except LearningError:  # one absurd value must not end the model, nor those of other keys
-            self._refused += fresh
+        except LearningError as error:  # one absurd value must not end the model, nor those of other keys
+            self._refused, self._refusal = self._refused + fresh, str(error)[:REASON]
             self._memory.examples = self._memory.examples[: total - fresh]
         self._memory.forget()
 
@@ -307,7 +319,7 @@ class GridLane:
 
     # -- forecasts, scores, the gate
 
-    def _forecast(self, example: Example, yard: dict[str, Array]) -> None:
+    def _forecast(self, example: Example, yard: dict[str, Array], late: bool) -> None:
         if not np.isfinite(example.x).all():
             return
         made = {LIVE: self._live.backend.predict(example.x[None])[0]}
@@ -319,12 +331,12 @@ class GridLane:
                 made[name] = guess
         example.forecasts.update(made)
         self._issued = example.origin, example.x
-        self._issue(example, made)
+        self._issue(example, made, late)
 
     def _served(self) -> str:
         return CHAMPION if self.plan.spec.publish.serve == "published" and self._champion is not None else LIVE
 
-    def _issue(self, example: Example, made: dict[str, Array]) -> None:
+    def _issue(self, example: Example, made: dict[str, Array], late: bool) -> None:
         served = example.served = self._served()
         values = self._pipeline.inverse(made[served])
         band = self._interval.cover(values, self._times(example.origin))
@@ -340,10 +352,11 @@ class GridLane:
             high=None if band is None else band[1].tolist(),
             by=LIVE if served == LIVE else self._champion_digest,
             interval=self._coverage.measured(example.origin),
+            late=late,
         )
         self.effects.predictions.append((self._ordinal, prediction))
         self._ordinal += 1
-        if self._alerts is not None:
+        if self._alerts is not None and not late:
             self.effects.alerts += self._alerts.forecast(prediction)
 
     def _complete(self, example: Example) -> None:
@@ -465,6 +478,8 @@ class GridLane:
             "span": self._span,
             "fitted": self._fitted,
             "refused": self._refused,
+            "refusal": self._refusal,
+            "ahead": self._ahead,
             "targets": self._targets,
             "fields": self._fields,
             "ordinal": self._ordinal,
@@ -490,7 +505,8 @@ class GridLane:
         self._memory.fresh = state["fresh"]
         self._open = deque(Example(*item) for item in state["open"])
         self._first, self._fitted, self._ordinal = state["first"], state["fitted"], state["ordinal"]
-        self._refused = state.get("refused", 0)
+        self._refused, self._refusal = state.get("refused", 0), state.get("refusal", "")
+        self._ahead = state.get("ahead", 0)
         self._profile.load(state.get("profile"))
         issued = state.get("issued")
         self._issued = None if issued is None else (issued[0], issued[1])
@@ -538,8 +554,15 @@ class GridLane:
             return (
                 f"no reading so far has led to a value of {target!r}; fields seen: {', '.join(self._fields) or 'none'}"
             )
+        if self._refused:
+            return f"{self._refused:,} examples were refused by the backend: {self._refusal}"
         if late := self._pipeline.counts().get("resample.late", self._pipeline.counts().get("late", 0)):
             return f"{late:,} readings came too late for their window; send history oldest first, before live readings"
+        if self._ahead:
+            return (
+                f"no complete example yet, and {self._ahead:,} origins left out that lie in a gap which was interpolated: "
+                "what ends it comes after them; with `resample: {fill: hold}` or a longer `every:` they count"
+            )
         return "no complete example yet: the features look back further than the readings reach"
 
     @property

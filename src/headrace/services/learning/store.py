@@ -422,6 +422,7 @@ def body(prediction: Prediction) -> bytes:
             "high": prediction.high,
             "by": prediction.by,
             "interval": prediction.interval,
+            **({"late": True} if prediction.late else {}),
         }
     )
 
