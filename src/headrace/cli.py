@@ -454,7 +454,8 @@ def evaluate(
 ) -> None:
     """Compare models and baselines over rolling periods, or under drift: errors, skill, intervals, without leakage."""
     from headrace.errors import BadSpec
-    from headrace.evaluation.command import Options, run
+    from headrace.evaluation.asked import Options
+    from headrace.evaluation.command import run
 
     options = Options(
         file, data, target, periods, train, validate, history, only, as_json, csv, html, push, jobs, drift

@@ -52,6 +52,18 @@ def duration(text: object) -> int:
     return found
 
 
+def written(ns: int) -> str:
+    """A duration as a spec writes it, in its largest whole unit.
+
+    >>> written(5 * MINUTE), written(36 * HOUR), written(30 * DAY), written(90 * SECOND), written(1_500_000_000)
+    ('5m', '36h', '30d', '90s', '1.5s')
+    """
+    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND)):
+        if ns >= size and ns % size == 0:
+            return f"{ns // size}{unit}"
+    return f"{ns / SECOND:g}s"
+
+
 def _duration(value: object) -> int:
     """A duration, also as the ns our own code gives. A small number in a spec is a forgotten unit, not nanoseconds."""
     own = isinstance(value, int) and not isinstance(value, bool) and (value == 0 or value >= _UNITS["ms"])

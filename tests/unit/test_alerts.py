@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from headrace import states
 from headrace.events import Alert, Prediction
 from headrace.records import DAY, HOUR, MINUTE, Rows
-from headrace.services.learning.alerts import AlertBook, ago, told, unheard
+from headrace.services.learning.alerts import AlertBook, told, unheard
 from headrace.services.learning.plan import Plan, check
-from headrace.spec import parse
+from headrace.spec import parse, written
 
 START = 1_700_000_000 * 10**9
 SPEC = """
@@ -250,7 +250,7 @@ def test_a_state_of_before_the_rules_begins_anew() -> None:
 
 
 def test_durations_are_said_as_a_spec_writes_them() -> None:
-    assert [ago(one) for one in (90 * 10**9, 10**9 // 2, DAY, 25 * HOUR)] == ["90s", "0.5s", "1d", "25h"]
+    assert [written(one) for one in (90 * 10**9, 10**9 // 2, DAY, 25 * HOUR)] == ["90s", "0.5s", "1d", "25h"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from headrace.analysis.files import read_file
 from headrace.errors import BadInput
 from headrace.evaluation import data, plans
-from headrace.evaluation.command import Options, inputs
+from headrace.evaluation.asked import Options, inputs
 from headrace.evaluation.periods import Periods
 from headrace.examples.pv import readings
 from headrace.records import HOUR, SECOND, Rows

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.errors import BadInput
 from headrace.evaluation import drift
-from headrace.evaluation.command import Options, inputs, report_name
+from headrace.evaluation.asked import Options, inputs, report_name
 from headrace.evaluation.drift import Field, Outcome, Runner
 from headrace.evaluation.parts import scale_at
 from headrace.evaluation.periods import Periods

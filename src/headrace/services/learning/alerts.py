@@ -15,22 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from headrace.errors import HeadraceError, MissingExtra, Problem
 from headrace.events import Alert, Prediction
 from headrace.models.drift import DETECTORS, Detector
-from headrace.records import DAY, HOUR, MINUTE, SECOND, Array, Rows
+from headrace.records import DAY, SECOND, Array, Rows
 from headrace.spec import (
     BreachRule,
     CoverageRule,
-    Document,
     DriftRule,
     ForecastRule,
     OnlineModel,
     ReadingRule,
     SilenceRule,
-    explain,
+    written,
 )
 
 if TYPE_CHECKING:
@@ -166,7 +163,7 @@ class ReadingJudge:
 
     def _says(self, value: float) -> str:
         rule: ReadingRule = self.rule
-        side, lasting = ("above" if rule.side > 0 else "below"), (f" for {ago(rule.for_)}" if rule.for_ else "")
+        side, lasting = ("above" if rule.side > 0 else "below"), (f" for {written(rule.for_)}" if rule.for_ else "")
         shown, threshold = told(value, rule.threshold)
         return f"{rule.field} is {shown}, {side} {threshold}{lasting}"
 
@@ -239,7 +236,9 @@ class BandJudge:
             return
         share = outside / n
         if self.episodes.open is None and share >= rule.share:
-            says = f"{share:.0%} of {n} outcomes of the last {ago(rule.over)} lay outside the band of their forecast"
+            says = (
+                f"{share:.0%} of {n} outcomes of the last {written(rule.over)} lay outside the band of their forecast"
+            )
             yield self.episodes.start(time, share, rule.share, says)
         elif self.episodes.open is not None and share < (rule.share / 2 if rule.clear is None else rule.clear):
             yield self.episodes.end(time)
@@ -253,7 +252,7 @@ class BandJudge:
         if self.episodes.open is None and held < rule.below:
             which = "active outcomes" if sums[2] else "outcomes"
             shown, least = told(held, rule.below, ".{}%", 0)
-            says = f"the band held {shown} of {n} {which} of the last {ago(rule.over)}, below {least}"
+            says = f"the band held {shown} of {n} {which} of the last {written(rule.over)}, below {least}"
             yield self.episodes.start(time, held, rule.below, says)
         elif self.episodes.open is not None and held >= (rule.below if rule.clear is None else rule.clear):
             yield self.episodes.end(time)
@@ -426,45 +425,6 @@ def unheard(spec: OnlineModel, books: Iterable[AlertBook]) -> str:
     return "; ".join(says)
 
 
-def check_rules(document: Document, *, every: int | None) -> list[Problem]:
-    """What is wrong with a document's rules beyond their form, with lines.
-
-    Args:
-        every: the step of the grid, ns; None: there is none.
-    """
-    problems: list[Problem] = []
-    names: set[str] = set()
-    for index, rule in enumerate(document.spec.alerts):
-        place: tuple[str | int, ...] = ("alerts", index)
-        if rule.name in names:
-            problems.append(document.problem((*place, "name"), f"{rule.name!r} appears twice among the alerts"))
-        names.add(rule.name)
-        if every is None and isinstance(rule, ForecastRule | BreachRule | CoverageRule):
-            message = "needs forecasts of a `resample` step; without one there are rules on reading, drift and silence"
-            problems.append(document.problem((*place, "on"), message))
-        if every is not None and isinstance(rule, ForecastRule) and rule.within is not None and rule.within < every:
-            message = (
-                f"{ago(rule.within)} is less than one step of the grid ({ago(every)}), which is the least to look at"
-            )
-            problems.append(document.problem((*place, "within"), message))
-        if isinstance(rule, DriftRule):
-            problems += _check_detector(document, rule, (*place, "detector"))
-    return problems
-
-
-def _check_detector(document: Document, rule: DriftRule, place: tuple[str | int, ...]) -> list[Problem]:
-    try:
-        DETECTORS.params(rule.detector.name, rule.detector.params)
-    except ValidationError as error:
-        found = [explain(item) for item in error.errors()]
-        return [document.problem((*place, rule.detector.name, *inner), message) for inner, message in found]
-    except MissingExtra:
-        return []
-    except HeadraceError as error:
-        return [document.problem(place, str(error))]
-    return []
-
-
 def told(value: float, threshold: float, form: str = ".{}g", digits: int = 6) -> tuple[str, str]:
     """Both as people read them, with digits enough to see which is larger.
 
@@ -480,18 +440,6 @@ def told(value: float, threshold: float, form: str = ".{}g", digits: int = 6) ->
         if math.isclose(read, threshold, rel_tol=1e-9) and (shown != limit or value == threshold):
             break
     return shown, limit
-
-
-def ago(ns: int) -> str:
-    """A duration as a spec writes it.
-
-    >>> ago(5 * MINUTE), ago(36 * HOUR), ago(30 * DAY), ago(90 * SECOND)
-    ('5m', '36h', '30d', '90s')
-    """
-    for unit, size in (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND)):
-        if ns >= size and ns % size == 0:
-            return f"{ns // size}{unit}"
-    return f"{ns / SECOND:g}s"
 
 
 def clock(time: int) -> str:

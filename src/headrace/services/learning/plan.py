@@ -20,7 +20,7 @@ from headrace.models.transformers import pipeline as steps_
 from headrace.models.transformers.pipeline import Pipeline, build, grid_step
 from headrace.records import DAY, HOUR, SECOND, Array, Rows
 from headrace.services.learning import addresses
-from headrace.services.learning.alerts import check_rules
+from headrace.services.learning.rules import check_rules
 from headrace.spec import Document, OnlineModel, Plug, explain
 from headrace.states import digest
 from headrace.streams.decoders import DECODERS

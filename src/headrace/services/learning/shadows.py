@@ -10,20 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import BadInput, Conflict, HasShadows, NotServed, Problem
-from headrace.records import DAY, HOUR, MINUTE, SECOND
 from headrace.services.learning.compare import Comparison, apart, pairs
 from headrace.services.learning.lane import CHAMPION, LIVE, LocalTime
 from headrace.services.learning.plan import Plan
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.store import Store, generation_file
-from headrace.spec import Document, OnlineModel
+from headrace.spec import Document, OnlineModel, written
 from headrace.spec import Path as Place
 
 KEYS = 50
 """Keys compared at one time."""
 KEPT = ("output", "alerts", "alert")
 """What a promoted candidate takes over from the model it replaces where its own spec says nothing."""
-_UNITS = (("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND))
 
 
 # -- whether two models can be compared
@@ -41,10 +39,10 @@ def unlike(candidate: Plan, served: Plan) -> list[tuple[Place, str]]:
         (("input", "key"), mine.input.key, theirs.input.key),
         (("input", "target"), mine.input.target, theirs.input.target),
         (("input", "timezone"), mine.input.timezone, theirs.input.timezone),
-        (("transform",), _long(candidate.context.every), _long(served.context.every)),
+        (("transform",), written(candidate.context.every), written(served.context.every)),
         (("forecast", "horizon"), mine.forecast.horizon, theirs.forecast.horizon),
-        (("forecast", "every"), _long(mine.forecast.every), _long(theirs.forecast.every)),
-        (("forecast", "at"), _long(mine.forecast.at), _long(theirs.forecast.at)),
+        (("forecast", "every"), written(mine.forecast.every), written(theirs.forecast.every)),
+        (("forecast", "at"), written(mine.forecast.at), written(theirs.forecast.at)),
     ]
     return [
         (place, f"expected {'a grid of ' if place == ('transform',) else ''}{b} as {name!r} has it, got {a}")
@@ -227,11 +225,3 @@ def some(names: Sequence[str], most: int = 5) -> str:
     """
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more or "none"
-
-
-def _long(duration: int) -> str:
-    """A duration as a spec writes it."""
-    return next(
-        (f"{duration // size}{name}" for name, size in _UNITS if duration and duration % size == 0),
-        f"{duration / SECOND:g}s",
-    )

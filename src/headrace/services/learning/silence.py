@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.events import Alert
 from headrace.records import DAY, MINUTE, SECOND
-from headrace.services.learning.alerts import Episodes, ago, clock
-from headrace.spec import SilenceRule
+from headrace.services.learning.alerts import Episodes, clock
+from headrace.spec import SilenceRule, written
 
 if TYPE_CHECKING:
     from headrace.services.learning.plan import Plan
@@ -131,7 +131,7 @@ class SilenceWatch:
 
     def _raise(self, index: int, key: str, time: int) -> None:
         rule, last = self._rules[index], self._last[key]
-        says = f"no reading for {ago(rule.for_)}; the last is of {clock(last)}"
+        says = f"no reading for {written(rule.for_)}; the last is of {clock(last)}"
         silent, most = (time - last) / SECOND, rule.for_ / SECOND
         self._found.append((key, self._episodes_of(index, key).start(time, silent, most, says)))
 
