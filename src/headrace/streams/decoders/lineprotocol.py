@@ -32,12 +32,14 @@ _BOOLEANS = dict.fromkeys(("t", "T", "true", "True", "TRUE"), True) | dict.fromk
     ("f", "F", "false", "False", "FALSE"), False
 )
 
-# A backslash hides the character after it; possessive quantifiers keep every match linear in the text.
+# A backslash hides the character after it. Possessive quantifiers keep every match linear in the text and small in memory. The
+# outer ones are not possessive: nothing can be given back there anyway, and Python 3.11.2, which Debian 12 ships, goes on from
+# the wrong place where one possessive group stops inside another.
 _MEASUREMENT = r"(?:[^\\, \n]|\\.)++"
 _KEY = r"(?:[^\\,= \n]|\\.)++"
 _VALUE = r'(?:"(?:[^"\\]|\\[\s\S])*+"|[^", \n]++)'
-_NAMES = re.compile(rf"({_MEASUREMENT})((?:,{_KEY}={_KEY})*+) +")
-_FIELDS = re.compile(rf"{_KEY}={_VALUE}(?:,{_KEY}={_VALUE})*+")
+_NAMES = re.compile(rf"({_MEASUREMENT})((?:,{_KEY}={_KEY})*) +")
+_FIELDS = re.compile(rf"{_KEY}={_VALUE}(?:,{_KEY}={_VALUE})*")
 _TAG = re.compile(rf",({_KEY})=({_KEY})")
 _FIELD = re.compile(rf"({_KEY})=({_VALUE})")
 _TIME = re.compile(r" *(-?\d{1,20})?[ \r]*(?:\n|$)", re.ASCII)
