@@ -18,6 +18,7 @@ from headrace.services.learning.registry import control
 from headrace.services.learning.store import Store
 from headrace.streams.logs.memory import MemoryLog
 from tests import sun
+from tests.flow.test_learner import run
 
 RULES = """
 alerts:
@@ -61,14 +62,6 @@ def log() -> MemoryLog:
     made = MemoryLog(clock=lambda: sun.START + 10**18)
     made.submit(entries(), lambda error: None)
     return made
-
-
-def run(learner: Learner, log: MemoryLog) -> Learner:
-    reader = DecodedLog(log)
-    while learner.step(reader):
-        pass
-    assert not learner.failed, learner.failed
-    return learner
 
 
 def outcome(learner: Learner) -> dict[str, Any]:

@@ -315,7 +315,6 @@ class Learner:
             books = [lane.book for lane in self.lanes.values() if lane.book is not None]
             self.store.set("unheard", unheard(self.plan.spec, books))
             self.store.set("progress", max((lane.progress for lane in self.lanes.values()), default=0.0))
-            self.store.set("failed", "")
             self.store.set("dropped", msgspec.json.encode(self.dropped()))
             for key, role, _, servable in exports:
                 self.store.add_servable(key, role, servable)
@@ -334,9 +333,10 @@ class Learner:
         try:
             for key, lane in self.lanes.items():
                 for role, export in lane.servables.items():
-                    dump = states.digest(lane.weights(role))
+                    weights = lane.weights(role)
+                    dump = states.digest(weights)
                     if self._exported.get((key, role)) != dump:
-                        made.append((key, role, dump, lane_servable(lane, export(), lane.weights(role))))
+                        made.append((key, role, dump, lane_servable(lane, export(), weights)))
         except Unsupported as error:  # it goes on to learn and forecast here; only questions cannot be answered
             self._unserved = str(error)
         return made
