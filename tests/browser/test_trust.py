@@ -311,6 +311,7 @@ def test_reports_are_tables_sorted_best_first(visit: Visit, site: Site) -> None:
     assert order == ["ridge", "gru", "rls", "hour-mean", "hist-gb", "persistence"]
     assert visit.page.locator("#report tr.baseline").count() == 2
     visit.page.get_by_role("button", name="cover").click()
+    visit.page.locator("#report th[aria-sort=descending]", has_text="cover").wait_for()
     order = visit.page.locator("#report tbody tr").evaluate_all(names)
     assert order[:2] == ["hour-mean", "gru"]
     assert order[-1] == "persistence"  # without a value: last

@@ -14,7 +14,7 @@ const SHARES = /coverage|share/i;
 const HIGHER = /skill|coverage|share|good/;
 const BASELINES = new Set(["persistence", "hour-mean"]);
 
-const reports = { list: null, chosen: null, shown: null, failed: "", sort: null, asked: 0 };
+const reports = { list: null, chosen: null, shown: null, failed: "", sort: null, asked: 0, fetching: null };
 
 /** Ask for the list, at most once a minute; `known`: whether this platform is new enough to have one. */
 export async function load(known) {
@@ -60,11 +60,15 @@ function picker() {
 
 async function fetchChosen() {
   const name = reports.chosen;
+  if (reports.fetching === name) return;
+  reports.fetching = name;
   try {
     reports.shown = { ...await get(`/api/reports/${encodeURIComponent(name)}`), name };
   } catch (error) {
     refresh(byId("report"), ["failed", name, error.message], () => el("p", { class: "notice", role: "alert" }, `The report could not be loaded: ${clip(error.message, 200)}.`));
     return;
+  } finally {
+    if (reports.fetching === name) reports.fetching = null;
   }
   if (name === reports.chosen) table();
 }
@@ -123,7 +127,7 @@ function isBaseline(row, columns) {
 function table() {
   const report = reports.shown;
   const { title, kind, received_ms: received, notes = [], rows = [] } = report;
-  refresh(byId("report"), [report, reports.sort, byId("report").clientWidth], () => {
+  refresh(byId("report"), [report, reports.sort], () => {
     const columns = columnsOf({ columns: report.columns || [], rows });
     const sort = reports.sort || ranking(columns, kind);
     const zone = localZone();
@@ -132,11 +136,13 @@ function table() {
       el("div", { class: "model-line" }, el("h3", {}, clip(title || report.name, 160)), el("span", { class: "badge" }, clip(kind || "report", 20)), el("p", { class: "small" }, `${many(rows.length, "row")}${when}`)),
       el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Report: ${clip(title || report.name, 100)}` }, whole(columns, inOrder(rows, sort).slice(0, MOST_ROWS), sort)),
       ...below(columns, sort),
-      ...drawn(report.figures || []),
+      el("div", { id: "report-figures" }),
       notes.length ? el("ul", { class: "small notes" }, notes.slice(0, 40).map((note) => el("li", {}, clip(String(note), 600)))) : null,
       el("p", { class: "small" }, el("a", { href: `/api/reports/${encodeURIComponent(report.name)}`, download: `${report.name}.json` }, "Download as JSON")),
     ].filter(Boolean);
   });
+  // Only the figures depend on the width: a table drawn anew under somebody's finger would swallow the click.
+  refresh(byId("report-figures"), [report.name, received, byId("report").clientWidth], () => drawn(report.figures || []));
 }
 
 /** The figures that came with the report, as lines. */
