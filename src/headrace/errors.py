@@ -7,14 +7,16 @@ HeadraceError
 ├── BadInput            the caller sent something wrong; sending it again will fail again
 │   ├── Undecodable     a device's payload no decoder understands
 │   ├── BadSpec         a headrace.yaml with at least one problem
-│   └── BadTensor       an inference input of the wrong name, shape or type
+│   ├── BadTensor       an inference input of the wrong name, shape or type
+│   └── BadArchive      a code archive that is not safe to unpack
 ├── NotFound            the thing named does not exist
 │   ├── UnknownModel, UnknownKey, UnknownTopic, UnknownPrediction, UnknownObject
-│   ├── UnknownPlugin, NoLog
+│   ├── UnknownPlugin, NoLog, UnknownAsset
 │   └── NotServed       a shadow: it exists, but answers nobody
 ├── Conflict            not possible while something else is as it is
 │   └── HasShadows
 ├── TooLarge            over a configured limit
+├── Unauthenticated     nobody we know: no token, or one that is not believed
 ├── Forbidden           the caller may not do this
 │   └── PrivateAddress  a webhook into the operator's own network
 ├── Unsupported         understood, but not offered
@@ -25,6 +27,7 @@ HeadraceError
 │   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
 └── Permanent           the operator has to act
     ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, Fenced, CorruptState, LearningError
+    └── NoIsolation, WrongEnvironment   a program of somebody else cannot run here
 """
 
 from __future__ import annotations
@@ -80,6 +83,10 @@ class BadTensor(BadInput):
     """{detail}."""
 
 
+class BadArchive(BadInput):
+    """The code archive is refused: {detail}."""
+
+
 class NotFound(HeadraceError):
     """{detail}."""
 
@@ -102,6 +109,10 @@ class UnknownPrediction(NotFound):
 
 class UnknownObject(NotFound):
     """There is no object {name!r} in the store."""
+
+
+class UnknownAsset(NotFound):
+    """There is no {kind} {id!r} that you may know of; `headrace {kind} list` shows those you may."""
 
 
 class UnknownPlugin(NotFound):
@@ -132,6 +143,10 @@ class TooLarge(HeadraceError):
 
 class FixedLimit(TooLarge):
     """{what} is {size} bytes, over the limit of {limit}, which no setting raises; send less at a time."""
+
+
+class Unauthenticated(HeadraceError):
+    """{detail}; `headrace login` gets a token."""
 
 
 class Forbidden(HeadraceError):
@@ -196,3 +211,11 @@ class CorruptState(Permanent):
 
 class LearningError(Permanent):
     """{detail}; nothing was learnt from these examples and the model stays as it was before them."""
+
+
+class NoIsolation(Permanent):
+    """This machine cannot run other people's code isolated ({reason}): {fix}."""
+
+
+class WrongEnvironment(Permanent):
+    """The recipe's environment cannot be had here: {detail}."""

@@ -23,6 +23,7 @@ _CODES: list[tuple[type[errors.HeadraceError], int]] = [
     (errors.NotFound, 404),
     (errors.Conflict, 409),
     (errors.TooLarge, 413),
+    (errors.Unauthenticated, 401),
     (errors.Forbidden, 403),
     (errors.Unsupported, 501),
     (errors.Unexplained, 422),

@@ -1,0 +1,217 @@
+"""What companies share: datasets, models, recipes, jobs, grants. Plain data, and the schemas of the HTTP APIs.
+
+Times are integer milliseconds since the epoch, UTC. Digests are ``sha256:<64 hex digits>``. Ids are random and mean nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LEAF = 2**20
+"""Bytes of a Merkle leaf."""
+
+Right: TypeAlias = Literal["read", "train", "derive"]
+ModelState: TypeAlias = Literal["registered", "training", "trained", "failed", "cancelled", "uploaded"]
+JobState: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled"]
+Scalar: TypeAlias = bool | int | float | str
+
+
+def new_id(kind: Literal["ds", "md", "jb", "gr", "up", "au"]) -> str:
+    """A fresh id: what it names, then 80 random bits."""
+    return f"{kind}_{secrets.token_hex(10)}"
+
+
+class Plain(BaseModel):
+    """Base of all: immutable, no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Stored(Plain):
+    """Content that was taken in whole: its size and what it is known by."""
+
+    size: int = Field(description="bytes")
+    sha256: str = Field(description="digest of the whole content")
+    root: str = Field(description="Merkle root over leaves of 1 MiB (RFC 6962 hashing)")
+
+
+class OutputFile(Plain):
+    """One file of a model: where it stands among its outputs."""
+
+    path: str
+    stored: Stored
+
+
+class StreamRange(Plain):
+    """The part of a stream a dataset was made of."""
+
+    topic: str
+    from_ms: int
+    to_ms: int
+    first_position: int = Field(description="log position of its first record")
+    last_position: int = Field(description="log position of its last record")
+    records: int
+    root: str = Field(description="Merkle root over its raw records in log order")
+
+
+class Dataset(Plain):
+    """A registered dataset."""
+
+    id: str
+    company: str = Field(description="the owner")
+    name: str
+    description: str = ""
+    created_ms: int
+    created_by: str
+    media: str = Field(description="csv, parquet, npy, npz, images or other")
+    filename: str
+    stored: Stored
+    statistics_state: Literal["pending", "done", "failed", "none"] = "pending"
+    statistics_error: str = ""
+    samples: int | None = Field(None, description="number of samples")
+    sample_shape: list[int] | None = None
+    statistics: dict[str, Any] | None = Field(None, description="unidimensional and matrix statistics")
+    stream: StreamRange | None = Field(None, description="set when it was made of a stream")
+    confidential: bool = False
+    deleted_ms: int | None = Field(None, description="set: a tombstone; only the record is left")
+
+
+class Environment(Plain):
+    """Where a training has to run: the platform's own Python with exact versions, or a container image."""
+
+    image: str = Field("", description="container image; needs the container runner")
+    requires: dict[str, str] = Field({}, description="package -> exact version, e.g. {'torch': '2.13.0'}")
+    fingerprint: str = Field("", description="digest of the whole environment, when only that one will do")
+
+
+class Limits(Plain):
+    """What a job's whole process tree may use."""
+
+    memory_bytes: int = Field(2 * 2**30, ge=2**26)
+    cpus: float = Field(1.0, gt=0, description="processor cores; also the number of threads of numeric libraries")
+    processes: int = Field(64, ge=1, description="processes and threads")
+    seconds: float = Field(3600, gt=0, description="wall time")
+    output_bytes: int = Field(2 * 2**30, ge=1)
+    output_files: int = Field(1000, ge=1)
+    log_bytes: int = Field(4 * 2**20, ge=1)
+
+
+class Recipe(Plain):
+    """Everything a training depends on."""
+
+    code: Stored = Field(description="the code archive (zip or tar)")
+    entry_point: str = Field("train.py", description="Python file in the archive")
+    parameters: dict[str, Scalar] = {}
+    seeds: dict[str, int] = Field({"SEED": 0}, description="environment variables")
+    environment: Environment = Environment()  # type: ignore[call-arg]
+    datasets: list[str] = Field([], description="ids, mounted read-only in this order")
+    evaluation: list[str] = Field([], description="ids of held-out datasets the metrics are made on")
+    parent: str = Field("", description="id of the model whose weights it starts from")
+    limits: Limits = Limits()  # type: ignore[call-arg]
+    deterministic: bool = Field(True, description="false: declared non-deterministic, for ever")
+
+
+class Model(Plain):
+    """A registered model: trained here from a recipe, or uploaded as it is."""
+
+    id: str
+    company: str = Field(description="the owner")
+    name: str
+    description: str = ""
+    created_ms: int
+    created_by: str
+    state: ModelState
+    recipe: Recipe | None = Field(None, description="null: uploaded, trained elsewhere")
+    job: str = Field("", description="id of the job that trained it")
+    parent: str = ""
+    datasets: list[str] = Field([], description="ids of what it was trained on")
+    files: list[OutputFile] = []
+    digest: str = Field("", description="digest over the names and digests of all files")
+    framework: str = ""
+    input_shape: list[int] | None = None
+    output_shape: list[int] | None = None
+    parameters: int | None = Field(None, description="number of trained parameters")
+    metadata: dict[str, Any] = Field({}, description="whatever else the format tells")
+    metrics: dict[str, Any] = {}
+    fingerprint: str = Field("", description="digest of the environment it was trained in")
+    environment: dict[str, Any] = Field({}, description="that environment, readable")
+    reproducible: Literal["unknown", "reproduced", "never"] = "unknown"
+    reproducible_note: str = Field("", description="what the word above rests on")
+    held_for: list[str] = Field([], description="companies whose data it was trained on and that have not released it")
+    confidential: bool = False
+    deleted_ms: int | None = None
+
+
+class Job(Plain):
+    """A training job. The table is the truth; what is said about it elsewhere is a nudge."""
+
+    id: str
+    company: str
+    model: str
+    created_ms: int
+    created_by: str
+    state: JobState = "queued"
+    priority: int = Field(0, description="higher goes first")
+    attempt: int = Field(0, description="how often it was started")
+    attempts: int = Field(1, ge=1, description="how often it may be started before it counts as failed")
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    progress: float | None = Field(None, description="0 to 1, as the code says")
+    message: str = Field("", description="the code's last word about its progress")
+    reason: str = Field("", description="why it failed or was cancelled, and what to do")
+    exit_code: int | None = None
+    peak_memory_bytes: int | None = None
+    log_bytes: int = 0
+    runner: str = ""
+
+
+class Grant(Plain):
+    """One dataset or model opened to another company.
+
+    read: download it. train: have a job read it; what that job makes (files, metrics, log) stays with the owner until
+    released. derive: have a job read it, and keep what it makes.
+    """
+
+    id: str
+    asset: str = Field(description="id of the dataset or model")
+    company: str = Field(description="the owner")
+    grantee: str = Field(description="the other company")
+    right: Right
+    created_ms: int
+    created_by: str
+    expires_ms: int | None = None
+    revoked_ms: int | None = None
+
+
+class AuditEntry(Plain):
+    """What somebody did, or tried to do, with what companies share."""
+
+    id: int
+    time_ms: int
+    company: str
+    subject: str
+    action: str
+    asset: str
+    allowed: bool
+    detail: str = ""
+
+
+class LineageNode(Plain):
+    """One thing in a lineage; what the caller may not see has an id and a kind only."""
+
+    id: str
+    kind: Literal["stream", "dataset", "recipe", "job", "model"]
+    name: str = ""
+    company: str = ""
+    state: str = ""
+    deleted: bool = False
+
+
+class Lineage(Plain):
+    """What an asset was made of, and what was made of it."""
+
+    nodes: list[LineageNode]
+    edges: list[tuple[str, str]] = Field(description="(from, to): the second was made of the first")

@@ -1,0 +1,66 @@
+"""Sharing: the hub. Companies' datasets and models, who may use them, and what was made of what.
+
+Sole user of the artifact store. Other services know this Protocol only; `SharingService` is it in process, `SharingClient`
+the same over HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from headrace.access import Principal
+from headrace.assets import Dataset, Job, Model, Recipe, Right
+
+
+class Sharing(Protocol):
+    """What the other services ask of the hub. `who` is the person on whose behalf; what he may not know of is NotFound."""
+
+    async def dataset(self, who: Principal, id: str) -> Dataset:
+        """The record. Raises NotFound."""
+        ...
+
+    async def model(self, who: Principal, id: str) -> Model:
+        """The record. Raises NotFound."""
+        ...
+
+    async def check(self, who: Principal, id: str, right: Right) -> None:
+        """Whether he may read an asset, or train on it, now. Raises NotFound, Forbidden."""
+        ...
+
+    def content(self, who: Principal, id: str, right: Right) -> AbstractAsyncContextManager[Path]:
+        """The checked content for as long as the context lasts: a dataset's file; of a model with one file that file,
+        of one with several a folder. Raises NotFound, Forbidden, CorruptState."""
+        ...
+
+    def code(self, who: Principal, model: str) -> AbstractAsyncContextManager[Path]:
+        """The code archive of a recipe, checked. Raises NotFound, CorruptState."""
+        ...
+
+    async def began(self, job: Job) -> None:
+        """A job of a model was queued, has begun, failed or was cancelled: the model's state follows."""
+        ...
+
+    async def trained(self, job: Job, output: Path, paths: Sequence[str], found: dict[str, Any]) -> Model:
+        """A job ended well: take in its files and what is known of them; idempotent per job.
+
+        Args:
+            output: folder with the collected regular files.
+            paths: of the files, relative to it.
+            found: ``metrics``, ``fingerprint``, ``environment``, ``framework``, ``input_shape`` ... as `Model` has them.
+        """
+        ...
+
+
+class Trainer(Protocol):
+    """What the hub asks of whoever trains: the training service, here or elsewhere."""
+
+    async def validate(self, who: Principal, recipe: Recipe, code: Path) -> None:
+        """Whether a job of this recipe could start. Raises BadInput (all problems at once), NotFound, Forbidden."""
+        ...
+
+    async def submit(self, who: Principal, model: str, recipe: Recipe, priority: int = 0, attempts: int = 1) -> Job:
+        """Queue the training of a registered model."""
+        ...

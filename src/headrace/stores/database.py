@@ -1,0 +1,56 @@
+"""Relational tables behind one URL: SQLite here, a server later. Schemas are Alembic migrations, applied when a service opens.
+
+Each service has its own tables and its own ``migrations`` folder beside its code; no service reads another's.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, create_engine, event
+
+from headrace.errors import UnusableDirectory
+
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000")
+"""FULL: a commit that was answered is on the disk."""
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a database file."""
+    return f"sqlite:///{path}"
+
+
+def open_database(url: str, package: str) -> Engine:
+    """An engine whose tables are those of `package`'s newest migration. Call in a thread: migrations take their time.
+
+    Args:
+        package: a service's package with a ``migrations`` folder (``env.py``, ``versions/``).
+    """
+    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    if url.startswith("sqlite"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        event.listen(engine, "connect", _pragmas)
+    config = Config()
+    config.set_main_option("script_location", str(files(package) / "migrations"))
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except OSError as error:
+        engine.dispose()
+        raise UnusableDirectory(path=url, reason=error.strerror) from error
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _pragmas(connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in PRAGMAS:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
