@@ -341,3 +341,11 @@ async def test_odd_requests_are_answered_as_everywhere(house: House) -> None:
         assert answer.status_code == status and "nothing at" in answer.json()["error"]
     answer = await house.ask(house.install, "POST", "/people", [1])
     assert answer.status_code == 400 and answer.json()["error"]
+
+
+async def test_the_api_describes_itself(house: House) -> None:
+    document = (await house.ask("", "GET", "/openapi/identity.json")).json()
+    assert {"/companies", "/people", "/whoami", "/session", "/logout", TOKEN} <= set(document["paths"])
+    assert "company" not in document["components"]["schemas"]["NewPerson"]["properties"]
+    page = await house.ask("", "GET", "/docs/identity")
+    assert page.status_code == 200 and "/people" in page.text

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from headrace import errors
 from headrace.access import Principal
+from headrace.services.apidocs import add_docs
 from headrace.services.entrance import caller
 from headrace.services.http import code as status_of
 from headrace.services.http import read_body
@@ -24,6 +25,7 @@ from headrace.services.identity.records import (
     AddedCompany,
     Company,
     Deleted,
+    Failure,
     NewCompany,
     NewPassword,
     NewPerson,
@@ -70,10 +72,13 @@ def create_app(service: IdentityService) -> FastAPI:
     """The app. It has no life-cycle of its own, and expects `Entrance` before it."""
     app = FastAPI(
         title="Headrace identity",
+        description="Companies, their people, devices and services; tokens in the form Keycloak gives them.",
         openapi_url="/openapi/identity.json",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        responses={status: {"model": Failure} for status in (400, 401, 403, 404, 409, 429)},
     )
     app.exception_handler(errors.HeadraceError)(_refused)
     app.exception_handler(RequestValidationError)(_invalid)
@@ -82,6 +87,7 @@ def create_app(service: IdentityService) -> FastAPI:
     _companies(app, service)
     _people(app, service)
     _browsers(app, service)
+    add_docs(app, "identity")
     return app
 
 
