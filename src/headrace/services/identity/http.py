@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from starlette.exceptions import HTTPException
 from headrace import errors
 from headrace.access import Principal
 from headrace.services.apidocs import add_docs
+from headrace.services.bounded import Bounded
 from headrace.services.entrance import caller
 from headrace.services.http import code as status_of
 from headrace.services.http import read_body
@@ -40,6 +40,8 @@ from headrace.trust.identities.sessions import SESSION_SECONDS
 
 FORM = 16 * 1024
 """Bytes of the largest form."""
+BODY = 64 * 1024
+"""Bytes of the largest body."""
 _ROOT = f"/realms/{REALM}"
 _SECRET = {"cache-control": "no-store", "pragma": "no-cache"}
 Caller = Annotated[Principal, Depends(caller)]
@@ -88,6 +90,7 @@ def create_app(service: IdentityService) -> FastAPI:
     _people(app, service)
     _browsers(app, service)
     add_docs(app, "identity")
+    app.add_middleware(Bounded, limit=BODY)
     return app
 
 
@@ -112,7 +115,7 @@ def _realm(app: FastAPI, service: IdentityService) -> None:
     @app.get(f"{_ROOT}/protocol/openid-connect/certs", tags=["realm"])
     async def certs() -> dict[str, Any]:
         """The public keys of tokens (RFC 7517)."""
-        return await asyncio.to_thread(identities.keys.jwks)
+        return await identities.run(identities.keys.jwks)
 
     @app.post(f"{_ROOT}/protocol/openid-connect/token", tags=["realm"], openapi_extra={"requestBody": _GRANT})
     async def token(request: Request) -> JSONResponse:
@@ -203,7 +206,7 @@ def _browsers(app: FastAPI, service: IdentityService) -> None:
             _own_site(request)
             value = await identities.sessions.enter(code)
         except errors.HeadraceError as error:
-            return HTMLResponse(login_page(str(error)), status_of(error), headers=LOGIN_HEADERS)
+            return HTMLResponse(login_page(_why(error)), status_of(error), headers=LOGIN_HEADERS)
         return _entered(request, identities.sessions.cookie, value)
 
     @app.post("/login", tags=["browser"], include_in_schema=False)
@@ -217,7 +220,7 @@ def _browsers(app: FastAPI, service: IdentityService) -> None:
             person = await identities.prove(name, form.get("password", "").encode(), _address(request))
             value = await identities.sessions.begin(person.id)
         except errors.HeadraceError as error:
-            return HTMLResponse(login_page(str(error)), status_of(error), headers=LOGIN_HEADERS)
+            return HTMLResponse(login_page(_why(error)), status_of(error), headers=LOGIN_HEADERS)
         return _entered(request, identities.sessions.cookie, value)
 
     @app.post("/logout", status_code=204, tags=["browser"])
@@ -242,6 +245,11 @@ def _entered(request: Request, cookie: str, value: str) -> Response:
         cookie, value, max_age=int(SESSION_SECONDS), path="/", httponly=True, samesite="strict", secure=secure
     )
     return answer
+
+
+def _why(error: errors.HeadraceError) -> str:
+    """For a person before a browser, who has no use for a command that gets tokens."""
+    return str(error.fields["detail"]) if isinstance(error, errors.Unauthenticated) else str(error)
 
 
 def _own_site(request: Request) -> None:
@@ -311,5 +319,6 @@ def _problem(one: dict[str, Any]) -> str:
 
 async def _nothing_here(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    message = f"there is nothing at {request.method} {request.url.path}."
+    missing = f"there is nothing at {request.method} {request.url.path}."
+    message = missing if error.status_code in {404, 405} else str(error.detail)
     return JSONResponse({"error": message}, error.status_code, error.headers)
