@@ -290,15 +290,15 @@ async def test_neither_tokens_nor_passwords_are_in_errors_or_logs(
     caplog.set_level(0)
     secret = "a-very-secret-word-1234"
     shown = ""
-    for method, path, body in (
-        ("POST", "/people", {"name": "x", "password": secret, "roles": "no list", "odd": secret}),
-        ("POST", "/people", {"name": secret * 9}),
-        ("POST", "/password", {"old": secret, "new": secret}),
-        ("POST", "/people", {"name": "x", "kind": secret}),
+    for path, body in (
+        ("/people", {"name": "x", "password": secret, "roles": "no list", "odd": secret}),
+        ("/people", {"name": "x", "password": "short", "topics": []}),
+        ("/password", {"old": secret, "new": secret}),
+        ("/people", {"name": "x", "kind": secret}),
     ):
-        answer = await house.ask(house.install, method, path, body)
-        assert answer.status_code == 400
-        shown += answer.text if "name" not in (body or {}) or len(str(body["name"])) < 9 else ""
+        answer = await house.ask(house.install, "POST", path, body)
+        assert answer.status_code in {400, 409}
+        shown += answer.text
     shown += (await house.ask(f"eyJ{secret}.{secret}.x", "GET", "/whoami")).text
     async with house.client() as client:
         shown += (await client.post(TOKEN, data={"grant_type": "password", "username": "x", "password": secret})).text

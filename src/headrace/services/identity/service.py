@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from headrace.access import Principal
-from headrace.errors import BadInput, Forbidden, Unauthenticated
+from headrace.access import Principal, Role
+from headrace.errors import BadInput, Conflict, Forbidden, Unauthenticated
 from headrace.services.identity.records import Added, AddedCompany, Company, NewCompany, NewPerson, Person, Who
 from headrace.trust import passwords
 from headrace.trust.identities.local import LocalIdentities
 from headrace.trust.identities.people import Person as Row
 from headrace.trust.identities.people import nobody
 
-_ROLE = {"user": "developer", "device": "device", "service": "service"}
+_ROLE: dict[str, Role] = {"user": "developer", "device": "device", "service": "service"}
 """What somebody is who is given no roles."""
 
 
@@ -113,9 +113,9 @@ class IdentityService:
         return Added(**_plain(person).model_dump(), password=told)
 
     async def change_password(self, who: Principal, old: str, new: str, address: str) -> None:
-        """One's own. Raises BadInput, TooManyGuesses."""
+        """One's own. Raises BadInput, TooManyGuesses; Conflict: the caller has none."""
         if who.kind == "install":
-            raise BadInput(detail="the install token has no password; `headrace person add` makes people who have")
+            raise Conflict(detail="the install token has no password; `headrace person add` makes people who have")
         try:
             person = await self.identities.prove(f"{who.company}/{who.subject}", old.encode(), address)
         except Unauthenticated as error:  # he is known; it is not his token that is wrong
