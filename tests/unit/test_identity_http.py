@@ -371,6 +371,18 @@ async def test_a_device_may_send_its_secret_as_it_is(house: House) -> None:
     assert (await house.ask(secret, "GET", "/whoami")).status_code == 401
 
 
+async def test_a_new_secret_ends_the_tokens_got_with_the_old_one(house: House) -> None:
+    admin = await house.company("acme")
+    made = (await house.ask(admin, "POST", "/people", {"name": "pump-7", "kind": "device"})).json()
+    form = {"grant_type": "client_credentials", "client_id": "acme/pump-7", "client_secret": made["password"]}
+    async with house.client() as client:
+        token = (await client.post(TOKEN, data=form)).json()["access_token"]
+    assert (await house.ask(token, "GET", "/whoami")).status_code == 200
+    assert (await house.ask(token, "POST", "/logout")).status_code == 400  # it has no login to end
+    await house.ask(admin, "POST", "/people/pump-7/password")
+    assert (await house.ask(token, "GET", "/whoami")).status_code == 401
+
+
 async def test_a_persons_password_is_no_token(house: House) -> None:
     await house.ask(house.install, "POST", "/people", {"name": "anna", "password": "long enough"})
     assert (await house.ask("long enough", "GET", "/whoami")).status_code == 401

@@ -74,8 +74,7 @@ class IdentityService:
     async def delete_company(self, who: Principal, name: str) -> None:
         """With all its people: their tokens end at once. Raises Forbidden, NotFound, Conflict."""
         who.require("operate")
-        await self.identities.run(self.identities.people.delete_company, name)
-        self.identities.changed()
+        await self._ending(self.identities.people.delete_company, name)
         await self._closed(name)
 
     async def people(self, who: Principal) -> list[Person]:
@@ -100,16 +99,14 @@ class IdentityService:
         """His tokens, logins and sessions end at once. Raises Forbidden, NotFound, Conflict."""
         who.require("manage")
         await self._not_above(who, name)
-        await self.identities.run(self.identities.people.remove, who.company, name)
-        self.identities.changed()
+        await self._ending(self.identities.people.remove, who.company, name)
 
     async def new_password(self, who: Principal, name: str) -> Added:
         """Make another password or secret for somebody who lost his. Raises Forbidden, NotFound."""
         who.require("manage")
         person = await self._not_above(who, name)
         hashed, told = await _secret(None, person.kind)
-        await self.identities.run(self.identities.people.change_secret, person.id, hashed)
-        self.identities.changed()
+        await self._ending(self.identities.people.change_secret, person.id, hashed)
         return Added(**_plain(person).model_dump(), password=told)
 
     async def change_password(self, who: Principal, old: str, new: str, address: str) -> None:
@@ -121,8 +118,7 @@ class IdentityService:
         except Unauthenticated as error:  # he is known; it is not his token that is wrong
             raise BadInput(detail="the old password is wrong") from error
         hashed, _ = await _secret(new, person.kind)
-        await self.identities.run(self.identities.people.change_secret, person.id, hashed)
-        self.identities.changed()
+        await self._ending(self.identities.people.change_secret, person.id, hashed)
 
     async def rotate(self, who: Principal, at_once: bool) -> str:
         """A new signing key; its id. Raises Forbidden."""
@@ -130,6 +126,13 @@ class IdentityService:
         kid = await self.identities.run(self.identities.keys.rotate, at_once)
         self.identities.changed()
         return kid
+
+    async def _ending(self, work: Callable[..., None], *args: str) -> None:
+        """Something after which a token may not count any more; also when the caller goes away meanwhile."""
+        try:
+            await self.identities.run(work, *args)
+        finally:
+            self.identities.changed()
 
     async def _rows(self) -> list[Company]:
         rows = await self.identities.run(self.identities.people.companies)
