@@ -49,7 +49,7 @@ class Plan:
     uid: int
     """0: stay who we are."""
     binds: list[tuple[str, str, str]] = field(default_factory=list)
-    """(path outside, path inside, "ro" or "rw")"""
+    """(path outside, path inside, how): "ro", "rw", or "own": read-only, and root's files look like the sandbox's own"""
     folders: list[tuple[str, int, int, list[str]]] = field(default_factory=list)
     """tmpfs: (name, bytes, files, folders in it)"""
     texts: list[tuple[str, str]] = field(default_factory=list)
@@ -151,7 +151,7 @@ def confined(folder: Path, variables: Mapping[str, str], readable: Sequence[Path
         NoIsolation: this machine cannot; found out by `headrace.runners.local.probe`, not here.
     """
     made = plan(variables, str(folder.resolve()))
-    made.binds += [(str(path.resolve()), str(path.resolve()), "ro") for path in readable]
+    made.binds += [(str(path.resolve()), str(path.resolve()), "own") for path in readable]
     made.binds.append((str(folder.resolve()), str(folder.resolve()), "rw"))
     scratch(made, 2**28)
     made.parent = os.getpid()
@@ -165,7 +165,7 @@ def finish(made: Plan) -> None:
         word
         for number, (_, target, how) in enumerate(made.binds)
         if target
-        for word in ("--ro-bind" if how == "ro" else "--bind", f"/tmp/{number}", target)  # noqa: S108
+        for word in ("--bind" if how == "rw" else "--ro-bind", f"/tmp/{number}", target)  # noqa: S108
     ]
     made.before = [*made.before, *words]
     made.after += ["--remount-ro", "/dev", "--remount-ro", "/", "--"]

@@ -86,7 +86,7 @@ class LocalRunner:
         files = limits.output_files
         size = limits.output_bytes + PAGE * (min(files, 2**20) + 1)  # every file's last page may be begun only
         made.folders.insert(0, ("output", size, files + max(FOLDERS, files) + 1, []))
-        made.binds += [(str(source.resolve()), target, "ro") for target, source in task.inputs.items()]
+        made.binds += [(str(source.resolve()), target, "own") for target, source in task.inputs.items()]
         finish(made)
         made.before += ["--bind", "/tmp/output", OUTPUT]  # noqa: S108 the launcher's own
         made.parent = os.getpid()
