@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import runner_image
 
 from headrace.assets import Environment
 from headrace.checks.runners import CHECKS, Stage
@@ -13,14 +14,17 @@ from headrace.errors import NoIsolation
 from headrace.runners import RUNNERS
 
 
-def _environment(name: str) -> Environment:
-    return Environment()  # type: ignore[call-arg]
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image with Python in it; empty where there is no podman."""
+    return runner_image.image(tmp_path_factory.mktemp("image"))
 
 
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", RUNNERS.names())
-async def test_runner(name: str, check: str, tmp_path: Path) -> None:
-    runner, environment = RUNNERS.find(name)(), _environment(name)
+async def test_runner(name: str, check: str, image: str, tmp_path: Path) -> None:
+    runner = RUNNERS.find(name)()
+    environment = Environment.model_validate({"image": image if name == "container" else ""})
     try:
         runner.check(environment)
     except NoIsolation as error:

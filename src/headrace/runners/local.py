@@ -25,12 +25,9 @@ from headrace.runners import Ended, Task
 from headrace.runners.bubblewrap import STARTER, Plan, finish, plan, scratch
 from headrace.runners.cgroups import Group, places
 from headrace.runners.environment import compare, fingerprint
-from headrace.runners.sandboxed import Sandboxed
+from headrace.runners.sandboxed import Sandboxed, room, spare
 
 OUTPUT = "/work/output"
-PAGE = 4096
-FOLDERS = 64
-"""Folders a program may make beside its files, at least."""
 FIX = (
     "user namespaces must be allowed: sysctl -w kernel.unprivileged_userns_clone=1 (Debian), "
     "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu 23.10 or later), "
@@ -83,9 +80,7 @@ class LocalRunner:
         limits = task.limits
         made = plan({**defaults(limits), **task.variables}, task.folder, self._private)
         scratch(made, limits.memory_bytes)
-        files = limits.output_files
-        size = limits.output_bytes + PAGE * (min(files, 2**20) + 1)  # every file's last page may be begun only
-        made.folders.insert(0, ("output", size, files + max(FOLDERS, files) + 1, []))
+        made.folders.insert(0, ("output", room(limits), limits.output_files + spare(limits) + 2, []))
         made.binds += [(str(source.resolve()), target, "own") for target, source in task.inputs.items()]
         finish(made)
         made.before += ["--bind", "/tmp/output", OUTPUT]  # noqa: S108 the launcher's own

@@ -14,6 +14,7 @@ import time
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Iterator
 
+from headrace.assets import Limits
 from headrace.errors import NoIsolation
 from headrace.runners import Ended, Ending, Task
 from headrace.runners.bubblewrap import STARTER, Plan
@@ -26,6 +27,8 @@ TICK = 0.05
 """Seconds between two looks at what is used."""
 STARTING = 10
 """Seconds a sandbox may take to come up before it is given up."""
+PAGE = 4096
+FOLDERS = 64
 PIPE = 2**20
 """Bytes the log's pipe holds where the kernel lets us."""
 
@@ -63,10 +66,23 @@ class Sandboxed:
                     os.close(handle)
 
     async def _process(self, cancel: asyncio.Event, log: CappedLog, stack: contextlib.ExitStack) -> tuple[Ending, int]:
+        reader, writer = _pipe(stack)
+        try:
+            process = await self._start(writer, stack)
+        finally:
+            os.close(writer)
+        with _read_into(reader, log, self._task) as drained:
+            how = await self._watch(process, cancel)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(drained.wait(), STARTING)
+        self._hear()
+        return how, _code(process.returncode)
+
+    async def _start(self, writer: int, stack: contextlib.ExitStack) -> Process:
+        """The process whose end is the run's; what is printed goes to `writer`."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel = stack.enter_context(ours)
         self._channel.setblocking(False)
-        reader, writer = _pipe(stack)
         self._info, info = _pipe(stack)
         self._made.channel = theirs.fileno()
         self._made.before = ["--info-fd", str(info), *self._made.before]
@@ -74,19 +90,12 @@ class Sandboxed:
         command = [sys.executable if word == "python" and not i else word for i, word in enumerate(self._task.command)]
         line = self._made.line([sys.executable, "-I", "-S", STARTER, str(theirs.fileno()), str(limits.processes + 1), *command])
         try:
-            process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *line, stdin=DEVNULL, stdout=writer, stderr=writer, pass_fds=(theirs.fileno(), info), start_new_session=True
             )
         finally:
             theirs.close()
-            os.close(writer)
             os.close(info)
-        with _read_into(reader, log, self._task) as drained:
-            how = await self._watch(process, cancel)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(drained.wait(), STARTING)
-        self._hear()
-        return how, _code(process.returncode)
 
     async def _watch(self, process: Process, cancel: asyncio.Event) -> Ending:
         """Wait; whatever ends this wait ends all of its processes."""
@@ -130,8 +139,8 @@ class Sandboxed:
         """Whether its output is full."""
         if not self._folders:
             return "exit"
-        facts = os.fstatvfs(self._folders[0])
-        if facts.f_ffree == 0:
+        facts, limits = os.fstatvfs(self._folders[0]), self._task.limits
+        if facts.f_ffree == 0 or facts.f_files - facts.f_ffree > limits.output_files + spare(limits):
             return "files"
         return "output" if facts.f_bfree == 0 else "exit"
 
@@ -175,6 +184,16 @@ class Sandboxed:
             left_out = tuple(found.left_out)
             how = found.over or how
         return Ended(how, code, seconds, peak, _sentence(how, self._task), left_out)
+
+
+def spare(limits: Limits) -> int:
+    """Folders an output may have beside its files."""
+    return max(FOLDERS, limits.output_files)
+
+
+def room(limits: Limits) -> int:
+    """Bytes of the output's tmpfs: every file's last page may be begun only."""
+    return limits.output_bytes + PAGE * (min(limits.output_files, 2**20) + 1)
 
 
 def _sentence(how: Ending, task: Task) -> str:
