@@ -38,6 +38,8 @@ PATIENCE = 120
 """Seconds for one podman command."""
 GUARD = "import os, signal, sys; h = os.pidfd_open(int(sys.argv[1])); print(flush=True); sys.stdin.read(); signal.pidfd_send_signal(h, 9)"
 
+NAMESPACES = 0x7E020000
+"""clone(2)'s flags for new namespaces."""
 PROFILE = "/usr/share/containers/seccomp.json"
 INIT = """
 import os, sys
@@ -148,8 +150,10 @@ def _profile() -> Iterator[str]:
     profile = json.loads(Path(PROFILE).read_text(encoding="utf-8"))
     for rule in profile["syscalls"]:
         if rule["action"] == "SCMP_ACT_ALLOW":
-            rule["names"] = [name for name in rule["names"] if name not in REFUSED]
-    profile["syscalls"] = [rule for rule in profile["syscalls"] if rule["names"]]
+            rule["names"] = [name for name in rule["names"] if name not in REFUSED | {"clone", "clone3"}]
+    plain = {"index": 0, "value": NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+    threads_only = {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [plain]}  # clone3's flags cannot be seen
+    profile["syscalls"] = [*(rule for rule in profile["syscalls"] if rule["names"]), threads_only]
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(profile, file)
         file.flush()

@@ -13,6 +13,7 @@ import math
 import os
 import platform
 import random
+import subprocess
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -22,18 +23,12 @@ from typing import Any
 from headrace.assets import Environment, Limits
 from headrace.errors import NoIsolation, WrongEnvironment
 from headrace.runners import Ended, Task
-from headrace.runners.bubblewrap import STARTER, Plan, finish, plan, scratch
+from headrace.runners.bubblewrap import FIX, STARTER, Plan, finish, plan, scratch
 from headrace.runners.cgroups import Group, places
 from headrace.runners.environment import compare, fingerprint
 from headrace.runners.sandboxed import Sandboxed, room, spare
 
 OUTPUT = "/work/output"
-FIX = (
-    "user namespaces must be allowed: sysctl -w kernel.unprivileged_userns_clone=1 (Debian), "
-    "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu 23.10 or later), "
-    "sysctl -w user.max_user_namespaces=10000 (RHEL); in a container: --security-opt seccomp=unconfined "
-    "--security-opt apparmor=unconfined --security-opt systempaths=unconfined"
-)
 SINCE = (5, 14)
 """Linux from which RLIMIT_NPROC counts by user namespace."""
 
@@ -53,11 +48,11 @@ class LocalRunner:
         if environment.image:
             raise WrongEnvironment(detail=f"the image {environment.image!r} needs the container runner (podman)")
         probe()
-        compare(environment, self._ask)
+        compare(environment, asked)
 
     def describe(self, environment: Environment, limits: Limits) -> dict[str, Any]:
         """The fingerprint; `isolation` and `limits_by` are not part of its digest."""
-        made = fingerprint(threads(limits), self._ask)
+        made = fingerprint(threads(limits), asked)
         return {**made, "isolation": "bubblewrap", "limits_by": limits_by()}
 
     async def run(self, task: Task, cancel: asyncio.Event) -> Ended:
@@ -87,14 +82,9 @@ class LocalRunner:
         made.parent = os.getpid()
         return made
 
-    def _ask(self, code: str) -> bytes:
-        """What a piece of Python prints in a sandbox with nothing in it."""
-        return asked(code)
-
 
 def asked(code: str) -> bytes:
-    """The same, blocking. Raises NoIsolation."""
-    import subprocess
+    """What a piece of Python prints in a sandbox with nothing in it. Blocks. Raises NoIsolation."""
 
     made = plan(defaults(Limits()), "/")  # type: ignore[call-arg]
     scratch(made, 2**26)

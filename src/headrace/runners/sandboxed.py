@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from headrace.assets import Limits
 from headrace.errors import NoIsolation
 from headrace.runners import Ended, Ending, Task
-from headrace.runners.bubblewrap import STARTER, Plan
+from headrace.runners.bubblewrap import FIX, STARTER, Plan
 from headrace.runners.cgroups import Group
 from headrace.runners.collect import gather, said
 from headrace.runners.logs import CappedLog
@@ -59,7 +59,7 @@ class Sandboxed:
                 how, code = await self._process(cancel, log, stack)
                 if not self._started and how == "exit":
                     reason = self._failure.removeprefix("failed: ") or log.last(300).strip() or f"exit code {code}"
-                    raise NoIsolation(reason=reason, fix="see the reason; `headrace doctor` or docs/adr/0019 names the settings")
+                    raise NoIsolation(reason=reason, fix=FIX)
                 return await self._ended(how, code)
             finally:
                 for handle in (*self._folders, *([self._first] if self._first >= 0 else [])):
