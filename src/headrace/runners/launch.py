@@ -8,6 +8,7 @@ tmpfs back through a socket as an open directory: that stays readable when the s
 PLAN is the JSON of `headrace.runners.bubblewrap.Plan`. A failure is said on the socket, as ``failed: REASON``.
 """
 
+# ruff: noqa: PTH  every import is paid for at each start
 from __future__ import annotations
 
 import ctypes
@@ -192,7 +193,7 @@ def _become(plan: dict[str, Any]) -> None:
     if plan["channel"] >= 0:
         os.set_inheritable(plan["channel"], True)
     os.chdir("/")
-    os.execve(plan["bwrap"], [plan["bwrap"], *arguments, *plan["after"], *sys.argv[2:]], {})
+    os.execve(plan["bwrap"], [plan["bwrap"], *arguments, *plan["after"], *sys.argv[2:]], {})  # noqa: S606
 
 
 def _pipe(data: bytes) -> int:
