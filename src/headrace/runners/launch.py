@@ -1,3 +1,4 @@
+# ruff: noqa: PTH102, PTH112, PTH115, PTH116
 """The last step before bubblewrap: a short program of its own, run as ``python -I -S launch.py PLAN`` and nothing imported.
 
 bubblewrap run by an ordinary user may only bind what that user may read, and knows no tmpfs with a limit on files. So this
@@ -5,10 +6,9 @@ process first makes itself a mount namespace (an ordinary user: in a user namesp
 everything the sandbox shall see, joins the cgroups, gives up root for good, and becomes bubblewrap. It also hands the output's
 tmpfs back through a socket as an open directory: that stays readable when the sandbox is gone.
 
-PLAN is the JSON of `headrace.runners.bubblewrap.Plan`. A failure is said on the socket, as ``failed: REASON``.
+Imports are few, for each is paid for at every start. PLAN is the JSON of `headrace.runners.bubblewrap.Plan`. A failure is said on the socket, as ``failed: REASON``.
 """
 
-# ruff: noqa: PTH  every import is paid for at each start
 from __future__ import annotations
 
 import ctypes
