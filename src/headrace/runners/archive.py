@@ -2,7 +2,7 @@
 
 An archive is a user's file: this runs inside the sandbox (``python -m headrace.inside.unpack``), never in the platform. The
 result is a function of the names and contents alone: files in order of name, mode 0644, folders 0755, no times, no owners.
-Everything is checked before the first byte is written, and sizes again while writing: what an archive says of itself may be untrue.
+Everything is checked before the first byte is written, and sizes again while writing: an archive may lie about itself.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ from headrace.runners.sandboxed import Sandboxed, room
 from headrace.runners.seccomp import REFUSED
 
 INSTALL = "apt-get install --no-install-recommends podman runc (dnf install podman)"
+USER_IDS = "apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME"
 PATIENCE = 120
 """Seconds for one podman command."""
 GUARD = """
@@ -249,6 +250,8 @@ def probe() -> None:
         raise NoIsolation(reason="there is no podman", fix=INSTALL)
     if done.returncode:
         raise NoIsolation(reason=_last(done.stderr) or "podman does not work", fix="see what `podman info` says")
+    if os.geteuid() != 0 and int(_podman("info", "--format", "{{len .Host.IDMappings.UIDMap}}").stdout or 0) < 2:
+        raise NoIsolation(reason="podman has no user ids of its own for this user", fix=USER_IDS)
 
 
 @cache

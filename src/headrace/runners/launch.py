@@ -6,7 +6,8 @@ process first makes itself a mount namespace (an ordinary user: in a user namesp
 everything the sandbox shall see, joins the cgroups, gives up root for good, and becomes bubblewrap. It also hands the output's
 tmpfs back through a socket as an open directory: that stays readable when the sandbox is gone.
 
-Imports are few, for each is paid for at every start. PLAN is the JSON of `headrace.runners.bubblewrap.Plan`. A failure is said on the socket, as ``failed: REASON``.
+Imports are few, for each is paid for at every start. PLAN is the JSON of `headrace.runners.bubblewrap.Plan`. A failure is said
+on the socket, as ``failed: REASON``.
 """
 
 from __future__ import annotations
