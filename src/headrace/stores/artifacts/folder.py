@@ -215,7 +215,7 @@ class Folder:
         return sorted(path.name for path in self._contents.iterdir() if len(path.name) == 64)
 
     def lend(self, name: str) -> tuple[Path, IO[bytes]]:
-        """A path of its own to a content, whoever deletes it or stores it again meanwhile; `back` ends it. Raises UnknownObject."""
+        """A path of its own to a content, whoever deletes or replaces it meanwhile; `back` ends it. Raises UnknownObject."""
         link = self._lent / secrets.token_hex(16)
         try:
             link.hardlink_to(self._contents / name)
