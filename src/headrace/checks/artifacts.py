@@ -1,4 +1,4 @@
-"""What every store of large contents must do. ``make(path)`` opens one on a directory; a durable one opened again has all it had."""
+"""What every store of large contents must do. ``make(path)`` opens one on a directory; a durable one opened again has all."""
 
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ async def _later(make: Callable[[Path], Artifacts], path: Path, store: Artifacts
         known = await store.upload("acme", "up_later")
         assert (known.offset, known.about) == (end, {"name": "ä"}), "what is known of an upload is wrong"
         store = make(path) if durable else store
-    incoming = await store.receive("acme", "up_later")
+    incoming = await store.receive("acme", "up_later", {"name": "b", "c": "d"})
+    assert (await store.upload("acme", "up_later")).about == {"name": "b", "c": "d"}, "what is said last is not kept"
     assert await incoming.finish() == stored(data), "content that came in parts is known by something else"
     assert await get(store, "acme", stored(data)) == data, "content that came in parts is other content"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -40,6 +40,8 @@ BODY_SECONDS = 60.0
 SPILLED = 64 * 2**20
 """Bytes of a refused body that are thrown away before the answer."""
 SPILL_SECONDS = 5.0
+IDLE_SECONDS = 60.0
+"""Seconds between two pieces of a streamed body: of any length as a whole, but never silent for longer."""
 encode = msgspec.json.Encoder().encode
 
 
@@ -84,7 +86,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) ->
     length = header(scope, b"content-length")
     if length.isdigit() and int(length) > limit:
         if b"100-continue" not in header(scope, b"expect").lower():  # who asks first has not sent it
-            await _spill(receive)
+            await spill(receive)
         raise errors.TooLarge(what="the body", size=int(length), limit=limit, setting=setting)
     message = await receive()
     body = message.get("body", b"")
@@ -99,6 +101,25 @@ async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) ->
     return bytes(body)
 
 
+async def pieces(receive: Receive) -> AsyncIterator[bytes]:
+    """A body of any length, piece by piece.
+
+    Raises:
+        BadInput: the client went away before its end, or fell silent.
+    """
+    more = True
+    while more:
+        try:
+            message = await asyncio.wait_for(receive(), IDLE_SECONDS)
+        except TimeoutError as error:
+            raise errors.BadInput(detail=f"nothing more of the body came for {IDLE_SECONDS:g} seconds") from error
+        if message["type"] == "http.disconnect":
+            raise errors.BadInput(detail="the client went away before its whole body came")
+        more = message.get("more_body", False)
+        if body := message.get("body", b""):
+            yield body
+
+
 async def _in_time(reading: Awaitable[bytes]) -> bytes:
     try:
         return await asyncio.wait_for(reading, BODY_SECONDS)
@@ -106,8 +127,8 @@ async def _in_time(reading: Awaitable[bytes]) -> bytes:
         raise errors.BadInput(detail=f"the body did not come within {BODY_SECONDS:g} seconds") from error
 
 
-async def _spill(receive: Receive) -> None:
-    """Take the rest of a body that is refused."""
+async def spill(receive: Receive) -> None:
+    """Take the rest of a body that is refused, for a while: who is still sending then reads the answer."""
     left = SPILLED
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SPILL_SECONDS):
@@ -122,7 +143,7 @@ async def _rest(first: bytes, receive: Receive, limit: int, setting: str) -> byt
     body = bytearray(first)
     while True:
         if len(body) > limit:
-            await _spill(receive)
+            await spill(receive)
             raise errors.TooLarge(what="the body", size=len(body), limit=limit, setting=setting)
         message = await receive()
         if message["type"] == "http.disconnect":

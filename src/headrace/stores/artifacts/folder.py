@@ -85,11 +85,11 @@ class Folder:
         file = self._locked(path)
         try:
             state = state and self.state(upload)  # the last writer may have written it since
-            if state is None and about is not None:
-                state = State(about=dict(about))
-                self.keep(upload, state)
             size = os.fstat(file.fileno()).st_size
             offset = min(state.offset, size) if state else 0
+            if about is not None and (state is None or state.about != about):
+                state = State(offset, dict(about))
+                self.keep(upload, state)
             os.ftruncate(file.fileno(), offset)
         except BaseException:
             file.close()

@@ -35,9 +35,11 @@ class MemoryArtifacts:
 
     async def receive(self, company: str, upload: str, about: Mapping[str, str] | None = None) -> Incoming:
         key = (names.company(company), names.upload(upload))
-        found = self._uploads.setdefault(key, _Upload(about=None if about is None else dict(about)))
+        found = self._uploads.setdefault(key, _Upload())
         if found.written:
             raise Conflict(detail=f"upload {upload!r} is being written by another request")
+        if about is not None:
+            found.about = dict(about)
         found.written = found.stored is None
         return _Incoming(self, key, found)
 
