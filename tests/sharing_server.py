@@ -101,7 +101,7 @@ def make(artifacts: FileArtifacts) -> FastAPI:
 
 def main() -> None:
     """Serve."""
-    settings = ArtifactSettings(checkpoint_bytes=int(sys.argv[3]), upload_age=3600, quota=200 * 2**20)
+    settings = ArtifactSettings(checkpoint_bytes=int(sys.argv[3]), upload_age=3600, quota=64 * 2**20)
     app = make(FileArtifacts(Path(sys.argv[1]), settings))
     uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="warning", loop="uvloop", http="httptools")
 

@@ -269,16 +269,18 @@ def test_requests_that_are_not_tus(server: Server) -> None:
 
 
 def test_a_quota(server: Server) -> None:
-    path = created(server, 300 * 2**20)
-    answer = go_on(server, path, 0, bytes(190 * 2**20))
-    at = offset(server, path)
-    while answer.status_code == 204:
-        answer = go_on(server, path, at, bytes(10 * 2**20))
-        at = offset(server, path)
+    path, at = created(server, 100 * 2**20, **{"X-Company": "small"}), 0
+    while True:
+        answer = go_on(server, path, at, bytes(30 * 2**20), **{"X-Company": "small"})
+        if answer.status_code != 204:
+            break
+        at = int(answer.headers["Upload-Offset"])
     assert answer.status_code == 413 and "--company-quota" in answer.json()["error"]
-    assert server.call("DELETE", path, headers=TUS).status_code == 204
-    again = created(server, 10)
-    assert go_on(server, again, 0, b"x" * 10).status_code == 204
+    kept = int(server.call("HEAD", path, company="small", headers=TUS).headers["Upload-Offset"])
+    assert at == 60 * 2**20 and at <= kept <= 64 * 2**20
+    assert server.call("DELETE", path, company="small", headers=TUS).status_code == 204
+    again = created(server, 30 * 2**20, **{"X-Company": "small"})
+    assert go_on(server, again, 0, bytes(30 * 2**20), **{"X-Company": "small"}).status_code == 204
 
 
 # -- downloads

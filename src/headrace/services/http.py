@@ -86,7 +86,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) ->
     length = header(scope, b"content-length")
     if length.isdigit() and int(length) > limit:
         if b"100-continue" not in header(scope, b"expect").lower():  # who asks first has not sent it
-            await spill(receive)
+            await _spill(receive)
         raise errors.TooLarge(what="the body", size=int(length), limit=limit, setting=setting)
     message = await receive()
     body = message.get("body", b"")
@@ -101,23 +101,29 @@ async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) ->
     return bytes(body)
 
 
-async def pieces(receive: Receive) -> AsyncIterator[bytes]:
-    """A body of any length, piece by piece.
+class Body:
+    """A body of any length, read piece by piece."""
 
-    Raises:
-        BadInput: the client went away before its end, or fell silent.
-    """
-    more = True
-    while more:
-        try:
-            message = await asyncio.wait_for(receive(), IDLE_SECONDS)
-        except TimeoutError as error:
-            raise errors.BadInput(detail=f"nothing more of the body came for {IDLE_SECONDS:g} seconds") from error
-        if message["type"] == "http.disconnect":
-            raise errors.BadInput(detail="the client went away before its whole body came")
-        more = message.get("more_body", False)
-        if body := message.get("body", b""):
-            yield body
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._over = receive, False
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Raises BadInput: the client went away before its end, or fell silent."""
+        while not self._over:
+            try:
+                message = await asyncio.wait_for(self._receive(), IDLE_SECONDS)
+            except TimeoutError as error:
+                raise errors.BadInput(detail=f"nothing more of the body came for {IDLE_SECONDS:g} seconds") from error
+            self._over = not message.get("more_body", False)
+            if message["type"] == "http.disconnect":
+                raise errors.BadInput(detail="the client went away before its whole body came")
+            if body := message.get("body", b""):
+                yield body
+
+    async def spill(self) -> None:
+        """Take the rest of one that is refused, for a while: who is still sending then reads the answer."""
+        if not self._over:
+            await _spill(self._receive)
 
 
 async def _in_time(reading: Awaitable[bytes]) -> bytes:
@@ -127,8 +133,8 @@ async def _in_time(reading: Awaitable[bytes]) -> bytes:
         raise errors.BadInput(detail=f"the body did not come within {BODY_SECONDS:g} seconds") from error
 
 
-async def spill(receive: Receive) -> None:
-    """Take the rest of a body that is refused, for a while: who is still sending then reads the answer."""
+async def _spill(receive: Receive) -> None:
+    """Take the rest of a body that is refused."""
     left = SPILLED
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SPILL_SECONDS):
@@ -143,7 +149,7 @@ async def _rest(first: bytes, receive: Receive, limit: int, setting: str) -> byt
     body = bytearray(first)
     while True:
         if len(body) > limit:
-            await spill(receive)
+            await _spill(receive)
             raise errors.TooLarge(what="the body", size=len(body), limit=limit, setting=setting)
         message = await receive()
         if message["type"] == "http.disconnect":

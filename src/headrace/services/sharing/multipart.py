@@ -16,7 +16,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from headrace.assets import Stored, new_id
 from headrace.errors import BadInput, FixedLimit, HeadraceError
-from headrace.services.http import Receive, Scope, header, pieces, spill
+from headrace.services.http import Body, Receive, Scope, header
 from headrace.stores.artifacts import Artifacts, Incoming
 
 METADATA = 64 * 1024
@@ -59,17 +59,17 @@ async def take_in(
         BadInput: no such form, or not the whole of it came.
         StorageUnavailable, TooLarge: see `Incoming.write`.
     """
-    form = _Form(artifacts, company, check, parts)
+    form, body = _Form(artifacts, company, check, parts), Body(receive)
     try:
         parser = _Parser(header(scope, b"content-type"))
-        async for piece in pieces(receive):
+        async for piece in body.pieces():
             for event in parser.read(piece):
                 await form.take(event)
         parser.end()
         return await form.finish()
     except HeadraceError:
         await form.drop()
-        await spill(receive)
+        await body.spill()
         raise
     except BaseException:
         await form.drop()

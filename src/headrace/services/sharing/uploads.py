@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from fastapi.routing import APIRoute
 from headrace.access import Principal
 from headrace.assets import new_id
 from headrace.errors import BadInput, Conflict, FixedLimit, HeadraceError, NotFound, TooLarge, Unauthenticated
-from headrace.services.http import code, pieces, spill
+from headrace.services.http import Body, code
 from headrace.services.sharing.multipart import plain_name
 from headrace.stores.artifacts import Artifacts, Incoming
 
@@ -32,7 +32,7 @@ CHECKED = 16 * 2**20
 """Bytes of a PATCH with a checksum: it is kept in memory until that has been compared."""
 SPOKEN = 4096
 """Bytes of ``Upload-Metadata``."""
-_STATUS = "headrace.status"
+_STATUS, _BODY = "headrace.status", "headrace.body"
 
 
 class _Route(APIRoute):
@@ -42,10 +42,11 @@ class _Route(APIRoute):
         handle = super().get_route_handler()
 
         async def spoken(request: Request) -> Response:
+            body = request.scope[_BODY] = Body(request.receive)
             try:
                 response = await handle(request)
             except HeadraceError as error:
-                await spill(request.receive)
+                await body.spill()
                 status = request.scope.get(_STATUS, code(error))
                 response = JSONResponse({"error": str(error)}, status)
             response.headers["Tus-Resumable"] = VERSION
@@ -183,7 +184,7 @@ class _Tus:
 
 async def _take(request: Request, incoming: Incoming, length: int | None) -> None:
     """The body of a PATCH. Raises BadInput: it is longer than it may be, or not what its checksum says."""
-    body = pieces(request.receive)
+    body = request.scope[_BODY].pieces()
     if "upload-checksum" in request.headers:
         body = _compared(request, body)
     async for piece in body:
@@ -192,7 +193,7 @@ async def _take(request: Request, incoming: Incoming, length: int | None) -> Non
         await incoming.write(piece)
 
 
-async def _compared(request: Request, body: Any) -> Any:
+async def _compared(request: Request, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The body, once its checksum has been found right."""
     name, _, text = request.headers["upload-checksum"].partition(" ")
     if name not in ALGORITHMS:
