@@ -34,9 +34,12 @@ def stored(data: bytes) -> Stored:
 async def put(store: Artifacts, company: str, upload: str, data: bytes, piece: int = 65_536) -> Stored:
     """Upload bytes in pieces."""
     incoming = await store.receive(company, upload)
-    for at in range(0, len(data), piece):
-        await incoming.write(data[at : at + piece])
-    return await incoming.finish()
+    try:
+        for at in range(0, len(data), piece):
+            await incoming.write(data[at : at + piece])
+        return await incoming.finish()
+    finally:
+        await incoming.pause()
 
 
 async def get(store: Artifacts, company: str, wanted: Stored, start: int = 0, stop: int | None = None) -> bytes:
