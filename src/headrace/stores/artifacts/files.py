@@ -35,7 +35,6 @@ class FileArtifacts:
 
     async def receive(self, company: str, upload: str, about: Mapping[str, str] | None = None) -> Incoming:
         folder = await self._folder(company)
-        await self._look(company, folder)
         names.upload(upload)
         lanes = self._shared.lanes()
         incoming: Incoming | None = None
@@ -112,6 +111,7 @@ class FileArtifacts:
             await asyncio.to_thread(folder.make)
             self._shared.used[company] = await asyncio.to_thread(folder.used)
             self._folders[company] = folder
+        await self._look(company, self._folders[company])
         return self._folders[company]
 
     async def _look(self, company: str, folder: Folder) -> None:

@@ -106,8 +106,7 @@ class FileIncoming:
             raise Conflict(detail=f"upload {self._open.upload!r} was ended, or has failed: go on with it first")
         try:
             await self._blocks.end()
-            stored, leaves = self._hashes.stored(), self._hashes.tree.leaves()
-            freed = await self._job(lambda: self._place(stored, leaves))
+            stored, freed = await self._job(self._place)
         except OSError as error:
             await self._fail()
             raise _named(error) from error
@@ -116,10 +115,11 @@ class FileIncoming:
         await self._leave()
         return stored
 
-    def _place(self, stored: Stored, leaves: bytes) -> int:
-        freed = self._folder.place(self._open, stored, leaves)
+    def _place(self) -> tuple[Stored, int]:
+        stored = self._hashes.stored()
+        freed = self._folder.place(self._open, stored, self._hashes.tree.leaves())
         self._file.close()
-        return freed
+        return stored, freed
 
     async def _job(self, job: Callable[[], Value]) -> Value:
         return await outcome(self._lanes.disk.submit(job))
