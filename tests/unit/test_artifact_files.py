@@ -22,6 +22,7 @@ from headrace.settings import ArtifactSettings
 from headrace.stores.artifacts import blocks
 from headrace.stores.artifacts.blocks import BLOCK, Output
 from headrace.stores.artifacts.files import FileArtifacts
+from headrace.stores.artifacts.folder import Folder
 from tests.running import scrubbed
 
 
@@ -106,6 +107,7 @@ from pathlib import Path
 from headrace.checks.artifacts import content
 from headrace.settings import ArtifactSettings
 from headrace.stores.artifacts.files import FileArtifacts
+from headrace.stores.artifacts.folder import Folder
 
 async def main():
     store = FileArtifacts(Path(sys.argv[1]), ArtifactSettings(checkpoint_bytes=2**20))
@@ -234,9 +236,16 @@ async def test_a_disk_that_fails_in_one_place(tmp_path: Path, monkeypatch: pytes
             await incoming.finish()
     assert incoming.offset == (await store.upload("acme", "up_1")).offset >= LEAF
     assert await store.list("acme") == []
+    counted(store, tmp_path)
     incoming = await store.receive("acme", "up_1")
     await incoming.write(data[incoming.offset :])
     assert await incoming.finish() == stored(data)
+    counted(store, tmp_path)
+
+
+def counted(store: FileArtifacts, folder: Path) -> None:
+    """What is counted for the quota is what is on the disk."""
+    assert store._shared.used["acme"] == Folder(folder / "acme").used()
 
 
 def _full(*_: Any) -> int:
@@ -386,6 +395,7 @@ async def test_a_cancelled_write_loses_no_byte_that_was_counted(tmp_path: Path) 
         writing.cancel()
         await asyncio.wait([writing])
         at = await incoming.pause()
+        counted(store, tmp_path)
         if at == len(data):
             break
     incoming = await store.receive("acme", "up_1")
