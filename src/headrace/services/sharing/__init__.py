@@ -88,10 +88,11 @@ class Inspector(Protocol):
         Args:
             path: the checked content under a name that says nothing; of a model with several files their folder.
             kind: "dataset" or "model".
-            media: of a dataset its `Dataset.media`; of a model with one file that file's name, otherwise "".
+            media: of a dataset its `Dataset.media`, "" to find that out, too; of a model with one file that file's name,
+                otherwise "".
 
         Returns:
-            of a dataset any of ``samples``, ``sample_shape``, ``statistics``; of a model any of ``framework``,
+            of a dataset any of ``media``, ``samples``, ``sample_shape``, ``statistics``; of a model any of ``framework``,
             ``input_shape``, ``output_shape``, ``parameters``, ``metadata``. Other keys are left out.
 
         Raises BadInput (no such file, or damaged), TooLarge, NoIsolation: the message is kept with the record.

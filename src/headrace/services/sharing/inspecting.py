@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from headrace.assets import Dataset, Model
+from headrace.assets import Dataset
 from headrace.errors import BadInput, HeadraceError, Temporary, TooLarge
 from headrace.services.sharing import Inspector
 from headrace.services.sharing.contents import Contents
@@ -22,7 +22,7 @@ TRIES = 3
 """Begun so often without an answer: perhaps it takes the platform with it, and it is left alone."""
 LARGEST = 2**20
 """Bytes of an answer, as JSON."""
-DATASET = ("samples", "sample_shape", "statistics")
+DATASET = ("media", "samples", "sample_shape", "statistics")
 MODEL = ("framework", "input_shape", "output_shape", "parameters", "metadata")
 UNREADABLE = "unreadable"
 """Key of a model's metadata: why nothing could be found out."""
@@ -63,7 +63,7 @@ class Inspecting:
     async def _path(self, asset: Asset) -> AsyncIterator[tuple[Path, str, str]]:
         if isinstance(asset, Dataset):
             async with self._hub.artifacts.local(asset.company, asset.stored) as path:
-                yield path, "dataset", asset.media
+                yield path, "dataset", "" if asset.media == "other" else asset.media
         elif len(asset.files) == 1:
             async with self._hub.artifacts.local(asset.company, asset.files[0].stored) as path:
                 yield path, "model", asset.files[0].path
@@ -97,8 +97,3 @@ def _fresh(asset: Asset, changed: dict[str, Any]) -> dict[str, Any]:
         return changed
     empty = {name: value for name, value in changed.items() if getattr(asset, name) in (None, "")}
     return {**empty, "metadata": {**changed.get("metadata", {}), **asset.metadata}}
-
-
-def promised(asset: Dataset | Model) -> bool:
-    """Whether there is something to look into."""
-    return asset.media != "other" if isinstance(asset, Dataset) else bool(asset.files)

@@ -21,7 +21,6 @@ from headrace.services.sharing import Inspector, Trainer, auditing, lineage
 from headrace.services.sharing.contents import rows
 from headrace.services.sharing.fence import Asset, Fence, put, shown, unfenced
 from headrace.services.sharing.hub import Hub
-from headrace.services.sharing.inspecting import promised
 from headrace.services.sharing.promises import Promise, kept, promise
 from headrace.services.sharing.removing import erased
 from headrace.services.sharing.requests import NewDataset, NewModel, NewRecipe, Take, media_of, plain_name
@@ -86,7 +85,7 @@ class Registering:
             stream=None,
             deleted_ms=None,
         )
-        return made if self._inspects and promised(made) else made.model_copy(update={"statistics_state": "none"})
+        return made if self._inspects and new.media != "other" else made.model_copy(update={"statistics_state": "none"})
 
     def _write_dataset(self, connection: Connection, who: Principal, made: Dataset) -> None:
         put(connection, made)

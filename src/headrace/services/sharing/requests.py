@@ -6,9 +6,10 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, ValidationError
 
 from headrace.assets import Environment, Limits, Plain, Recipe, Right, Scalar, Stored
+from headrace.errors import BadInput
 
 Take: TypeAlias = Callable[[], Awaitable[Stored]]
 """Makes an upload durable and puts it in its place: `Incoming.finish`."""
@@ -59,7 +60,14 @@ class NewRecipe(Plain):
     def with_code(self, code: Stored) -> Recipe:
         """The recipe as it is kept."""
         given = self.model_dump(exclude={"priority", "attempts"})
-        return Recipe.model_validate({**given, "code": code.model_dump()})
+        made = Recipe.model_validate({**given, "code": code.model_dump()})
+        try:
+            again = Recipe.model_validate_json(made.model_dump_json())
+        except ValidationError:
+            again = None
+        if again != made:  # JSON has no NaN and no infinity
+            raise BadInput(detail="the recipe has a number that is not finite")
+        return made
 
 
 class NewModel(Plain):

@@ -112,12 +112,14 @@ class Results:
         try:
             await self._hub.artifacts.discard(job.company, name)  # of an attempt that was killed
             incoming = await self._hub.artifacts.receive(job.company, name)
-            while chunk := await asyncio.to_thread(os.read, file, CHUNK):
-                await incoming.write(chunk)
-            return await incoming.finish()
-        except BaseException:
-            await self._hub.artifacts.discard(job.company, name)
-            raise
+            try:
+                while chunk := await asyncio.to_thread(os.read, file, CHUNK):
+                    await incoming.write(chunk)
+                return await incoming.finish()
+            except BaseException:
+                await incoming.pause()
+                await self._hub.artifacts.discard(job.company, name)
+                raise
         finally:
             os.close(file)
 
