@@ -57,7 +57,9 @@ class StreamRange(Plain):
     last_position: int = Field(description="log position of its last record")
     records: int
     root: str = Field(description="Merkle root over its raw records in log order")
-    raw: Stored | None = Field(None, description="the file of these records, JSON lines: each line is a leaf of the root")
+    raw: Stored | None = Field(
+        None, description="the file of these records, JSON lines: each line is a leaf of the root"
+    )
 
 
 class Dataset(Plain):
@@ -173,7 +175,8 @@ class Job(Plain):
     runner: str = ""
     metrics: dict[str, Scalar] = Field({}, description="what the code measured; empty while held")
     held_for: list[str] = Field(
-        [], description="companies whose data it may only train on: until they release, its log and metrics are not shown"
+        [],
+        description="companies whose data it may only train on: until they release, its log and metrics are not shown",
     )
 
 

@@ -70,7 +70,9 @@ async def test_a_foreign_id_does_not_exist(tmp_path: Path) -> None:
             await hub.dataset(operator, made.id)  # who runs the platform opens nobody's data
 
 
-@pytest.mark.parametrize("id", ["../acme", "ds_../../x", "ds_%2e%2e", "", "ds", "md_' OR 1=1 --", "ds_\x00", "x" * 5000])
+@pytest.mark.parametrize(
+    "id", ["../acme", "ds_../../x", "ds_%2e%2e", "", "ds", "md_' OR 1=1 --", "ds_\x00", "x" * 5000]
+)
 async def test_an_odd_id_is_no_id(tmp_path: Path, id: str) -> None:
     async with opened(tmp_path) as hub:
         await dataset(hub, ACME)
@@ -190,7 +192,11 @@ async def test_a_grant_revoked_in_mid_download_stops_it(tmp_path: Path) -> None:
             await anext(chunks)
         assert 0 < came <= MIB
         entries = await hub.audit(ACME)
-        assert [(one.action, one.allowed) for one in entries[:3]] == [("download", False), ("revoke", True), ("download", True)]
+        assert [(one.action, one.allowed) for one in entries[:3]] == [
+            ("download", False),
+            ("revoke", True),
+            ("download", True),
+        ]
 
 
 async def test_a_grant_that_expires_in_mid_download_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +373,12 @@ async def test_a_models_state_follows_its_job(tmp_path: Path) -> None:
     trainer = Trainer()
     async with opened(tmp_path, trainer=trainer) as hub:
         made = await recipe(hub, ACME)
-        for said, state in (("running", "training"), ("failed", "failed"), ("queued", "registered"), ("cancelled", "cancelled")):
+        for said, state in (
+            ("running", "training"),
+            ("failed", "failed"),
+            ("queued", "registered"),
+            ("cancelled", "cancelled"),
+        ):
             await hub.began(trainer.jobs[made.id].model_copy(update={"state": said}))
             assert (await hub.model(ACME, made.id)).state == state
 
@@ -540,7 +551,8 @@ async def test_statistics_come_after_the_registration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fails", [BadInput(detail="line 7 has 3 cells"), NoIsolation(reason="no bubblewrap", fix="install it"), ValueError("NaN")]
+    "fails",
+    [BadInput(detail="line 7 has 3 cells"), NoIsolation(reason="no bubblewrap", fix="install it"), ValueError("NaN")],
 )
 async def test_a_failed_look_is_a_remark_and_no_obstacle(tmp_path: Path, fails: Exception) -> None:
     inspector = Inspector()
@@ -616,7 +628,9 @@ async def test_the_audit_log_tells_both_sides(tmp_path: Path) -> None:
             ("acme", "revoke", data.id, True),
             ("bolt", "look", data.id, False),
         ]
-        bolt = [(one.company, one.action, one.allowed) for one in reversed(await hub.audit(BOLT)) if one.asset == made.id]
+        bolt = [
+            (one.company, one.action, one.allowed) for one in reversed(await hub.audit(BOLT)) if one.asset == made.id
+        ]
         assert bolt == [
             ("bolt", "register", True),
             ("bolt", "trained", True),

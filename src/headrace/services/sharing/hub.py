@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, insert, select
 
 from headrace.access import Principal
 from headrace.errors import Forbidden, NotFound
 from headrace.services.sharing import auditing
 from headrace.services.sharing.book import Book
 from headrace.services.sharing.fence import unfenced
-from headrace.services.sharing.tables import files
+from headrace.services.sharing.tables import companies, files
 from headrace.stores.artifacts import Artifacts
 
 
@@ -35,6 +35,8 @@ class Hub:
     """Something was promised: look now."""
     changes: int = 0
     """How often rights changed in this process: downloads under way look again when it does."""
+    _known: set[str] = field(default_factory=set)
+    """Companies that are written down as having brought contents."""
     _arriving: Counter[str] = field(default_factory=Counter)
     _removing: set[str] = field(default_factory=set)
     _moved: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -58,6 +60,9 @@ class Hub:
     @contextlib.asynccontextmanager
     async def arriving(self, company: str) -> AsyncIterator[None]:
         """A content is put in its place and then recorded: no content of the company is removed in between."""
+        if company not in self._known:
+            await self.book.write(partial(_know, company=company))
+            self._known.add(company)
         async with self._moved:
             await self._moved.wait_for(lambda: company not in self._removing)
             self._arriving[company] += 1
@@ -81,6 +86,11 @@ class Hub:
             async with self._moved:
                 self._removing.discard(company)
                 self._moved.notify_all()
+
+
+def _know(connection: Connection, company: str) -> None:
+    if connection.execute(select(companies).where(companies.c.company == company)).first() is None:
+        connection.execute(insert(companies).values(company=company))
 
 
 def _owner(connection: Connection, id: str) -> str:

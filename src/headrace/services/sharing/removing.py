@@ -6,14 +6,14 @@ from functools import partial
 
 from sqlalchemy import Connection, delete, select
 
-from headrace.access import LOCAL, Principal
+from headrace.access import Principal
 from headrace.assets import Model
 from headrace.errors import Conflict
 from headrace.services.sharing import auditing, lineage
 from headrace.services.sharing.fence import Asset, Fence, erase, put
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.promises import drop
-from headrace.services.sharing.tables import audit, files, grants, holds
+from headrace.services.sharing.tables import companies, files, grants, holds
 
 
 class Removing:
@@ -49,16 +49,17 @@ class Removing:
     async def sweep(self) -> int:
         """Forget contents no record names: of registrations and deletions that were killed. Returns how many."""
 
-        def companies(connection: Connection) -> set[str]:
-            return {LOCAL, *connection.execute(select(audit.c.company).distinct()).scalars()}
-
         count = 0
-        for company in sorted(await self._hub.book.read(companies)):
+        for company in await self._hub.book.read(_companies):
             needed = await self._hub.book.read(partial(_named, company=company))
             orphans = set(await self._hub.artifacts.list(company)) - needed
             await self._hub.forget(company, orphans)
             count += len(orphans)
         return count
+
+
+def _companies(connection: Connection) -> list[str]:
+    return list(connection.execute(select(companies.c.company)).scalars())
 
 
 def _named(connection: Connection, company: str) -> set[str]:

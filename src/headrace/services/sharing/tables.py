@@ -95,6 +95,9 @@ nodes = Table(
 )
 """Things in a lineage that are no assets."""
 
+companies = Table("companies", metadata, Column("company", String(64), primary_key=True))
+"""Those who ever brought a content: written before the first one, so that no orphan of theirs is overlooked."""
+
 pending = Table(
     "pending",
     metadata,

@@ -69,6 +69,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(16), nullable=False, server_default=""),
     )
     op.create_index("nodes_by_name", "nodes", ["company", "kind", "name"])
+    op.create_table("companies", sa.Column("company", sa.String(64), primary_key=True))
     op.create_table(
         "pending",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
