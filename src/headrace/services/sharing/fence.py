@@ -42,6 +42,13 @@ def kind_of(id: str) -> Kind:
     return kind
 
 
+def of_kind(kind: Kind, id: str) -> str:
+    """The id, if it names something of that kind. Raises UnknownAsset."""
+    if kind_of(id) != kind:
+        raise UnknownAsset(kind=kind, id=id[:40])
+    return id
+
+
 def in_force(now: int) -> ColumnElement[bool]:
     """Grants that hold at this moment."""
     return and_(grants.c.revoked_ms.is_(None), or_(grants.c.expires_ms.is_(None), grants.c.expires_ms > now))

@@ -15,11 +15,10 @@ from sqlalchemy import Connection, Engine
 
 from headrace.access import Principal
 from headrace.assets import AuditEntry, Dataset, Job, Lineage, Model, Right, Scalar, Verdict
-from headrace.errors import UnknownAsset
 from headrace.services.sharing import Inspector, Trainer, auditing, lineage
 from headrace.services.sharing.book import Book
 from headrace.services.sharing.contents import Contents
-from headrace.services.sharing.fence import Asset, Fence, Kind, Page, shown
+from headrace.services.sharing.fence import Asset, Fence, Kind, Page, of_kind, shown
 from headrace.services.sharing.granting import Granting
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.inspecting import Inspecting
@@ -151,8 +150,7 @@ class SharingService:
 
     async def _record(self, who: Principal, id: str, kind: Kind) -> Asset:
         async with self._hub.refusing(who, "look", id):
-            if id[:3] != {"dataset": "ds_", "model": "md_"}[kind]:
-                raise UnknownAsset(kind=kind, id=id[:64])
+            of_kind(kind, id)
             found = await self._hub.book.read(lambda connection: self._fence(connection, who).find(id))
             who.require("read")
         return shown(found, who.company)
