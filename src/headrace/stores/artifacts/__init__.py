@@ -21,7 +21,7 @@ class Upload(NamedTuple):
     offset: int
     """Bytes of it on stable storage."""
     about: Mapping[str, str]
-    """What was said when it began."""
+    """What was said of it."""
 
 
 class Incoming(Protocol):
@@ -60,7 +60,7 @@ class Artifacts(Protocol):
         """Begin the upload of that id, or go on with it where it stopped. Raises Conflict: it has a writer.
 
         Args:
-            about: kept with an upload that begins now, and on stable storage when this returns.
+            about: kept with the upload, instead of what was said before, and on stable storage when this returns.
         """
         ...
 

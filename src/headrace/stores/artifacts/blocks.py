@@ -84,8 +84,8 @@ class Output:
         if direct and not self._offered:
             return False
         if direct != self._direct:
-            flags = fcntl.fcntl(self._file, fcntl.F_GETFL)
             try:
+                flags = fcntl.fcntl(self._file, fcntl.F_GETFL)
                 fcntl.fcntl(self._file, fcntl.F_SETFL, flags | os.O_DIRECT if direct else flags & ~os.O_DIRECT)
             except OSError:
                 self._offered = False

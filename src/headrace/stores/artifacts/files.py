@@ -16,7 +16,7 @@ from headrace.assets import Stored
 from headrace.errors import TooMany, UnknownObject
 from headrace.settings import ArtifactSettings
 from headrace.stores.artifacts import Incoming, Upload, names
-from headrace.stores.artifacts.folder import Folder, Open
+from headrace.stores.artifacts.folder import Folder
 from headrace.stores.artifacts.incoming import FileIncoming, Finished, Shared, rehashed
 from headrace.stores.artifacts.reading import Leaves, given, whole
 

@@ -85,11 +85,11 @@ class Folder:
         file = self._locked(path)
         try:
             state = state and self.state(upload)  # the last writer may have written it since
-            if state is None and about is not None:
-                state = State(about=dict(about))
-                self.keep(upload, state)
             size = os.fstat(file.fileno()).st_size
             offset = min(state.offset, size) if state else 0
+            if about is not None and (state is None or state.about != about):
+                state = State(offset, dict(about))
+                self.keep(upload, state)
             os.ftruncate(file.fileno(), offset)
         except BaseException:
             file.close()
@@ -215,7 +215,7 @@ class Folder:
         return sorted(path.name for path in self._contents.iterdir() if len(path.name) == 64)
 
     def lend(self, name: str) -> tuple[Path, IO[bytes]]:
-        """A path of its own to a content, whoever deletes it or stores it again meanwhile; `back` ends it. Raises UnknownObject."""
+        """A path of its own to a content, whoever deletes or replaces it meanwhile; `back` ends it. Raises UnknownObject."""
         link = self._lent / secrets.token_hex(16)
         try:
             link.hardlink_to(self._contents / name)
