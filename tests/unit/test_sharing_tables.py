@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from importlib.resources import files
 from pathlib import Path
 
@@ -84,3 +85,20 @@ def test_every_commit_waits_for_the_disk(tmp_path: Path) -> None:
     with engine.connect() as connection:
         assert connection.execute(text("PRAGMA synchronous")).scalar() == 2  # FULL
     engine.dispose()
+
+
+def test_only_the_fence_asks_for_datasets_and_models() -> None:
+    """No query elsewhere: whoever names these tables outside of it goes around the fence."""
+    folder = Path(str(files(PACKAGE)))
+    for file in folder.rglob("*.py"):
+        if file.name in {"fence.py", "tables.py"} or "migrations" in file.parts:
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == f"{PACKAGE}.tables":
+                assert not {one.name for one in node.names} & {"datasets", "models"}, file.name
+            if isinstance(node, ast.Import):
+                assert not any("sharing.tables" in one.name for one in node.names), file.name
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            assert "FROM datasets" not in text and "FROM models" not in text, file.name
+            if isinstance(node, ast.ImportFrom) and node.module == f"{PACKAGE}.fence":
+                assert "TABLES" not in {one.name for one in node.names}, file.name

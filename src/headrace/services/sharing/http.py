@@ -165,7 +165,7 @@ def _datasets(service: SharingService) -> APIRouter:
     async def register(who: Who, request: Request) -> Dataset:
         """Register a dataset. Its statistics are made afterwards: see `statistics_state`."""
         who.require("write")
-        async with arrived(request, who, service.artifacts, NewDataset) as came:
+        async with arrived(request, who, service.artifacts, NewDataset, service.registering) as came:
             return await service.register.dataset(who, came.new, came.filename, came.take)
 
     @routes.post("/from-stream", status_code=201, operation_id="register_dataset_from_stream")
@@ -209,7 +209,7 @@ def _models(service: SharingService) -> APIRouter:
     async def register(who: Who, request: Request) -> Model:
         """Register a model: with a `recipe` and its `code` it is trained here; with a `file` it is taken as it is."""
         who.require("write")
-        async with arrived(request, who, service.artifacts, NewModel) as came:
+        async with arrived(request, who, service.artifacts, NewModel, service.registering) as came:
             if came.new.recipe is not None:
                 return await service.register.recipe(who, came.new, came.new.recipe, came.take)
             return await service.register.model(who, came.new, came.filename, came.take)

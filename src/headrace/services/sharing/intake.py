@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from headrace.access import Principal
 from headrace.assets import Stored
-from headrace.errors import BadInput
+from headrace.errors import BadInput, Conflict
 from headrace.services.http import header, read_body
 from headrace.services.sharing.multipart import METADATA, take_in
 from headrace.services.sharing.requests import NewDataset, NewModel, Take
@@ -33,10 +33,16 @@ class Arrived(Generic[New]):
 
 @contextlib.asynccontextmanager
 async def arrived(
-    request: Request, who: Principal, artifacts: Artifacts, kind: type[New]
+    request: Request, who: Principal, artifacts: Artifacts, kind: type[New], busy: set[tuple[str, str]]
 ) -> AsyncIterator[Arrived[New]]:
     """The body of a registration, for as long as it takes; if that fails a form's file is forgotten, and a resumable
-    upload that was not taken can be used again. Raises BadInput, NotFound, Conflict, StorageUnavailable, TooLarge."""
+    upload that was not taken can be used again.
+
+    Args:
+        busy: uploads that are being registered; each makes one asset.
+
+    Raises BadInput, NotFound, Conflict, StorageUnavailable, TooLarge.
+    """
     if header(request.scope, b"content-type").partition(b";")[0].strip().lower() == b"application/json":
         body = await read_body(request.scope, request.receive, METADATA, "nothing")
         new = checked(kind, body)
@@ -44,14 +50,15 @@ async def arrived(
             raise BadInput(
                 detail="in JSON `upload` names a finished upload; a file itself comes as multipart/form-data"
             )
-        done = await completed(artifacts, who, new.upload)
-        taking = _Taking(done.incoming)
-        try:
-            yield Arrived(new, done.filename, taking.take)
-        finally:
-            await done.incoming.pause()
-            if taking.taken:
-                await artifacts.discard(who.company, done.id)
+        async with _claimed(busy, (who.company, new.upload)):
+            done = await completed(artifacts, who, new.upload)
+            taking = _Taking(done.incoming)
+            try:
+                yield Arrived(new, done.filename, taking.take)
+            finally:
+                await done.incoming.pause()
+                if taking.taken:
+                    await artifacts.discard(who.company, done.id)
         return
     deferred = _Deferred(artifacts)
     found = await take_in(
@@ -67,6 +74,17 @@ async def arrived(
     except BaseException:
         await deferred.drop()
         raise
+
+
+@contextlib.asynccontextmanager
+async def _claimed(busy: set[tuple[str, str]], upload: tuple[str, str]) -> AsyncIterator[None]:
+    if upload in busy:
+        raise Conflict(detail=f"upload {upload[1][:80]!r} is being registered already")
+    busy.add(upload)
+    try:
+        yield
+    finally:
+        busy.discard(upload)
 
 
 def checked(kind: type[New], body: bytes) -> New:

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine
 
 from headrace.access import Principal
 from headrace.assets import AuditEntry, Dataset, Job, Lineage, Model, Right, Scalar, Verdict
-from headrace.services.sharing import Inspector, Trainer, auditing, lineage
+from headrace.services.sharing import Inspector, Sharing, Trainer, auditing, lineage
 from headrace.services.sharing.book import Book
 from headrace.services.sharing.contents import Contents
 from headrace.services.sharing.fence import Asset, Fence, Kind, Page, of_kind, shown
@@ -60,6 +60,8 @@ class SharingService:
         scratch: Path | None = None,
     ) -> None:
         self.artifacts = artifacts
+        self.registering: set[tuple[str, str]] = set()
+        """(company, upload) of resumable uploads that are being registered."""
         self._hub = Hub(Book(engine), artifacts, clock, scratch, self.nudge)
         self.contents = Contents(self._hub)
         self.granting = Granting(self._hub)
@@ -157,6 +159,12 @@ class SharingService:
 
     def _fence(self, connection: Connection, who: Principal) -> Fence:
         return Fence(connection, who, self._hub.clock())
+
+
+if TYPE_CHECKING:
+
+    def _fits(service: SharingService) -> Sharing:
+        return service
 
 
 def _emptied(folder: Path) -> None:
