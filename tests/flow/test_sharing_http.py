@@ -18,6 +18,7 @@ import uvicorn
 
 from headrace.errors import BadInput
 from headrace.records import Entry
+from headrace.services import apidocs
 from headrace.services.http import App, Receive, Scope, Send
 from headrace.services.sharing.http import create_app
 from headrace.services.sharing.service import SharingService
@@ -289,3 +290,25 @@ async def test_the_document_is_complete(tmp_path: Path) -> None:
         page = (await acme.get("/docs/sharing")).text
         assert "register_dataset" in page or "SwaggerUIBundle" in page or "/datasets/from-stream" in page
         assert "http://" not in page.replace("http://json-schema.org", "") and "https://" not in page
+
+
+async def test_a_method_that_is_not_there_is_told_which_are(tmp_path: Path) -> None:
+    async with opened(tmp_path) as hub, _client(hub) as acme:
+        for path, methods in (
+            ("/datasets", "GET, POST"),
+            ("/datasets/ds_1", "DELETE, GET"),
+            ("/datasets/from-stream", "POST"),
+            ("/models/md_1/files/a/b", "GET"),
+        ):
+            answer = await acme.put(path)
+            assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
+
+async def test_swagger_is_served_from_its_wheel_when_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in apidocs.ASSETS:
+        (tmp_path / name).write_text(f"/* {name} */")
+    monkeypatch.setattr(apidocs, "_swagger", lambda: tmp_path)
+    async with opened(tmp_path / "hub") as hub, _client(hub) as acme:
+        assert "/docs/sharing/swagger-ui-bundle.js" in (await acme.get("/docs/sharing")).text
+        script = await acme.get("/docs/sharing/swagger-ui-bundle.js")
+        assert script.text == "/* swagger-ui-bundle.js */" and "javascript" in script.headers["content-type"]
