@@ -186,6 +186,21 @@ async def test_a_resumable_upload_becomes_a_dataset_once(tmp_path: Path) -> None
         assert (await acme.post("/datasets", json=wanted)).status_code == 404
 
 
+async def test_an_upload_whose_content_was_swept_is_said_to_be_lost(tmp_path: Path) -> None:
+    """Killed after the content was in its place and before its record: the sweep took it, the upload's word is left."""
+    tus = {"tus-resumable": "1.0.0"}
+    async with opened(tmp_path) as hub, _client(hub) as acme:
+        at = (await acme.post("/uploads", headers={**tus, "upload-length": "3"})).headers["location"]
+        headers = {**tus, "upload-offset": "0", "content-type": "application/offset+octet-stream"}
+        await acme.patch(at, headers=headers, content=b"a,b")
+        upload = at.rpartition("/")[2]
+        stored = await (await hub.artifacts.receive("acme", upload)).finish()
+        await hub.artifacts.delete("acme", stored.sha256)
+        for _ in range(2):
+            answer = await acme.post("/datasets", json={"name": "x", "upload": upload})
+            assert answer.status_code == 404 and (await acme.get("/datasets")).json()["items"] == []
+
+
 async def test_a_recipe_goes_in_with_its_code(tmp_path: Path) -> None:
     trainer = Trainer()
     async with opened(tmp_path, trainer=trainer) as hub, _client(hub) as acme, _client(hub, "bolt") as bolt:
@@ -304,7 +319,9 @@ async def test_a_method_that_is_not_there_is_told_which_are(tmp_path: Path) -> N
             assert (answer.status_code, answer.headers["allow"]) == (405, methods)
 
 
-async def test_swagger_is_served_from_its_wheel_when_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_swagger_is_served_from_its_wheel_when_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in apidocs.ASSETS:
         (tmp_path / name).write_text(f"/* {name} */")
     monkeypatch.setattr(apidocs, "_swagger", lambda: tmp_path)

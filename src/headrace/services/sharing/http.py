@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -318,13 +319,24 @@ class Archive(Response):
         first = await anext(self._pieces)  # raises while there is a status to say it with
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": first, "more_body": True})
+        gone = asyncio.ensure_future(_gone(receive))
         try:
             async for piece in self._pieces:
+                if gone.done():
+                    return
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
         except HeadraceError as error:
             _log.warning("a download was broken off: %s", error)
-            return
-        await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
+
+
+async def _gone(receive: Receive) -> None:
+    """Returns when the client has gone away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _refused(_: Request, error: Exception) -> Response:

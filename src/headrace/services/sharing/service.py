@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from headrace.access import Principal
 from headrace.assets import AuditEntry, Dataset, Job, Lineage, Model, Right, Scalar, Verdict
+from headrace.errors import StorageUnavailable
 from headrace.services.sharing import Inspector, Sharing, Trainer, auditing, lineage
 from headrace.services.sharing.book import Book
 from headrace.services.sharing.contents import Contents
@@ -28,6 +30,8 @@ from headrace.services.sharing.removing import Removing
 from headrace.services.sharing.results import Results
 from headrace.services.sharing.streams import FromStreams, Streams
 from headrace.stores.artifacts import Artifacts
+
+_log = logging.getLogger(__name__)
 
 
 def now_ms() -> int:
@@ -78,7 +82,10 @@ class SharingService:
     async def __aenter__(self) -> SharingService:
         if self._hub.scratch is not None:
             await asyncio.to_thread(_emptied, self._hub.scratch)
-        await self.removing.sweep()
+        try:
+            await self.removing.sweep()
+        except StorageUnavailable as error:
+            _log.warning("contents nobody needs are left until the next start: %s", error)
         self._tasks = [asyncio.create_task(worker.run(), name="hub-promises") for worker in self._workers]
         return self
 
