@@ -345,13 +345,13 @@ async def test_the_event_loop_does_not_wait_for_the_disk(tmp_path: Path, monkeyp
 async def test_memory_is_bounded_while_the_disk_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = 0
 
-    class Counted(blocks._Block):
+    class Counted(blocks.Block):
         def __init__(self) -> None:
             nonlocal made
             made += 1
             super().__init__()
 
-    monkeypatch.setattr(blocks, "_Block", Counted)
+    monkeypatch.setattr(blocks, "Block", Counted)
     store = FileArtifacts(tmp_path)
     assert await put(store, "acme", "up_1", content(12 * BLOCK)) == stored(content(12 * BLOCK))
     assert made == blocks.DEPTH

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from headrace.assets import Stored
-from headrace.errors import TooMany, UnknownObject
+from headrace.errors import UnknownObject
 from headrace.settings import ArtifactSettings
 from headrace.stores.artifacts import Incoming, Upload, names
 from headrace.stores.artifacts.folder import Folder
@@ -37,12 +37,10 @@ class FileArtifacts:
         folder = await self._folder(company)
         await self._look(company, folder)
         names.upload(upload)
-        if await asyncio.to_thread(self._full, folder, upload):
-            raise TooMany(count=self._settings.uploads, what="unfinished uploads")
         lanes = self._shared.lanes()
         incoming: Incoming | None = None
         try:
-            opened = await asyncio.to_thread(folder.open, upload, about)
+            opened = await asyncio.to_thread(folder.open, upload, about, self._settings.uploads)
             if opened.file is None:
                 return Finished(opened.finished())
             self._shared.charge(company, -opened.cut)
@@ -122,7 +120,3 @@ class FileArtifacts:
         if now - self._looked.get(company, -EVERY) >= EVERY:
             self._looked[company] = now
             self._shared.charge(company, -await asyncio.to_thread(folder.expire, self._settings.upload_age))
-
-    def _full(self, folder: Folder, upload: str) -> bool:
-        new = folder.size(upload) is None and folder.state(upload) is None
-        return new and folder.unfinished() >= self._settings.uploads

@@ -22,7 +22,7 @@ import msgspec
 
 from headrace.assets import Stored
 from headrace.disk import write_whole
-from headrace.errors import Conflict, CorruptState, UnknownObject
+from headrace.errors import Conflict, CorruptState, TooMany, UnknownObject
 
 _TEMPORARY = ".new-"
 """How `write_whole` begins its names: what a kill may leave behind."""
@@ -75,9 +75,11 @@ class Folder:
 
     # -- uploads
 
-    def open(self, upload: str, about: Mapping[str, str] | None) -> Open:
-        """Become the writer of an upload. Raises Conflict, OSError."""
+    def open(self, upload: str, about: Mapping[str, str] | None, limit: int) -> Open:
+        """Become the writer of an upload, of which there may be `limit`. Raises Conflict, TooMany, OSError."""
         state, path = self.state(upload), self._uploads / upload
+        if state is None and not path.exists() and self._count() >= limit:
+            raise TooMany(count=limit, what="unfinished uploads")
         if state and (stored := state.finished()) and not path.exists():
             if (self._contents / stored.sha256.removeprefix("sha256:")).exists():
                 return Open(upload, None, state, stored.size, 0)
@@ -161,8 +163,7 @@ class Folder:
                     freed += self.discard(upload)
         return freed
 
-    def unfinished(self) -> int:
-        """Number of uploads."""
+    def _count(self) -> int:
         return len({path.name.removesuffix(".json") for path in self._uploads.iterdir()})
 
     # -- contents

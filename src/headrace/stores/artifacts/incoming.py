@@ -107,7 +107,7 @@ class FileIncoming:
         try:
             await self._blocks.end()
             stored, leaves = self._hashes.stored(), self._hashes.tree.leaves()
-            freed = await self._job(lambda: self._folder.place(self._open, stored, leaves))
+            freed = await self._job(lambda: self._place(stored, leaves))
         except OSError as error:
             await self._fail()
             raise _named(error) from error
@@ -115,6 +115,11 @@ class FileIncoming:
         self._stored, self._durable = stored, stored.size
         await self._leave()
         return stored
+
+    def _place(self, stored: Stored, leaves: bytes) -> int:
+        freed = self._folder.place(self._open, stored, leaves)
+        self._file.close()
+        return freed
 
     async def _job(self, job: Callable[[], Value]) -> Value:
         return await outcome(self._lanes.disk.submit(job))
@@ -146,9 +151,9 @@ class FileIncoming:
 
     async def _leave(self) -> None:
         self._over = True
-        closed = self._lanes.disk.submit(self._file.close)  # after all that was asked of it
         self._shared.back(self._lanes)
-        await outcome(closed)
+        if not self._file.closed:
+            await self._job(self._file.close)  # after all that was asked of it
 
 
 class Finished:
