@@ -198,7 +198,10 @@ async def test_an_upload_whose_content_was_swept_is_said_to_be_lost(tmp_path: Pa
         await hub.artifacts.delete("acme", stored.sha256)
         for _ in range(2):
             answer = await acme.post("/datasets", json={"name": "x", "upload": upload})
-            assert answer.status_code == 404 and (await acme.get("/datasets")).json()["items"] == []
+            assert answer.status_code == 409 and (await acme.get("/datasets")).json()["items"] == []
+        assert (await acme.head(at, headers=tus)).headers["upload-offset"] == "0"  # it can be sent again
+        await acme.patch(at, headers=headers, content=b"a,b")
+        assert (await acme.post("/datasets", json={"name": "x", "upload": upload})).json()["stored"]["size"] == 3
 
 
 async def test_a_recipe_goes_in_with_its_code(tmp_path: Path) -> None:

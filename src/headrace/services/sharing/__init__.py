@@ -42,7 +42,8 @@ class Sharing(Protocol):
     async def began(self, job: Job) -> None:
         """A job of a model was queued, has begun, failed or was cancelled: the model's state follows.
 
-        May come twice, and late: it changes nothing once that job's files were taken in. Of kind "train" only.
+        May come twice, and late: it changes nothing once that job's files were taken in. Of kind "train" only. From its start on
+        ``job.held_for`` names the companies that may release what it made, also the log of one that failed.
         """
         ...
 
@@ -58,7 +59,8 @@ class Sharing(Protocol):
 
     async def evaluated(self, job: Job, metrics: dict[str, Scalar]) -> Model:
         """A trained model was measured on `job.dataset`: ``model.metrics[job.dataset] = {"job": job.id, **metrics}``, in
-        the place of what an earlier evaluation on it found; idempotent per job."""
+        the place of what an earlier evaluation on it found; idempotent per job. With ``job.held_for`` as ``held_for`` among
+        them, until released."""
         ...
 
     async def judged(self, model: str, verdict: Verdict, note: str) -> Model:

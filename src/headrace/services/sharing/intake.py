@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from headrace.access import Principal
 from headrace.assets import Stored
-from headrace.errors import BadInput, Conflict, NotFound, UnknownObject
+from headrace.errors import BadInput, Conflict
 from headrace.services.http import header, read_body
 from headrace.services.sharing.multipart import METADATA, take_in
 from headrace.services.sharing.requests import NewDataset, NewModel, Take
@@ -52,8 +52,13 @@ async def arrived(
             )
         async with _claimed(busy, (who.company, new.upload)):
             done = await completed(artifacts, who, new.upload)
-            taking = _Taking(artifacts, who.company, done.incoming)
+            taking = _Taking(done.incoming)
             try:
+                about = (await artifacts.upload(who.company, done.id)).about
+                if str(done.incoming.offset) != about["length"]:
+                    raise Conflict(
+                        detail=f"upload {done.id!r} was lost with a registration that was cut off; send it again"
+                    )
                 yield Arrived(new, done.filename, taking.take)
             finally:
                 await done.incoming.pause()
@@ -119,20 +124,12 @@ def _fitting(new: New, part: str) -> New:
 class _Taking:
     """Remembers whether an upload became a content."""
 
-    def __init__(self, artifacts: Artifacts, company: str, incoming: Incoming) -> None:
-        self._artifacts, self._company, self._incoming, self.taken = artifacts, company, incoming, False
+    def __init__(self, incoming: Incoming) -> None:
+        self._incoming, self.taken = incoming, False
 
     async def take(self) -> Stored:
-        """The content, which is there: an upload finished by a registration that was killed has lost it to the sweep."""
         stored = await self._incoming.finish()
         self.taken = True
-        try:
-            async for _ in self._artifacts.read(self._company, stored, 0, 1):
-                pass
-        except UnknownObject as error:
-            raise NotFound(
-                detail="the upload was lost with a registration that was cut off; send the file again"
-            ) from error
         return stored
 
 

@@ -65,7 +65,7 @@ class Results:
         ids = [*model.recipe.datasets, *model.recipe.evaluation, model.recipe.parent]
         inputs = [found for id in ids if id and (found := unfenced(connection, id)) is not None]
         known = set(connection.execute(select(holds.c.company).where(holds.c.model == model.id)).scalars())
-        late = [company for company in holders(fence, inputs) if company not in known]
+        late = sorted({*holders(fence, inputs), *job.held_for} - known)
         if late:
             connection.execute(insert(holds), [{"model": model.id, "company": company} for company in late])
 
@@ -134,7 +134,7 @@ class Results:
             if isinstance(known, dict) and known.get("job") == job.id:
                 return model
             data = unfenced(connection, job.dataset)
-            held = [] if data is None else holders(fence, [data])
+            held = sorted({*job.held_for, *([] if data is None else holders(fence, [data]))})
             entry = {**metrics, "job": job.id, **({"held_for": held} if held else {})}
             changed = model.model_copy(update={"metrics": {**model.metrics, job.dataset: entry}})
             put(connection, changed)

@@ -117,8 +117,14 @@ class SharingService:
         return found
 
     async def check(self, who: Principal, id: str, right: Right) -> None:
+        def read(connection: Connection) -> None:
+            self._fence(connection, who).allowed(id, right)
+
+        if right == "derive":  # a question about what may be kept, no attempt at anything
+            await self._hub.book.read(read)
+            return
         async with self._hub.refusing(who, right, id):
-            await self._hub.book.read(lambda connection: self._fence(connection, who).allowed(id, right))
+            await self._hub.book.read(read)
 
     def content(self, who: Principal, id: str, right: Right) -> AbstractAsyncContextManager[Path]:
         return self.contents.local(who, id, right)
