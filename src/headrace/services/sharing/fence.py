@@ -27,6 +27,7 @@ HIDDEN: dict[str, Any] = {
     "digest": "",
     "metrics": {},
     "metadata": {},
+    "framework": "",
     "input_shape": None,
     "output_shape": None,
     "parameters": None,
