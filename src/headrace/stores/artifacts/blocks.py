@@ -152,6 +152,9 @@ class Blocks:
         self._lanes.block = self._free.pop() if self._free else None  # touched memory is dear; one is enough to keep
 
     async def _fresh(self) -> Block:
+        known = self.taken % ALIGN
+        place = self.taken - known
+        head = await outcome(self._lanes.disk.submit(os.pread, self._file, known, place)) if known else b""
         if not self._free and self._made == DEPTH:
             await self._landed()
         if self._free:
@@ -159,10 +162,8 @@ class Blocks:
         else:
             block, self._lanes.block = self._lanes.block or Block(), None
             self._made += 1
-        block.place = self.taken - self.taken % ALIGN
-        block.known = block.fill = self.taken - block.place
-        if block.known:
-            os.preadv(self._file, [block.memory[: block.known]], block.place)
+        block.memory[:known] = head
+        block.place, block.known, block.fill = place, known, known
         self._block = block
         return block
 
