@@ -147,6 +147,11 @@ class Registering:
             _log.warning("the job of %s will be queued later: %s", model.id, error)
             self._hub.nudge()
             return model
+        except HeadraceError:
+            raise
+        except BaseException:
+            self._hub.nudge()  # the model is there, and its job is still to be queued
+            raise
 
     async def _may_train(self, who: Principal, recipe: Recipe) -> None:
         for id in _inputs(recipe):
@@ -170,7 +175,9 @@ class Registering:
         connection.execute(insert(files), rows(made.id, made.company, "code", code))
         held = holders(fence, inputs)
         if held:
-            connection.execute(insert(holds), [{"model": made.id, "company": company} for company in held])
+            connection.execute(
+                insert(holds), [{"model": made.id, "company": company, "kind": "result"} for company in held]
+            )
         lineage.recipe(connection, made)
         detail: dict[str, Any] = {"subject": who.subject, "kind": who.kind, "roles": sorted(who.roles)}
         detail |= {"priority": given.priority, "attempts": given.attempts}

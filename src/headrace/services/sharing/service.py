@@ -20,7 +20,7 @@ from headrace.errors import StorageUnavailable
 from headrace.services.sharing import Inspector, Sharing, Trainer, auditing, lineage
 from headrace.services.sharing.book import Book
 from headrace.services.sharing.contents import Contents
-from headrace.services.sharing.fence import Asset, Fence, Kind, Page, of_kind, shown
+from headrace.services.sharing.fence import Asset, Fence, Kind, Page, of_kind
 from headrace.services.sharing.granting import Granting
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.inspecting import Inspecting
@@ -93,6 +93,7 @@ class SharingService:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._hub.book.close()
 
     async def settled(self) -> None:
         """Until every promise that can be kept now has been."""
@@ -149,8 +150,12 @@ class SharingService:
     async def page(self, who: Principal, kind: Kind, page: Page) -> list[Asset]:
         """Datasets or models he may know of, the newest first."""
         who.require("read")
-        found = await self._hub.book.read(lambda connection: self._fence(connection, who).page(kind, page))
-        return [shown(one, who.company) for one in found]
+
+        def read(connection: Connection) -> list[Asset]:
+            fence = self._fence(connection, who)
+            return [fence.shown(one) for one in fence.page(kind, page)]
+
+        return await self._hub.book.read(read)
 
     async def lineage(self, who: Principal, id: str) -> Lineage:
         """What an asset was made of, and what was made of it. Raises UnknownAsset."""
@@ -164,11 +169,15 @@ class SharingService:
         return await self._hub.book.read(lambda connection: auditing.entries(connection, who.company, limit, before))
 
     async def _record(self, who: Principal, id: str, kind: Kind) -> Asset:
+        def read(connection: Connection) -> Asset:
+            fence = self._fence(connection, who)
+            return fence.shown(fence.find(id))
+
         async with self._hub.refusing(who, "look", id):
             of_kind(kind, id)
-            found = await self._hub.book.read(lambda connection: self._fence(connection, who).find(id))
+            found = await self._hub.book.read(read)
             who.require("read")
-        return shown(found, who.company)
+            return found
 
     def _fence(self, connection: Connection, who: Principal) -> Fence:
         return Fence(connection, who, self._hub.clock())
