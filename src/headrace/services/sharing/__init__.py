@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from headrace.access import Principal
-from headrace.assets import Dataset, Job, Model, Recipe, Right
+from headrace.assets import Dataset, Job, Model, Recipe, Right, Scalar, Verdict
 
 
 class Sharing(Protocol):
@@ -40,7 +40,11 @@ class Sharing(Protocol):
         ...
 
     async def began(self, job: Job) -> None:
-        """A job of a model was queued, has begun, failed or was cancelled: the model's state follows."""
+        """A job of a model was queued, has begun, failed or was cancelled: the model's state follows.
+
+        May come twice, and late: it changes nothing once that job's files were taken in. Of kind "train" only. From its start on
+        ``job.held_for`` names the companies that may release what it made, also the log of one that failed.
+        """
         ...
 
     async def trained(self, job: Job, output: Path, paths: Sequence[str], found: dict[str, Any]) -> Model:
@@ -53,6 +57,16 @@ class Sharing(Protocol):
         """
         ...
 
+    async def evaluated(self, job: Job, metrics: dict[str, Scalar]) -> Model:
+        """A trained model was measured on `job.dataset`: ``model.metrics[job.dataset] = {"job": job.id, **metrics}``, in
+        the place of what an earlier evaluation on it found; idempotent per job. With ``job.held_for`` as ``held_for`` among
+        them, until released."""
+        ...
+
+    async def judged(self, model: str, verdict: Verdict, note: str) -> Model:
+        """Its recipe was run again: `Model.reproducible` and its note. "never" is for ever: nothing replaces it."""
+        ...
+
 
 class Trainer(Protocol):
     """What the hub asks of whoever trains: the training service, here or elsewhere."""
@@ -62,5 +76,27 @@ class Trainer(Protocol):
         ...
 
     async def submit(self, who: Principal, model: str, recipe: Recipe, priority: int = 0, attempts: int = 1) -> Job:
-        """Queue the training of a registered model."""
+        """Queue the training of a registered model. Idempotent: a model has one training job, and a second call gives it;
+        the hub asks again when it cannot know whether the first call arrived."""
+        ...
+
+
+class Inspector(Protocol):
+    """What the hub asks of whoever looks into files. It does so in a sandbox: the file is somebody else's."""
+
+    async def inspect(self, path: Path, kind: str, media: str) -> dict[str, Any]:
+        """What a file holds, as far as its format tells without running it.
+
+        Args:
+            path: the checked content under a name that says nothing; of a model with several files their folder.
+            kind: "dataset" or "model".
+            media: of a dataset its `Dataset.media`, "" to find that out, too; of a model with one file that file's name,
+                otherwise "".
+
+        Returns:
+            of a dataset any of ``media``, ``samples``, ``sample_shape``, ``statistics``; of a model any of ``framework``,
+            ``input_shape``, ``output_shape``, ``parameters``, ``metadata``. Other keys are left out.
+
+        Raises BadInput (no such file, or damaged), TooLarge, NoIsolation: the message is kept with the record.
+        """
         ...
