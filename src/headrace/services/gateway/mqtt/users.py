@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from headrace.access import Principal
 from headrace.errors import BadInput
 from headrace.services.gateway.mqtt.topics import covers
 from headrace.topics import valid_filter
@@ -44,12 +45,22 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Access:
-    """What one user may do."""
+    """What one user may do.
 
-    __slots__ = ("_publish", "_subscribe", "name")
+    Args:
+        who: the principal behind it; None: a user of the file, a certificate, or anybody.
+    """
 
-    def __init__(self, name: str | None, publish: Sequence[str] = (), subscribe: Sequence[str] = ()) -> None:
-        self.name = name
+    __slots__ = ("_publish", "_subscribe", "name", "who")
+
+    def __init__(
+        self,
+        name: str | None,
+        publish: Sequence[str] = (),
+        subscribe: Sequence[str] = (),
+        who: Principal | None = None,
+    ) -> None:
+        self.name, self.who = name, who
         self._publish = [text.split("/") for text in publish]
         self._subscribe = [text.split("/") for text in subscribe]
 
