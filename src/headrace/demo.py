@@ -72,7 +72,7 @@ async def _watch(platform: Platform, speed: float) -> None:
 
 async def _begin(platform: Platform) -> None:
     text = files("headrace.examples.pv").joinpath("headrace.yaml").read_text()
-    await platform.learning.apply(parse(text, "examples/pv/headrace.yaml"), {})
+    await platform.local.learning.apply(parse(text, "examples/pv/headrace.yaml"), {})
     say(f"page   {platform.addresses['http']}\nMQTT   {platform.addresses['mqtt']}\n")
 
 
@@ -111,10 +111,10 @@ async def _end(publisher: asyncio.subprocess.Process) -> None:
 
 async def _caught_up(platform: Platform) -> None:
     """Wait until every model has seen the whole log."""
-    end = platform.log.end()
-    for name in platform.learning.names():
-        view = platform.learning.view(name)
-        if not await platform.learning.reached(view, end, CATCH_UP) or view.failed:
+    end = platform.local.log.end()
+    for name in platform.local.learning.names():
+        view = platform.local.learning.view(name)
+        if not await platform.local.learning.reached(view, end, CATCH_UP) or view.failed:
             raise Permanent(detail=f"model {name!r} did not reach the end of the log: {view.failed or 'too slow'}")
 
 
@@ -166,8 +166,8 @@ def print_scores(platform: Platform) -> None:
 def bands(platform: Platform) -> list[str]:
     """What each model's bands have been worth so far, a line each."""
     found = []
-    for name in platform.learning.names():
-        view = platform.learning.view(name)
+    for name in platform.local.learning.names():
+        view = platform.local.learning.view(name)
         for key in view.store.lanes() if view.store is not None else []:
             worth = view.last(key)["interval"]
             if worth is None:
@@ -184,8 +184,8 @@ def bands(platform: Platform) -> list[str]:
 def score_rows(platform: Platform) -> list[list[str]]:
     """The cells of the score table: the models, then each baseline once per key (it is the same beside every model)."""
     models, baselines = [], {}
-    for name in platform.learning.names():
-        view = platform.learning.view(name)
+    for name in platform.local.learning.names():
+        view = platform.local.learning.view(name)
         for key in view.store.lanes() if view.store is not None else []:
             for contender, one in sorted(score_summary(view, key).items(), reverse=True):
                 row = _row(one, view.plan.spec.input.unit)

@@ -91,7 +91,7 @@ async def _serve(settings: PlatformSettings, as_json: bool) -> None:
             return
         say(f"Headrace is ready: page {platform.addresses['http']}   MQTT {platform.addresses['mqtt']}")
         say(f"data in {settings.data.resolve()}; Ctrl-C stops it, nothing acknowledged is lost")
-        if not platform.learning.names():
+        if not platform.local.learning.names():
             say("no models yet: `headrace apply -f headrace.yaml` takes some into service")
         await _summary(platform, stop)
 

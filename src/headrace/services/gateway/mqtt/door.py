@@ -6,11 +6,11 @@ import asyncio
 import ssl
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from headrace.services.gateway.mqtt import websocket
 from headrace.services.gateway.mqtt.connection import Connection
-from headrace.services.gateway.mqtt.core import Core
+from headrace.services.gateway.mqtt.core import Core, Peer
 from headrace.services.gateway.mqtt.logins import Logins
 from headrace.services.gateway.mqtt.users import Users
 from headrace.services.gateway.mqtt.wire import Reason
@@ -32,8 +32,10 @@ class MqttDoor:
     """
 
     def __init__(self, core: Core, logins: Logins | None = None, *, recheck: float = RECHECK) -> None:
-        self._core, self._settings, self._logins, self._recheck = core, core.settings, logins, recheck
-        self._cores = {core}
+        self.core = core
+        """The first company's."""
+        self._settings, self._logins, self._recheck = core.settings, logins, recheck
+        self.cores = {core}
         self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -43,7 +45,7 @@ class MqttDoor:
         """TLS port, once open; 0: no TLS."""
 
     async def __aenter__(self) -> Self:
-        settings, core = self._settings, self._core
+        settings, core = self._settings, self.core
         if core.users is None and settings.users is not None:
             core.users = Users.load(settings.users)
         try:
@@ -65,18 +67,18 @@ class MqttDoor:
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
-        await asyncio.gather(*(core.close() for core in self._cores))
+        await asyncio.gather(*(core.close() for core in self.cores))
         if self._timer is not None:
             self._timer.cancel()
 
     def admit(self, core: Core) -> None:
         """Another company's clients are let in from now on."""
-        self._cores.add(core)
+        self.cores.add(core)
 
     async def part(self, core: Core) -> None:
         """End the connections of a company; it is not served any more."""
         await core.close()
-        self._cores.discard(core)
+        self.cores.discard(core)
 
     async def handle_websocket(self, scope: websocket.Scope, receive: websocket.Receive, send: websocket.Send) -> None:
         """ASGI endpoint for MQTT over WebSockets; mount it at ``/mqtt``."""
@@ -84,7 +86,7 @@ class MqttDoor:
 
     def sweep(self) -> None:
         """Notice everything that has timed out; runs by itself twice a second."""
-        for core in self._cores:
+        for core in self.cores:
             core.sweep()
 
     def _sweep(self) -> None:
@@ -98,8 +100,9 @@ class MqttDoor:
 
     async def recheck(self, logins: Logins) -> None:
         """Disconnect those whose token or login has expired, or was taken back."""
-        for core in list(self._cores):
-            for peer in list(core.peers):
+        for core in list(self.cores):
+            links = [cast(Peer, session.link) for session in core.sessions.values() if session.link is not None]
+            for peer in links:
                 if not await logins.still(peer.access, time.time()):
                     peer.end(Reason.NOT_AUTHORISED, "the login has expired or was taken back; log in again")
 
@@ -111,7 +114,7 @@ class MqttDoor:
         return int(server.sockets[0].getsockname()[1])
 
     def _connection(self) -> Connection:
-        return Connection(self._core, self._logins)
+        return Connection(self.core, self._logins)
 
     def _stop_listening(self) -> None:
         for server in self._servers:
