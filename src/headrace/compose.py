@@ -12,21 +12,26 @@ from typing import Any
 
 from headrace import console, metrics
 from headrace.access import LOCAL, Principal
-from headrace.errors import HeadraceError
-from headrace.front import Front, Guard, hosts
+from headrace.errors import Conflict, HeadraceError, NoIsolation, NotOpen
+from headrace.front import LOOPBACK, Front, Guard, hosts
 from headrace.listening import listen, locked, port_errors, served
-from headrace.services.entrance import OpenEntrance
+from headrace.runners.bubblewrap import confined, program
+from headrace.services.entrance import Entrance, OpenEntrance
 from headrace.services.gateway.forward import Forwarder
 from headrace.services.gateway.mqtt import MqttDoor
 from headrace.services.http import App
 from headrace.services.learning.isolation import Isolation
+from headrace.logins import CompanyLogins
 from headrace.settings import PlatformSettings
 from headrace.streams import brokers
 from headrace.tenant import Tenant, pages
 from headrace.tenants import Tenants
+from headrace.trust.identities.local import LocalIdentities
 
 ANYBODY = Principal(LOCAL, "anybody", "install", frozenset({"operator", "admin"}))
 """Who everybody is on an open platform."""
+FOLLOW = 2.0
+"""Seconds between looks at whether a company was deleted."""
 
 
 class Platform:
@@ -38,6 +43,8 @@ class Platform:
         self.ready_seconds = 0.0
         self.apps: dict[str, App] = {}
         """Doors of other services, by the first part of their paths: ``{"/datasets": app}``."""
+        self._followed = 0
+        """Generation of the identities up to which deleted companies were closed."""
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Platform:
@@ -61,15 +68,74 @@ class Platform:
     async def _open(self) -> None:
         settings, stack = self.settings, self._stack
         stack.enter_context(locked(settings.data))
-        self.tenants = await stack.enter_async_context(Tenants(settings, self.addresses, isolation))
-        self.door = door = MqttDoor(self.local.core)
+        self.identities = identities = LocalIdentities(settings.data / "identity")
+        await stack.enter_async_context(identities)
+        self._check_open()
+        tenants = Tenants(settings, self.addresses, self._companies, isolation)
+        self.tenants = await stack.enter_async_context(tenants)
+        logins = CompanyLogins(identities, self._tenant, loopback=self._loopback, open_=settings.open)
+        self.door = door = MqttDoor(self.local.core, logins)
+        tenants.opened.append(lambda tenant: door.admit(tenant.core))
+        tenants.closed.append(lambda tenant: door.part(tenant.core))
         with port_errors(settings.mqtt.host, settings.mqtt.port, "--mqtt-port"):
             await stack.enter_async_context(door)
-        self.tenants.opened.append(lambda tenant: door.admit(tenant.core))
         if settings.broker:
             await self._external(settings.broker)
         self.local.learning.clean()
         await self._serve()
+        self._background(self._following(), "companies")
+
+    @property
+    def _loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return {self.settings.http_host, self.settings.mqtt.host} <= LOOPBACK
+
+    def _companies(self) -> dict[str, int]:
+        """Every company, with the time of its creation."""
+        return {name: created for name, created, _ in self.identities.people.companies()}
+
+    def _check_open(self) -> None:
+        """Raises NotOpen where `--open` would open what is not one person's."""
+        if self.settings.open and not self._loopback:
+            raise NotOpen(reason="others can reach this address (--host)")
+        if self.settings.open and len(self._companies()) > 1:
+            raise NotOpen(reason="there are several companies here (`headrace company list`)")
+
+    async def _added(self, company: str) -> None:
+        """A company was added. Raises Conflict where it may not be, and TooMany."""
+        if self.settings.open:
+            raise Conflict(detail="this platform asks nobody for a token (`--open`); start it without to add companies")
+        await self.tenants.get(company)
+
+    async def _deleted(self, company: str) -> None:
+        await self.tenants.follow()
+
+    async def _tenant(self, company: str) -> Tenant:
+        """A company's part of the platform; what deleted companies left open is closed first."""
+        if self._followed != self.identities.generation:
+            generation = self.identities.generation
+            await self.tenants.follow()
+            self._followed = generation
+        return await self.tenants.get(company)
+
+    async def _following(self) -> None:
+        """Companies with data go on after a restart; deleted ones are closed, though nobody calls."""
+        await self.tenants.resume()
+        while True:
+            await asyncio.sleep(FOLLOW)
+            await self._tenant(LOCAL)
+
+    def login(self) -> dict[str, str]:
+        """How its owner gets in: ``login``, a link that lets one browser in, once, and ``token_file``. Nothing if it is open."""
+        if self.settings.open:
+            return {}
+        code = self.identities.sessions.code(None)
+        return {"token_file": str(self.token_file.resolve()), "login": f"{self.addresses['http']}/login?code={code}"}
+
+    @property
+    def token_file(self) -> Path:
+        """The file with the token of this install, for its owner's eyes."""
+        return self.settings.data / "identity" / "token"
 
     async def _external(self, url: str) -> None:
         """Bridge an external broker to the first company."""
@@ -97,8 +163,12 @@ class Platform:
             "http": f"http://{settings.http_host}:{port}",
             "mqtt": f"{settings.mqtt.host}:{self.door.port}",
         }
-        front = Front(self.tenants.get, self.metrics, self.door.handle_websocket, self.apps, pages(console.routes()))
-        guard = Guard(OpenEntrance(front, ANYBODY), hosts(settings.http_host, port, settings.http_names))
+        front = Front(self._tenant, self.metrics, self.door.handle_websocket, self.apps, pages(console.routes()))
+        self.identities.base = self.addresses["http"]
+        entrance: App = Entrance(front, self.identities, self.identities.sessions)
+        if settings.open:
+            entrance = OpenEntrance(front, ANYBODY)
+        guard = Guard(entrance, hosts(settings.http_host, port, settings.http_names))
         await self._stack.enter_async_context(served(guard, listener))
         self._stack.callback(self._quiet)
 
@@ -117,8 +187,12 @@ class Platform:
 
 
 def isolation(folder: Path) -> Isolation:
-    """How the code of a company other than the first is kept in its folder."""
-    return Isolation(reason="this platform has no sandbox yet")
+    """How the code of a company other than the first is kept in its folder: its workers run in a sandbox, or not at all."""
+    try:
+        program()
+    except NoIsolation as error:
+        return Isolation(reason=str(error))
+    return Isolation(wrap=lambda command: [*confined(folder, {}), *command])
 
 
 async def _said(work: Awaitable[None]) -> None:

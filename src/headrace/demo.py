@@ -14,7 +14,7 @@ from typing import Any
 from headrace.compose import Platform
 from headrace.console.api import summary as score_summary
 from headrace.errors import Permanent
-from headrace.running import say, settings_of, start, stop_signals
+from headrace.running import page, say, settings_of, start, stop_signals
 from headrace.running import summary as one_line
 from headrace.spec import parse
 
@@ -73,7 +73,7 @@ async def _watch(platform: Platform, speed: float) -> None:
 async def _begin(platform: Platform) -> None:
     text = files("headrace.examples.pv").joinpath("headrace.yaml").read_text()
     await platform.local.learning.apply(parse(text, "examples/pv/headrace.yaml"), {})
-    say(f"page   {platform.addresses['http']}\nMQTT   {platform.addresses['mqtt']}\n")
+    say(f"page   {page(platform)}\nMQTT   {platform.addresses['mqtt']}\n")
 
 
 async def _publish(

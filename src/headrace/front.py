@@ -43,7 +43,7 @@ class Front:
         metrics: the Prometheus page.
         websocket: MQTT over WebSockets, which has its own login.
         pages: the page's own files.
-        apps: other doors by the first part of their paths, as in ``{"/datasets": app}``; they ask for rights themselves.
+        apps: other doors by the first part of their paths or by a whole path, as in ``{"/datasets": app}``; they ask for rights themselves.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Front:
         path, method, who = scope["path"], scope["method"], scope.get(PRINCIPAL)
         if path.startswith(("/v2/", "/v1/", "/ingest/", "/api/")) or path in {"/v2", "/v1", "/write"}:
             return await self._own(method, path, who)
-        if app := self._apps.get("/" + path[1:].partition("/")[0]):
+        if app := self._apps.get("/" + path[1:].partition("/")[0]) or self._apps.get(path):
             return app
         if path == "/metrics" and method in {"GET", "HEAD"}:
             known(who).require("operate")

@@ -95,6 +95,8 @@ class Tenant:
         learning.republish()
         self.ingest = IngestDoor(log, settings.body_limit)
         self.api = ConsoleApi(log, self.gateway, learning, self.explanations, self._addresses)
+        stack.push_async_callback(self.core.close)
+        stack.callback(self.api.closing.set)
         routes = [*self.api.routes(), *Reports(self.folder / "reports").routes()]
         self.pages = pages(routes)
 

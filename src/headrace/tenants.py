@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from headrace.access import LOCAL
@@ -25,17 +24,26 @@ class Tenants:
 
     Args:
         addresses: where the platform's doors are.
+        companies: name -> time of creation of every company there is now: what makes two of one name two.
         isolation: how a company's own code is kept from others, by its folder.
     """
 
     def __init__(
-        self, settings: PlatformSettings, addresses: dict[str, str], isolation: Callable[[Path], Isolation]
+        self,
+        settings: PlatformSettings,
+        addresses: dict[str, str],
+        companies: Callable[[], Mapping[str, int]],
+        isolation: Callable[[Path], Isolation],
     ) -> None:
         self._settings, self._addresses, self._isolation = settings, addresses, isolation
+        self._companies = companies
         self._locks: dict[str, asyncio.Lock] = {}
+        self._created: dict[str, int] = {}
         self.open: dict[str, Tenant] = {}
         self.opened: list[Callable[[Tenant], None]] = []
         """Called with each company that was opened."""
+        self.closed: list[Callable[[Tenant], None]] = []
+        """Called with each company that is about to be closed."""
         self.closing = False
 
     async def __aenter__(self) -> Tenants:
@@ -57,8 +65,8 @@ class Tenants:
         """A company's part of the platform; it is opened if it is not yet.
 
         Raises:
+            NotFound: there is no such company any more.
             TooMany: as many are open as may be.
-            HeadraceError: it cannot be opened.
         """
         return self.open.get(company) or await self._get(company)
 
@@ -68,52 +76,56 @@ class Tenants:
                 return found
             if len(self.open) >= self._settings.companies or self.closing:
                 raise TooMany(count=len(self.open), what="companies")
-            folder = self.folder(company)
-            tenant = await Tenant(
-                self._settings, company, folder, self._addresses, self._isolation(folder)
-            ).__aenter__()
-            self.open[company] = tenant
+            created = (await asyncio.to_thread(self._companies)).get(company)
+            if created is None:
+                raise NotFound(detail=f"there is no company {company[:80]!r}")
+            folder = self._folder(company, created)
+            tenant = Tenant(self._settings, company, folder, self._addresses, self._isolation(folder))
+            self.open[company] = await tenant.__aenter__()
+            self._created[company] = created
             tenant.learning.clean()
             for tell in self.opened:
                 tell(tenant)
             return tenant
 
-    async def forget(self, company: str) -> None:
-        """A company was deleted: close it, and put its data where no later company of that name finds them."""
-        if company == LOCAL:
-            return
-        async with self._lock(company):
-            await self._close(company)
-            folder = self.folder(company)
-            if folder.exists():
-                folder.rename(folder.with_name(f"{company}.deleted-{time.time_ns() // 1_000_000}"))
+    async def follow(self) -> None:
+        """Close the companies that were deleted. Whoever lets callers in awaits this after somebody was deleted, so that a new
+        company of an old name does not meet what the old one left open."""
+        companies = await asyncio.to_thread(self._companies)
+        for company in [name for name in self.open if name != LOCAL and self._created.get(name) != companies.get(name)]:
+            async with self._lock(company):
+                await self._close(company)
 
-    def known(self) -> list[str]:
-        """Companies, besides the first, that have data here."""
-        folder = self._settings.data / "companies"
-        return sorted(one.name for one in folder.iterdir() if NAME.fullmatch(one.name)) if folder.is_dir() else []
-
-    async def resume(self, companies: list[str]) -> None:
-        """Open companies that have data: their models go on without being asked."""
-        for company in companies:
+    async def resume(self) -> None:
+        """Open the companies that have data, one after the other: their models go on without being asked."""
+        place = self._settings.data / "companies"
+        known = await asyncio.to_thread(self._companies)
+        for company in sorted(known) if place.is_dir() else ():
             try:
-                await self.get(company)
+                if company != LOCAL and (place / company).is_dir():
+                    await self.get(company)
             except (HeadraceError, OSError) as error:
                 print(f"headrace: company {company!r} cannot be opened ({error})", file=sys.stderr)
 
-    def folder(self, company: str) -> Path:
-        """A company's data directory. Raises NotFound for what is no name."""
-        if company == LOCAL:
-            return self._settings.data
+    def _folder(self, company: str, created: int) -> Path:
+        """A company's data directory; one that another company of this name left behind is moved out of the way."""
         if NAME.fullmatch(company) is None:
             raise NotFound(detail=f"there is no company {company[:80]!r}")
-        return self._settings.data / "companies" / company
+        folder = self._settings.data / "companies" / company
+        mark = folder / "created"
+        if folder.exists() and (not mark.is_file() or mark.read_text() != str(created)):
+            folder.rename(folder.with_name(f"{company}.deleted-{time.time_ns() // 1_000_000}"))
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mark.write_text(str(created))
+        return folder
 
     async def _close(self, company: str) -> None:
         tenant = self.open.pop(company, None)
-        if tenant is not None:
-            with contextlib.suppress(HeadraceError):
-                await tenant.__aexit__(None, None, None)
+        if tenant is None:
+            return
+        for tell in self.closed:
+            tell(tenant)
+        await tenant.__aexit__(None, None, None)
 
     def _lock(self, company: str) -> asyncio.Lock:
         return self._locks.setdefault(company, asyncio.Lock())

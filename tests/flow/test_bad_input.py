@@ -380,7 +380,7 @@ def test_foreign_pages_and_odd_paths(up: Up) -> None:
         "/none",
     ):
         assert up.call("GET", path).status_code in {400, 404}, path
-    with httpx.Client(base_url=up.http, trust_env=False) as client:
+    with httpx.Client(base_url=up.http, headers=up.headers, trust_env=False) as client:
         assert client.request("BREW", "/ingest/a").status_code in {400, 404, 405}
 
 

@@ -396,7 +396,7 @@ def test_random_bytes_never_break_a_door(up: Up) -> None:
         b'{"text":"kind: OnlineModel"}',
         b'{"id":"x","outcome":[1]}',
     ]
-    with httpx.Client(base_url=up.http, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=up.http, headers=up.headers, trust_env=False, timeout=30) as client:
         for _ in range(400):
             body = bytearray(rng.choice(seeds)) if rng.random() < 0.8 else bytearray(rng.randbytes(rng.randrange(300)))
             for _ in range(rng.randrange(6)):

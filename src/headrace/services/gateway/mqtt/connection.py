@@ -329,9 +329,9 @@ class Connection(asyncio.Protocol):
 
     def _elsewhere(self, logins: Logins, connect: Connect) -> bool:
         """Whether not the first company's own list of users is to be asked."""
-        if connect.username is None:
-            return bool(connect.password) or (self._core.users is None and not logins.anonymous())
-        return "/" in connect.username or (self._core.users is None and not logins.anonymous())
+        users, name = self._core.users, connect.username
+        named = bool(connect.password) if name is None else "/" in name and not (users and users.knows(name))
+        return named or (users is None and not logins.anonymous())
 
     def _wait(self, check: Coroutine[Any, Any, None]) -> None:
         self._state = _LOGIN
@@ -349,10 +349,14 @@ class Connection(asyncio.Protocol):
             access = await self._loop.run_in_executor(None, users.login, name, password)
         self._checked(connect, access)
 
+    def _address(self) -> str:
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple | list) else ""
+
     async def _choose(self, logins: Logins, connect: Connect) -> None:
         """Find the client's company, and go there."""
         try:
-            found = await logins.login(connect.username or "", connect.password or b"")
+            found = await logins.login(connect.username or "", connect.password or b"", self._address())
         except HeadraceError as error:  # the company cannot be opened now
             self._refuse(Refused(Reason.UNAVAILABLE, str(error)))
             return

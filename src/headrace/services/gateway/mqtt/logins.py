@@ -17,12 +17,15 @@ class Logins(Protocol):
         """Whether clients that do not log in are let in to the first company."""
         ...
 
-    async def login(self, name: str, password: bytes) -> tuple[Core, Access] | None:
+    async def login(self, name: str, password: bytes, address: str) -> tuple[Core, Access] | None:
         """The company's core and what the client may do there; None: nobody we know.
 
         Args:
             name: ``company/device``, or a name in the first company; "" if only a token was sent.
             password: the device's password, or a token.
+            address: of the client, "" if it is not known; who guesses from there has to wait.
+
+        Raises HeadraceError: not now.
         """
         ...
 

@@ -118,6 +118,10 @@ class Users:
                 raise BadInput(detail=f"{path}: {name}: the password is not hashed; make one with `hash_password`")
         return cls(given.users, given.anonymous)
 
+    def knows(self, name: str) -> bool:
+        """Whether there is a user of this name."""
+        return name in self._access
+
     def certified(self, common_name: str) -> Access | None:
         """The user whose TLS certificate has been verified."""
         return self._access.get(common_name)
