@@ -24,7 +24,8 @@ PRINCIPAL = "headrace.principal"
 _AGAIN = "headrace.again"
 OPEN = (
     "GET /", "GET /favicon.ico", "GET /favicon.svg", "GET /console/", "GET /v2/health/", "GET /login", "POST /login",
-    "GET /realms/", "POST /realms/", "GET /docs", "GET /docs/", "WEBSOCKET /mqtt",
+    "GET /realms/", "POST /realms/", "GET /docs", "GET /docs/", "GET /openapi/",
+    "WEBSOCKET /mqtt",
 )  # fmt: skip
 """What a stranger may ask for: a method (GET is HEAD, too) and a path; one that ends with "/" is everything below it.
 MQTT over WebSocket has its own login, in its CONNECT."""
@@ -38,7 +39,7 @@ LONGEST = 8192
 _SECRET = re.compile(
     rb"(?:^|[&;])(?:access_?token|refresh_?token|id_?token|token|bearer|authorization|api_?key|jwt|session|"
     rb"client_secret|password|secret)="
-    rb"|=(?:eyJ[\w-]{8,}\.[\w-]{8,}\.|hr[ir]_[\w-]{16,})",
+    rb"|=(?:eyJ[\w-]{8,}\.[\w-]{8,}\.|hr[a-z]_[\w-]{16,})",
     re.IGNORECASE,
 )
 _SAME = {b"", b"same-origin", b"none"}
