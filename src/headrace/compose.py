@@ -15,13 +15,16 @@ from headrace.access import LOCAL, Principal
 from headrace.errors import Conflict, HeadraceError, NoIsolation, NotOpen
 from headrace.front import LOOPBACK, Front, Guard, hosts
 from headrace.listening import listen, locked, port_errors, served
+from headrace.logins import CompanyLogins
 from headrace.runners.bubblewrap import confined, program
+from headrace.services import identity
 from headrace.services.entrance import Entrance, OpenEntrance
 from headrace.services.gateway.forward import Forwarder
 from headrace.services.gateway.mqtt import MqttDoor
 from headrace.services.http import App
+from headrace.services.identity.http import create_app as identity_app
+from headrace.services.identity.service import IdentityService
 from headrace.services.learning.isolation import Isolation
-from headrace.logins import CompanyLogins
 from headrace.settings import PlatformSettings
 from headrace.streams import brokers
 from headrace.tenant import Tenant, pages
@@ -137,6 +140,13 @@ class Platform:
         """The file with the token of this install, for its owner's eyes."""
         return self.settings.data / "identity" / "token"
 
+    def _identity(self) -> None:
+        """Mount the identity service's doors."""
+        self.identities.base = self.addresses["http"]
+        app = identity_app(IdentityService(self.identities, opened=self._added, closed=self._deleted))
+        doors = [*identity.PATHS, "/openapi/identity.json", "/docs/identity"]
+        self.apps |= {path.rstrip("/"): app for path in doors}
+
     async def _external(self, url: str) -> None:
         """Bridge an external broker to the first company."""
         local = self.local
@@ -163,8 +173,8 @@ class Platform:
             "http": f"http://{settings.http_host}:{port}",
             "mqtt": f"{settings.mqtt.host}:{self.door.port}",
         }
+        self._identity()
         front = Front(self._tenant, self.metrics, self.door.handle_websocket, self.apps, pages(console.routes()))
-        self.identities.base = self.addresses["http"]
         entrance: App = Entrance(front, self.identities, self.identities.sessions)
         if settings.open:
             entrance = OpenEntrance(front, ANYBODY)

@@ -43,7 +43,8 @@ class Front:
         metrics: the Prometheus page.
         websocket: MQTT over WebSockets, which has its own login.
         pages: the page's own files.
-        apps: other doors by the first part of their paths or by a whole path, as in ``{"/datasets": app}``; they ask for rights themselves.
+        apps: other doors, by the first part of their paths or by a whole path, as in ``{"/datasets": app}``; they ask for
+            rights themselves.
     """
 
     def __init__(

@@ -107,6 +107,7 @@ def companies(up: Up) -> tuple[Company, Company]:
             assert sent.status_code == 200, sent.text
     for one in (acme, bolt):
         until(lambda one=one: one.call("POST", "/v2/models/room/infer", json={}).is_success, "a forecast")
+        until(lambda one=one: one.get("/api/overview")["ingest"]["messages"] == 20, "the observer")
     until(lambda: acme.get("/api/alerts"), "an alert")
     return acme, bolt
 
@@ -127,6 +128,8 @@ def test_each_has_its_own_readings_and_forecasts_under_the_same_names(companies:
         assert [spec["name"] for spec in one.get("/api/specs")] == ["room"]
         assert one.get("/v2/models") == {"models": ["room"]}
     assert {alert["rule"] for alert in acme.get("/api/alerts")} == {"hot"} and bolt.get("/api/alerts") == []
+    for one in companies:
+        until(lambda one=one: one.call("GET", "/api/models/room/explanation").status_code != 503, "a saved model")
     prediction = [one.get("/api/models/room/explanation")["prediction"][0] for one in companies]
     assert prediction[0] > 500 > prediction[1]
 
@@ -181,9 +184,11 @@ def test_events_are_of_ones_own_company(up: Up, companies: tuple[Company, Compan
             seen += piece
             if time.monotonic() > deadline:
                 break
-    assert "event: overview" in seen and '"temp"' not in seen.replace('"target":"temp"', "")
-    overview = json.loads(seen.partition("data: ")[2].partition("\n")[0])
-    assert overview["ingest"]["messages"] == 20 and [m["name"] for m in overview["models"]] == ["room"]
+    told = [json.loads(line.removeprefix("data: ")) for line in seen.splitlines() if line.startswith("data: ")]
+    overviews = [one for one in told if "ingest" in one]
+    assert len(overviews) >= 2 and all(one["ingest"]["messages"] == 20 for one in overviews)
+    assert all(one["topics"][0]["devices"][0]["fields"]["temp"] < 500 for one in overviews)
+    assert all(one["forecast"]["values"][0] < 500 for one in told if "forecast" in one)
 
 
 ROUTES: list[tuple[str, str, str]] = [
@@ -295,7 +300,8 @@ async def test_questions_over_mqtt_are_answered_by_ones_own_model(companies: tup
                 await client.ask(subscribe(f"{topic}/response/asker", version=5))
                 client.send(publish(topic, b"", version=5))
                 answer = json.loads((await heard(client, f"{topic}/response/asker"))[-1][1])
-                assert (answer["values" if kind == "predict" else "prediction"][0] > 500) == (one is acme), answer
+                made = answer["values"] if kind == "predict" else answer["explanations"][0]["prediction"]
+                assert (made[0] > 500) == (one is acme), answer
             client.send(publish("headrace/predict/secret", b"", version=5))
             await client.ask(subscribe("headrace/predict/secret/response/asker", version=5))
 
