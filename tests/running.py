@@ -75,6 +75,15 @@ class Up:
         return {"authorization": f"Bearer {self.token}"} if self.token else {}
 
     @property
+    def head(self) -> str:
+        """`headers` as lines of a request."""
+        return "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
+
+    def login(self) -> str:
+        """A link that lets a browser in, once."""
+        return str(self.call("POST", "/session").json()["url"]) if self.token else self.http + "/"
+
+    @property
     def mqtt(self) -> tuple[str, int]:
         """(host, port)."""
         host, _, port = str(self.addresses["mqtt"]).rpartition(":")
