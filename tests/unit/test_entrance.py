@@ -110,7 +110,7 @@ async def test_another_sites_page_may_not_use_the_cookie(site: str, status: int)
 @pytest.mark.parametrize(
     ("method", "path"),
     [("GET", "/"), ("HEAD", "/"), ("GET", "/v2/health/live"), ("GET", "/login?code=abc"), ("GET", "/console/app.js"),
-     ("POST", "/realms/headrace/protocol/openid-connect/token"), ("GET", "/docs/sharing")],
+     ("POST", "/realms/headrace/protocol/openid-connect/token"), ("GET", "/docs/sharing"), ("GET", "/realms/headrace/.well-known/openid-configuration")],
 )  # fmt: skip
 async def test_what_strangers_may_see(method: str, path: str) -> None:
     answer = await ask(Entrance(echo, Book()), method, path, authorization="Basic aWQ6c2VjcmV0")
