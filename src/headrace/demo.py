@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from headrace import credentials
 from headrace.compose import Platform
 from headrace.console.api import summary as score_summary
-from headrace.errors import Permanent
-from headrace.running import page, say, settings_of, start, stop_signals
+from headrace.errors import HeadraceError, Permanent
+from headrace.running import page, remember, say, settings_of, start, stop_signals
 from headrace.running import summary as one_line
 from headrace.spec import parse
 
@@ -43,7 +45,7 @@ def _directory(data: Path | None) -> Iterator[Path]:
 
 
 async def _once(platform: Platform) -> None:
-    async with stop_signals() as stop, platform:
+    async with stop_signals() as stop, platform, _known(platform):
         await _begin(platform)
         publisher = await _publish(platform, LIVE_DAYS_ONCE, 0)
         try:
@@ -58,7 +60,7 @@ async def _once(platform: Platform) -> None:
 
 
 async def _watch(platform: Platform, speed: float) -> None:
-    async with stop_signals() as stop, platform:
+    async with stop_signals() as stop, platform, _known(platform):
         await _begin(platform)
         # on a terminal, ours is the one line that changes: the publisher's progress bar would fight it for the row
         publisher = await _publish(platform, LIVE_DAYS, speed, quiet=sys.stdout.isatty())
@@ -68,6 +70,17 @@ async def _watch(platform: Platform, speed: float) -> None:
         finally:
             await _end(publisher)
         print_scores(platform)
+
+
+@contextlib.asynccontextmanager
+async def _known(platform: Platform) -> AsyncIterator[None]:
+    """The token of the example's own install is kept for as long as it runs."""
+    remember(platform)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(HeadraceError):
+            credentials.forget(platform.addresses["http"])
 
 
 async def _begin(platform: Platform) -> None:
@@ -88,6 +101,7 @@ async def _publish(
         *("--history-days", str(HISTORY_DAYS)),
         *("--live-days", str(live_days)),
         *("--speed", str(speed)),
+        env=os.environ | {credentials.VARIABLE: platform.identities.install_token},
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL if quiet else None,
     )

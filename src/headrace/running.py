@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from headrace import credentials
 from headrace.compose import Platform
+from headrace.errors import HeadraceError
 from headrace.settings import MIB, MqttSettings, PlatformSettings
 
 GIB = 1024**3
@@ -84,6 +86,7 @@ async def stop_signals() -> Any:
 
 async def _serve(settings: PlatformSettings, as_json: bool) -> None:
     async with stop_signals() as stop, Platform(settings) as platform:
+        remember(platform)
         gc.freeze()  # what a platform is made of stays: looking through it again and again stops the loop for 15-40 ms
         gc.set_threshold(10_000, 20, 20)
         if as_json:
@@ -101,6 +104,16 @@ async def _serve(settings: PlatformSettings, as_json: bool) -> None:
         if not platform.local.learning.names():
             say("no models yet: `headrace apply -f headrace.yaml` takes some into service")
         await _summary(platform, stop)
+
+
+def remember(platform: Platform) -> None:
+    """Keep this install's token where its owner's commands find it."""
+    if platform.settings.open:
+        return
+    try:
+        credentials.remember(platform.addresses["http"], {"token": platform.identities.install_token})
+    except HeadraceError as error:
+        print(f"headrace: {error}; commands need HEADRACE_TOKEN (it is in {platform.token_file})", file=sys.stderr)
 
 
 def page(platform: Platform) -> str:
