@@ -22,6 +22,12 @@ from headrace.runners.python import closure, python_files
 from headrace.runners.seccomp import refusing
 
 INSTALL = "pip install 'headrace[sandbox]', or apt-get install bubblewrap (dnf install bubblewrap)"
+FIX = (
+    "user namespaces must be allowed: sysctl -w kernel.unprivileged_userns_clone=1 (Debian), "
+    "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu 23.10 or later), "
+    "sysctl -w user.max_user_namespaces=10000 (RHEL); in a container: --security-opt seccomp=unconfined "
+    "--security-opt apparmor=unconfined --security-opt systempaths=unconfined"
+)
 HOME = "/tmp"  # noqa: S108 inside: private, and gone with the sandbox
 SCRATCH_FILES = 100_000
 USERS = range(1_900_000_000, 2_000_000_000)
@@ -49,9 +55,11 @@ class Plan:
     uid: int
     """0: stay who we are."""
     binds: list[tuple[str, str, str]] = field(default_factory=list)
-    """(path outside, path inside, "ro" or "rw")"""
+    """(path outside, path inside, how): "ro", "rw", or "own": read-only, and root's files look like the sandbox's own"""
     folders: list[tuple[str, int, int, list[str]]] = field(default_factory=list)
     """tmpfs: (name, bytes, files, folders in it)"""
+    links: list[tuple[str, str]] = field(default_factory=list)
+    """(symbolic link, where it points)"""
     texts: list[tuple[str, str]] = field(default_factory=list)
     """(content, path inside)"""
     before: list[str] = field(default_factory=list)
@@ -110,7 +118,7 @@ def plan(variables: Mapping[str, str], folder: str, private: Sequence[Path] = ()
     made.texts.append((f"job:x:{group}:\n", "/etc/group"))
     made.before += ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"]
     made.before += ["--clearenv", "--cap-drop", "ALL", "--hostname", "sandbox"]
-    made.before += [word for link, to in seen.links for word in ("--symlink", to, link)]
+    made.links += seen.links
     made.before += ["--proc", "/proc", "--dev", "/dev"]
     own = {"HOME": HOME, "USER": "job", "PATH": _path(), "LANG": "C.UTF-8", "TZ": "UTC"}
     own |= {"PYTHONUSERBASE": files.user_base} if files.user_base else {}
@@ -151,7 +159,7 @@ def confined(folder: Path, variables: Mapping[str, str], readable: Sequence[Path
         NoIsolation: this machine cannot; found out by `headrace.runners.local.probe`, not here.
     """
     made = plan(variables, str(folder.resolve()))
-    made.binds += [(str(path.resolve()), str(path.resolve()), "ro") for path in readable]
+    made.binds += [(str(path.resolve()), str(path.resolve()), "own") for path in readable]
     made.binds.append((str(folder.resolve()), str(folder.resolve()), "rw"))
     scratch(made, 2**28)
     made.parent = os.getpid()
@@ -160,12 +168,16 @@ def confined(folder: Path, variables: Mapping[str, str], readable: Sequence[Path
 
 
 def finish(made: Plan) -> None:
-    """Turn the binds into bubblewrap's arguments, close what could still be written, end the arguments."""
+    """Turn links and binds into bubblewrap's arguments, close what could still be written, end the arguments.
+
+    After everything else is planned, for a later mount covers an earlier one: Python may well lie under /tmp.
+    """
+    made.before += [word for link, to in made.links for word in ("--symlink", to, link)]
     words = [
         word
         for number, (_, target, how) in enumerate(made.binds)
         if target
-        for word in ("--ro-bind" if how == "ro" else "--bind", f"/tmp/{number}", target)  # noqa: S108
+        for word in ("--bind" if how == "rw" else "--ro-bind", f"/tmp/{number}", target)  # noqa: S108
     ]
     made.before = [*made.before, *words]
     made.after += ["--remount-ro", "/dev", "--remount-ro", "/", "--"]

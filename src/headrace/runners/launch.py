@@ -90,10 +90,13 @@ def _stage(plan: dict[str, Any], sources: list[int]) -> list[int]:
     for number, (handle, (_, _, how)) in enumerate(zip(sources, plan["binds"], strict=True)):
         place = f"{STAGE}/{number}"
         _like(handle, place)
-        if uid and (how == "rw" or not _readable(handle)):
+        readable = how != "rw" and _readable(handle)
+        if uid and (how != "ro" or not readable):
             mapping = _namespace(uid) if mapping < 0 else mapping
-            _mapped(handle, place, mapping)
+            done = _mapped(handle, place, mapping, must=not readable)
         else:
+            done = False
+        if not done:
             _mount(f"/proc/self/fd/{handle}", place, "", MS_BIND | MS_REC)
         os.close(handle)
     folders = []
@@ -150,8 +153,11 @@ def _namespace(uid: int) -> int:
     return namespace
 
 
-def _mapped(handle: int, place: str, namespace: int) -> None:
-    """Mount it so that root's files look like the sandbox's; on the disk they stay root's (mount_setattr(2))."""
+def _mapped(handle: int, place: str, namespace: int, must: bool) -> bool:
+    """Mount it so that root's files look like the sandbox's; on the disk they stay root's (mount_setattr(2)).
+
+    False where the file system or the kernel cannot, unless it must be.
+    """
     source = f"/proc/self/fd/{handle}".encode()
     tree = _system(SYS_OPEN_TREE, -100, source, OPEN_TREE_CLONE | os.O_CLOEXEC)
     attributes = _Attributes(set=MOUNT_ATTR_IDMAP, namespace=namespace)
@@ -159,10 +165,14 @@ def _mapped(handle: int, place: str, namespace: int) -> None:
     try:
         _system(SYS_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, ctypes.byref(attributes), size)
     except OSError as error:
+        os.close(tree)
+        if not must:
+            return False
         name = os.readlink(f"/proc/self/fd/{handle}")
         raise OSError(error.errno, f"its file system has no idmapped mounts ({error.strerror})", name) from error
     _system(SYS_MOVE_MOUNT, tree, b"", -100, place.encode(), MOVE_MOUNT_F_EMPTY_PATH)
     os.close(tree)
+    return True
 
 
 def _become(plan: dict[str, Any]) -> None:

@@ -42,6 +42,9 @@ _NEW = {
 }  # fmt: skip
 """The same number on every architecture; programs know that a kernel may not have them: ENOSYS."""
 
+REFUSED = frozenset(_NEW) | frozenset(_OLD["x86_64"])
+"""Their names."""
+
 
 def refusing(machine: str = platform.machine()) -> bytes:
     """The filter, or nothing for a processor whose numbers are not known here.
