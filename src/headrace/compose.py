@@ -12,11 +12,11 @@ from typing import Any
 
 from headrace import console, metrics
 from headrace.access import LOCAL, Principal
-from headrace.errors import Conflict, HeadraceError, NoIsolation, NotOpen
+from headrace.confining import isolation
+from headrace.errors import Conflict, HeadraceError, NotOpen
 from headrace.front import LOOPBACK, Front, Guard, hosts
 from headrace.listening import listen, locked, port_errors, served
 from headrace.logins import CompanyLogins
-from headrace.runners.bubblewrap import confined, program
 from headrace.services import identity
 from headrace.services.entrance import Entrance, OpenEntrance
 from headrace.services.gateway.forward import Forwarder
@@ -24,7 +24,6 @@ from headrace.services.gateway.mqtt import MqttDoor
 from headrace.services.http import App
 from headrace.services.identity.http import create_app as identity_app
 from headrace.services.identity.service import IdentityService
-from headrace.services.learning.isolation import Isolation
 from headrace.settings import PlatformSettings
 from headrace.streams import brokers
 from headrace.tenant import Tenant, pages
@@ -194,15 +193,6 @@ class Platform:
     def metrics(self) -> bytes:
         """The Prometheus page."""
         return metrics.page(self.tenants.open.values())
-
-
-def isolation(folder: Path) -> Isolation:
-    """How the code of a company other than the first is kept in its folder: its workers run in a sandbox, or not at all."""
-    try:
-        program()
-    except NoIsolation as error:
-        return Isolation(reason=str(error))
-    return Isolation(wrap=lambda command: [*confined(folder, {}), *command])
 
 
 async def _said(work: Awaitable[None]) -> None:

@@ -80,7 +80,8 @@ class Tenants:
             if created is None:
                 raise NotFound(detail=f"there is no company {company[:80]!r}")
             folder = self._folder(company, created)
-            tenant = Tenant(self._settings, company, folder, self._addresses, self._isolation(folder))
+            isolation = await asyncio.to_thread(self._isolation, folder)
+            tenant = Tenant(self._settings, company, folder, self._addresses, isolation)
             self.open[company] = await tenant.__aenter__()
             self._created[company] = created
             tenant.learning.clean()
