@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Awaitable
@@ -30,6 +31,7 @@ from headrace.tenant import Tenant, pages
 from headrace.tenants import Tenants
 from headrace.trust.identities.local import LocalIdentities
 
+logger = logging.getLogger("headrace")
 ANYBODY = Principal(LOCAL, "anybody", "install", frozenset({"operator", "admin"}))
 """Who everybody is on an open platform."""
 FOLLOW = 2.0
@@ -104,7 +106,7 @@ class Platform:
             raise NotOpen(reason="there are several companies here (`headrace company list`)")
 
     async def _added(self, company: str) -> None:
-        """A company was added. Raises Conflict where it may not be, and TooMany."""
+        """A company was added. Raises Conflict where it may not be."""
         if self.settings.open:
             raise Conflict(detail="this platform asks nobody for a token (`--open`); start it without to add companies")
         await self.tenants.get(company)
@@ -125,7 +127,10 @@ class Platform:
         await self.tenants.resume()
         while True:
             await asyncio.sleep(FOLLOW)
-            await self._tenant(LOCAL)
+            try:
+                await self._tenant(LOCAL)
+            except Exception:  # a full disk, a busy database: the next time will do
+                logger.exception("deleted companies could not be closed")
 
     def login(self) -> dict[str, str]:
         """How its owner gets in: ``login``, a link that lets one browser in, once, and ``token_file``. Nothing if it is open."""

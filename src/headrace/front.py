@@ -6,6 +6,7 @@ Who calls is found out by `headrace.services.entrance.Entrance`, which stands be
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 
 from headrace.access import LOCAL, Action, Principal
 from headrace.errors import HeadraceError, NotFound, Unauthenticated
@@ -16,6 +17,10 @@ from headrace.tenant import Tenant
 _TEACH = ("/learn", "/feedback", "/reward")
 
 
+HEALTH = frozenset({"/v2/health/live", "/v2/health/ready"})
+
+
+@lru_cache(1024)
 def action_of(method: str, path: str) -> Action | None:
     """What a request to one of the company's own doors does there; None: anybody may.
 
@@ -24,7 +29,7 @@ def action_of(method: str, path: str) -> Action | None:
     >>> action_of("GET", "/api/overview"), action_of("PUT", "/api/specs"), action_of("POST", "/ingest/plant/a")
     ('read', 'write', 'ingest')
     """
-    if path.startswith(("/v2/health/", "/console/", "/favicon")) or path == "/":
+    if path in HEALTH:
         return None
     if path.startswith("/ingest/") or path in {"/api/v2/write", "/write"}:
         return "ingest"
@@ -80,7 +85,9 @@ class Front:
         if app := self._apps.get("/" + path[1:].partition("/")[0]) or self._apps.get(path):
             return app
         if path == "/metrics" and method in {"GET", "HEAD"}:
-            known(who).require("operate")
+            who = known(who)
+            if not (who.kind == "service" and who.company == LOCAL):  # whoever watches the platform need not operate it
+                who.require("operate")
             return self._prometheus
         if path == "/" and method in {"GET", "HEAD"} and b"text/html" not in header(scope, b"accept"):
             return _alive

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from headrace.access import LOCAL
-from headrace.errors import HeadraceError, NotFound, TooMany
+from headrace.errors import Conflict, HeadraceError, NotFound
 from headrace.services.learning.isolation import Isolation
 from headrace.settings import PlatformSettings
 from headrace.tenant import Tenant
@@ -66,7 +66,7 @@ class Tenants:
 
         Raises:
             NotFound: there is no such company any more.
-            TooMany: as many are open as may be.
+            Conflict: as many are open as may be.
         """
         return self.open.get(company) or await self._get(company)
 
@@ -75,7 +75,10 @@ class Tenants:
             if found := self.open.get(company):
                 return found
             if len(self.open) >= self._settings.companies or self.closing:
-                raise TooMany(count=len(self.open), what="companies")
+                allowed = self._settings.companies
+                raise Conflict(
+                    detail=f"{len(self.open)} companies are open and {allowed} may be (`PlatformSettings.companies`)"
+                )
             created = (await asyncio.to_thread(self._companies)).get(company)
             if created is None:
                 raise NotFound(detail=f"there is no company {company[:80]!r}")

@@ -139,6 +139,10 @@ def test_the_first_company_and_its_operator_see_none_of_it(up: Up, companies: tu
     assert up.call("GET", f"/api/topics/{TOPIC}").status_code == 404
     assert up.call("POST", "/v2/models/room/infer", json={}).status_code == 404
     page = up.call("GET", "/metrics").text
+    made = up.call("POST", "/people", json={"name": "prometheus", "kind": "service"}).json()
+    form = {"grant_type": "client_credentials", "client_id": "local/prometheus", "client_secret": made["password"]}
+    given = up.call("POST", "/realms/headrace/protocol/openid-connect/token", data=form, headers={"authorization": ""})
+    assert status(up, "GET", "/metrics", given.json()["access_token"]) == 200
     assert f"{OPERATED} 3.0" in page and 'model="room"' not in page
     assert 'headrace_alerts_active{company="acme",model="",severity="warning"} 1.0' in page
 

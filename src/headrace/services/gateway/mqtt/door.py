@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from types import TracebackType
@@ -16,6 +17,7 @@ from headrace.services.gateway.mqtt.users import Users
 from headrace.services.gateway.mqtt.wire import Reason
 from headrace.settings import MqttSettings
 
+logger = logging.getLogger("headrace.mqtt")
 _SWEEP = 0.5
 """Seconds between looks at what has timed out: keep alives are whole seconds."""
 RECHECK = 5.0
@@ -95,7 +97,10 @@ class MqttDoor:
     async def _rechecking(self, logins: Logins) -> None:
         while True:
             await asyncio.sleep(self._recheck)
-            await self.recheck(logins)
+            try:
+                await self.recheck(logins)
+            except Exception:  # a full disk, a busy database: the next time will do
+                logger.exception("connected MQTT clients could not be looked up")
 
     async def recheck(self, logins: Logins) -> None:
         """Disconnect those whose token or login has expired, or was taken back."""

@@ -51,4 +51,4 @@ def access_of(who: Principal) -> Access:
     answers = [f"{prefix}+/response/%c" for prefix in PREFIXES] if who.may("predict") else []
     publish = list(who.topics) if who.may("ingest") else []
     subscribe = list(who.topics) if who.may("ingest") or who.may("read") else []
-    return Access(who.subject, publish + asks, subscribe + answers, who)
+    return Access(f"{who.company}/{who.subject}", publish + asks, subscribe + answers, who)
