@@ -20,7 +20,7 @@ from typing import Any
 
 import uvloop
 
-from headrace.services.gateway.mqtt import MqttDoor
+from headrace.services.gateway.mqtt import Core, MqttDoor
 from headrace.services.gateway.mqtt.publisher import publish_all
 from headrace.settings import MqttSettings
 
@@ -51,13 +51,13 @@ class _Nothing:
 def serve(pipe: Connection, kind: str, path: str) -> None:
     async def main() -> None:
         log = make_log(kind, Path(path))
-        async with MqttDoor(MqttSettings(port=0), log) as door:
+        async with MqttDoor(Core(MqttSettings(port=0), log)) as door:
             pipe.send((door.port, type(log).__name__))
             before = resource.getrusage(resource.RUSAGE_SELF)
             await asyncio.get_running_loop().run_in_executor(None, pipe.recv)
             after = resource.getrusage(resource.RUSAGE_SELF)
             cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            pipe.send({"cpu": cpu, "stats": door.stats()})
+            pipe.send({"cpu": cpu, "stats": door.core.stats()})
 
     uvloop.run(main())
 

@@ -27,7 +27,7 @@ from benchmarks.figures import summary
 def with_wrk(wrk: str, options: argparse.Namespace) -> dict[str, Any]:
     command = [wrk, "-t1", f"-c{options.connections}", f"-d{max(1, round(options.seconds))}s", "--timeout", "10s"]
     script = ["-s", str(Path(__file__).with_name("post.lua")), options.url]
-    environment = {**os.environ, "BODY": options.body}
+    environment = {**os.environ, "BODY": options.body, "TOKEN": token_of(options)}
     done = subprocess.run(command + script, env=environment, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found | {"client": "wrk"}
@@ -36,10 +36,11 @@ def with_wrk(wrk: str, options: argparse.Namespace) -> dict[str, Any]:
 class Caller:
     """One keep-alive connection, one request at a time."""
 
-    def __init__(self, url: str, body: str) -> None:
+    def __init__(self, url: str, body: str, token: str) -> None:
         parts = urlsplit(url)
         self.address = parts.hostname or "127.0.0.1", parts.port or 80
         head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        head += f"Authorization: Bearer {token}\r\n" if token else ""
         self.request = f"{head}Content-Length: {len(body.encode())}\r\n\r\n{body}".encode()
         self.taken: list[float] = []
         self.failed = 0
@@ -56,7 +57,7 @@ class Caller:
 
 
 async def with_python(options: argparse.Namespace) -> dict[str, Any]:
-    callers = [Caller(options.url, options.body) for _ in range(options.connections)]
+    callers = [Caller(options.url, options.body, token_of(options)) for _ in range(options.connections)]
     begin = time.perf_counter()
     await asyncio.gather(*(caller.run(begin + options.seconds) for caller in callers))
     taken = [each for caller in callers for each in caller.taken]
@@ -64,10 +65,16 @@ async def with_python(options: argparse.Namespace) -> dict[str, Any]:
     return {"rate": rate, **summary(taken), "failed": sum(caller.failed for caller in callers), "client": "python"}
 
 
+def token_of(options: argparse.Namespace) -> str:
+    """What the server is to be shown with every request, or ""."""
+    return options.token_file.read_text().strip() if options.token_file else ""
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", required=True)
     parser.add_argument("--body", required=True)
+    parser.add_argument("--token-file", type=Path, help="file with a token to send with every request")
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--client", choices=["auto", "wrk", "python"], default="auto")

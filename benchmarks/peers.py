@@ -55,6 +55,8 @@ class Served:
     url: str
     body: str
     pids: dict[str, int] = field(default_factory=dict)
+    token_file: str = ""
+    """With the token to send; empty: the server asks for none."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,13 @@ class Headrace:
     """The process that was started."""
     pids: dict[str, int]
     """By the names in the ready line's `pids`; without them `gateway` is the root, its children child1, child2..."""
+    token_file: str
 
     def streamed(self) -> Streamed:
         return Streamed(self.mqtt, HEADRACE_OUTPUT, HEADRACE_MATCH, self.pids)
 
     def served(self) -> Served:
-        return Served(self.http + HEADRACE_INFER, infer_body([1, len(FEATURES), 1]), self.pids)
+        return Served(self.http + HEADRACE_INFER, infer_body([1, len(FEATURES), 1]), self.pids, self.token_file)
 
     def pin(self, gateway: Cores, workers: Cores) -> None:
         """The gateway here, every other process there."""
@@ -170,13 +173,14 @@ def start_headrace(data: Path, cores: Cores = ()) -> Iterator[Headrace]:
     """`headrace up` on free ports over `data`; it prints one JSON line with its addresses when it is ready."""
     command = [*HEADRACE, "up", "--data", str(data), "--http-port", "0", "--mqtt-port", "0", "--json"]
     begin = time.perf_counter()
+    os.environ["HEADRACE_HOME"] = str(data / "home")  # not among the user's own credentials
     with processes.running(command, cores) as platform:
         ready = json.loads(processes.first_line(platform, "headrace up"))
         took = time.perf_counter() - begin
         port = int(str(ready["mqtt"]).rsplit(":", 1)[1])
         http = str(ready["http"]).rstrip("/")
         pids = _pids(platform.pid, ready.get("pids", {}))
-        yield Headrace(http if "://" in http else f"http://{http}", port, took, platform.pid, pids)
+        yield Headrace(http if "://" in http else f"http://{http}", port, took, platform.pid, pids, ready["token_file"])
 
 
 def _pids(root: int, named: dict[str, int]) -> dict[str, int]:
@@ -194,7 +198,10 @@ def apply_headrace(platform: Headrace, spec: Path = HEADRACE_SPEC) -> Headrace:
 
 def ask(served: Served) -> list[float]:
     """One request, its answer's numbers: a server that answers with an error has no speed worth measuring."""
-    request = urllib.request.Request(served.url, served.body.encode(), {"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"}
+    if served.token_file:
+        headers["Authorization"] = f"Bearer {Path(served.token_file).read_text().strip()}"
+    request = urllib.request.Request(served.url, served.body.encode(), headers)
     with urllib.request.urlopen(request, timeout=10) as response:
         data = json.load(response)["outputs"][0]["data"]
     return [float(number) for number in data]

@@ -154,7 +154,9 @@ class Bench:
 
     def _infer(self, name: str, served: Served) -> None:
         peers.ask(served)
-        options = ["--url", served.url, "--body", served.body, "--connections", 8, "--seconds"]
+        options: list[object] = ["--url", served.url, "--body", served.body]
+        options += ["--token-file", served.token_file] if served.token_file else []
+        options += ["--connections", 8, "--seconds"]
         processes.answer("benchmarks.http_load", *options, 1, cores=self.plan.shared)
         before = processes.cpu_seconds(served.pids)
         found = processes.answer("benchmarks.http_load", *options, self.plan.seconds, cores=self.plan.shared)

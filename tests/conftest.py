@@ -12,6 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.running import HOME
+
 SCRUBBED = ("HEADRACE_", "OMP_", "MKL_", "OPENBLAS_", "PIP_", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 collect_ignore_glob = ["live/oracles/*"]
 """Scripts for other environments."""
@@ -28,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith(SCRUBBED) and name != "HEADRACE_KSERVE_ENV":
             del os.environ[name]
+    os.environ["HEADRACE_HOME"] = HOME
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from headrace.records import Entry
-from headrace.services.gateway.mqtt import MqttDoor, Users, wire
+from headrace.services.gateway.mqtt import Core, MqttDoor, Users, wire
 from headrace.settings import MqttSettings
 from headrace.streams.logs import Done
 
@@ -255,10 +255,12 @@ async def opened(log: Any = None, **options: Any) -> AsyncIterator[MqttDoor]:
     given = {name: options.pop(name) for name in ("requests", "clock") if name in options}
     if isinstance(options.get("users"), Users):
         given["users"] = options.pop("users")
-    async with MqttDoor(MqttSettings(port=0, **options), ListLog() if log is None else log, **given) as door:
+    logins = options.pop("logins", None)
+    core = Core(MqttSettings(port=0, **options), ListLog() if log is None else log, **given)
+    async with MqttDoor(core, logins) as door:
         yield door
-        assert door.stats()["internal_errors"] == 0
+        assert core.stats()["internal_errors"] == 0
     for client in list(Client.everyone):
         await client.close()
     assert asyncio.all_tasks() - {asyncio.current_task()} <= before
-    assert door.stats()["connections"] == door.stats()["half_open"] == 0
+    assert core.stats()["connections"] == core.stats()["half_open"] == 0

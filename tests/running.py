@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,9 @@ import httpx
 import psutil
 
 READY = 30.0
+HOME = tempfile.mkdtemp(prefix="headrace-tests-home-")
+"""Where the commands of tests keep credentials: not among the user's own."""
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 
 
 def free_port() -> int:
@@ -28,7 +34,8 @@ def free_port() -> int:
 def scrubbed() -> dict[str, str]:
     """An environment without anything of the user's but the way to this Python and its packages."""
     kept = ("PATH", "HOME", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "CI", "LANG")
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONDONTWRITEBYTECODE": "1"}
+    own = {"PYTHONDONTWRITEBYTECODE": "1", "HEADRACE_HOME": HOME}
+    return {name: os.environ[name] for name in kept if name in os.environ} | own
 
 
 class Up:
@@ -43,6 +50,9 @@ class Up:
         self.stderr = (stderr or data.parent / f"{data.name}.stderr").open("a+b")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.stderr, env=scrubbed() | env)
         self.addresses = self._ready()
+        file = self.addresses.get("token_file")
+        self.token = Path(file).read_text().strip() if file else ""
+        """Of the install."""
 
     def _ready(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -60,14 +70,29 @@ class Up:
         return str(self.addresses["http"])
 
     @property
+    def headers(self) -> dict[str, str]:
+        """What a client sends that holds the install's token."""
+        return {"authorization": f"Bearer {self.token}"} if self.token else {}
+
+    @property
+    def head(self) -> str:
+        """`headers` as lines of a request."""
+        return "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
+
+    def login(self) -> str:
+        """A link that lets a browser in, once."""
+        return str(self.call("POST", "/session").json()["url"]) if self.token else self.http + "/"
+
+    @property
     def mqtt(self) -> tuple[str, int]:
         """(host, port)."""
         host, _, port = str(self.addresses["mqtt"]).rpartition(":")
         return host, int(port)
 
     def call(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        """One HTTP request."""
-        return httpx.request(method, self.http + path, timeout=30, trust_env=False, **kwargs)
+        """One HTTP request, with the install's token unless another Authorization is given."""
+        headers = self.headers | dict(kwargs.pop("headers", None) or {})
+        return httpx.request(method, self.http + path, timeout=30, trust_env=False, headers=headers, **kwargs)
 
     def apply(self, text: str, files: dict[str, str] | None = None) -> httpx.Response:
         """`headrace apply`."""

@@ -65,6 +65,9 @@ def up(
     webhook_private: Annotated[
         bool, typer.Option("--webhook-private", help="Send alerts to private and loopback addresses too.")
     ] = False,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Ask nobody for a token; only on loopback with one company.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line with all addresses once ready.")] = False,
 ) -> None:
     """Start the whole platform. Stops cleanly on Ctrl-C or SIGTERM; safe to start again on the same directory."""
@@ -85,6 +88,7 @@ def up(
         retention_gb=retention_gb,
         body_limit_mb=body_limit_mb,
         webhook_private=webhook_private,
+        open_=open_,
     )
     guard(lambda: run(settings, as_json=as_json))
 

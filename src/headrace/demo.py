@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from headrace import credentials
 from headrace.compose import Platform
 from headrace.console.api import summary as score_summary
-from headrace.errors import Permanent
-from headrace.running import say, settings_of, start, stop_signals
+from headrace.errors import HeadraceError, Permanent
+from headrace.running import page, remember, say, settings_of, start, stop_signals
 from headrace.running import summary as one_line
 from headrace.spec import parse
 
@@ -43,7 +45,7 @@ def _directory(data: Path | None) -> Iterator[Path]:
 
 
 async def _once(platform: Platform) -> None:
-    async with stop_signals() as stop, platform:
+    async with stop_signals() as stop, platform, _known(platform):
         await _begin(platform)
         publisher = await _publish(platform, LIVE_DAYS_ONCE, 0)
         try:
@@ -58,7 +60,7 @@ async def _once(platform: Platform) -> None:
 
 
 async def _watch(platform: Platform, speed: float) -> None:
-    async with stop_signals() as stop, platform:
+    async with stop_signals() as stop, platform, _known(platform):
         await _begin(platform)
         # on a terminal, ours is the one line that changes: the publisher's progress bar would fight it for the row
         publisher = await _publish(platform, LIVE_DAYS, speed, quiet=sys.stdout.isatty())
@@ -70,10 +72,21 @@ async def _watch(platform: Platform, speed: float) -> None:
         print_scores(platform)
 
 
+@contextlib.asynccontextmanager
+async def _known(platform: Platform) -> AsyncIterator[None]:
+    """The token of the example's own install is kept for as long as it runs."""
+    remember(platform)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(HeadraceError):
+            credentials.forget(platform.addresses["http"])
+
+
 async def _begin(platform: Platform) -> None:
     text = files("headrace.examples.pv").joinpath("headrace.yaml").read_text()
-    await platform.learning.apply(parse(text, "examples/pv/headrace.yaml"), {})
-    say(f"page   {platform.addresses['http']}\nMQTT   {platform.addresses['mqtt']}\n")
+    await platform.local.learning.apply(parse(text, "examples/pv/headrace.yaml"), {})
+    say(f"page   {page(platform)}\nMQTT   {platform.addresses['mqtt']}\n")
 
 
 async def _publish(
@@ -88,6 +101,7 @@ async def _publish(
         *("--history-days", str(HISTORY_DAYS)),
         *("--live-days", str(live_days)),
         *("--speed", str(speed)),
+        env=os.environ | {credentials.VARIABLE: platform.identities.install_token},
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL if quiet else None,
     )
@@ -111,10 +125,10 @@ async def _end(publisher: asyncio.subprocess.Process) -> None:
 
 async def _caught_up(platform: Platform) -> None:
     """Wait until every model has seen the whole log."""
-    end = platform.log.end()
-    for name in platform.learning.names():
-        view = platform.learning.view(name)
-        if not await platform.learning.reached(view, end, CATCH_UP) or view.failed:
+    end = platform.local.log.end()
+    for name in platform.local.learning.names():
+        view = platform.local.learning.view(name)
+        if not await platform.local.learning.reached(view, end, CATCH_UP) or view.failed:
             raise Permanent(detail=f"model {name!r} did not reach the end of the log: {view.failed or 'too slow'}")
 
 
@@ -166,8 +180,8 @@ def print_scores(platform: Platform) -> None:
 def bands(platform: Platform) -> list[str]:
     """What each model's bands have been worth so far, a line each."""
     found = []
-    for name in platform.learning.names():
-        view = platform.learning.view(name)
+    for name in platform.local.learning.names():
+        view = platform.local.learning.view(name)
         for key in view.store.lanes() if view.store is not None else []:
             worth = view.last(key)["interval"]
             if worth is None:
@@ -184,8 +198,8 @@ def bands(platform: Platform) -> list[str]:
 def score_rows(platform: Platform) -> list[list[str]]:
     """The cells of the score table: the models, then each baseline once per key (it is the same beside every model)."""
     models, baselines = [], {}
-    for name in platform.learning.names():
-        view = platform.learning.view(name)
+    for name in platform.local.learning.names():
+        view = platform.local.learning.view(name)
         for key in view.store.lanes() if view.store is not None else []:
             for contender, one in sorted(score_summary(view, key).items(), reverse=True):
                 row = _row(one, view.plan.spec.input.unit)

@@ -27,7 +27,7 @@ HeadraceError
 │   │   └── TooManyGuesses   wrong passwords
 │   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
 └── Permanent           the operator has to act
-    ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, Fenced, CorruptState, LearningError
+    ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, NotOpen, Fenced, CorruptState, LearningError
     └── NoIsolation, WrongEnvironment   a program of somebody else cannot run here
 """
 
@@ -204,6 +204,10 @@ class UnusableDirectory(Permanent):
 
 class PortInUse(Permanent):
     """Cannot listen on {host}:{port} ({reason}); choose another with {option} (0 takes a free one)."""
+
+
+class NotOpen(Permanent):
+    """`--open` asks nobody for a token, and {reason}: start without it, or on loopback with one company."""
 
 
 class Fenced(Permanent):

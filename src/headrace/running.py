@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from headrace import credentials
 from headrace.compose import Platform
+from headrace.errors import HeadraceError
 from headrace.settings import MIB, MqttSettings, PlatformSettings
 
 GIB = 1024**3
@@ -34,6 +36,7 @@ def settings_of(
     retention_gb: float = 10,
     body_limit_mb: float = 16,
     webhook_private: bool = False,
+    open_: bool = False,
 ) -> PlatformSettings:
     """The settings behind `headrace up`'s options."""
     mqtt = MqttSettings(
@@ -50,6 +53,7 @@ def settings_of(
         retention_size=round(retention_gb * GIB),
         body_limit=round(body_limit_mb * MIB),
         webhook_private=webhook_private,
+        open=open_,
     )
 
 
@@ -82,18 +86,39 @@ async def stop_signals() -> Any:
 
 async def _serve(settings: PlatformSettings, as_json: bool) -> None:
     async with stop_signals() as stop, Platform(settings) as platform:
+        remember(platform)
         gc.freeze()  # what a platform is made of stays: looking through it again and again stops the loop for 15-40 ms
         gc.set_threshold(10_000, 20, 20)
         if as_json:
-            about = {**platform.addresses, "ready_seconds": round(platform.ready_seconds, 3), "pid": os.getpid()}
+            about = {
+                **platform.addresses,
+                **platform.login(),
+                "ready_seconds": round(platform.ready_seconds, 3),
+                "pid": os.getpid(),
+            }
             say(json.dumps(about))
             await stop.wait()
             return
-        say(f"Headrace is ready: page {platform.addresses['http']}   MQTT {platform.addresses['mqtt']}")
+        say(f"Headrace is ready: page {page(platform)}   MQTT {platform.addresses['mqtt']}")
         say(f"data in {settings.data.resolve()}; Ctrl-C stops it, nothing acknowledged is lost")
-        if not platform.learning.names():
+        if not platform.local.learning.names():
             say("no models yet: `headrace apply -f headrace.yaml` takes some into service")
         await _summary(platform, stop)
+
+
+def remember(platform: Platform) -> None:
+    """Keep this install's token where its owner's commands find it."""
+    if platform.settings.open:
+        return
+    try:
+        credentials.remember(platform.addresses["http"], {"token": platform.identities.install_token})
+    except HeadraceError as error:
+        print(f"headrace: {error}; commands need HEADRACE_TOKEN (it is in {platform.token_file})", file=sys.stderr)
+
+
+def page(platform: Platform) -> str:
+    """Where a browser goes: a link that lets it in, once."""
+    return platform.login().get("login", platform.addresses["http"])
 
 
 def say(text: str, end: str = "\n") -> None:

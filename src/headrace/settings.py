@@ -83,7 +83,7 @@ class PlatformSettings:
     data: Path = Path("data")
     """Data directory: the log and everything derived from it. One platform at a time."""
     http_host: str = "127.0.0.1"
-    """Address of the HTTP door. Loopback, because it has no login yet."""
+    """Address of the HTTP door. Loopback, because HTTP is not encrypted."""
     http_port: int = 8080
     """TCP port; 0 takes a free one."""
     http_names: tuple[str, ...] = ()
@@ -104,6 +104,11 @@ class PlatformSettings:
     retention_size: int = 10 * 1024 * MIB
     """Bytes of log above which the oldest records may be deleted (never before every learner has passed them); 0: no
     limit. 10 GiB hold about 60 million readings."""
+    companies: int = 32
+    """Companies open at one time, the first one included; one more is refused until one is deleted. Each costs a worker process
+    of some 60 MB."""
+    open: bool = False
+    """Ask nobody who he is: every HTTP request and MQTT client may do everything. Only on loopback with no other company."""
     retention_seconds: float = 60.0
     """Seconds between looks at what may be deleted."""
     webhook_private: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -72,7 +73,7 @@ def shoot(page: Any, name: str) -> None:
 
 
 def test_a_forecast_beside_the_truth(page: Any, up: Up) -> None:
-    page.goto(up.http + "/")
+    page.goto(up.login())
     page.locator("#chart path.forecast.current").wait_for(state="attached")
     for section in ("skill", "gate", "quarantine"):
         page.locator(f"#{section}").evaluate("fold => { fold.open = true }")
@@ -92,11 +93,13 @@ def test_a_forecast_beside_the_truth(page: Any, up: Up) -> None:
 
 def test_an_empty_platform_shows_how_to_send(page: Any, tmp_path: Path) -> None:
     with Up(tmp_path / "data") as up:
-        page.goto(up.http + "/")
+        page.goto(up.login())
         until(page, "document.querySelector('#devices .copyable')")
-        hint = f"curl {up.http}/ingest/plant/demo/reading -d '{{\"power\": 3200}}'"
+        auth = f'-H "Authorization: Bearer $(headrace token --url {up.http})"'
+        hint = f"curl {auth} {up.http}/ingest/plant/demo/reading -d '{{\"power\": 3200}}'"
         assert hint in page.inner_text("#devices")
-        subprocess.run(hint, shell=True, check=True, capture_output=True)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        subprocess.run(hint, shell=True, check=True, capture_output=True, env=scrubbed() | {"PATH": path})
         until(page, "document.querySelector('#devices').textContent.includes('plant/demo')")
         assert up.stop() == 0
 
@@ -104,7 +107,7 @@ def test_an_empty_platform_shows_how_to_send(page: Any, tmp_path: Path) -> None:
 def test_the_page_follows_a_replay_at_full_speed(page: Any, tmp_path: Path) -> None:
     with Up(tmp_path / "data") as up:
         assert up.apply(LIGHT).is_success
-        page.goto(up.http + "/")
+        page.goto(up.login())
         with pv(up, 21, 2) as publisher:
             until(page, "document.querySelector('#chart path.forecast.current')", 60)
             began, longest = time.monotonic(), 0.0
@@ -124,7 +127,7 @@ def test_the_page_follows_a_replay_at_full_speed(page: Any, tmp_path: Path) -> N
 
 
 def test_a_restart_while_the_page_is_open(page: Any, up: Up) -> None:
-    page.goto(up.http + "/")
+    page.goto(up.login())
     page.locator("#chart path.forecast.current").wait_for(state="attached")
     port = int(up.http.rpartition(":")[2])
     up.kill()

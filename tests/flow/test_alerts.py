@@ -115,7 +115,7 @@ def test_from_a_reading_to_mqtt_and_a_webhook_that_fails_twice_over_a_restart(
         }  # fmt: skip
         assert up.call("GET", "/api/alerts").json() == [told]
         metrics = up.call("GET", "/metrics").text
-        assert 'headrace_alerts_active{model="room",severity="critical"} 1.0' in metrics
+        assert 'headrace_alerts_active{company="local",model="room",severity="critical"} 1.0' in metrics
         assert 'headrace_webhooks{status="sent"} 1.0' in metrics
         receiver.failing = 10**6
         plant.publish(up, [reading("a", 5, 26), reading("a", 6, 25)])

@@ -254,7 +254,8 @@ def test_half_open_connections_do_no_harm(up: Up) -> None:
     for index, client in enumerate(held):
         client.sendall([b"", b"\x10", b"\x10\x20\0\4MQ", b"\x10\xff\xff\xff"][index % 4])
     http = socket.create_connection(("127.0.0.1", int(up.http.rpartition(":")[2])))
-    http.sendall(b"POST /ingest/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nhalf")
+    head = b"POST /ingest/a HTTP/1.1\r\nHost: 127.0.0.1\r\n" + up.head.encode()
+    http.sendall(head + b"Content-Length: 100\r\n\r\nhalf")
     publish(up, [("half/open", b"1")] * 10)
     assert up.call("GET", "/api/overview").status_code == 200
     for client in (*held, http):
@@ -380,7 +381,7 @@ def test_foreign_pages_and_odd_paths(up: Up) -> None:
         "/none",
     ):
         assert up.call("GET", path).status_code in {400, 404}, path
-    with httpx.Client(base_url=up.http, trust_env=False) as client:
+    with httpx.Client(base_url=up.http, headers=up.headers, trust_env=False) as client:
         assert client.request("BREW", "/ingest/a").status_code in {400, 404, 405}
 
 

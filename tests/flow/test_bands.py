@@ -122,7 +122,7 @@ def test_diagnose(up: Up) -> None:
 
 def test_a_scored_band_is_pushed_to_open_pages(up: Up) -> None:
     """Stands last: it moves the plant on by a day."""
-    with httpx.stream("GET", f"{up.http}/api/events", timeout=20, trust_env=False) as answer:
+    with httpx.stream("GET", f"{up.http}/api/events", timeout=20, trust_env=False, headers=up.headers) as answer:
         lines = answer.iter_lines()
         assert next(lines) == "event: overview"
         while next(lines) != "event: forecast":  # the page knows everything up to here

@@ -294,7 +294,7 @@ def test_a_client_that_sends_all_before_it_reads_gets_its_413(up: Up, path: str)
     size = 17 * 2**20
     with socket.create_connection((host, int(port)), timeout=20) as client:
         client.sendall(
-            f"POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n".encode()
+            f"POST {path} HTTP/1.1\r\nHost: {host}\r\n{up.head}Connection: close\r\nContent-Length: {size}\r\n\r\n".encode()
         )
         client.sendall(bytes(size))
         text = b"".join(iter(lambda: client.recv(65536), b""))
@@ -341,7 +341,7 @@ def raw(up: Up, data: bytes, *, close: bool = False) -> bytes:
 
 def test_smuggled_broken_and_aborted_requests(up: Up) -> None:
     host = up.http.removeprefix("http://").encode()
-    head = b"POST /v2/models/sun/infer HTTP/1.1\r\nHost: " + host + b"\r\n"
+    head = b"POST /v2/models/sun/infer HTTP/1.1\r\nHost: " + host + b"\r\n" + up.head.encode()
     double = head + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /v2 HTTP/1.1\r\n\r\n"
     for bad in [
         double,
@@ -396,7 +396,7 @@ def test_random_bytes_never_break_a_door(up: Up) -> None:
         b'{"text":"kind: OnlineModel"}',
         b'{"id":"x","outcome":[1]}',
     ]
-    with httpx.Client(base_url=up.http, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=up.http, headers=up.headers, trust_env=False, timeout=30) as client:
         for _ in range(400):
             body = bytearray(rng.choice(seeds)) if rng.random() < 0.8 else bytearray(rng.randbytes(rng.randrange(300)))
             for _ in range(rng.randrange(6)):
@@ -545,7 +545,7 @@ def test_feedback_refuses_wrong_outcomes(up: Up, outcome: Any) -> None:
 def test_metrics_count_predictions(up: Up) -> None:
     def count() -> float:
         text = up.call("GET", "/metrics").text
-        found = re.search(r'headrace_predictions_total\{model="sun"\} ([\d.e+]+)', text)
+        found = re.search(r'headrace_predictions_total\{company="local",model="sun"\} ([\d.e+]+)', text)
         return float(found[1]) if found else 0.0
 
     before = count()

@@ -177,9 +177,9 @@ async def test_reports_are_published_at_once_and_the_store_fills_gaps(tmp_path: 
 async def test_forecasts_arrive_in_order_and_the_last_is_retained(version: int, qos: int) -> None:
     async with opened() as door, await Client.open(door.port, connect(version=version), version) as client:
         await client.ask(subscribe("f/#", options=qos, version=version))
-        door.publish("f/a", b"before")
-        door.publish_forecasts("f/a", [b"%d" % n + b"x" * n for n in range(500)])
-        door.publish("f/a", b"after")
+        door.core.publish("f/a", b"before")
+        door.core.publish_forecasts("f/a", [b"%d" % n + b"x" * n for n in range(500)])
+        door.core.publish("f/a", b"after")
         got = [await client.next() for _ in range(502)]
         wanted = [b"before", *(b"%d" % n + b"x" * n for n in range(500)), b"after"]
         assert [one.payload for one in got] == wanted
@@ -188,7 +188,7 @@ async def test_forecasts_arrive_in_order_and_the_last_is_retained(version: int, 
         await late.ask(subscribe("f/a", options=qos, version=version))
         kept = await late.next()
         assert (kept.payload, kept.retain) == (b"499" + b"x" * 499, True)
-        assert door.stats()["published"] == 502
+        assert door.core.stats()["published"] == 502
         await late.close()
 
 
@@ -197,7 +197,7 @@ async def test_a_group_shares_forecasts_and_long_ones_are_left_out(tmp_path: Pat
         one, two = [await Client.open(door.port, connect(name)) for name in ("one", "two")]
         for client in (one, two):
             await client.ask(subscribe("$share/g/f", options=0))
-        door.publish_forecasts("f", [b"%d" % n for n in range(20)])
+        door.core.publish_forecasts("f", [b"%d" % n for n in range(20)])
         halves = [[(await client.next()).payload for _ in range(10)] for client in (one, two)]
         assert sorted(halves[0] + halves[1], key=int) == [b"%d" % n for n in range(20)]
         await one.close()
@@ -211,11 +211,11 @@ async def test_a_slow_reader_of_forecasts_is_disconnected() -> None:
         await client.ask(subscribe("a", options=0))
         client.reader._transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(500):
-            door.publish_forecasts("a", [b"x" * 1000] * 100)
-            if door.stats()["slow_readers"]:
+            door.core.publish_forecasts("a", [b"x" * 1000] * 100)
+            if door.core.stats()["slow_readers"]:
                 break
             await asyncio.sleep(0)
-        assert door.stats()["slow_readers"] == 1
+        assert door.core.stats()["slow_readers"] == 1
         client.writer.transport.abort()
 
 

@@ -48,7 +48,7 @@ async def test_no_puback_before_the_commit(version: int) -> None:
         log.commit()
         assert [(await client.next()).body for _ in range(3)] == [b"\0\1", b"\0\2", b"\0\3"]
         assert log.payloads == [b"1", b"2", b"3"]
-        assert door.stats()["acknowledged"] == door.stats()["received"] == 3
+        assert door.core.stats()["acknowledged"] == door.core.stats()["received"] == 3
 
 
 @VERSIONS
@@ -69,7 +69,7 @@ async def test_a_failed_commit_closes_its_connections_and_no_others(version: int
         await until(lambda: len(log.calls) == 2)
         log.commit()
         assert (await other.next()).kind == wire.PUBACK
-        assert door.stats()["failed"] == 2
+        assert door.core.stats()["failed"] == 2
         assert log.payloads == [b"z"]
         await client.close()
         await other.close()
@@ -83,7 +83,7 @@ async def test_a_log_that_raises_is_a_failed_commit() -> None:
     async with opened(Broken()) as door, await Client.open(door.port, connect()) as client:
         client.send(publish("a"))
         assert await client.closed()
-        assert door.stats()["failed"] == 1
+        assert door.core.stats()["failed"] == 1
 
 
 async def test_with_a_real_file(tmp_path: Path) -> None:
@@ -219,8 +219,8 @@ async def test_bad_first_packets(data: bytes) -> None:
     async with opened() as door, await Client.open(door.port) as client:
         client.send(data)
         assert await client.closed()
-        assert door.stats()["rejected"] == 1
-        assert door.stats()["accepted"] == 0
+        assert door.core.stats()["rejected"] == 1
+        assert door.core.stats()["accepted"] == 0
 
 
 @VERSIONS
@@ -260,7 +260,7 @@ async def test_bad_packets_end_the_connection(version: int, data: bytes) -> None
         if version == 5:
             assert (await client.next()).kind == wire.DISCONNECT
         assert await client.closed()
-        assert door.stats()["refused"] == 1
+        assert door.core.stats()["refused"] == 1
         assert log.entries == []
         await client.close()
 
@@ -346,7 +346,7 @@ async def test_keepalive_and_connect_timeout() -> None:
     async with opened(clock=clock, connect_timeout=10.0) as door:
         client = await Client.open(door.port, connect("k", 5, keepalive=10), 5)
         mute = await Client.open(door.port)
-        await until(lambda: door.stats()["half_open"])
+        await until(lambda: door.core.stats()["half_open"])
         clock.now += 9
         await client.ask(b"\xc0\0")
         door.sweep()
@@ -372,16 +372,16 @@ async def test_a_session_ends_at_its_expiry() -> None:
         assert client.connack.properties[Property.SESSION_EXPIRY] == 100
         await client.ask(subscribe("a", version=5))
         await client.close()
-        await until(lambda: not door.stats()["connections"])
-        door.publish("a", b"x")
+        await until(lambda: not door.core.stats()["connections"])
+        door.core.publish("a", b"x")
         clock.now += 99
         door.sweep()
-        assert door.stats()["sessions"] == 1
-        assert door.stats()["backlog_bytes"] == len("ax")
+        assert door.core.stats()["sessions"] == 1
+        assert door.core.stats()["backlog_bytes"] == len("ax")
         clock.now += 2
         door.sweep()
-        assert door.stats()["sessions"] == door.stats()["backlog_bytes"] == 0
-        assert door._core.router.quiet
+        assert door.core.stats()["sessions"] == door.core.stats()["backlog_bytes"] == 0
+        assert door.core.router.quiet
 
 
 async def test_will_delay() -> None:
@@ -393,7 +393,7 @@ async def test_will_delay() -> None:
         for back in (True, False):
             client = await Client.open(door.port, hello, 5)
             client.writer.transport.abort()
-            await until(lambda: not door.stats()["connections"])
+            await until(lambda: not door.core.stats()["connections"])
             clock.now += 10 if back else 21
             door.sweep()
             await asyncio.sleep(0.02)
@@ -423,22 +423,24 @@ async def test_committed_readings_reach_subscribers(version: int) -> None:
 @VERSIONS
 async def test_platform_output_is_retained_and_delivered(version: int) -> None:
     async with opened() as door, await Client.open(door.port, connect(version=version), version) as client:
-        door.publish("forecast/pv", b"old", retain=True)
-        door.publish("forecast/pv", b"1", retain=True, properties={"traceparent": "t", "content-type": "text/plain"})
+        door.core.publish("forecast/pv", b"old", retain=True)
+        door.core.publish(
+            "forecast/pv", b"1", retain=True, properties={"traceparent": "t", "content-type": "text/plain"}
+        )
         reply = await client.ask(subscribe("forecast/#", version=version))
         assert reply.kind == wire.SUBACK
         first = await client.next()
         assert (first.payload, first.retain, first.qos) == (b"1", True, 1)
-        door.publish("forecast/pv", b"2", retain=True, qos=0)
+        door.core.publish("forecast/pv", b"2", retain=True, qos=0)
         second = await client.next()
         assert (second.payload, second.retain, second.qos) == (b"2", False, 0)
         if version == 5:
             assert first.properties == {Property.USER: [("traceparent", "t")], Property.CONTENT_TYPE: "text/plain"}
         await client.ask(unsubscribe("forecast/#", version=version))
-        door.publish("forecast/pv", b"3")
+        door.core.publish("forecast/pv", b"3")
         assert await client.silent()
         with pytest.raises(BadInput):
-            door.publish("forecast/+", b"")
+            door.core.publish("forecast/+", b"")
 
 
 async def test_a_slow_reader_is_disconnected_and_memory_stays_bounded() -> None:
@@ -447,12 +449,12 @@ async def test_a_slow_reader_is_disconnected_and_memory_stays_bounded() -> None:
         await client.ask(subscribe("a", options=0))
         client.reader._transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(20_000):
-            door.publish("a", b"x" * 1000, qos=0)
-            if door.stats()["slow_readers"]:
+            door.core.publish("a", b"x" * 1000, qos=0)
+            if door.core.stats()["slow_readers"]:
                 break
             await asyncio.sleep(0)
-        assert door.stats()["slow_readers"] == 1
-        await until(lambda: not door.stats()["connections"])
+        assert door.core.stats()["slow_readers"] == 1
+        await until(lambda: not door.core.stats()["connections"])
         client.writer.transport.abort()
 
 
@@ -460,7 +462,7 @@ async def test_many_outputs_a_second_arrive_in_order() -> None:
     async with opened() as door, await Client.open(door.port, connect()) as client:
         await client.ask(subscribe("a"))
         for n in range(3000):
-            door.publish("a", b"%d" % n)
+            door.core.publish("a", b"%d" % n)
         for n in range(3000):
             got = await client.next()
             assert got.payload == b"%d" % n
@@ -581,12 +583,12 @@ async def test_a_user_cannot_take_over_the_session_of_another(tmp_path: Path) ->
 async def test_the_publisher_goes_on_after_the_door_comes_back() -> None:
     log, acks = ListLog(), []
     messages = [("a", b"%d" % n) for n in range(3000)]
-    async with MqttDoor(MqttSettings(port=0), log) as door:
+    async with MqttDoor(Core(MqttSettings(port=0), log)) as door:
         port = door.port
         job = asyncio.create_task(publish_all("127.0.0.1", port, messages, window=50, on_ack=acks.append, rate=20_000))
         await until(lambda: len(log.entries) > 500)
     log.calls.clear()
-    async with MqttDoor(MqttSettings(port=port), log):
+    async with MqttDoor(Core(MqttSettings(port=port), log)):
         assert await job == 3000
     assert acks == sorted(acks)
     assert acks[-1] == 3000
@@ -661,7 +663,7 @@ ANY_PACKET = st.one_of(
 )
 def test_no_bytes_make_the_door_stumble(hello: bytes | None, packets: list[bytes], piece: int) -> None:
     async def run() -> None:
-        core = Core(MqttSettings(packet_limit=2000), ListLog(), None, Clock())
+        core = Core(MqttSettings(packet_limit=2000), ListLog(), clock=Clock())
         connection, transport = Connection(core), Wire()
         connection.connection_made(transport)
         data = (hello or b"") + b"".join(packets)
@@ -690,7 +692,7 @@ def test_where_the_reads_are_cut_does_not_matter(
 ) -> None:
     async def run() -> None:
         log = ListLog(manual=True)
-        core = Core(MqttSettings(), log, None, Clock())
+        core = Core(MqttSettings(), log, clock=Clock())
         connection = Connection(core)
         connection.connection_made(Wire())
         messages = [
@@ -718,8 +720,8 @@ async def test_at_the_limit_of_sessions_the_longest_absent_is_forgotten() -> Non
         for name in ("one", "two", "three"):
             async with await Client.open(door.port, connect(name, clean=False)):
                 pass
-            await until(lambda: not door.stats()["connections"])
-        assert [key[1] for key in door._core.sessions] == ["two", "three"]
+            await until(lambda: not door.core.stats()["connections"])
+        assert [key[1] for key in door.core.sessions] == ["two", "three"]
         clients = [await Client.open(door.port, connect(name, 5), 5) for name in ("four", "five", "six")]
         assert [client.connack.body[1] for client in clients if client.connack] == [0, 0, Reason.QUOTA]
 

@@ -65,14 +65,14 @@ class Actor:
         return heard
 
     async def leave(self, door: MqttDoor, *, rudely: bool = False) -> None:
-        online = door.stats()["connections"]
+        online = door.core.stats()["connections"]
         if rudely:
             self.client.writer.transport.abort()
         else:
             self.client.send(bytes((wire.DISCONNECT, 0)))
             await self.client.close()
         async with asyncio.timeout(5):
-            while door.stats()["connections"] == online:
+            while door.core.stats()["connections"] == online:
                 await asyncio.sleep(0.002)
 
 
@@ -99,10 +99,10 @@ async def test_wildcards(door: MqttDoor, version: int) -> None:
     assert codes == [0, 0, 0, 0, failure, failure]
     for topic in ("a/b/c", "a//c", "b", "b/c/d", "x", "/x"):
         await ear.client.ask(b"\xc0\0")
-        door.publish(topic, b"", qos=0)
+        door.core.publish(topic, b"", qos=0)
         assert (await ear.hear())[0][0] == topic
     for topic in ("a/b", "a/b/c/d", "c/d", "/x/y", "$x/y"):
-        door.publish(topic, b"", qos=0)
+        door.core.publish(topic, b"", qos=0)
     assert await ear.client.silent()
 
 
@@ -139,7 +139,7 @@ async def test_unsubscribe(door: MqttDoor, version: int) -> None:
     reply = await ear.client.ask(unsubscribe("a", "b", "zzz", packet_id=9, version=version))
     assert (reply.kind, reply.body) == (wire.UNSUBACK, b"\0\x09" + (b"\0\0\0\x11" if version == 5 else b""))
     for topic in "abc":
-        door.publish(topic, b"")
+        door.core.publish(topic, b"")
     assert (await ear.hear())[0][0] == "c"
     assert await ear.client.silent()
 
@@ -149,7 +149,7 @@ async def test_overlapping_subscriptions_deliver_once_with_the_highest_qos(door:
     ear = await Actor.enter(door, "ear", version)
     await ear.subscribe("a/#", options=0)
     await ear.subscribe("a/+", options=1)
-    door.publish("a/b", b"x")
+    door.core.publish("a/b", b"x")
     assert await ear.hear() == [("a/b", b"x", 1)]
     assert await ear.client.silent()
 
@@ -174,7 +174,7 @@ async def test_messages_wait_for_an_absent_client(door: MqttDoor, version: int) 
     await ear.leave(door)
     again = await Actor.enter(door, "ear", version, clean=True)
     assert not again.present
-    door.publish("w/x", b"")
+    door.core.publish("w/x", b"")
     assert await again.client.silent()
 
 
@@ -183,8 +183,8 @@ async def test_unacknowledged_messages_are_sent_again(door: MqttDoor, version: i
     options = {"clean": False, "properties": {Property.SESSION_EXPIRY: 60}}
     ear = await Actor.enter(door, "ear", version, **options)
     await ear.subscribe("a")
-    door.publish("a", b"1")
-    door.publish("a", b"2")
+    door.core.publish("a", b"1")
+    door.core.publish("a", b"2")
     first = [await ear.client.next() for _ in range(2)]
     ear.client.send(wire.ack(wire.PUBACK, first[0].packet_id))
     await ear.client.silent()
@@ -203,7 +203,7 @@ async def test_a_second_connection_takes_over(door: MqttDoor, version: int) -> N
         assert (await one.client.next()).body[0] == Reason.TAKEN_OVER
     assert await one.client.closed()
     await two.publish("a")
-    assert door.stats()["connections"] == 1
+    assert door.core.stats()["connections"] == 1
 
 
 async def test_a_client_without_id_is_given_one(door: MqttDoor) -> None:
@@ -293,13 +293,13 @@ async def test_shared_subscriptions(door: MqttDoor) -> None:
     outsider = await Actor.enter(door, "outsider", 5)
     await outsider.subscribe("job/#")
     for n in range(9):
-        door.publish("job/x", b"%d" % n)
+        door.core.publish("job/x", b"%d" % n)
     shares = [await worker.hear(3) for worker in workers]
     assert sorted(payload for share in shares for _, payload, _ in share) == [b"%d" % n for n in range(9)]
     assert len(await outsider.hear(9)) == 9
     reply = await workers[1].client.ask(unsubscribe("$share/group/job/+", version=5))
     assert reply.body[-1] == 0
-    door.publish("job/x", b"after")
+    door.core.publish("job/x", b"after")
     assert await workers[1].client.silent()
     workers[1].client.send(subscribe("$share/group/job/+", options=4, version=5))
     assert (await workers[1].client.next()).body[0] == Reason.PROTOCOL_ERROR
@@ -327,8 +327,8 @@ async def test_topic_aliases() -> None:
 async def test_maximum_packet_size_of_the_client(door: MqttDoor) -> None:
     ear = await Actor.enter(door, "ear", 5, properties={Property.PACKET_LIMIT: 60})
     await ear.subscribe("a")
-    door.publish("a", b"x" * 100)
-    door.publish("a", b"small")
+    door.core.publish("a", b"x" * 100)
+    door.core.publish("a", b"small")
     assert await ear.hear() == [("a", b"small", 1)]
 
 
@@ -336,7 +336,7 @@ async def test_receive_maximum_of_the_client(door: MqttDoor) -> None:
     ear = await Actor.enter(door, "ear", 5, properties={Property.RECEIVE_MAXIMUM: 2})
     await ear.subscribe("a")
     for n in range(4):
-        door.publish("a", b"%d" % n)
+        door.core.publish("a", b"%d" % n)
     first = [await ear.client.next() for _ in range(2)]
     assert await ear.client.silent()
     ear.client.send(wire.ack(wire.PUBACK, first[0].packet_id))
@@ -347,7 +347,7 @@ async def test_receive_maximum_of_the_client(door: MqttDoor) -> None:
 async def test_subscription_identifiers(door: MqttDoor) -> None:
     ear = await Actor.enter(door, "ear", 5)
     await ear.subscribe("a/#", options=0, properties={Property.SUBSCRIPTION_ID: 300})
-    door.publish("a/b", b"")
+    door.core.publish("a/b", b"")
     assert (await ear.client.next()).properties == {Property.SUBSCRIPTION_ID: 300}
     ear.client.send(subscribe("a", version=5, properties={Property.SUBSCRIPTION_ID: 0}))
     assert (await ear.client.next()).body[0] == Reason.PROTOCOL_ERROR
@@ -367,7 +367,7 @@ async def test_no_local_and_retain_as_published(door: MqttDoor) -> None:
 
 @pytest.mark.parametrize(("handling", "first", "second"), [(0, True, True), (1, True, False), (2, False, False)])
 async def test_retain_handling(door: MqttDoor, handling: int, first: bool, second: bool) -> None:
-    door.publish("r", b"kept", retain=True)
+    door.core.publish("r", b"kept", retain=True)
     ear = await Actor.enter(door, "ear", 5)
     for expected in (first, second):
         await ear.subscribe("r", options=handling << 4)

@@ -154,12 +154,12 @@ async def run(*command: str, stdin: bytes = b"", code: int = 0) -> bytes:
 async def test_mosquitto_pub_and_sub(door: MqttDoor, log: ListLog, version: str) -> None:
     publisher, subscriber = need("mosquitto_pub"), need("mosquitto_sub")
     common = ["-h", "127.0.0.1", "-p", str(door.port), "-V", version]
-    door.publish("t/old", b"retained", retain=True)
+    door.core.publish("t/old", b"retained", retain=True)
     listening = asyncio.ensure_future(
         run(subscriber, *common, "-t", "t/#", "-q", "1", "-C", str(COUNT + 1), "-W", "15")
     )
     async with asyncio.timeout(10):
-        while not door.stats()["connections"] or door._core.router.quiet:
+        while not door.core.stats()["connections"] or door.core.router.quiet:
             await asyncio.sleep(0.01)
     for qos in ("1", "2"):
         half = MESSAGES[: COUNT // 2] if qos == "1" else MESSAGES[COUNT // 2 :]
@@ -284,7 +284,7 @@ async def test_websockets_that_are_refused(door: MqttDoor) -> None:
             with pytest.raises(websockets.ConnectionClosed):
                 await socket.recv()
         async with asyncio.timeout(5):
-            while door.stats()["connections"]:
+            while door.core.stats()["connections"]:
                 await asyncio.sleep(0.01)
 
 

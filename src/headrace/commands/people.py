@@ -19,7 +19,7 @@ identity = typer.Typer(no_args_is_help=True, help="The keys that sign tokens (op
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (login, logout, open_, whoami, password):
+    for command in (login, logout, open_, token, whoami, password):
         app.command(command.__name__.rstrip("_"))(command)
     app.add_typer(company, name="company")
     app.add_typer(person, name="person")
@@ -62,6 +62,16 @@ def logout(url: Url = URL) -> None:
 def open_(url: Url = URL) -> None:
     """Print an address that opens the page, signed in as you. It works once, for five minutes."""
     typer.echo(call(url, "POST", "/session")["url"])
+
+
+def token(url: Url = URL) -> None:
+    """Print your token, for scripts: curl -H "Authorization: Bearer $(headrace token)" ..."""
+    from headrace import credentials
+
+    found = guard(lambda: credentials.token(url))
+    if not found:
+        fail(f"you have no token for {url}: `headrace up` keeps its own, `headrace login --url {url}` gets one")
+    typer.echo(found)
 
 
 def whoami(url: Url = URL, as_json: Json = False) -> None:

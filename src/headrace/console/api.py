@@ -20,8 +20,9 @@ from starlette.routing import Route
 from headrace import __version__
 from headrace.errors import BadInput, FixedLimit, HeadraceError, Unsupported
 from headrace.records import DAY, Record
+from headrace.services.entrance import still
 from headrace.services.gateway.service import GatewayService
-from headrace.services.http import DAMAGED, code
+from headrace.services.http import DAMAGED, Scope, code
 from headrace.services.learning.explanations import Ask, Explanations
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.residuals import residuals
@@ -254,13 +255,13 @@ class ConsoleApi:
         if self._listeners >= LISTENERS:
             return Response("too many open pages; close some", 503)
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(self._pushed(), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(self._pushed(request.scope), media_type="text/event-stream", headers=headers)
 
-    async def _pushed(self) -> AsyncIterator[bytes]:
+    async def _pushed(self, scope: Scope) -> AsyncIterator[bytes]:
         self._listeners += 1
         feed = Feed()
         try:
-            while not self.closing.is_set():
+            while not self.closing.is_set() and await still(scope):
                 yield self._pulse()
                 for event, data in self._news(feed):
                     yield _event(event, data)

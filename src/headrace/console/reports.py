@@ -27,7 +27,10 @@ LIMIT = 4 * 2**20
 """Bytes of a report."""
 KEPT = 200
 """Reports; a new one beyond these is refused, an old one can always be replaced."""
-_ROOM = "`curl -X DELETE ADDRESS/api/reports/NAME` makes room (GET /api/reports lists them), or send this one under an old name"
+_ROOM = (
+    "DELETE /api/reports/NAME makes room (GET /api/reports lists them; `headrace token` prints the token to send), or send "
+    "this one under an old name"
+)
 NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 Short = Annotated[str, Meta(max_length=200)]

@@ -194,10 +194,11 @@ function moreDevices(total, overview, zoneFor) {
 
 function noReadings({ addresses }) {
   const http = addresses.http || location.origin;
+  const token = `Authorization: Bearer $(headrace token --url ${http})`;
   const [host, port] = (addresses.mqtt || "127.0.0.1:1883").split(":");
   return el("div", { class: "card empty" },
     el("p", {}, "Nothing has arrived yet. Post a reading over HTTP:"),
-    copyable(`curl ${http}${postPath("plant/demo/reading")} -d '{"power": 3200}'`, "the curl command"),
+    copyable(`curl -H "${token}" ${http}${postPath("plant/demo/reading")} -d '{"power": 3200}'`, "the curl command"),
     el("p", {}, "or publish one over MQTT:"),
     copyable(`mosquitto_pub -h ${host} -p ${port || 1883} -t plant/demo/reading -m '{"power": 3200}'`, "the MQTT command"));
 }

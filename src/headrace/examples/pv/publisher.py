@@ -22,6 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from headrace import credentials
 from headrace.examples.pv import UTC_OFFSET, phases
 from headrace.records import DAY
 
@@ -83,9 +84,12 @@ def midnight(text: str) -> int:
 
 
 def post_history(plan: Plan, url: str, done: Callable[[int], None]) -> int:
-    """Send the history, one POST a day; returns the number of readings. `done` is told the readings of each day."""
+    """Send the history, one POST a day; returns the number of readings. `done` is told the readings of each day.
+
+    It is sent with the token this user has for that address (see `headrace.credentials`).
+    """
     total = 0
-    with httpx.Client(timeout=60) as client:
+    with httpx.Client(timeout=60, headers=credentials.headers(url)) as client:
         for count, body in plan.history():
             _post(client, f"{url.rstrip('/')}/ingest/{plan.topic}", body)
             total += count

@@ -13,6 +13,7 @@ from typing import Any
 
 from headrace import errors, states
 from headrace.errors import HeadraceError, Temporary, TooMany, Unexplained
+from headrace.services.learning.isolation import TRUSTED, Isolation
 
 SECONDS = 30.0
 """One question may take, the import of torch included; then its process is killed."""
@@ -31,9 +32,17 @@ class ExplainerProcess:
         seconds: one question may take.
         idle: seconds without a question after which the process ends.
         waiting: questions that may wait.
+        isolation: what its code can reach.
     """
 
-    def __init__(self, seconds: float = SECONDS, idle: float = IDLE, waiting: int = WAITING) -> None:
+    def __init__(
+        self,
+        seconds: float = SECONDS,
+        idle: float = IDLE,
+        waiting: int = WAITING,
+        isolation: Isolation = TRUSTED,
+    ) -> None:
+        self._isolation = isolation
         self._seconds, self._idle, self._most = seconds, idle, waiting
         self._turn = asyncio.Lock()
         self._waiting = 0
@@ -95,12 +104,11 @@ class ExplainerProcess:
     async def _running(self) -> asyncio.subprocess.Process:
         """The process, which runs users' code and sees none of our settings. Raises Temporary if none can be started."""
         if self.process is None or self.process.returncode is not None:
+            parent = str(self._isolation.parent(os.getpid()))
+            command = [sys.executable, "-m", "headrace.services.learning.explainer", parent]
             try:
                 self.process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "headrace.services.learning.explainer",
-                    str(os.getpid()),
+                    *self._isolation.command(command),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=asyncio.subprocess.PIPE,
                     start_new_session=True,

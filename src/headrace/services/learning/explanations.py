@@ -17,6 +17,7 @@ from headrace.models.explainers import EXPLAINERS
 from headrace.models.transformers import TRANSFORMERS
 from headrace.records import Array
 from headrace.services.learning.explaining import IDLE, SECONDS, WAITING, ExplainerProcess
+from headrace.services.learning.isolation import TRUSTED, Isolation
 from headrace.services.learning.lane import LIVE, LocalTime
 from headrace.services.learning.learner import EVIDENCE
 from headrace.services.learning.profile import Profile
@@ -68,10 +69,16 @@ class Explanations:
     """Answers "why"; enter it in a running event loop."""
 
     def __init__(
-        self, learning: LearningService, *, seconds: float = SECONDS, idle: float = IDLE, waiting: int = WAITING
+        self,
+        learning: LearningService,
+        *,
+        seconds: float = SECONDS,
+        idle: float = IDLE,
+        waiting: int = WAITING,
+        isolation: Isolation = TRUSTED,
     ) -> None:
         self._learning = learning
-        self.process = ExplainerProcess(seconds, idle, waiting)
+        self.process = ExplainerProcess(seconds, idle, waiting, isolation)
 
     async def __aenter__(self) -> Explanations:
         return self

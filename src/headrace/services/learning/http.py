@@ -21,6 +21,7 @@ import numpy as np
 from prometheus_client import REGISTRY, Counter
 
 from headrace import __version__
+from headrace.access import LOCAL
 from headrace.errors import BadInput, BadTensor, HeadraceError, NotFound, TooLarge, Unsupported
 from headrace.records import Array
 from headrace.services.http import DAMAGED, Receive, Scope, Send, answer, answer_json, encode, header, read_body, refuse
@@ -33,7 +34,7 @@ from headrace.services.learning.view import View
 SETTING = "--body-limit-mb"
 """What raises the limit of a body."""
 EXTENSIONS = ["binary_tensor_data", "model_repository", "headrace_learn", "headrace_feedback", "headrace_explain"]
-PREDICTIONS = Counter("headrace_predictions_total", "Predictions answered over HTTP", ["model"])
+PREDICTIONS = Counter("headrace_predictions_total", "Predictions answered over HTTP", ["company", "model"])
 SECONDS = Durations(
     "headrace_infer_seconds", "Time to answer /infer", (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1)
 )
@@ -47,11 +48,18 @@ class InferenceDoor:
         explanations: answers ``/explain``.
         limit: largest body in bytes.
         wait: seconds ``/learn`` and ``/feedback`` wait for their effect before they answer 202; a client may want fewer.
+        company: whose models these are.
     """
 
     def __init__(
-        self, service: LearningService, explanations: Explanations, limit: int = 16 * 2**20, wait: float = 30.0
+        self,
+        service: LearningService,
+        explanations: Explanations,
+        limit: int = 16 * 2**20,
+        wait: float = 30.0,
+        company: str = LOCAL,
     ) -> None:
+        self._company = company
         self._service, self._explanations, self._limit, self._wait = service, explanations, limit, wait
         self._counters: dict[str, Any] = {}
         self._actions: dict[str, Callable[[str, Scope, Receive, Send], Awaitable[None]]] = {
@@ -131,7 +139,7 @@ class InferenceDoor:
     def _count(self, name: str) -> None:
         counter = self._counters.get(name)
         if counter is None:
-            counter = self._counters[name] = PREDICTIONS.labels(model=name)
+            counter = self._counters[name] = PREDICTIONS.labels(company=self._company, model=shown(self._company, name))
         counter.inc()
 
     async def _learn(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -276,6 +284,11 @@ class InferenceDoor:
             return {**head, "outputs": [oip.output(asked, made[asked]) for asked in wanted if asked in made]}
         except HeadraceError as error:
             return {"error": str(error)}
+
+
+def shown(company: str, model: str) -> str:
+    """A model's name in the platform's metrics: who operates the platform is not told what other companies' are called."""
+    return model if company == LOCAL else ""
 
 
 def _named(parts: list[str]) -> str:

@@ -23,6 +23,7 @@ from headrace.errors import BadInput, BadSpec, BadTensor, Problem, StorageUnavai
 from headrace.records import MINUTE, Array
 from headrace.services.learning import shadows
 from headrace.services.learning.alerting import Alerting, speaks
+from headrace.services.learning.isolation import TRUSTED, Isolation
 from headrace.services.learning.plan import check
 from headrace.services.learning.registry import Applied, Entered, Registry, apply_entry, control
 from headrace.services.learning.store import Run, generation_file
@@ -52,6 +53,7 @@ class LearningService:
         publish: sends forecasts to an output topic, in order; the last is retained.
         tick: seconds between the ticks of models with ``clock: wall``.
         hooks: the queue of webhooks; None: alerts are not sent to any.
+        isolation: what the processes that run users' code can reach.
     """
 
     def __init__(
@@ -65,11 +67,13 @@ class LearningService:
         checkpoint_seconds: float = 5.0,
         silence: float = SILENCE,
         hooks: Webhooks | None = None,
+        isolation: Isolation = TRUSTED,
     ) -> None:
+        self._isolation = isolation
         self._log, self._data, self._publish, self._tick, self._clock = log, data, publish, tick, clock
         self._registry = Registry(data)
         self.alerting = Alerting(publish, self._registry, hooks)
-        self._supervisor = Supervisor(data, self._report, self._died, checkpoint_seconds, silence)
+        self._supervisor = Supervisor(data, self._report, self._died, checkpoint_seconds, silence, isolation)
         self.views: dict[str, View] = {}
         self._before: dict[str, Before] = {}
         self._cursors: dict[str, int] = {}
@@ -111,7 +115,7 @@ class LearningService:
     # -- the set of models
 
     async def apply(self, documents: list[Document], files: dict[str, str]) -> dict[str, str]:
-        _refuse([problem for document in documents for problem in check_all(document, files)])
+        self._check(documents, files)
         async with self._applying:
             _refuse(shadows.check(documents, self._registry.models))
             changes = {document.spec.name: self._change(document, files) for document in documents}
@@ -123,9 +127,19 @@ class LearningService:
 
     def diff(self, documents: list[Document], files: dict[str, str]) -> dict[str, str]:
         """What `apply` would do, without doing it. Raises BadSpec."""
-        _refuse([problem for document in documents for problem in check_all(document, files)])
+        self._check(documents, files)
         _refuse(shadows.check(documents, self._registry.models))
         return {document.spec.name: self._change(document, files) for document in documents}
+
+    def _check(self, documents: list[Document], files: dict[str, str]) -> None:
+        """Raises BadSpec; other people's code is not even parsed where it cannot be run apart from everything else."""
+        if not self._isolation.may_run:
+            _refuse([document.problem(place, self._unsafe) for document in documents for place in _code(document)])
+        _refuse([problem for document in documents for problem in check_all(document, files)])
+
+    @property
+    def _unsafe(self) -> str:
+        return f"Python files of this company cannot be run here, isolated from others ({self._isolation.reason})"
 
     def _change(self, document: Document, files: dict[str, str]) -> str:
         known = self._registry.models.get(document.spec.name)
@@ -183,11 +197,19 @@ class LearningService:
         if self._tasks:  # at the start nobody listens yet
             self.clean()
         self._wake.set()
-        light = [_config(entered) for entered in models.values() if not entered.plan.alone]
-        heavy = {name: _config(entered) for name, entered in models.items() if entered.plan.alone}
+        run = {name: entered for name, entered in models.items() if self._may_run(entered)}
+        light = [_config(entered) for entered in run.values() if not entered.plan.alone]
+        heavy = {name: _config(entered) for name, entered in run.items() if entered.plan.alone}
         await self._supervisor.assign(light, heavy, _pinned(models))
         self._sweep()
         self.nudge()
+
+    def _may_run(self, entered: Entered) -> bool:
+        """False for a model with code of its own that was applied when there was a sandbox, and now there is none."""
+        if self._isolation.may_run or not user_code(entered.applied.plain):
+            return True
+        self.views[entered.name].failed = self._unsafe
+        return False
 
     def _sweep(self) -> None:
         """Remove the files of superseded and deleted generations, also those a crash left behind. Their workers have gone."""
@@ -618,6 +640,10 @@ def _check_file(document: Document, files: dict[str, str], place: Place, name: s
         known = ", ".join(sorted(classes)) or "none"
         return [document.problem(place, f"there is no class {wanted!r} in {name}; its classes: {known}")]
     return []
+
+
+def _code(document: Document) -> list[Place]:
+    return [place for place, _, _ in user_code(document.plain)]
 
 
 def _finite(value: object) -> bool:

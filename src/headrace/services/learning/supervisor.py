@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.services.learning.isolation import TRUSTED, Isolation
 from headrace.services.learning.worker import Config, Event, ModelConfig
 
 logger = logging.getLogger("headrace.learning")
@@ -85,9 +86,19 @@ class Worker:
         report: called with every event the process sends.
         died: called when it has ended without being told to.
         silence: seconds without a sign of life after which it is killed and replaced.
+        isolation: what its code can reach.
     """
 
-    def __init__(self, name: str, config: Config, report: Report, died: Died, silence: float = SILENCE) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: Config,
+        report: Report,
+        died: Died,
+        silence: float = SILENCE,
+        isolation: Isolation = TRUSTED,
+    ) -> None:
+        self._isolation = isolation
         self.name, self.config, self._report, self._died, self._silence = name, config, report, died, silence
         self.process: asyncio.subprocess.Process | None = None
         self._link: socket.socket | None = None
@@ -149,11 +160,10 @@ class Worker:
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND)
         try:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "headrace.services.learning.worker",
+                *self._isolation.command([sys.executable, "-m", "headrace.services.learning.worker"]),
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
+                env={name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
                 start_new_session=True,  # Ctrl-C in a terminal is for the platform, which lets its workers save
             )
         except BaseException:
@@ -199,8 +209,15 @@ class Supervisor:
     """The set of workers that the applied models need: one for all light models and the observer, one per heavy model."""
 
     def __init__(
-        self, data: Path, report: Report, died: Died, checkpoint_seconds: float = 5.0, silence: float = SILENCE
+        self,
+        data: Path,
+        report: Report,
+        died: Died,
+        checkpoint_seconds: float = 5.0,
+        silence: float = SILENCE,
+        isolation: Isolation = TRUSTED,
     ) -> None:
+        self._isolation = isolation
         self._data, self._report, self._died, self._silence = data, report, died, silence
         self._checkpoint = checkpoint_seconds
         self.workers: dict[str, Worker] = {}
@@ -216,13 +233,13 @@ class Supervisor:
         await asyncio.gather(*(self.workers.pop(name).stop(SUPERSEDED if name else STOPPING) for name in changed))
         for name, config in wanted.items():
             if name not in self.workers:
-                self.workers[name] = Worker(name, config, self._report, self._died, self._silence)
+                self.workers[name] = Worker(name, config, self._report, self._died, self._silence, self._isolation)
                 self.workers[name].start()
 
     def _config(self, models: list[ModelConfig], pinned: list[tuple[str, dict[str, Any]]], *, observer: bool) -> Config:
         return Config(
             data=str(self._data),
-            parent=os.getpid(),
+            parent=self._isolation.parent(os.getpid()),
             models=models,
             observer=observer,
             pinned=pinned,

@@ -56,7 +56,7 @@ class Config(msgspec.Struct):
 
     data: str
     parent: int
-    """Process id of the platform."""
+    """Process id of the platform; 0: it is not seen from here."""
     models: list[ModelConfig] = []
     observer: bool = False
     pinned: list[tuple[str, dict[str, Any]]] = []
@@ -342,11 +342,11 @@ def _first_line(input_: int) -> bytes:
 
 
 def die_with(parent: int) -> None:
-    """On Linux, a worker does not outlive a platform that was killed."""
+    """On Linux, a worker does not outlive a platform that was killed; in a sandbox (0) that is the sandbox's to see to."""
     if sys.platform == "linux":
         parent_death_signal = 1
         ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
-    if os.getppid() != parent:
+    if parent and os.getppid() != parent:
         raise SystemExit(0)
 
 

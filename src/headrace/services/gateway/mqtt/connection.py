@@ -6,17 +6,18 @@ import asyncio
 import logging
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
+from headrace.errors import HeadraceError
 from headrace.records import Entry
 from headrace.services.gateway.mqtt import wire
 from headrace.services.gateway.mqtt.core import Core, headers
+from headrace.services.gateway.mqtt.logins import Logins
 from headrace.services.gateway.mqtt.requests import (
     OURS,
     PREFIXES,
-    RequestHandler,
     answer,
     default_response,
     failure,
@@ -24,7 +25,7 @@ from headrace.services.gateway.mqtt.requests import (
 )
 from headrace.services.gateway.mqtt.session import Message, Session
 from headrace.services.gateway.mqtt.topics import split_shared
-from headrace.services.gateway.mqtt.users import ANYTHING, Access
+from headrace.services.gateway.mqtt.users import ANYTHING, Access, Users
 from headrace.services.gateway.mqtt.wire import V5, V311, Connect, Filter, Property, Reader, Reason, Refused
 from headrace.topics import valid_filter, valid_topic
 
@@ -88,19 +89,20 @@ class Connection(asyncio.Protocol):
     acknowledgements when that call is done.
     """
 
-    def __init__(self, core: Core, requests: RequestHandler | None = None) -> None:
+    def __init__(self, core: Core, logins: Logins | None = None) -> None:
         self.version = V311
         self.window = core.settings.outbound_window
         self.writable = True
         self.outgoing_limit = wire.LONGEST
-        self._core, self._requests = core, requests
+        self._core, self._logins = core, logins
+        """The first company's core; that of the client's company once it is logged in."""
         self._settings, self._counters = core.settings, core.counters
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._socket: socket.socket | None = None
         self._state = _NEW
         self._session: Session
-        self._access: Access = ANYTHING
+        self.access: Access = ANYTHING
         self._client_id = ""
         self._will: wire.Will | None = None
         self._keepalive = 0.0
@@ -308,23 +310,33 @@ class Connection(asyncio.Protocol):
     # -- CONNECT
 
     def _login(self, connect: Connect) -> None:
-        """Find out who it is: at once, or after a password has been checked in a thread."""
+        """Find out who it is: at once, or after a password or token has been checked."""
         self.version = connect.version
-        users, name = self._core.users, self._common_name()
-        if users is None:
-            self._enter(connect, ANYTHING if name is None else Access(name, ["#"], ["#"]))
-        elif name is not None:
-            self._enter(connect, users.certified(name))
-        elif connect.username is None:
+        users, name, password = self._core.users, connect.username, connect.password or b""
+        certified = self._common_name()
+        if certified is not None:
+            self._enter(connect, users.certified(certified) if users else Access(certified, ["#"], ["#"]))
+        elif self._logins is not None and self._elsewhere(self._logins, connect):
+            self._wait(self._choose(self._logins, connect))
+        elif users is None:
+            self._enter(connect, ANYTHING)
+        elif name is None:
             self._enter(connect, users.anonymous)
+        elif access := users.remembered(name, password):
+            self._enter(connect, access)
         else:
-            access = users.remembered(connect.username, connect.password or b"")
-            if access is not None:
-                self._enter(connect, access)
-            else:
-                self._state = _LOGIN
-                self._gate()
-                self._core.spawn(self._check(connect, connect.username, connect.password or b""))
+            self._wait(self._check(users, connect, name, password))
+
+    def _elsewhere(self, logins: Logins, connect: Connect) -> bool:
+        """Whether not the first company's own list of users is to be asked."""
+        users, name = self._core.users, connect.username
+        named = bool(connect.password) if name is None else "/" in name and not (users and users.knows(name))
+        return named or (users is None and not logins.anonymous())
+
+    def _wait(self, check: Coroutine[Any, Any, None]) -> None:
+        self._state = _LOGIN
+        self._gate()
+        self._core.spawn(check)
 
     def _common_name(self) -> str | None:
         """The subject of a verified TLS client certificate."""
@@ -332,10 +344,33 @@ class Connection(asyncio.Protocol):
         subject = {key: value for part in certificate.get("subject", ()) for key, value in part}
         return subject.get("commonName")
 
-    async def _check(self, connect: Connect, name: str, password: bytes) -> None:
-        assert self._core.users is not None
+    async def _check(self, users: Users, connect: Connect, name: str, password: bytes) -> None:
         async with self._core.logins:
-            access = await self._loop.run_in_executor(None, self._core.users.login, name, password)
+            access = await self._loop.run_in_executor(None, users.login, name, password)
+        self._checked(connect, access)
+
+    def _address(self) -> str:
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple | list) else ""
+
+    async def _choose(self, logins: Logins, connect: Connect) -> None:
+        """Find the client's company, and go there."""
+        try:
+            found = await logins.login(connect.username or "", connect.password or b"", self._address())
+        except HeadraceError as error:  # the company cannot be opened now
+            self._refuse(Refused(Reason.UNAVAILABLE, str(error)))
+            return
+        if self._state != _LOGIN:
+            return
+        core, access = found or (self._core, None)
+        if core is not self._core:
+            self._core.peers.discard(self)
+            self._core, self._counters = core, core.counters
+            core.peers.add(self)
+        self._checked(connect, access)
+
+    def _checked(self, connect: Connect, access: Access | None) -> None:
+        """Go on with what came while the login was checked."""
         if self._state != _LOGIN:
             return
         data, self._rest = bytes(self._rest), bytearray()
@@ -354,7 +389,7 @@ class Connection(asyncio.Protocol):
             raise Refused(reason, "this server needs a user name and password it knows")
         if Property.AUTH_METHOD in connect.properties:
             raise Refused(Reason.BAD_AUTH_METHOD, "extended authentication is not offered")
-        self._access, self._client_id = access, connect.client_id or self._assigned(connect)
+        self.access, self._client_id = access, connect.client_id or self._assigned(connect)
         self._check_will(connect.will)
         properties = connect.properties
         asked = properties.get(Property.SESSION_EXPIRY, 0) if self.version == V5 else (0 if connect.clean else _FOREVER)
@@ -381,7 +416,7 @@ class Connection(asyncio.Protocol):
             return
         if not valid_topic(will.topic):
             raise Refused(Reason.BAD_TOPIC, "the will's topic is not one to publish to")
-        if will.topic.startswith(("$", OURS)) or not self._access.may_publish(will.topic, self._client_id):
+        if will.topic.startswith(("$", OURS)) or not self.access.may_publish(will.topic, self._client_id):
             raise Refused(Reason.NOT_AUTHORISED, "the will's topic is not allowed")
 
     def _offer(self, connect: Connect, asked: int, expiry: int) -> wire.Properties:
@@ -439,13 +474,13 @@ class Connection(asyncio.Protocol):
         topic = wire.decode_text(raw)
         if not valid_topic(topic):
             raise Refused(Reason.BAD_TOPIC, "not a topic to publish to")
-        if topic.startswith("$") or not self._access.may_publish(topic, self._client_id):
+        if topic.startswith("$") or not self.access.may_publish(topic, self._client_id):
             return None
         if topic.startswith(PREFIXES):  # the rest of this branch is where answers are: nobody may forge one
             return topic if is_request(topic) else None
         if topic.startswith(OURS):  # where forecasts are: nobody may forge one
             return None
-        if len(self._known) >= (_KNOWN_SHARED if self._access is ANYTHING else _KNOWN):
+        if len(self._known) >= (_KNOWN_SHARED if self.access is ANYTHING else _KNOWN):
             self._known.clear()
         self._known[raw] = topic
         return topic
@@ -568,12 +603,12 @@ class Connection(asyncio.Protocol):
             self._core.spawn(self._ask(topic, payload, response, extra))
 
     def _may_answer(self, topic: str) -> bool:
-        return not topic.startswith(("$", OURS)) and self._access.may_publish(topic, self._client_id)
+        return not topic.startswith(("$", OURS)) and self.access.may_publish(topic, self._client_id)
 
     async def _ask(self, topic: str, payload: bytes, response: str, extra: _Extra) -> None:
         head = len(response.encode()) + len(extra.properties.get(Property.CORRELATION) or b"") + HEAD
         room = min(self._settings.packet_limit, self.outgoing_limit) - head
-        self._answered(response, await answer(self._requests, topic, payload, room), extra)
+        self._answered(response, await answer(self._core.requests, topic, payload, room), extra)
 
     def _answered(self, response: str, payload: bytes, extra: _Extra) -> None:
         self._core.asking -= 1
@@ -627,7 +662,7 @@ class Connection(asyncio.Protocol):
         group, text = shared
         if group and asked.no_local:
             raise Refused(Reason.PROTOCOL_ERROR, "a shared subscription cannot be no-local")
-        if not self._access.may_subscribe(text, self._client_id):
+        if not self.access.may_subscribe(text, self._client_id):
             self._counters.refused += 1
             return Reason.NOT_AUTHORISED
         if (

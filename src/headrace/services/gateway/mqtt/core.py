@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol, cast
 
+from headrace.errors import BadInput
 from headrace.records import Entry, transport_headers
+from headrace.services.gateway.mqtt.requests import RequestHandler
 from headrace.services.gateway.mqtt.routing import Retained, Router
 from headrace.services.gateway.mqtt.session import Backlog, Link, Message, Outgoing, Session
 from headrace.services.gateway.mqtt.topics import split_shared
-from headrace.services.gateway.mqtt.users import Users
+from headrace.services.gateway.mqtt.users import Access, Users
 from headrace.services.gateway.mqtt.wire import Filter, Properties, Property, Reason, Refused, Will
 from headrace.settings import MqttSettings
 from headrace.streams.logs import Done
+from headrace.topics import valid_topic
 
 logger = logging.getLogger("headrace.mqtt")
 
 _QUIET = 30.0
 """Seconds between sentences about messages that are not stored."""
+_DRAIN = 5.0
+"""Seconds a closing core waits for the log, and then for its clients."""
 
 
 @dataclass(slots=True)
@@ -51,6 +58,9 @@ class Counters:
 class Peer(Link, Protocol):
     """What the door asks of a connection."""
 
+    access: Access
+    """Who it is, once it is logged in."""
+
     def tick(self, now: float) -> None:
         """Notice what did not happen in time."""
 
@@ -65,10 +75,28 @@ class Peer(Link, Protocol):
 
 
 class Core:
-    """The state behind the door; it does no I/O of its own."""
+    """The state behind the door: the sessions, subscriptions, retained messages and log of one company.
 
-    def __init__(self, settings: MqttSettings, log: LogWriter, users: Users | None, clock: Callable[[], float]) -> None:
+    It does no I/O of its own. Companies share a door and nothing else: what is in one core cannot be seen from another.
+
+    Args:
+        settings: every limit.
+        log: where readings go; nothing but its `submit` is called.
+        requests: answers what is published to ``headrace/predict/{model}`` and ``headrace/explain/{model}``.
+        users: who may do what; None: as `settings.users` says.
+        clock: monotonic seconds, for keep alives and expiries.
+    """
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        log: LogWriter,
+        requests: RequestHandler | None = None,
+        users: Users | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.settings, self.log, self.users, self.clock = settings, log, users, clock
+        self.requests = requests
         self.counters = Counters()
         self.router = Router()
         self.retained = Retained(settings.retained, settings.retained_bytes)
@@ -116,6 +144,49 @@ class Core:
         if retain:
             self.retained.keep(message)
         self.router.route(message, origin)
+
+    # -- what the platform has to say
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        qos: int = 1,
+        properties: Mapping[str, str] | None = None,
+    ) -> None:
+        """Send platform output to subscribers; it is not stored in the log. Call from the event loop's thread.
+
+        Args:
+            properties: user properties for v5 subscribers; ``content-type`` becomes MQTT's own content type.
+        """
+        _check(topic)
+        self.counters.published += 1
+        given = _properties(properties) if properties else {}
+        message = Message(topic, payload, 1 if qos else 0, retain, properties=given)
+        if retain:
+            self.retained.keep(message)
+        self.router.route(message)
+
+    def publish_forecasts(self, topic: str, payloads: Sequence[bytes]) -> None:
+        """`publish` of several payloads for one topic, retained: in order, and the last one stays."""
+        _check(topic)
+        self.counters.published += len(payloads)
+        self.retained.keep(Message(topic, payloads[-1], 1, True))
+        self.router.route_many(topic, payloads)
+
+    def stats(self) -> dict[str, int]:
+        """Totals since it was made, and how much it holds now."""
+        return asdict(self.counters) | {
+            "connections": self.online,
+            "half_open": len(self.peers) - self.online,
+            "sessions": len(self.sessions),
+            "retained": len(self.retained),
+            "backlog_bytes": self.backlog.used,
+            "backlog_dropped": self.backlog.dropped,
+            "uncommitted_batches": self.pending,
+        }
 
     # -- sessions
 
@@ -225,7 +296,21 @@ class Core:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def cancel(self) -> None:
+    async def close(self) -> None:
+        """End every connection: what is under way is committed and acknowledged first."""
+        self.closing = True
+        for peer in list(self.peers):
+            peer.quiet()
+        await _until(lambda: not self.pending)  # so that what is committed is acknowledged too
+        await self._cancel()
+        for peer in list(self.peers):
+            peer.end(Reason.SHUTTING_DOWN, "the server is shutting down")
+        if not await _until(lambda: not self.peers):
+            for peer in list(self.peers):
+                peer.abort()
+            await _until(lambda: not self.peers)
+
+    async def _cancel(self) -> None:
         """End everything spawned."""
         tasks = list(self._tasks)
         for task in tasks:
@@ -238,6 +323,28 @@ class LogWriter(Protocol):
 
     def submit(self, entries: Sequence[Entry], done: Done) -> None:
         """See `headrace.streams.logs.Log.submit`."""
+
+
+async def _until(condition: Callable[[], bool]) -> bool:
+    """Wait for something that ends by itself, but not for ever; returns whether it did."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN):
+            while not condition():
+                await asyncio.sleep(0.001)
+    return condition()
+
+
+def _check(topic: str) -> None:
+    if not valid_topic(topic) or len(topic) > 16_000:
+        raise BadInput(detail=f"{topic!r} is not a topic to publish to")
+
+
+def _properties(given: Mapping[str, str]) -> dict[int, Any]:
+    user = [(name, value) for name, value in given.items() if name != "content-type"]
+    found: dict[int, Any] = {Property.USER: user} if user else {}
+    if "content-type" in given:
+        found[Property.CONTENT_TYPE] = given["content-type"]
+    return found
 
 
 def headers(properties: Properties) -> bytes:

@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from headrace.access import Principal
 from headrace.errors import BadInput
 from headrace.services.gateway.mqtt.topics import covers
 from headrace.topics import valid_filter
@@ -42,12 +43,22 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Access:
-    """What one user may do."""
+    """What one user may do.
 
-    __slots__ = ("_publish", "_subscribe", "name")
+    Args:
+        who: the principal behind it; None: a user of the file, a certificate, or anybody.
+    """
 
-    def __init__(self, name: str | None, publish: Sequence[str] = (), subscribe: Sequence[str] = ()) -> None:
-        self.name = name
+    __slots__ = ("_publish", "_subscribe", "name", "who")
+
+    def __init__(
+        self,
+        name: str | None,
+        publish: Sequence[str] = (),
+        subscribe: Sequence[str] = (),
+        who: Principal | None = None,
+    ) -> None:
+        self.name, self.who = name, who
         self._publish = [text.split("/") for text in publish]
         self._subscribe = [text.split("/") for text in subscribe]
 
@@ -104,6 +115,10 @@ class Users:
             if rules.password and parse_hash(rules.password) is None:
                 raise BadInput(detail=f"{path}: {name}: the password is not hashed; make one with `hash_password`")
         return cls(given.users, given.anonymous)
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a user of this name."""
+        return name in self._access
 
     def certified(self, common_name: str) -> Access | None:
         """The user whose TLS certificate has been verified."""

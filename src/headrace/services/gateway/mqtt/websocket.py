@@ -18,8 +18,8 @@ _SUBPROTOCOL = "mqtt"
 class _Transport(asyncio.Transport):
     """Collects what the protocol writes; `pump` sends it."""
 
-    def __init__(self, send: Send, protocol: asyncio.Protocol) -> None:
-        super().__init__()
+    def __init__(self, send: Send, protocol: asyncio.Protocol, peer: object) -> None:
+        super().__init__({"peername": peer})
         self._send, self._protocol = send, protocol
         self._buffer: list[bytes] = []
         self._size = 0
@@ -99,7 +99,7 @@ async def serve(
         await send({"type": "websocket.close", "code": 1002})
         return
     await send({"type": "websocket.accept", "subprotocol": _SUBPROTOCOL})
-    transport = _Transport(send, protocol)
+    transport = _Transport(send, protocol, scope.get("client"))
     protocol.connection_made(transport)
     jobs: list[asyncio.Future[Any]] = [
         asyncio.ensure_future(job) for job in (transport.pump(), _read(receive, transport, protocol))

@@ -1,0 +1,39 @@
+"""How the processes that run a company's own code are kept from everything else on the machine.
+
+The code of the platform's first company is its operator's own. Everybody else's runs sandboxed, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+Wrap: TypeAlias = Callable[[Sequence[str]], list[str]]
+"""A command -> the same in a sandbox: the company's folder is all it can write, and there is no network."""
+
+
+class Isolation(NamedTuple):
+    """What to do with a company's workers."""
+
+    trusted: bool = False
+    """It is the operator's own company: its code may do what the platform may."""
+    wrap: Wrap | None = None
+    """Makes the sandbox, where there is one."""
+    reason: str = "no sandbox is set up"
+    """Why there is none, and what to do."""
+
+    @property
+    def may_run(self) -> bool:
+        """Whether the company's own code may run at all."""
+        return self.trusted or self.wrap is not None
+
+    def command(self, command: Sequence[str]) -> list[str]:
+        """The command line of a worker."""
+        return list(command) if self.trusted or self.wrap is None else self.wrap(command)
+
+    def parent(self, process: int) -> int:
+        """The process id a worker sees as its parent's; 0: another one, in a sandbox."""
+        return process if self.trusted or self.wrap is None else 0
+
+
+TRUSTED = Isolation(trusted=True, reason="")

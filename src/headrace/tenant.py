@@ -1,0 +1,147 @@
+"""One company on the platform: its own log, gateway, models, explanations, page and MQTT state.
+
+Two companies share a process, its two ports, and nothing else: what one has can be named by the other, and is then not
+there. Nothing here knows of other companies, nor asks who calls: that is the front's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from headrace.access import LOCAL
+from headrace.console.api import ConsoleApi
+from headrace.console.reports import Reports
+from headrace.services.gateway.http import IngestDoor
+from headrace.services.gateway.mqtt import Core
+from headrace.services.gateway.service import GatewayService
+from headrace.services.learning.explanations import Explanations
+from headrace.services.learning.http import InferenceDoor
+from headrace.services.learning.isolation import TRUSTED, Isolation
+from headrace.services.learning.service import LearningService, Publish
+from headrace.services.learning.webhooks import Webhooks
+from headrace.settings import PlatformSettings
+from headrace.streams.logs.sqlite import SqliteLog
+
+PREDICT, EXPLAIN = "headrace/predict/", "headrace/explain/"
+
+
+class Tenant:
+    """One company's part of the platform. Enter it in a running event loop.
+
+    Args:
+        settings: the platform's; its limits hold for each company.
+        company: its name.
+        folder: its data directory.
+        addresses: where the platform's doors are, for people to copy.
+        isolation: how processes that run the company's own code are kept from everything else.
+    """
+
+    def __init__(
+        self,
+        settings: PlatformSettings,
+        company: str,
+        folder: Path,
+        addresses: dict[str, str],
+        isolation: Isolation = TRUSTED,
+    ) -> None:
+        self.company, self.folder = company, folder
+        self._settings, self._addresses, self._isolation = settings, addresses, isolation
+        self._stack = AsyncExitStack()
+        self.outputs: list[Publish] = []
+        """Where forecasts and alerts go."""
+
+    async def __aenter__(self) -> Tenant:
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _open(self) -> None:
+        settings, stack = self._settings, self._stack
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.log = log = SqliteLog(self.folder, settings.partitions)
+        stack.push_async_callback(log.aclose)
+        hooks = Webhooks(self.folder, secret=self._secret(), private=settings.webhook_private and self.company == LOCAL)
+        await stack.enter_async_context(hooks)
+        learning = LearningService(
+            log, self.folder, self._publish, checkpoint_seconds=settings.checkpoint_seconds, hooks=hooks,
+            isolation=self._isolation,
+        )  # fmt: skip
+        self.explanations = Explanations(learning, isolation=self._isolation)
+        self.inference = InferenceDoor(learning, self.explanations, settings.body_limit, company=self.company)
+        self.core = Core(settings.mqtt, log, self._answer)
+        self.outputs.append(self.core.publish_forecasts)
+        log.on_commit = learning.nudge
+        self.learning = await stack.enter_async_context(learning)
+        await stack.enter_async_context(self.explanations)
+        self.gateway = await stack.enter_async_context(self._gateway())
+        learning.republish()
+        self.ingest = IngestDoor(log, settings.body_limit)
+        self.api = ConsoleApi(log, self.gateway, learning, self.explanations, self._addresses)
+        stack.push_async_callback(self.core.close)
+        stack.callback(self.api.closing.set)
+        routes = [*self.api.routes(), *Reports(self.folder / "reports").routes()]
+        self.pages = pages(routes)
+
+    def _gateway(self) -> GatewayService:
+        settings = self._settings
+        return GatewayService(
+            self.log,
+            self.folder,
+            self._slowest,
+            age=settings.retention_age,
+            size=settings.retention_size,
+            every=settings.retention_seconds,
+            pinned=self.learning.pinned,
+        )
+
+    def _secret(self) -> bytes:
+        """Key of webhook signatures. Each company's is another: what one may have signed must not pass for another's."""
+        key = os.environ.get(self._settings.webhook_key_variable, "").encode()
+        return key if self.company == LOCAL or not key else hmac.digest(key, self.company.encode(), "sha256")
+
+    def _publish(self, topic: str, payloads: Sequence[bytes]) -> None:
+        for output in self.outputs:
+            output(topic, payloads)
+
+    async def _answer(self, topic: str, payload: bytes) -> bytes:
+        """A request that came over MQTT."""
+        if topic.startswith(EXPLAIN):
+            made = await self.inference.explain_over_mqtt(topic.removeprefix(EXPLAIN), payload)
+            return await asyncio.to_thread(msgspec.json.encode, made)
+        return msgspec.json.encode(self.inference.over_mqtt(topic.removeprefix(PREDICT), payload))
+
+    def _slowest(self) -> int:
+        """The log position that every learner and the observer have saved."""
+        places = [
+            view.store.position() if view.store else 0 for view in self.learning.views.values() if not view.failed
+        ]
+        return min([self.gateway.understood.position(), *places])
+
+
+def pages(routes: list[Route]) -> Starlette:
+    """Routes that say 404 and 405 as every other door does."""
+    return Starlette(routes=routes, exception_handlers={404: _no_page, 405: _no_page})
+
+
+async def _no_page(request: Request, error: Exception) -> JSONResponse:
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    message = f"there is nothing at {request.method} {request.url.path}."
+    return JSONResponse({"error": message}, status, error.headers if isinstance(error, HTTPException) else None)

@@ -1,0 +1,135 @@
+"""The companies that are open on this platform: each from its first use, or from the start if it has data, to its deletion."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from headrace.access import LOCAL
+from headrace.errors import Conflict, HeadraceError, NotFound
+from headrace.services.learning.isolation import Isolation
+from headrace.settings import PlatformSettings
+from headrace.tenant import Tenant
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+"""What may be the name of a company's folder."""
+
+
+class Tenants:
+    """Opens and closes companies. Enter it in a running event loop; the first company is open from then on.
+
+    Args:
+        addresses: where the platform's doors are.
+        companies: name -> time of creation of every company there is now: what makes two of one name two.
+        isolation: how a company's own code is kept from others, by its folder.
+    """
+
+    def __init__(
+        self,
+        settings: PlatformSettings,
+        addresses: dict[str, str],
+        companies: Callable[[], Mapping[str, int]],
+        isolation: Callable[[Path], Isolation],
+    ) -> None:
+        self._settings, self._addresses, self._isolation = settings, addresses, isolation
+        self._companies = companies
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._created: dict[str, int] = {}
+        self.open: dict[str, Tenant] = {}
+        self.opened: list[Callable[[Tenant], None]] = []
+        """Called with each company that was opened."""
+        self.closed: list[Callable[[Tenant], None]] = []
+        """Called with each company that is about to be closed."""
+        self.closing = False
+
+    async def __aenter__(self) -> Tenants:
+        self.open[LOCAL] = await Tenant(self._settings, LOCAL, self._settings.data, self._addresses).__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.closing = True
+        for company in [*self.open]:
+            async with self._lock(company):
+                await self._close(company)
+
+    @property
+    def local(self) -> Tenant:
+        """The platform's first company."""
+        return self.open[LOCAL]
+
+    async def get(self, company: str) -> Tenant:
+        """A company's part of the platform; it is opened if it is not yet.
+
+        Raises:
+            NotFound: there is no such company any more.
+            Conflict: as many are open as may be.
+        """
+        return self.open.get(company) or await self._get(company)
+
+    async def _get(self, company: str) -> Tenant:
+        async with self._lock(company):
+            if found := self.open.get(company):
+                return found
+            if len(self.open) >= self._settings.companies or self.closing:
+                allowed = self._settings.companies
+                raise Conflict(
+                    detail=f"{len(self.open)} companies are open and {allowed} may be (`PlatformSettings.companies`)"
+                )
+            created = (await asyncio.to_thread(self._companies)).get(company)
+            if created is None:
+                raise NotFound(detail=f"there is no company {company[:80]!r}")
+            folder = self._folder(company, created)
+            isolation = await asyncio.to_thread(self._isolation, folder)
+            tenant = Tenant(self._settings, company, folder, self._addresses, isolation)
+            self.open[company] = await tenant.__aenter__()
+            self._created[company] = created
+            tenant.learning.clean()
+            for tell in self.opened:
+                tell(tenant)
+            return tenant
+
+    async def follow(self) -> None:
+        """Close the companies that were deleted. Whoever lets callers in awaits this after somebody was deleted, so that a new
+        company of an old name does not meet what the old one left open."""
+        companies = await asyncio.to_thread(self._companies)
+        for company in [name for name in self.open if name != LOCAL and self._created.get(name) != companies.get(name)]:
+            async with self._lock(company):
+                await self._close(company)
+
+    async def resume(self) -> None:
+        """Open the companies that have data, one after the other: their models go on without being asked."""
+        place = self._settings.data / "companies"
+        known = await asyncio.to_thread(self._companies)
+        for company in sorted(known) if place.is_dir() else ():
+            try:
+                if company != LOCAL and (place / company).is_dir():
+                    await self.get(company)
+            except (HeadraceError, OSError) as error:
+                print(f"headrace: company {company!r} cannot be opened ({error})", file=sys.stderr)
+
+    def _folder(self, company: str, created: int) -> Path:
+        """A company's data directory; one that another company of this name left behind is moved out of the way."""
+        if NAME.fullmatch(company) is None:
+            raise NotFound(detail=f"there is no company {company[:80]!r}")
+        folder = self._settings.data / "companies" / company
+        mark = folder / "created"
+        if folder.exists() and (not mark.is_file() or mark.read_text() != str(created)):
+            folder.rename(folder.with_name(f"{company}.deleted-{time.time_ns() // 1_000_000}"))
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mark.write_text(str(created))
+        return folder
+
+    async def _close(self, company: str) -> None:
+        tenant = self.open.pop(company, None)
+        if tenant is None:
+            return
+        for tell in self.closed:
+            tell(tenant)
+        await tenant.__aexit__(None, None, None)
+
+    def _lock(self, company: str) -> asyncio.Lock:
+        return self._locks.setdefault(company, asyncio.Lock())

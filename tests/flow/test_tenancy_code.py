@@ -1,0 +1,128 @@
+"""A company's own code: it works, it is locked in, and where it cannot be locked in it is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.errors import BadSpec
+from headrace.services.learning.isolation import Isolation
+from headrace.services.learning.service import LearningService
+from headrace.spec import parse
+from headrace.streams.logs.memory import MemoryLog
+from tests.flow.test_tenancy import SPEC, TOPIC, Company, reading, until
+from tests.running import Up
+
+OWN = SPEC.replace("transform: [", "transform: [{python: {file: mine.py, params: {targets: TARGETS}}}, ")
+STEP = """
+import json, os, socket
+from pathlib import Path
+
+class Step:
+    def __init__(self, params, context):
+        found = {}
+        for name, attempt in attempts(params["targets"]):
+            try:
+                found[name] = f"worked: {attempt()!r}"[:200]
+            except OSError as error:
+                found[name] = type(error).__name__
+        Path("state/found.json").write_text(json.dumps(found))
+    def state(self): return {}
+    def load(self, state): ...
+    def apply(self, rows): return rows
+
+def attempts(targets):
+    for path in targets["files"]:
+        yield f"read {path}", lambda path=path: open(path, "rb").read(50)
+    for path in targets["folders"]:
+        yield f"list {path}", lambda path=path: os.listdir(path)
+    for port in targets["ports"]:
+        yield f"connect {port}", lambda port=port: socket.create_connection(("127.0.0.1", port), 2)
+    yield "look up", lambda: socket.getaddrinfo("example.org", 80)
+    yield "symlink", lambda: os.symlink(targets["files"][0], "state/link.db")
+    yield "symlink in objects", lambda: os.symlink(targets["files"][0], "objects/link")
+    yield "fifo", lambda: os.mkfifo("state/pipe.db")
+    yield "own log", lambda: open("log.db", "r+b").write(b"x")
+    yield "own spec", lambda: open("registry.db", "r+b").write(b"x")
+    yield "new file", lambda: open("planted", "w")
+    yield "platform code", lambda: open(socket.__file__, "a")
+    yield "secrets", lambda: [n for n in os.environ if n.startswith("HEADRACE")] or int("no")
+    yield "processes", lambda: [p for p in os.listdir("/proc") if p.isdigit() and int(p) > 50] or open("/nothing")
+"""
+
+
+def test_the_code_of_a_company_reaches_nothing_but_its_own_folder(tmp_path: Path) -> None:
+    step = STEP.replace('int("no")', "open('/nothing')")
+    with Up(tmp_path / "data", HEADRACE_WEBHOOK_SECRET="the operator's") as up:
+        acme, bolt = Company(up, "acme"), Company(up, "bolt")
+        bolt.call("POST", f"/ingest/{TOPIC}", content=b'{"temp": 1}').raise_for_status()
+        data = up.data.resolve()
+        files = [
+            data / "log.db",
+            data / "identity" / "token",
+            data / "companies" / "bolt" / "log.db",
+            Path("/etc/hostname"),
+        ]
+        ports = [up.mqtt[1], int(up.http.rpartition(":")[2])]
+        folders = [data, data / "companies", data / "identity", data / "companies" / "bolt"]
+        targets = json.dumps({"files": [*map(str, files)], "folders": [*map(str, folders)], "ports": ports})
+        text = OWN.replace("TARGETS", targets)
+        assert acme.call("PUT", "/api/specs", json={"text": text, "files": {"mine.py": step}}).is_success
+        for minute in range(12):
+            acme.call("POST", f"/ingest/{TOPIC}", content=reading(minute, 700 + minute % 3)).raise_for_status()
+        until(lambda: acme.call("POST", "/v2/models/room/infer", json={}).is_success, "a forecast through its own step")
+        found: dict[str, str] = json.loads((data / "companies/acme/state/found.json").read_text())
+        worked = {name: said for name, said in found.items() if said.startswith("worked")}
+        assert worked.pop(f"list {data}") == "worked: ['companies']"  # the way to its own folder
+        assert worked.pop(f"list {data / 'companies'}") == "worked: ['acme']"
+        assert not worked
+        assert len(found) == len(files) + len(folders) + len(ports) + 10
+        assert found["symlink"] == found["fifo"] == "PermissionError" and found["own log"] == "OSError"
+        until(lambda: acme.call("GET", "/api/models/room/explanation").status_code != 503, "a saved model")
+        assert acme.call("GET", "/api/models/room/explanation").is_success
+        assert up.stop() == 0
+
+
+def test_an_explainer_of_a_company_is_locked_in_too(tmp_path: Path) -> None:
+    explainer = """
+import numpy as np
+from pathlib import Path
+class Explainer:
+    def explain(self, model, x, baseline):
+        try:
+            raise ValueError(Path(SECRET).read_text())
+        except OSError as error:
+            print("headrace-test:", type(error).__name__, flush=True)
+        parts = np.zeros((len(model(x)), *x.shape))
+        parts[:, 0, 0] = model(x) - model(baseline)
+        return parts
+"""
+    with Up(tmp_path / "data") as up:
+        acme = Company(up, "acme")
+        secret = repr(str(up.data.resolve() / "identity" / "token"))
+        text = SPEC + "explain: {python: {file: why.py}}\n"
+        files = {"why.py": explainer.replace("SECRET", secret)}
+        applied = acme.call("PUT", "/api/specs", json={"text": text, "files": files})
+        assert applied.is_success, applied.text
+        for minute in range(12):
+            acme.call("POST", f"/ingest/{TOPIC}", content=reading(minute, 700 + minute % 3)).raise_for_status()
+        path = "/api/models/room/explanation"
+        until(lambda: acme.call("GET", path).status_code not in {404, 503}, "a saved model")
+        answer = acme.call("GET", path)
+        assert answer.is_success, answer.text
+        assert "hri_" not in answer.text and "headrace-test: FileNotFoundError" in up.errors()
+        assert up.stop() == 0
+
+
+async def test_without_a_sandbox_files_of_a_company_are_refused(tmp_path: Path) -> None:
+    documents: Any = parse(OWN.replace("TARGETS", "[]"), "headrace.yaml")
+    log = MemoryLog()
+    service = LearningService(log, tmp_path, lambda *_: None, isolation=Isolation(reason="no bubblewrap; install it"))
+    with pytest.raises(BadSpec, match=r"headrace.yaml:5: .*cannot be run here.*no bubblewrap; install it"):
+        service.diff(documents, {"mine.py": STEP})
+    with pytest.raises(BadSpec, match="cannot be run here"):
+        await service.apply(documents, {"mine.py": STEP})
+    assert service.diff(parse(SPEC, "headrace.yaml"), {}) == {"room": "created"}
