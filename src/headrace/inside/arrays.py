@@ -18,6 +18,8 @@ from headrace.inside.figures import BLOCK, Array, describe
 from headrace.inside.work import reason
 from headrace.settings import InspectionSettings
 
+HEADER = 2**16
+"""Bytes of the longest header."""
 MOST = 100
 """Arrays of an npz that are looked at."""
 Open: TypeAlias = Callable[[], AbstractContextManager[IO[bytes]]]
@@ -95,6 +97,7 @@ def _header(opened: Open, size: int) -> Header:
             readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
             if version not in readers:
                 raise BadInput(detail=f"it is npy version {version[0]}.{version[1]}; 1.0 and 2.0 are read")
+            _check_length(file, 2 * version[0])
             shape, fortran, dtype = readers[version](file)
         except (ValueError, EOFError, SyntaxError, TypeError) as error:
             raise BadInput(detail=f"its npy header cannot be read: {reason(error)}") from error
@@ -107,6 +110,14 @@ def _header(opened: Open, size: int) -> Header:
     if there < wanted:
         raise BadInput(detail=f"its header promises {wanted:,} bytes of values and {there:,} are there: it was cut off")
     return header
+
+
+def _check_length(file: IO[bytes], size: int) -> None:
+    """Refuse a header no array needs; the file stands where it stood."""
+    length = int.from_bytes(file.read(size), "little")
+    if length > HEADER:
+        raise BadInput(detail=f"it has an npy header of {length:,} bytes; {HEADER:,} are the most")
+    file.seek(-size, 1)
 
 
 def _array(opened: Open, header: Header, limits: InspectionSettings) -> dict[str, Any]:

@@ -69,9 +69,11 @@ def is_table(path: Path, limits: InspectionSettings) -> bool:
         return False
     if found is None:
         return False
-    columns, header = found[7], bool(found[6])
-    typed = any(column["type"] != "VARCHAR" for column in columns)
-    return typed or (header and len(columns) > 1)
+    skipped, header, columns = int(found[5]), bool(found[6]), found[7]
+    if any(column["type"] != "VARCHAR" for column in columns):
+        return skipped == 0 or len(columns) > 1
+    unnamed = any(re.fullmatch(r"column\d+", column["name"]) for column in columns)
+    return skipped == 0 and header and len(columns) > 1 and not unnamed
 
 
 def _sources(database: Any, path: Path, media: str, limits: InspectionSettings) -> Iterator[str]:

@@ -67,13 +67,13 @@ def _unzipped(head: bytes) -> bytes:
 
 
 def _texty(head: bytes) -> bool:
-    """Text that could be a table: no NUL in it unless it is UTF-16, and no JSON or XML."""
+    """Text that could be a table: no NUL in it unless it is UTF-16, and no JSON, XML or PDF."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return True
     if not head or b"\0" in head:
         return False
     controls = sum(byte < 32 and byte not in b"\t\n\r\f" for byte in head)
-    return controls == 0 and head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] not in {b"{", b"[", b"<"}
+    return controls == 0 and head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] not in {b"{", b"[", b"<", b"%"}
 
 
 def encoding(path: Path) -> str:

@@ -54,7 +54,7 @@ def _bounded(inspect: Inspect, path: Path, media: str, limits: InspectionSetting
             _cap_memory(limits.memory_bytes)
             return inspect(path, media, limits)
     except Exception as error:  # a hostile file finds what libraries forgot to catch
-        return {"error": _why(error, limits)}
+        return {"error": _why(error, limits).replace(str(path), "the file")}
 
 
 def _why(error: Exception, limits: InspectionSettings) -> str:
