@@ -65,7 +65,7 @@ def as_numpy(figures: dict[str, Any], values: np.ndarray) -> None:
     assert list(figures["quantiles"].values()) == np.quantile(finite, QUANTILES).tolist()
 
 
-@pytest.mark.filterwarnings("ignore:Degrees of freedom")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @settings(max_examples=60, deadline=None)
 @given(hnp.arrays(np.float64, st.tuples(st.integers(1, 40), st.integers(1, 4)), elements=ODD), st.integers(1, 7))
 def test_figures_are_those_of_numpy_and_pandas(data: np.ndarray, cut: int) -> None:

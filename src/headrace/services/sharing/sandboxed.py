@@ -139,12 +139,21 @@ def _bounded(path: Path, most: int) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise BadInput(detail="it could not be looked into: the program that reads it gave no answer") from error
-    with os.fdopen(handle, "rb") as file:
-        about = os.fstat(handle)
-        raw = file.read(most + 1) if stat.S_ISREG(about.st_mode) else b""
+    try:
+        plain = stat.S_ISREG(os.fstat(handle).st_mode)
+        raw = _up_to(handle, most + 1) if plain else b""
+    finally:
+        os.close(handle)
     if not raw or len(raw) > most:
         raise BadInput(detail=f"it could not be looked into: the answer is no file of up to {most:,} bytes")
     return raw
+
+
+def _up_to(handle: int, most: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < most and (part := os.read(handle, most - len(parts))):
+        parts += part
+    return bytes(parts)
 
 
 def _constant(name: str) -> Any:
