@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from headrace.commands import jobs as job_commands
+from headrace.commands import share as share_commands
+
 if TYPE_CHECKING:
     import httpx
 
@@ -490,6 +493,10 @@ def quarantine_replay(
     query = f"?topic={_quoted(topic)}" if topic else ""
     count = _call(url, "POST", f"/api/quarantine/replay{query}")["replayed"]
     typer.echo(f"replayed {count:,} message{'' if count == 1 else 's'}")
+
+
+share_commands.register(app)
+job_commands.register(app)
 
 
 @app.command()
