@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
-from headrace.commands import jobs as job_commands
-from headrace.commands import share as share_commands
-
-if TYPE_CHECKING:
-    import httpx
+from headrace.commands import jobs, people, share
+from headrace.commands.calling import URL, Json, Url, ask, call, fail, guard, quoted, read, reason
+from headrace.commands.printing import clock, table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,16 +23,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Machine learning on IoT streams: messages in, forecasts out, models that learn on the way.",
 )
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Url = Annotated[str, typer.Option("--url", envvar="HEADRACE_URL", help="Where the platform answers.")]
-URL = "http://127.0.0.1:8080"
-_TAKEN = {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL}
-NARROW = 60
-"""Columns below which a table is left to the terminal to break: it breaks lines, rich would leave cells out."""
 BAR = 24
 """Characters of the longest bar."""
-SHORT = 12
-"""Characters up to which a cell is never broken, however narrow the terminal."""
+
+
+@app.callback()
+def options(
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="HEADRACE_TOKEN", help="Token for the platform; better in the environment: `ps` shows this."
+        ),
+    ] = "",
+) -> None:
+    if token:
+        os.environ["HEADRACE_TOKEN"] = token
 
 
 @app.command()
@@ -84,7 +86,7 @@ def up(
         body_limit_mb=body_limit_mb,
         webhook_private=webhook_private,
     )
-    _guard(lambda: run(settings, as_json=as_json))
+    guard(lambda: run(settings, as_json=as_json))
 
 
 @app.command()
@@ -98,7 +100,7 @@ def demo(
     """The PV example: a real inverter's readings over real MQTT, two models and two baselines learning from them."""
     from headrace.demo import run
 
-    _guard(lambda: run(once=once, data=data, http_port=http_port, mqtt_port=mqtt_port, speed=speed))
+    guard(lambda: run(once=once, data=data, http_port=http_port, mqtt_port=mqtt_port, speed=speed))
 
 
 @app.command()
@@ -121,7 +123,7 @@ def diff(file: Annotated[Path, typer.Option("--file", "-f", help="The spec file.
     from headrace.spec import plain_documents
 
     changes = _put(url, file, dry=True)
-    known = {one["name"]: one["spec"] for one in _call(url, "GET", "/api/specs")}
+    known = {one["name"]: one["spec"] for one in call(url, "GET", "/api/specs")}
     wanted = {document["metadata"]["name"]: document for document in plain_documents(file.read_text()) if document}
     for name, change in changes.items():
         typer.echo(f"{name}: {change}")
@@ -139,16 +141,16 @@ def get(
     url: Url = URL,
 ) -> None:
     """List the models in service, or print one's spec."""
-    specs = _call(url, "GET", "/api/specs")
+    specs = call(url, "GET", "/api/specs")
     if name is not None:
         found = [one for one in specs if one["name"] == name]
         if not found:
-            _fail(f"there is no model {name!r}; `headrace get` lists the models that exist")
+            fail(f"there is no model {name!r}; `headrace get` lists the models that exist")
         _print_spec(found[0], as_json)
     elif as_json:
         typer.echo(json.dumps(specs, indent=2))
     else:
-        _table(
+        table(
             ["model", "backend", "state", "keys", "snapshots", "behind"],
             [
                 [s["name"], s["backend"], s["state"], _some(s["keys"]), f"{s['published']:,}", f"{s['lag']:,}"]
@@ -168,7 +170,7 @@ def get(
 @app.command()
 def delete(name: Annotated[str, typer.Argument(help="The model.")], url: Url = URL) -> None:
     """Take a model out of service. Its recorded input stays in the log."""
-    _call(url, "DELETE", f"/api/specs/{_quoted(name)}")
+    call(url, "DELETE", f"/api/specs/{quoted(name)}")
     typer.echo(f"{name}: deleted")
 
 
@@ -180,14 +182,14 @@ def inspect(
 ) -> None:
     """Show what was understood of a topic: devices, fields, units, rate, last values, rejected messages."""
     if topic is None:
-        found = _call(url, "GET", "/api/topics")
+        found = call(url, "GET", "/api/topics")
         rows = [[t["topic"], f"{t['messages']:,}", f"{t['quarantined']:,}", len(t["devices"])] for t in found]
         if as_json:
             typer.echo(json.dumps(found, indent=2))
         else:
-            _table(["topic", "messages", "rejected", "devices"], rows, empty="nothing received yet")
+            table(["topic", "messages", "rejected", "devices"], rows, empty="nothing received yet")
         return
-    one = _call(url, "GET", f"/api/topics/{_quoted(topic)}")
+    one = call(url, "GET", f"/api/topics/{quoted(topic)}")
     if as_json:
         typer.echo(json.dumps(one, indent=2))
     else:
@@ -207,12 +209,12 @@ def log(
     from urllib.parse import quote
 
     query = f"limit={limit}" + (f"&offset={offset}&partition={partition}" if offset is not None else "")
-    found = _call(url, "GET", f"/api/records/{quote(topic, safe='')}?{query}")
+    found = call(url, "GET", f"/api/records/{quote(topic, safe='')}?{query}")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        rows = [[one["offset"], one["position"], _clock(one["received_ms"]), one["payload"][:200]] for one in found]
-        _table(["offset", "position", "received (UTC)", "payload"], rows, empty="no messages there")
+        rows = [[one["offset"], one["position"], clock(one["received_ms"]), one["payload"][:200]] for one in found]
+        table(["offset", "position", "received (UTC)", "payload"], rows, empty="no messages there")
 
 
 @app.command()
@@ -224,20 +226,20 @@ def predict(
 ) -> None:
     """Print the last available forecast of a model."""
     outputs = [{"name": name} for name in ("y", "low", "high")]
-    answer = _call(url, "POST", f"/v2/models/{_quoted(model)}/infer", {"parameters": {"key": key}, "outputs": outputs})
+    answer = call(url, "POST", f"/v2/models/{quoted(model)}/infer", {"parameters": {"key": key}, "outputs": outputs})
     if as_json:
         typer.echo(json.dumps(answer))
         return
     about, found = answer["parameters"], {one["name"]: one["data"] for one in answer["outputs"]}
-    times = [_clock(about["origin_ms"] + step * about["step_ms"])[:-3] for step in range(len(found["y"]))]
+    times = [clock(about["origin_ms"] + step * about["step_ms"])[:-3] for step in range(len(found["y"]))]
     rows = [
         [time, *(f"{v:,.1f}" for v in row)] for time, row in zip(times, zip(*found.values(), strict=True), strict=True)
     ]
     by = "the learning model" if about["by"] == "live" else f"snapshot {about['by']}"
     typer.echo(f"{model} for {about['key']}, made by {by}")
-    _table(["from (UTC)", *("forecast" if name == "y" else name for name in found)], rows)
+    table(["from (UTC)", *("forecast" if name == "y" else name for name in found)], rows)
     if "interval_n" in about:
-        unit = _call(url, "GET", f"/api/models/{_quoted(model)}?key={_quoted(about['key'])}&days=0.1")["unit"]
+        unit = call(url, "GET", f"/api/models/{quoted(model)}?key={quoted(about['key'])}&days=0.1")["unit"]
         typer.echo(_measured(about, unit))
 
 
@@ -261,10 +263,10 @@ def diagnose(
     url: Url = URL,
 ) -> None:
     """Test whether a model's errors are normally distributed, and say what the tests can show."""
-    asked = _call(url, "GET", f"/api/models/{_quoted(model)}/residuals?key={_quoted(key)}&days={days}")
+    asked = call(url, "GET", f"/api/models/{quoted(model)}/residuals?key={quoted(key)}&days={days}")
     from headrace.models.diagnostics import normality
 
-    _guard(lambda: _diagnosis(asked, normality([value for _, value in asked["residuals"]], level), as_json))
+    guard(lambda: _diagnosis(asked, normality([value for _, value in asked["residuals"]], level), as_json))
 
 
 def _diagnosis(asked: dict[str, Any], found: Any, as_json: bool) -> None:
@@ -273,7 +275,7 @@ def _diagnosis(asked: dict[str, Any], found: Any, as_json: bool) -> None:
         typer.echo(json.dumps({**about, **found.plain()}, indent=2))
         return
     typer.echo(f"{asked['name']} for {asked['key']}: {found.n:,} errors of the last {asked['days']:g} days")
-    _table(["test", "statistic", "p", f"at {found.level:g}"], found.rows())
+    table(["test", "statistic", "p", f"at {found.level:g}"], found.rows())
     typer.echo(found.sentence)
 
 
@@ -290,17 +292,17 @@ def alerts(
     from urllib.parse import urlencode
 
     query = {"model": model, "key": key, "active": "1" if active else "", "limit": limit}
-    found = _call(url, "GET", "/api/alerts?" + urlencode({name: value for name, value in query.items() if value != ""}))
+    found = call(url, "GET", "/api/alerts?" + urlencode({name: value for name, value in query.items() if value != ""}))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
     rows = [
-        [_clock(one["raised_ms"]), _clock(one["cleared_ms"]) if one["cleared_ms"] is not None else "active"]
+        [clock(one["raised_ms"]), clock(one["cleared_ms"]) if one["cleared_ms"] is not None else "active"]
         + [one[name] for name in ("severity", "model", "key", "rule", "message")]
         for one in found
     ]
     head = ["raised (UTC)", "cleared", "severity", "model", "key", "rule", "why"]
-    _table(head, rows, empty="no alerts" + (" are active" if active else ""))
+    table(head, rows, empty="no alerts" + (" are active" if active else ""))
 
 
 @app.command()
@@ -310,7 +312,7 @@ def shadows(
     url: Url = URL,
 ) -> None:
     """Compare a model's candidates (`shadow: MODEL` in their spec) with it, and say whether the difference is more than luck."""
-    found = _call(url, "GET", f"/api/models/{_quoted(model)}/shadows")
+    found = call(url, "GET", f"/api/models/{quoted(model)}/shadows")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     elif not found:
@@ -322,7 +324,7 @@ def shadows(
 @app.command()
 def promote(candidate: Annotated[str, typer.Argument(help="A shadow.")], url: Url = URL) -> None:
     """Let a candidate take the name and place of the model it is a shadow of, at one moment; the shadow is gone then."""
-    done = _call(url, "POST", f"/api/models/{_quoted(candidate)}/promote")
+    done = call(url, "POST", f"/api/models/{quoted(candidate)}/promote")
     typer.echo(
         f"{candidate}: promoted, it is now {done['model']}; the last model answers until this one has read the log"
     )
@@ -352,21 +354,21 @@ def replay(
     try:
         with _progress("reading the log") as watch:
             files = _beside(text, file.parent)
-            results = _guard(
+            results = guard(
                 lambda: replaying.replay(
                     text, str(file), files, data=data, last=_duration(last), against=against, watch=watch
                 )
             )
     except BadSpec as error:
         typer.echo(str(error), err=True)
-        _fail("nothing was replayed")
+        fail("nothing was replayed")
     if as_json:
         typer.echo(json.dumps(results, indent=2))
     for one in results if not as_json else []:
         _print_comparison(one)
     for name in dict.fromkeys(one["candidate"] for one in results if push and "daily" in one):
         about = replaying.report([one for one in results if one["candidate"] == name])
-        _call(url, "PUT", f"/api/reports/{_quoted(about['name'])}", about)
+        call(url, "PUT", f"/api/reports/{quoted(about['name'])}", about)
     if any(one.get("failed") for one in results):
         raise typer.Exit(1)
 
@@ -388,7 +390,7 @@ def explain(
 
     asked = {"key": key, "target": target, "method": method, "baseline": baseline}
     query = urlencode({name: value for name, value in asked.items() if value})
-    found = _call(url, "GET", f"/api/models/{_quoted(model)}/explanation?{query}")
+    found = call(url, "GET", f"/api/models/{quoted(model)}/explanation?{query}")
     if as_json:
         typer.echo(json.dumps(found))
     else:
@@ -425,7 +427,7 @@ def analyse(
         "data": data,
         "url": url,
     }
-    _guard(lambda: run(what, **options, last=last, timezone=timezone, spec=spec))
+    guard(lambda: run(what, **options, last=last, timezone=timezone, spec=spec))
 
 
 @app.command()
@@ -464,10 +466,10 @@ def evaluate(
         file, data, target, periods, train, validate, history, only, as_json, csv, html, push, jobs, drift
     )
     try:
-        _guard(lambda: run(options))
+        guard(lambda: run(options))
     except BadSpec as error:
         typer.echo(str(error), err=True)
-        _fail("nothing was evaluated")
+        fail("nothing was evaluated")
 
 
 quarantine = typer.Typer(no_args_is_help=True, help="Messages no decoder understood.")
@@ -477,12 +479,12 @@ app.add_typer(quarantine, name="quarantine")
 @quarantine.command("list")
 def quarantine_list(as_json: Json = False, url: Url = URL) -> None:
     """The newest, with the reason."""
-    found = _call(url, "GET", "/api/quarantine")
+    found = call(url, "GET", "/api/quarantine")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
     rows = [[one["position"], one["topic"], one["reason"], "yes" if one["replayed"] else ""] for one in found]
-    _table(["position", "topic", "reason", "replayed"], rows, empty="quarantine is empty")
+    table(["position", "topic", "reason", "replayed"], rows, empty="quarantine is empty")
 
 
 @quarantine.command("replay")
@@ -490,13 +492,13 @@ def quarantine_replay(
     topic: Annotated[str | None, typer.Argument(help="Only this topic.")] = None, url: Url = URL
 ) -> None:
     """Send them through the decoders again, after what made them fail was mended."""
-    query = f"?topic={_quoted(topic)}" if topic else ""
-    count = _call(url, "POST", f"/api/quarantine/replay{query}")["replayed"]
+    query = f"?topic={quoted(topic)}" if topic else ""
+    count = call(url, "POST", f"/api/quarantine/replay{query}")["replayed"]
     typer.echo(f"replayed {count:,} message{'' if count == 1 else 's'}")
 
 
-share_commands.register(app)
-job_commands.register(app)
+for group in (people, share, jobs):
+    group.register(app)
 
 
 @app.command()
@@ -510,11 +512,11 @@ def version() -> None:
 def _put(url: str, file: Path, *, dry: bool) -> dict[str, str]:
     text = _text(file)
     body = {"text": text, "file": str(file), "files": _beside(text, file.parent)}
-    answer = _ask(url, "PUT", "/api/specs" + ("?dry_run=1" if dry else ""), body)
+    answer = ask(url, "PUT", "/api/specs" + ("?dry_run=1" if dry else ""), body)
     if answer.status_code == 400:
-        typer.echo(_reason(answer), err=True)
-        _fail("nothing was applied")
-    changes: dict[str, str] = _read(answer)["changes"]
+        typer.echo(reason(answer), err=True)
+        fail("nothing was applied")
+    changes: dict[str, str] = read(answer)["changes"]
     return changes
 
 
@@ -522,9 +524,9 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        _fail(f"{file} is not UTF-8 text")
+        fail(f"{file} is not UTF-8 text")
     except OSError as error:
-        _fail(f"{file}: {error.strerror}")
+        fail(f"{file}: {error.strerror}")
 
 
 def _beside(text: str, folder: Path) -> dict[str, str]:
@@ -543,48 +545,9 @@ def _beside(text: str, folder: Path) -> dict[str, str]:
     return {name: _text(folder / name) for name in names if (folder / name).is_file()}
 
 
-def _call(url: str, method: str, path: str, body: Any = None) -> Any:
-    return _read(_ask(url, method, path, body))
-
-
-def _ask(url: str, method: str, path: str, body: Any = None) -> httpx.Response:
-    import httpx
-
-    try:
-        return httpx.request(method, url.rstrip("/") + path, json=body, timeout=60, trust_env=False)
-    except httpx.TimeoutException:
-        _fail(f"{url} did not answer within 60 s; it may be busy, try again")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        reason = str(error) or type(error).__name__
-        _fail(f"no answer from {url} ({reason}); is it up? `headrace up` starts it, --url says where it is")
-
-
-def _read(answer: httpx.Response) -> Any:
-    if answer.is_error:
-        _fail(_reason(answer))
-    try:
-        return answer.json()
-    except ValueError:
-        _fail(f"{answer.url} answered with something that is not Headrace's; does --url name the right port?")
-
-
-def _quoted(name: str) -> str:
-    """A name as one level of a path."""
-    from urllib.parse import quote
-
-    return quote(name, safe="")
-
-
 def _some(keys: list[str], most: int = 3) -> str:
     more = f" and {len(keys) - most:,} more" if len(keys) > most else ""
     return ", ".join(keys[:most]) + more
-
-
-def _reason(answer: httpx.Response) -> str:
-    try:
-        return str(answer.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {answer.status_code}: {answer.text[:200]}"
 
 
 def _print_spec(one: dict[str, Any], as_json: bool) -> None:
@@ -603,7 +566,7 @@ def _print_topic(one: dict[str, Any]) -> None:
         every = device["every_seconds"]
         rate = f"a reading every {every:g} s" if every else "one reading"
         typer.echo(f"\ndevice {device['device']}: {rate}")
-        _table(
+        table(
             ["field", "type", "unit", "last", "range"],
             [
                 [name, f["type"], f["unit"], _short(f["last"]), f"{f['low']:g} … {f['high']:g}" if "low" in f else ""]
@@ -619,7 +582,7 @@ def _print_explanation(one: dict[str, Any]) -> None:
     off = [abs(after - before) for after, before in zip(one["prediction"], one["base"], strict=True)]
     place = off.index(max(off))
     step, unit = one["targets"][place], f" {one['unit']}" if one["unit"] else ""
-    when = _clock(one["origin_ms"] + (step - 1) * one["step_ms"])
+    when = clock(one["origin_ms"] + (step - 1) * one["step_ms"])
     by = "the learning model" if one["by"] == "live" else f"snapshot {one['by']}"
     typer.echo(f"{one['name']} for {one['key']}, {when} (UTC), step {step} ahead, by {by}")
     parts, ends = one["contributions"][place], (one["prediction"][place], one["base"][place])
@@ -629,7 +592,7 @@ def _print_explanation(one: dict[str, Any]) -> None:
     typer.echo(f"method {one['method']}, adds up within {one['completeness']:.1e} (allowed {one['tolerance']:g})")
     if one["note"]:
         typer.echo(one["note"])
-    _table(["input", "value", "contribution", ""], _bars(one["features"], parts, decimals))
+    table(["input", "value", "contribution", ""], _bars(one["features"], parts, decimals))
 
 
 def _decimals(values: Iterable[float], digits: int = 4) -> int:
@@ -664,7 +627,7 @@ def _print_comparison(one: dict[str, Any]) -> None:
         unit = f" ({one['unit']}²)" if one["unit"] else ""
         typer.echo(f"mean squared error{unit}: {one['mse_candidate']:,.6g} against {one['mse_served']:,.6g}")
         rows = [[row["day"], *_errors(row["candidate"], row["served"])] for row in one["daily"]]
-        _table(["day", one["candidate"], one["served"], "change %"], rows)
+        table(["day", one["candidate"], one["served"], "change %"], rows)
     for note in one.get("notes", []):
         typer.echo(f"note: {note}")
 
@@ -680,9 +643,9 @@ def _duration(text: str) -> int:
     try:
         found = duration(text)
     except ValueError as error:
-        _fail(f"--last: {error}")
+        fail(f"--last: {error}")
     if not found:
-        _fail("--last: expected some time, such as 30d")
+        fail("--last: expected some time, such as 30d")
     return found
 
 
@@ -699,60 +662,8 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _clock(ms: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
 def _short(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)[:40]
-
-
-def _table(head: list[str], rows: list[list[Any]], empty: str = "") -> None:
-    if not rows:
-        typer.echo(empty)
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for index, (name, cell) in enumerate(zip(head, rows[0], strict=True)):
-        number = not isinstance(cell, str) or not cell.strip("+-0123456789,.")
-        number = number and (len(str(cell)) < 2 or bool(str(cell).strip("+-")))  # a bar of signs is no number
-        longest = max(len(str(row[index])) for row in rows)
-        table.add_column(name, overflow="fold", justify="right" if number else "left", no_wrap=longest <= SHORT)
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    console = Console()
-    if sys.stdout.isatty() or "COLUMNS" in os.environ:
-        console.width = max(console.width, NARROW)
-    else:
-        console.width = 10_000  # a pipe gets whole lines
-    console.print(table)
-
-
-def _guard(work: Callable[[], Any]) -> Any:
-    """What `work` returns; our own errors as one line, not as a trace. A wrong spec has several: its caller prints them."""
-    from headrace.errors import BadSpec, HeadraceError
-
-    try:
-        return work()
-    except BadSpec:
-        raise
-    except HeadraceError as error:
-        _fail(str(error))
-    except OSError as error:
-        if os.environ.get("HEADRACE_DEBUG") or isinstance(error, BrokenPipeError):
-            raise
-        ports = "; choose other ports with --http-port and --mqtt-port (0 takes a free one)"
-        _fail(f"{error.strerror or error}{ports if error.errno in _TAKEN else ''}")
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"headrace: {message}", err=True)
-    raise typer.Exit(1)
 
 
 def main() -> None:

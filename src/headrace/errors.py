@@ -24,6 +24,7 @@ HeadraceError
 ├── Temporary           try again later
 │   ├── NotReady        exists, but has nothing to serve yet
 │   ├── TooMany         others are being answered first
+│   │   └── TooManyGuesses   wrong passwords
 │   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
 └── Permanent           the operator has to act
     ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, Fenced, CorruptState, LearningError
@@ -175,6 +176,10 @@ class NotReady(Temporary):
 
 class TooMany(Temporary):
     """{count} {what} are waiting already; try again later."""
+
+
+class TooManyGuesses(TooMany):
+    """Too many wrong passwords for this name or from this address; try again in {seconds:.0f} s."""
 
 
 class StorageUnavailable(Temporary):

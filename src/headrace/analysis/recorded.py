@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.analysis.tables import Progress, Table, choose, silent, which
-from headrace.errors import BadInput, Temporary, Undecodable, UnknownTopic
+from headrace.credentials import headers
+from headrace.errors import BadInput, Temporary, Unauthenticated, Undecodable, UnknownTopic
 from headrace.records import DAY, INTERNAL, Array, Reading, Record
 from headrace.streams import decoders
 from headrace.streams.logs import LogReader, open_reader
@@ -68,7 +69,9 @@ class OverHttp:
         import httpx
 
         try:
-            answer = httpx.get(self._url + path, timeout=60, trust_env=False)
+            answer = httpx.get(self._url + path, headers=headers(self._url), timeout=60, trust_env=False)
+            if answer.status_code == 401:
+                raise Unauthenticated(detail=f"{self._url} does not let you in")
             if answer.is_error:
                 raise BadInput(detail=f"{self._url} answered {answer.status_code}: {answer.text[:200]}")
             return answer.json()

@@ -46,8 +46,7 @@ def job_list(
         typer.echo(json.dumps(found, indent=2))
         return
     rows = [
-        [one["id"], one["model"], one["state"], _percent(one), _lasted(one), clock(one["created_ms"])]
-        + [one["reason"] or one["message"]]
+        [one["id"], one["model"], one["state"], _percent(one), _lasted(one), clock(one["created_ms"]), _says(one)]
         for one in found
     ]
     head = ["id", "model", "state", "progress", "lasted", "created (UTC)", "says"]
@@ -234,6 +233,10 @@ def _bar() -> Iterator[Any]:
             )
 
         yield show
+
+
+def _says(one: dict[str, Any]) -> str:
+    return str(one["reason"] or one["message"])
 
 
 def _percent(one: dict[str, Any]) -> str:

@@ -144,9 +144,8 @@ def _same(record: dict[str, Any], digest: str, file: Path) -> dict[str, Any]:
     files = record.get("files") or []
     stored = record.get("stored") or (record.get("recipe") or {}).get("code") or (files[0]["stored"] if files else {})
     if stored.get("sha256") != f"sha256:{digest}":
-        fail(
-            f"{record.get('id')}: the platform stored other bytes than {file} has; did it change meanwhile? Delete it, try again"
-        )
+        what = f"{record.get('id')}: the platform stored other bytes than {file} has"
+        fail(f"{what}; did it change meanwhile? Delete it, and try again")
     return record
 
 

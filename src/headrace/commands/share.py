@@ -288,8 +288,10 @@ def audit(
         typer.echo(json.dumps(found, indent=2))
         return
     rows = [
-        [one["id"], clock(one["time_ms"]), one["company"], one["subject"], one["action"], one["asset"]]
-        + ["" if one["allowed"] else "refused", one["detail"]]
+        [
+            *(one["id"], clock(one["time_ms"]), one["company"], one["subject"], one["action"], one["asset"]),
+            *("" if one["allowed"] else "refused", one["detail"]),
+        ]
         for one in found
     ]
     table(["entry", "time (UTC)", "company", "who", "action", "asset", "", "detail"], rows, empty="nothing yet")
@@ -305,9 +307,11 @@ def lineage(
         return
     names = {node["id"]: node["id"] if node["id"] != id else f"{node['id']} (this)" for node in found["nodes"]}
     rows = [
-        [node["kind"], names[node["id"]], node["name"], node["company"]]
-        + ["deleted" if node["deleted"] else node["state"]]
-        + [", ".join(names.get(start, start) for start, end in found["edges"] if end == node["id"])]
+        [
+            *(node["kind"], names[node["id"]], node["name"], node["company"]),
+            "deleted" if node["deleted"] else node["state"],
+            ", ".join(names.get(start, start) for start, end in found["edges"] if end == node["id"]),
+        ]
         for node in found["nodes"]
     ]
     table(["kind", "id", "name", "company", "state", "made of"], rows)

@@ -11,9 +11,10 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, ExceptionContext, create_engine, event
 
-from headrace.errors import UnusableDirectory
+from headrace.disk import unavailable
+from headrace.errors import StorageUnavailable, UnusableDirectory
 
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000")
 """FULL: a commit that was answered is on the disk."""
@@ -34,6 +35,7 @@ def open_database(url: str, package: str) -> Engine:
     if url.startswith("sqlite"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _pragmas)
+    event.listen(engine, "handle_error", _full)
     config = Config()
     config.set_main_option("script_location", str(files(package) / "migrations"))
     try:
@@ -47,6 +49,13 @@ def open_database(url: str, package: str) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def _full(context: ExceptionContext) -> None:
+    """A disk that is full or failing passes: it is not a mistake of ours, or of the caller."""
+    original = context.original_exception
+    if unavailable(original):
+        raise StorageUnavailable(detail=str(original)) from original
 
 
 def _pragmas(connection: Any, _: Any) -> None:

@@ -11,6 +11,11 @@ from headrace.plugins import Family
 class Identities(Protocol):
     """Checks tokens."""
 
+    @property
+    def generation(self) -> int:
+        """Changes when somebody who was believed may no longer be: what was remembered of `verify` has to be forgotten."""
+        ...
+
     async def verify(self, token: str) -> Principal:
         """Who the bearer of a token is.
 

@@ -13,8 +13,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
@@ -26,9 +24,9 @@ import yaml
 from headrace.errors import BadInput
 from headrace.services.gateway.mqtt.topics import covers
 from headrace.topics import valid_filter
+from headrace.trust.passwords import hash_password, parse_hash, verify_password
 
-_LOG_N, _R, _P = 14, 8, 1
-"""scrypt cost: 16 MiB and some 50 ms (RFC 7914, section 2)."""
+__all__ = ["ANYTHING", "Access", "Users", "hash_password", "user_entry", "verify_password"]
 _REMEMBERED = 10_000
 
 
@@ -103,7 +101,7 @@ class Users:
             for text in (*rules.publish, *rules.subscribe):
                 if not valid_filter(text):
                     raise BadInput(detail=f"{path}: {name}: {text!r} is not a topic filter")
-            if rules.password and _parse(rules.password) is None:
+            if rules.password and parse_hash(rules.password) is None:
                 raise BadInput(detail=f"{path}: {name}: the password is not hashed; make one with `hash_password`")
         return cls(given.users, given.anonymous)
 
@@ -131,45 +129,8 @@ class Users:
         return hmac.digest(self._secret, name.encode() + b"\0" + password, "sha256")
 
 
-def hash_password(password: str | bytes) -> str:
-    """What to write into a users file."""
-    salt = secrets.token_bytes(16)
-    digest = _scrypt(password if isinstance(password, bytes) else password.encode(), salt, _LOG_N, _R, _P)
-    return f"scrypt${_LOG_N}${_R}${_P}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
-
-
 def user_entry(name: str, password: str, publish: Sequence[str] = (), subscribe: Sequence[str] = ()) -> str:
     """A whole users file with one user, as YAML; its entry can be pasted under ``users:`` of another."""
     rules = {"password": hash_password(password), "publish": list(publish), "subscribe": list(subscribe)}
     text: str = yaml.safe_dump({"users": {name: rules}}, sort_keys=False)
     return text
-
-
-def verify_password(hashed: str, password: bytes) -> bool:
-    """Compare in constant time."""
-    parsed = _parse(hashed)
-    if parsed is None:
-        return False
-    log_n, r, p, salt, digest = parsed
-    return hmac.compare_digest(_scrypt(password, salt, log_n, r, p), digest)
-
-
-def _parse(hashed: str) -> tuple[int, int, int, bytes, bytes] | None:
-    try:
-        scheme, log_n, r, p, salt, digest = hashed.split("$")
-        parsed = (
-            int(log_n),
-            int(r),
-            int(p),
-            base64.b64decode(salt, validate=True),
-            base64.b64decode(digest, validate=True),
-        )
-    except ValueError:
-        return None
-    sane = scheme == "scrypt" and 1 <= parsed[0] <= 20 and 1 <= parsed[1] <= 32 and 1 <= parsed[2] <= 16
-    return parsed if sane and len(parsed[4]) == 32 else None
-
-
-def _scrypt(password: bytes, salt: bytes, log_n: int, r: int, p: int) -> bytes:
-    n = 1 << log_n
-    return hashlib.scrypt(password, salt=salt, n=n, r=r, p=p, maxmem=256 * n * r + (1 << 20), dklen=32)

@@ -1,0 +1,107 @@
+"""How commands talk to a platform: with this user's token, and with errors a person can act on."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    import httpx
+
+URL = "http://127.0.0.1:8080"
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Url = Annotated[str, typer.Option("--url", envvar="HEADRACE_URL", help="Where the platform answers.")]
+_TAKEN = {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL}
+
+
+def call(url: str, method: str, path: str, body: Any = None) -> Any:
+    """What the platform answers, as JSON; None if it answers nothing. Ends the command on an error."""
+    return read(ask(url, method, path, body))
+
+
+def ask(url: str, method: str, path: str, body: Any = None, *, known: bool = True) -> httpx.Response:
+    """The platform's answer. Ends the command when there is none, or when it does not know us.
+
+    Args:
+        known: send this user's token.
+    """
+    from headrace import credentials
+
+    headers = guard(lambda: credentials.headers(url)) if known else {}
+    answer = _send(url, method, path, body, headers)
+    if answer.status_code == 401 and headers and known:
+        token = headers["Authorization"].removeprefix("Bearer ")
+        again = guard(lambda: credentials.headers(url, token))
+        if again and again != headers:
+            answer = _send(url, method, path, body, again)
+    if answer.status_code == 401 and known:
+        fail(f"{url} does not let you in: {reason(answer)}\n`headrace login --url {url}` signs in")
+    return answer
+
+
+def _send(url: str, method: str, path: str, body: Any, headers: dict[str, str]) -> httpx.Response:
+    import httpx
+
+    from headrace.credentials import normal
+
+    try:
+        return httpx.request(method, normal(url) + path, json=body, headers=headers, timeout=60, trust_env=False)
+    except httpx.TimeoutException:
+        fail(f"{url} did not answer within 60 s; it may be busy, try again")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        why = str(error) or type(error).__name__
+        fail(f"no answer from {url} ({why}); is it up? `headrace up` starts it, --url says where it is")
+
+
+def read(answer: httpx.Response) -> Any:
+    """An answer's JSON. Ends the command with what the platform says is wrong."""
+    if answer.is_error:
+        fail(reason(answer))
+    if answer.status_code == 204:
+        return None
+    try:
+        return answer.json()
+    except ValueError:
+        fail(f"{answer.url} answered with something that is not Headrace's; does --url name the right port?")
+
+
+def reason(answer: httpx.Response) -> str:
+    """What an answer says is wrong."""
+    try:
+        return str(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {answer.status_code}: {answer.text[:200]}"
+
+
+def quoted(name: str) -> str:
+    """A name as one level of a path."""
+    from urllib.parse import quote
+
+    return quote(name, safe="")
+
+
+def guard(work: Callable[[], Any]) -> Any:
+    """What `work` returns; our own errors as one line, not as a trace. A wrong spec has several: its caller prints them."""
+    from headrace.errors import BadSpec, HeadraceError
+
+    try:
+        return work()
+    except BadSpec:
+        raise
+    except HeadraceError as error:
+        fail(str(error))
+    except OSError as error:
+        if os.environ.get("HEADRACE_DEBUG") or isinstance(error, BrokenPipeError):
+            raise
+        ports = "; choose other ports with --http-port and --mqtt-port (0 takes a free one)"
+        fail(f"{error.strerror or error}{ports if error.errno in _TAKEN else ''}")
+
+
+def fail(message: str) -> NoReturn:
+    """End the command."""
+    typer.echo(f"headrace: {message}", err=True)
+    raise typer.Exit(1)

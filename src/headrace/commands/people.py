@@ -1,0 +1,242 @@
+"""Signing in and out; companies, and the people, devices and services in one's own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from headrace.commands.calling import URL, Json, Url, ask, call, fail, guard, quoted, reason
+from headrace.commands.printing import clock, table
+
+company = typer.Typer(no_args_is_help=True, help="Companies on this platform (operators).")
+person = typer.Typer(no_args_is_help=True, help="The users, devices and services of your company (admins).")
+identity = typer.Typer(no_args_is_help=True, help="The keys that sign tokens (operators).")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (login, logout, open_, whoami, password):
+        app.command(command.__name__.rstrip("_"))(command)
+    app.add_typer(company, name="company")
+    app.add_typer(person, name="person")
+    app.add_typer(identity, name="identity")
+
+
+def login(
+    url: Url = URL,
+    user: Annotated[str, typer.Option(help="Your name; it is asked for if not given.")] = "",
+    company: Annotated[str, typer.Option(help="Your company.")] = "local",
+) -> None:
+    """Sign in. The password is asked for, or read from standard input; it is never an option, because `ps` shows those."""
+    from headrace import credentials
+
+    _warn(url)
+    name = user or _asked("Name", "--user")
+    form = {"grant_type": "password", "username": name, "company": company, "password": _secret("Password")}
+    found = _granted(url, form | {"client_id": "headrace-cli"})
+    guard(lambda: credentials.remember(url, found | {"user": name, "company": company}))
+    who = call(url, "GET", "/whoami")
+    typer.echo(f"signed in at {url} as {who['subject']} of {who['company']} ({', '.join(who['roles'])})")
+
+
+def logout(url: Url = URL) -> None:
+    """End the login kept for an address, there and here."""
+    from headrace import credentials
+
+    kept = guard(lambda: credentials.entry(url))
+    if not kept:
+        fail(f"nothing is kept for {url}")
+    if "refresh_token" in kept:
+        answer = ask(url, "POST", "/logout")
+        if answer.is_error:
+            typer.echo(f"headrace: {url} says: {reason(answer)}", err=True)
+    guard(lambda: credentials.forget(url))
+    typer.echo(f"signed out at {url}" if "refresh_token" in kept else f"forgot the token of the install at {url}")
+
+
+def open_(url: Url = URL) -> None:
+    """Print an address that opens the page, signed in as you. It works once, for five minutes."""
+    typer.echo(call(url, "POST", "/session")["url"])
+
+
+def whoami(url: Url = URL, as_json: Json = False) -> None:
+    """Print who you are to the platform."""
+    who = call(url, "GET", "/whoami")
+    if as_json:
+        typer.echo(json.dumps(who, indent=2))
+        return
+    until = f", until {clock(who['expires_ms'])} UTC" if who["expires_ms"] else ""
+    typer.echo(f"{who['subject']} of {who['company']}: {who['kind']}, {', '.join(who['roles']) or 'no role'}{until}")
+
+
+def password(url: Url = URL) -> None:
+    """Change your own password. Your logins end."""
+    old, new = _secret("Old password"), _secret("New password", again=True)
+    call(url, "POST", "/password", {"old": old, "new": new})
+    typer.echo(f"changed; `headrace login --url {url}` signs in with the new one")
+
+
+@company.command("list")
+def company_list(url: Url = URL, as_json: Json = False) -> None:
+    """Those you may know of."""
+    found = call(url, "GET", "/companies")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    table(
+        ["company", "people", "since (UTC)"], [[one["name"], one["people"], clock(one["created_ms"])] for one in found]
+    )
+
+
+@company.command("add")
+def company_add(
+    name: Annotated[str, typer.Argument(help="2 to 32 of a-z, 0-9 and -.")],
+    admin: Annotated[str, typer.Option(help="Name of its first user, an admin.")] = "admin",
+    url: Url = URL,
+    as_json: Json = False,
+) -> None:
+    """Add a company, and print the password of its first admin; it is shown this once."""
+    made = call(url, "POST", "/companies", {"name": name, "admin": admin})
+    if as_json:
+        typer.echo(json.dumps(made, indent=2))
+        return
+    typer.echo(f"{name}: added. Its admin signs in with: headrace login --url {url} --company {name} --user {admin}")
+    typer.echo(f"password (shown this once): {made['admin']['password']}")
+
+
+@company.command("delete")
+def company_delete(
+    name: Annotated[str, typer.Argument(help="The company.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    url: Url = URL,
+) -> None:
+    """Delete a company and its people. Their tokens end at once."""
+    if not yes:
+        typer.confirm(f"Delete {name} and everybody in it?", abort=True, err=True)
+    call(url, "DELETE", f"/companies/{quoted(name)}")
+    typer.echo(f"{name}: deleted")
+
+
+@person.command("list")
+def person_list(url: Url = URL, as_json: Json = False) -> None:
+    """Who there is in your company."""
+    found = call(url, "GET", "/people")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    rows = [
+        [one["name"], one["kind"], ", ".join(one["roles"]), ", ".join(one["topics"]), clock(one["created_ms"])]
+        for one in found
+    ]
+    table(
+        ["name", "kind", "roles", "topics", "since (UTC)"],
+        rows,
+        empty="nobody yet; `headrace person add NAME` adds one",
+    )
+
+
+@person.command("add")
+def person_add(
+    name: Annotated[str, typer.Argument(help="A name that is free in your company.")],
+    kind: Annotated[str, typer.Option(help="user, device or service.")] = "user",
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="admin, developer, viewer, operator (default: developer, or as the kind is)."),
+    ] = None,
+    topic: Annotated[
+        list[str] | None, typer.Option(help="Topic filters he may publish and subscribe to (default: #).")
+    ] = None,
+    choose: Annotated[bool, typer.Option("--choose", help="Ask for a password instead of making one.")] = False,
+    url: Url = URL,
+    as_json: Json = False,
+) -> None:
+    """Add a user, device or service to your company, and print the password or secret; it is shown this once."""
+    asked: dict[str, Any] = {"name": name, "kind": kind, "topics": topic or ["#"]} | ({"roles": role} if role else {})
+    if choose:
+        asked["password"] = _secret("Password", again=True)
+    made = call(url, "POST", "/people", asked)
+    if as_json:
+        typer.echo(json.dumps(made, indent=2))
+        return
+    typer.echo(f"{made['company']}/{name}: added as {kind} ({', '.join(made['roles'])})")
+    _told(made)
+
+
+@person.command("password")
+def person_password(name: Annotated[str, typer.Argument(help="Who lost his.")], url: Url = URL) -> None:
+    """Make another password or secret for somebody; the old one and all his logins end."""
+    _told(call(url, "POST", f"/people/{quoted(name)}/password"))
+
+
+@person.command("delete")
+def person_delete(name: Annotated[str, typer.Argument(help="Who.")], url: Url = URL) -> None:
+    """Delete somebody. His tokens end at once."""
+    call(url, "DELETE", f"/people/{quoted(name)}")
+    typer.echo(f"{name}: deleted")
+
+
+@identity.command("rotate")
+def rotate(
+    at_once: Annotated[
+        bool, typer.Option("--at-once", help="End every token that was given out: somebody saw a private key.")
+    ] = False,
+    url: Url = URL,
+) -> None:
+    """Sign tokens with a new key. Those given out stay good until they expire."""
+    typer.echo(f"signing with key {call(url, 'POST', '/keys/rotate' + ('?at_once=1' if at_once else ''))['kid']}")
+
+
+def _told(made: dict[str, Any]) -> None:
+    if made["password"] is None:
+        return
+    what = "password" if made["kind"] == "user" else "secret"
+    typer.echo(f"{what} (shown this once): {made['password']}")
+
+
+def _granted(url: str, form: dict[str, str]) -> dict[str, Any]:
+    """The token endpoint's answer. Ends the command when the platform does not believe us."""
+    import httpx
+
+    from headrace.credentials import TOKEN_PATH, normal
+
+    try:
+        answer = httpx.post(normal(url) + TOKEN_PATH, data=form, timeout=60, trust_env=False)
+        found: dict[str, Any] = answer.json()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        fail(f"no answer from {url} ({str(error) or type(error).__name__}); is it up? --url says where it is")
+    except ValueError:
+        fail(f"{url} answered with something that is not Headrace's; does --url name the right port?")
+    if answer.is_error or "access_token" not in found:
+        fail(str(found.get("error_description") or found.get("error") or f"HTTP {answer.status_code}"))
+    return found
+
+
+def _secret(what: str, *, again: bool = False) -> str:
+    """A password without echo, or the next line of standard input."""
+    from getpass import getpass
+
+    if not sys.stdin.isatty():
+        found = sys.stdin.readline().rstrip("\r\n")
+        return found or fail(f"no {what.lower()} on standard input")
+    found = getpass(f"{what}: ")
+    if again and getpass(f"{what} again: ") != found:
+        fail("the two are not the same")
+    return found or fail("nothing was typed")
+
+
+def _asked(what: str, option: str) -> str:
+    if not sys.stdin.isatty():
+        fail(f"give {option}")
+    return str(typer.prompt(what, err=True))
+
+
+def _warn(url: str) -> None:
+    """A password over plain HTTP to another machine can be read on the way."""
+    from headrace.credentials import normal
+
+    place = normal(url)
+    if place.startswith("http://") and not place.startswith(("http://127.", "http://[::1]")):
+        typer.echo(f"headrace: {url} is not encrypted: whoever is on the way can read the password", err=True)

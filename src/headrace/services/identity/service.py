@@ -1,0 +1,162 @@
+"""Who may change what of companies and people. An operator adds companies; a company's admin rules inside it, and only there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from headrace.access import Principal
+from headrace.errors import BadInput, Forbidden, HeadraceError
+from headrace.services.identity.records import Added, AddedCompany, Company, NewCompany, NewPerson, Person, Who
+from headrace.trust import passwords
+from headrace.trust.identities.local import LocalIdentities
+from headrace.trust.identities.people import Person as Row
+from headrace.trust.identities.people import nobody
+
+_ROLE = {"user": "developer", "device": "device", "service": "service"}
+"""What somebody is who is given no roles."""
+
+
+async def _nothing(_: str) -> None:
+    """A platform that has nothing to open or close for a company."""
+
+
+class IdentityService:
+    """The rules; the rows are `LocalIdentities`'.
+
+    Args:
+        opened: called with the name of a company that was added, before that is answered; if it fails there is no company.
+        closed: called with the name of one that was deleted.
+    """
+
+    def __init__(
+        self,
+        identities: LocalIdentities,
+        opened: Callable[[str], Awaitable[None]] = _nothing,
+        closed: Callable[[str], Awaitable[None]] = _nothing,
+    ) -> None:
+        self.identities = identities
+        self._opened, self._closed = opened, closed
+
+    async def whoami(self, who: Principal) -> Who:
+        """The caller, as every door sees him."""
+        expires = None if who.expires == float("inf") else round(who.expires * 1000)
+        count = len(await self._rows()) if who.may("operate") else None
+        return Who(
+            company=who.company,
+            subject=who.subject,
+            kind=who.kind,
+            roles=sorted(who.roles),
+            topics=list(who.topics),
+            expires_ms=expires,
+            companies=count,
+        )
+
+    async def companies(self, who: Principal) -> list[Company]:
+        """All of them for an operator; for others their own, because a stranger's is not theirs to know."""
+        return [one for one in await self._rows() if who.may("operate") or one.name == who.company]
+
+    async def add_company(self, who: Principal, asked: NewCompany) -> AddedCompany:
+        """Raises Forbidden, BadInput, Conflict."""
+        who.require("operate")
+        hashed, told = await _secret(asked.password, "user")
+        book = self.identities.people
+        first = book.make(asked.name, asked.admin, "user", ["admin"], ["#"], hashed, f"{who.company}/{who.subject}")
+        await asyncio.to_thread(book.add_company, asked.name, first)
+        try:
+            await self._opened(asked.name)
+        except HeadraceError:
+            await asyncio.to_thread(book.delete_company, asked.name)
+            raise
+        company = Company(name=asked.name, created_ms=first.created_ms, people=1)
+        return AddedCompany(company=company, admin=Added(**_plain(first).model_dump(), password=told))
+
+    async def delete_company(self, who: Principal, name: str) -> None:
+        """With all its people: their tokens end at once. Raises Forbidden, NotFound, Conflict."""
+        who.require("operate")
+        await asyncio.to_thread(self.identities.people.delete_company, name)
+        self.identities.changed()
+        await self._closed(name)
+
+    async def people(self, who: Principal) -> list[Person]:
+        """Those of the caller's company."""
+        who.require("manage")
+        return [_plain(one) for one in await asyncio.to_thread(self.identities.people.of, who.company)]
+
+    async def add_person(self, who: Principal, asked: NewPerson) -> Added:
+        """To the caller's company. Raises Forbidden, BadInput, Conflict."""
+        who.require("manage")
+        roles = asked.roles or [_ROLE[asked.kind]]
+        if "operator" in roles and not who.may("operate"):
+            raise Forbidden(detail="only an operator makes operators: they add companies to the whole platform")
+        hashed, told = await _secret(asked.password, asked.kind)
+        person = self.identities.people.make(
+            who.company, asked.name, asked.kind, roles, asked.topics, hashed, who.subject
+        )
+        await asyncio.to_thread(self.identities.people.add, person)
+        return Added(**_plain(person).model_dump(), password=told)
+
+    async def delete_person(self, who: Principal, name: str) -> None:
+        """His tokens, logins and sessions end at once. Raises Forbidden, NotFound, Conflict."""
+        who.require("manage")
+        await self._not_above(who, name)
+        await asyncio.to_thread(self.identities.people.remove, who.company, name)
+        self.identities.changed()
+
+    async def new_password(self, who: Principal, name: str) -> Added:
+        """Make another password or secret for somebody who lost his. Raises Forbidden, NotFound."""
+        who.require("manage")
+        person = await self._not_above(who, name)
+        hashed, told = await _secret(None, person.kind)
+        await asyncio.to_thread(self.identities.people.change_secret, person.id, hashed)
+        self.identities.changed()
+        return Added(**_plain(person).model_dump(), password=told)
+
+    async def change_password(self, who: Principal, old: str, new: str, address: str) -> None:
+        """One's own. Raises BadInput, Unauthenticated, TooManyGuesses."""
+        if who.kind == "install":
+            raise BadInput(detail="the install token has no password; `headrace person add` makes people who have")
+        person = await self.identities.prove(f"{who.company}/{who.subject}", old.encode(), address)
+        hashed, _ = await _secret(new, person.kind)
+        await asyncio.to_thread(self.identities.people.change_secret, person.id, hashed)
+        self.identities.changed()
+
+    async def rotate(self, who: Principal, at_once: bool) -> str:
+        """A new signing key; its id. Raises Forbidden."""
+        who.require("operate")
+        kid = await asyncio.to_thread(self.identities.keys.rotate, at_once)
+        self.identities.changed()
+        return kid
+
+    async def _rows(self) -> list[Company]:
+        rows = await asyncio.to_thread(self.identities.people.companies)
+        return [Company(name=name, created_ms=created, people=count) for name, created, count in rows]
+
+    async def _not_above(self, who: Principal, name: str) -> Row:
+        """An operator is removed, or given a password, by operators only."""
+        person = await asyncio.to_thread(self.identities.people.find, who.company, name)
+        if person is None:
+            raise nobody(who.company, name)
+        if "operator" in person.roles and not who.may("operate"):
+            raise Forbidden(detail=f"{name!r} is an operator of the platform; only another operator may do that")
+        return person
+
+
+async def _secret(chosen: str | None, kind: str) -> tuple[str, str | None]:
+    """What to store, and what to tell once."""
+    if chosen is not None and chosen.startswith(passwords.MADE):
+        raise BadInput(detail=f"a chosen password does not begin with {passwords.MADE}")
+    told = None if chosen is not None else passwords.make_password() if kind == "user" else passwords.make_secret()
+    return await asyncio.to_thread(passwords.hash_any, chosen or told or ""), told
+
+
+def _plain(person: Row) -> Person:
+    return Person(
+        company=person.company,
+        name=person.name,
+        kind=person.kind,
+        roles=sorted(person.roles),
+        topics=list(person.topics),
+        created_ms=person.created_ms,
+        created_by=person.created_by,
+    )
