@@ -39,6 +39,14 @@ COMMANDS = [
     "diagnose",
     "quarantine list",
     "quarantine replay",
+    "login",
+    "logout",
+    "open",
+    "whoami",
+    "password",
+    "company add",
+    "person add",
+    "identity rotate",
     "version",
 ]
 LONG = "site/" + "/".join(f"a-long-level-{n}" for n in range(8))

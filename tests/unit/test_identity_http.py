@@ -174,7 +174,7 @@ async def test_ones_own_password(house: House) -> None:
     made = await house.ask(house.install, "POST", "/people", {"name": "anna", "password": "long enough"})
     assert made.json()["password"] is None
     token = await house.token("anna", "long enough")
-    assert (await house.ask(token, "POST", "/password", {"old": "wrong", "new": "another one"})).status_code == 401
+    assert (await house.ask(token, "POST", "/password", {"old": "wrong", "new": "another one"})).status_code == 400
     assert (await house.ask(token, "POST", "/password", {"old": "long enough", "new": "short"})).status_code == 400
     assert (
         await house.ask(token, "POST", "/password", {"old": "long enough", "new": "another one"})
@@ -341,3 +341,44 @@ async def test_odd_requests_are_answered_as_everywhere(house: House) -> None:
         assert answer.status_code == status and "nothing at" in answer.json()["error"]
     answer = await house.ask(house.install, "POST", "/people", [1])
     assert answer.status_code == 400 and answer.json()["error"]
+
+
+async def test_a_body_without_end_is_not_read_to_its_end(house: House) -> None:
+    taken = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(1000):
+            taken += 8192
+            yield b'{"name":' if taken == 8192 else b" " * 8192
+
+    headers = {"authorization": f"Bearer {house.install}", "content-type": "application/json"}
+    async with house.client() as client:
+        assert (await client.post("/people", content=endless(), headers=headers)).status_code in {400, 413}
+        assert taken < 200_000
+        assert (await client.post("/people", content=b" " * 100_000, headers=headers)).status_code == 413
+
+
+async def test_a_device_may_send_its_secret_as_it_is(house: House) -> None:
+    admin = await house.company("acme")
+    made = (await house.ask(admin, "POST", "/people", {"name": "pump-7", "kind": "device"})).json()
+    secret = made["password"]
+    assert (await house.ask(secret, "GET", "/whoami")).json()["subject"] == "pump-7"
+    assert (await house.ask("", "GET", "/whoami", headers={"authorization": f"Token {secret}"})).status_code == 200
+    assert (await house.ask(secret[:-1] + "~", "GET", "/whoami")).status_code == 401
+    assert (await house.ask("", "GET", f"/whoami?x={secret}")).status_code == 400
+    await house.ask(admin, "POST", "/people/pump-7/password")
+    assert (await house.ask(secret, "GET", "/whoami")).status_code == 401
+
+
+async def test_a_persons_password_is_no_token(house: House) -> None:
+    await house.ask(house.install, "POST", "/people", {"name": "anna", "password": "long enough"})
+    assert (await house.ask("long enough", "GET", "/whoami")).status_code == 401
+
+
+async def test_the_api_describes_itself(house: House) -> None:
+    document = (await house.ask("", "GET", "/openapi/identity.json")).json()
+    assert {"/companies", "/people", "/whoami", "/session", "/logout", TOKEN} <= set(document["paths"])
+    assert "company" not in document["components"]["schemas"]["NewPerson"]["properties"]
+    page = await house.ask("", "GET", "/docs/identity")
+    assert page.status_code == 200 and "/people" in page.text

@@ -23,22 +23,18 @@ def call(url: str, method: str, path: str, body: Any = None) -> Any:
     return read(ask(url, method, path, body))
 
 
-def ask(url: str, method: str, path: str, body: Any = None, *, known: bool = True) -> httpx.Response:
-    """The platform's answer. Ends the command when there is none, or when it does not know us.
-
-    Args:
-        known: send this user's token.
-    """
+def ask(url: str, method: str, path: str, body: Any = None) -> httpx.Response:
+    """The platform's answer. Ends the command when there is none, or when it does not know us."""
     from headrace import credentials
 
-    headers = guard(lambda: credentials.headers(url)) if known else {}
+    headers = guard(lambda: credentials.headers(url))
     answer = _send(url, method, path, body, headers)
-    if answer.status_code == 401 and headers and known:
+    if answer.status_code == 401 and headers:
         token = headers["Authorization"].removeprefix("Bearer ")
         again = guard(lambda: credentials.headers(url, token))
         if again and again != headers:
             answer = _send(url, method, path, body, again)
-    if answer.status_code == 401 and known:
+    if answer.status_code == 401:
         fail(f"{url} does not let you in: {reason(answer)}\n`headrace login --url {url}` signs in")
     return answer
 

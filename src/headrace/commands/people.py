@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Annotated, Any
 
@@ -38,8 +39,9 @@ def login(
     form = {"grant_type": "password", "username": name, "company": company, "password": _secret("Password")}
     found = _granted(url, form | {"client_id": "headrace-cli"})
     guard(lambda: credentials.remember(url, found | {"user": name, "company": company}))
-    who = call(url, "GET", "/whoami")
-    typer.echo(f"signed in at {url} as {who['subject']} of {who['company']} ({', '.join(who['roles'])})")
+    typer.echo(f"signed in at {url} as {name}" + ("" if "/" in name else f" of {company}"))
+    if os.environ.get(credentials.VARIABLE):
+        typer.echo(f"headrace: {credentials.VARIABLE} is set and comes before this login", err=True)
 
 
 def logout(url: Url = URL) -> None:

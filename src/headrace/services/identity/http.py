@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 from typing import Annotated, Any
@@ -15,6 +14,8 @@ from starlette.exceptions import HTTPException
 
 from headrace import errors
 from headrace.access import Principal
+from headrace.services.apidocs import add_docs
+from headrace.services.bounded import Bounded
 from headrace.services.entrance import caller
 from headrace.services.http import code as status_of
 from headrace.services.http import read_body
@@ -24,6 +25,7 @@ from headrace.services.identity.records import (
     AddedCompany,
     Company,
     Deleted,
+    Failure,
     NewCompany,
     NewPassword,
     NewPerson,
@@ -38,6 +40,8 @@ from headrace.trust.identities.sessions import SESSION_SECONDS
 
 FORM = 16 * 1024
 """Bytes of the largest form."""
+BODY = 64 * 1024
+"""Bytes of the largest body."""
 _ROOT = f"/realms/{REALM}"
 _SECRET = {"cache-control": "no-store", "pragma": "no-cache"}
 Caller = Annotated[Principal, Depends(caller)]
@@ -70,10 +74,13 @@ def create_app(service: IdentityService) -> FastAPI:
     """The app. It has no life-cycle of its own, and expects `Entrance` before it."""
     app = FastAPI(
         title="Headrace identity",
+        description="Companies, their people, devices and services; tokens in the form Keycloak gives them.",
         openapi_url="/openapi/identity.json",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        responses={status: {"model": Failure} for status in (400, 401, 403, 404, 409, 429)},
     )
     app.exception_handler(errors.HeadraceError)(_refused)
     app.exception_handler(RequestValidationError)(_invalid)
@@ -82,6 +89,8 @@ def create_app(service: IdentityService) -> FastAPI:
     _companies(app, service)
     _people(app, service)
     _browsers(app, service)
+    add_docs(app, "identity")
+    app.add_middleware(Bounded, limit=BODY)
     return app
 
 
@@ -106,7 +115,7 @@ def _realm(app: FastAPI, service: IdentityService) -> None:
     @app.get(f"{_ROOT}/protocol/openid-connect/certs", tags=["realm"])
     async def certs() -> dict[str, Any]:
         """The public keys of tokens (RFC 7517)."""
-        return await asyncio.to_thread(identities.keys.jwks)
+        return await identities.run(identities.keys.jwks)
 
     @app.post(f"{_ROOT}/protocol/openid-connect/token", tags=["realm"], openapi_extra={"requestBody": _GRANT})
     async def token(request: Request) -> JSONResponse:
@@ -197,7 +206,7 @@ def _browsers(app: FastAPI, service: IdentityService) -> None:
             _own_site(request)
             value = await identities.sessions.enter(code)
         except errors.HeadraceError as error:
-            return HTMLResponse(login_page(str(error)), status_of(error), headers=LOGIN_HEADERS)
+            return HTMLResponse(login_page(_why(error)), status_of(error), headers=LOGIN_HEADERS)
         return _entered(request, identities.sessions.cookie, value)
 
     @app.post("/login", tags=["browser"], include_in_schema=False)
@@ -211,7 +220,7 @@ def _browsers(app: FastAPI, service: IdentityService) -> None:
             person = await identities.prove(name, form.get("password", "").encode(), _address(request))
             value = await identities.sessions.begin(person.id)
         except errors.HeadraceError as error:
-            return HTMLResponse(login_page(str(error)), status_of(error), headers=LOGIN_HEADERS)
+            return HTMLResponse(login_page(_why(error)), status_of(error), headers=LOGIN_HEADERS)
         return _entered(request, identities.sessions.cookie, value)
 
     @app.post("/logout", status_code=204, tags=["browser"])
@@ -236,6 +245,11 @@ def _entered(request: Request, cookie: str, value: str) -> Response:
         cookie, value, max_age=int(SESSION_SECONDS), path="/", httponly=True, samesite="strict", secure=secure
     )
     return answer
+
+
+def _why(error: errors.HeadraceError) -> str:
+    """For a person before a browser, who has no use for a command that gets tokens."""
+    return str(error.fields["detail"]) if isinstance(error, errors.Unauthenticated) else str(error)
 
 
 def _own_site(request: Request) -> None:
@@ -305,5 +319,6 @@ def _problem(one: dict[str, Any]) -> str:
 
 async def _nothing_here(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    message = f"there is nothing at {request.method} {request.url.path}."
+    missing = f"there is nothing at {request.method} {request.url.path}."
+    message = missing if error.status_code in {404, 405} else str(error.detail)
     return JSONResponse({"error": message}, error.status_code, error.headers)

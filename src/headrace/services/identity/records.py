@@ -114,3 +114,9 @@ class Rotated(Plain):
     """The key that signs now."""
 
     kid: str
+
+
+class Failure(Plain):
+    """Why a request was refused, and what to do."""
+
+    error: str

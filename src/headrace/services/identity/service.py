@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from headrace.access import Principal
-from headrace.errors import BadInput, Forbidden, HeadraceError
+from headrace.errors import BadInput, Forbidden, Unauthenticated
 from headrace.services.identity.records import Added, AddedCompany, Company, NewCompany, NewPerson, Person, Who
 from headrace.trust import passwords
 from headrace.trust.identities.local import LocalIdentities
@@ -62,11 +62,11 @@ class IdentityService:
         hashed, told = await _secret(asked.password, "user")
         book = self.identities.people
         first = book.make(asked.name, asked.admin, "user", ["admin"], ["#"], hashed, f"{who.company}/{who.subject}")
-        await asyncio.to_thread(book.add_company, asked.name, first)
+        await self.identities.run(book.add_company, asked.name, first)
         try:
             await self._opened(asked.name)
-        except HeadraceError:
-            await asyncio.to_thread(book.delete_company, asked.name)
+        except BaseException:
+            await self.identities.run(book.delete_company, asked.name)
             raise
         company = Company(name=asked.name, created_ms=first.created_ms, people=1)
         return AddedCompany(company=company, admin=Added(**_plain(first).model_dump(), password=told))
@@ -74,14 +74,14 @@ class IdentityService:
     async def delete_company(self, who: Principal, name: str) -> None:
         """With all its people: their tokens end at once. Raises Forbidden, NotFound, Conflict."""
         who.require("operate")
-        await asyncio.to_thread(self.identities.people.delete_company, name)
+        await self.identities.run(self.identities.people.delete_company, name)
         self.identities.changed()
         await self._closed(name)
 
     async def people(self, who: Principal) -> list[Person]:
         """Those of the caller's company."""
         who.require("manage")
-        return [_plain(one) for one in await asyncio.to_thread(self.identities.people.of, who.company)]
+        return [_plain(one) for one in await self.identities.run(self.identities.people.of, who.company)]
 
     async def add_person(self, who: Principal, asked: NewPerson) -> Added:
         """To the caller's company. Raises Forbidden, BadInput, Conflict."""
@@ -93,14 +93,14 @@ class IdentityService:
         person = self.identities.people.make(
             who.company, asked.name, asked.kind, roles, asked.topics, hashed, who.subject
         )
-        await asyncio.to_thread(self.identities.people.add, person)
+        await self.identities.run(self.identities.people.add, person)
         return Added(**_plain(person).model_dump(), password=told)
 
     async def delete_person(self, who: Principal, name: str) -> None:
         """His tokens, logins and sessions end at once. Raises Forbidden, NotFound, Conflict."""
         who.require("manage")
         await self._not_above(who, name)
-        await asyncio.to_thread(self.identities.people.remove, who.company, name)
+        await self.identities.run(self.identities.people.remove, who.company, name)
         self.identities.changed()
 
     async def new_password(self, who: Principal, name: str) -> Added:
@@ -108,33 +108,36 @@ class IdentityService:
         who.require("manage")
         person = await self._not_above(who, name)
         hashed, told = await _secret(None, person.kind)
-        await asyncio.to_thread(self.identities.people.change_secret, person.id, hashed)
+        await self.identities.run(self.identities.people.change_secret, person.id, hashed)
         self.identities.changed()
         return Added(**_plain(person).model_dump(), password=told)
 
     async def change_password(self, who: Principal, old: str, new: str, address: str) -> None:
-        """One's own. Raises BadInput, Unauthenticated, TooManyGuesses."""
+        """One's own. Raises BadInput, TooManyGuesses."""
         if who.kind == "install":
             raise BadInput(detail="the install token has no password; `headrace person add` makes people who have")
-        person = await self.identities.prove(f"{who.company}/{who.subject}", old.encode(), address)
+        try:
+            person = await self.identities.prove(f"{who.company}/{who.subject}", old.encode(), address)
+        except Unauthenticated as error:  # he is known; it is not his token that is wrong
+            raise BadInput(detail="the old password is wrong") from error
         hashed, _ = await _secret(new, person.kind)
-        await asyncio.to_thread(self.identities.people.change_secret, person.id, hashed)
+        await self.identities.run(self.identities.people.change_secret, person.id, hashed)
         self.identities.changed()
 
     async def rotate(self, who: Principal, at_once: bool) -> str:
         """A new signing key; its id. Raises Forbidden."""
         who.require("operate")
-        kid = await asyncio.to_thread(self.identities.keys.rotate, at_once)
+        kid = await self.identities.run(self.identities.keys.rotate, at_once)
         self.identities.changed()
         return kid
 
     async def _rows(self) -> list[Company]:
-        rows = await asyncio.to_thread(self.identities.people.companies)
+        rows = await self.identities.run(self.identities.people.companies)
         return [Company(name=name, created_ms=created, people=count) for name, created, count in rows]
 
     async def _not_above(self, who: Principal, name: str) -> Row:
         """An operator is removed, or given a password, by operators only."""
-        person = await asyncio.to_thread(self.identities.people.find, who.company, name)
+        person = await self.identities.run(self.identities.people.find, who.company, name)
         if person is None:
             raise nobody(who.company, name)
         if "operator" in person.roles and not who.may("operate"):

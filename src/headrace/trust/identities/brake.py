@@ -6,6 +6,7 @@ a thousand free guesses.
 
 from __future__ import annotations
 
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Brake:
         """Before a password is looked at. Raises TooManyGuesses; that attempt does not count.
 
         Args:
-            address: of the client; "" if it is not known.
+            address: of the client; "" if it is not known. Loopback is not: a proxy may stand there for everybody.
         """
         now, kinds = self._clock(), _kinds(name, address)
         waits = [self._wait(key, *limits, now) for key, limits in kinds]
@@ -78,6 +79,22 @@ class Brake:
         return max(0.0, found.last + wait - now)
 
 
+def _place(address: str) -> str:
+    """An address; of IPv6 the network, because whoever has one address there has 2^64.
+
+    >>> _place("10.0.0.1"), _place("2001:db8::1:2"), _place("127.0.0.1"), _place("")
+    ('10.0.0.1', '2001:db8::/64', '', '')
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:100]
+    if found.is_loopback:
+        return ""
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address
+
+
 def _kinds(name: str, address: str) -> list[tuple[str, tuple[int, float]]]:
+    address = _place(address)
     known = [(f"n:{name[:200]}", NAME)]
     return [*known, (f"p:{name[:200]} {address}", PAIR), (f"a:{address}", ADDRESS)] if address else known

@@ -27,6 +27,7 @@ from headrace.trust.identities.keys import Keys
 from headrace.trust.identities.logins import Logins
 from headrace.trust.identities.people import People, Person, split
 from headrace.trust.identities.sessions import Sessions
+from headrace.trust.identities.threads import Run, Threads
 from headrace.trust.identities.verifying import AUDIENCE, LEEWAY, Verifier, principal
 
 REALM = "headrace"
@@ -65,15 +66,23 @@ class LocalIdentities:
         self._salt = secrets.token_bytes(32)
         self._proven: dict[str, tuple[bytes, str]] = {}
         """Login -> proof of the password that was right, and what is stored of it."""
+        self._threads = Threads()
+        self.run: Run = self._threads.run
+        """For what waits for its database."""
         self._verifier = Verifier(self.issuer, self._key, clock)
         self._engine: Engine
 
     async def __aenter__(self) -> LocalIdentities:
-        await asyncio.to_thread(self._open)
+        try:
+            await self.run(self._open)
+        except BaseException:
+            self._threads.close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.to_thread(self._engine.dispose)
+        await self.run(self._engine.dispose)
+        self._threads.close()
 
     def _open(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -88,7 +97,7 @@ class LocalIdentities:
         self.keys = Keys(engine, self._folder / "keys", LIFE + LEEWAY, self._clock)
         self.keys.load()
         self.sessions = Sessions(
-            engine, self.people, self.install_token, self.changed, lambda: self._generation, self._clock
+            engine, self.people, self.install_token, self.changed, lambda: self._generation, self.run, self._clock
         )
 
     @property
@@ -116,12 +125,15 @@ class LocalIdentities:
         return f"{self._base}/realms/{REALM}"
 
     async def verify(self, token: str) -> Principal:
-        """Who the bearer of the install token or of an access token is. Raises Unauthenticated."""
+        """Who the bearer of the install token, an access token, or a device's or service's secret is. Raises Unauthenticated."""
         if token.startswith(PREFIX):
             if hmac.compare_digest(passwords.hash_secret(token).encode(), self._install):
                 return INSTALL
             raise Unauthenticated(detail="this is not the token of this install")
-        return await asyncio.to_thread(self._verify, token)
+        if token.startswith(passwords.MADE):
+            return (await self._bearer(token)).principal()
+        claims = self._verifier.claims(token)  # here, so that strangers' tokens take no thread
+        return await self.run(self._verify, claims)
 
     async def login(self, name: str, password: bytes, address: str = "") -> Principal:
         """Who logs in with a password, as MQTT clients do.
@@ -147,14 +159,14 @@ class LocalIdentities:
             return False
         if who.kind == "install":
             return True
-        person = await asyncio.to_thread(self.people.find, who.company, who.subject)
+        person = await self.run(self.people.find, who.company, who.subject)
         return person is not None and who.roles <= person.roles and who.topics == person.topics
 
     async def prove(self, name: str, password: bytes, address: str = "") -> Person:
         """The person behind ``company/name`` and a password. Raises as `login`."""
         company, subject = split(name)
         whole = f"{company}/{subject}"[:200]
-        person = await asyncio.to_thread(self.people.find, company, subject)
+        person = await self.run(self.people.find, company, subject)
         proof = hmac.digest(self._salt, f"{whole}\0".encode() + password, "sha256")
         known, stored = self._proven.get(whole, (b"", ""))
         if person is not None and stored == person.secret and hmac.compare_digest(known, proof):
@@ -177,7 +189,7 @@ class LocalIdentities:
         self._waiting += 1
         try:
             async with self._slow:
-                return await asyncio.to_thread(passwords.verify_any, stored, password)
+                return await self.run(passwords.verify_any, stored, password)
         finally:
             self._waiting -= 1
 
@@ -192,12 +204,12 @@ class LocalIdentities:
             case "password":
                 name, client = _named(form, "username"), form.get("client_id", CLIENT)
                 person = await self.prove(name, _field(form, "password").encode(), address)
-                login, refresh = await asyncio.to_thread(self._logins.begin, person.id, client)
-                return await asyncio.to_thread(self._answer, person, client, login, refresh)
+                login, refresh = await self.run(self._logins.begin, person.id, client)
+                return await self.run(self._answer, person, client, login, refresh)
             case "client_credentials":
                 name = _named(form, "client_id")
                 person = await self.prove(name, _field(form, "client_secret").encode(), address)
-                return await asyncio.to_thread(self._answer, person, person.name, "", "")
+                return await self.run(self._answer, person, person.name, "", "")
             case "refresh_token":
                 return await self._refresh(_field(form, "refresh_token"))
             case None:
@@ -206,16 +218,16 @@ class LocalIdentities:
                 raise Unsupported(detail="grant_type is not one of password, client_credentials, refresh_token")
 
     async def _refresh(self, token: str) -> dict[str, Any]:
-        login, id, client, refresh, copied = await asyncio.to_thread(self._logins.refresh, token)
+        login, id, client, refresh, copied = await self.run(self._logins.refresh, token)
         if copied:
             self.changed()
             raise Unauthenticated(
                 detail="this refresh token was used before, perhaps by somebody else: the login has ended"
             )
-        person = await asyncio.to_thread(self.people.by_id, id)
+        person = await self.run(self.people.by_id, id)
         if person is None:
             raise Unauthenticated(detail="this login has ended")
-        return await asyncio.to_thread(self._answer, person, client, login, refresh)
+        return await self.run(self._answer, person, client, login, refresh)
 
     async def end(self, token: str) -> None:
         """Log out: the login of an access or refresh token ends. Raises Unauthenticated."""
@@ -225,16 +237,16 @@ class LocalIdentities:
             )
         if token.startswith("eyJ"):
             claims = self._verifier.claims(token)
-            await asyncio.to_thread(self._logins.end, str(claims.get("sid", "")))
+            await self.run(self._logins.end, str(claims.get("sid", "")))
         else:
-            await asyncio.to_thread(self._logins.end_by_token, token)
+            await self.run(self._logins.end_by_token, token)
         self.changed()
 
     async def one_time_code(self, who: Principal) -> str:
         """A code that opens a browser session of his. Raises Unauthenticated: he is gone."""
         if who.kind == "install":
             return self.sessions.code(None)
-        person = await asyncio.to_thread(self.people.find, who.company, who.subject)
+        person = await self.run(self.people.find, who.company, who.subject)
         if person is None:
             raise Unauthenticated(detail=f"{who.subject!r} is gone")
         return self.sessions.code(person.id)
@@ -265,8 +277,14 @@ class LocalIdentities:
     def _key(self, kid: str) -> Any:
         return self.keys.public(kid)
 
-    def _verify(self, token: str) -> Principal:
-        claims = self._verifier.claims(token)
+    async def _bearer(self, secret: str) -> Person:
+        """The device or service whose secret is sent as it is, by what cannot ask for tokens."""
+        person = await self.run(self.people.by_secret, passwords.hash_secret(secret))
+        if person is None or person.kind == "user":
+            raise Unauthenticated(detail="this is nobody's secret")
+        return person
+
+    def _verify(self, claims: dict[str, Any]) -> Principal:
         said, person = principal(claims), self.people.by_id(str(claims["sub"]))
         if person is None or (said.company, said.subject) != (person.company, person.name):
             raise Unauthenticated(detail="the person of this token is gone")

@@ -161,6 +161,12 @@ class People:
             row = db.execute(_of(company).where(tables.people.c.name == name)).one_or_none()
         return _person(row) if row else None
 
+    def by_secret(self, stored: str) -> Person | None:
+        """By what is stored of a secret we made."""
+        with self._engine.connect() as db:
+            row = db.execute(select(tables.people).where(tables.people.c.secret == stored)).one_or_none()
+        return _person(row) if row else None
+
     def by_id(self, id: str) -> Person | None:
         """By what tokens call him."""
         with self._engine.connect() as db:

@@ -6,7 +6,6 @@ another. Sessions are rows, so logging out ends them here and not only in the br
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ from headrace.errors import Unauthenticated
 from headrace.trust.identities import tables
 from headrace.trust.identities.install import INSTALL
 from headrace.trust.identities.people import People
+from headrace.trust.identities.threads import Run
 from headrace.trust.passwords import hash_secret
 
 CODE_SECONDS = 300.0
@@ -26,6 +26,7 @@ SESSION_SECONDS = 7 * 86400.0
 CODES = 1000
 """Codes that wait; for one more, the oldest is forgotten."""
 PREFIX = "hrv_"
+_ENDED = "this browser's session has ended (`headrace open` prints a link that opens another)"
 
 
 class Sessions:
@@ -35,6 +36,7 @@ class Sessions:
         install: the install token; sessions that were opened with another have ended.
         ended: called when a session has ended.
         generation: as `Identities.generation`.
+        run: calls something in a thread.
         clock: seconds since the epoch.
     """
 
@@ -45,10 +47,11 @@ class Sessions:
         install: str,
         ended: Callable[[], None],
         generation: Callable[[], int],
+        run: Run,
         clock: Callable[[], float],
     ) -> None:
         self._engine, self._people, self._clock = engine, people, clock
-        self._ended, self._generation = ended, generation
+        self._ended, self._generation, self._run = ended, generation, run
         self._install = hash_secret(install)
         self._codes: dict[str, tuple[str | None, float]] = {}
         self.cookie = f"headrace-{self._install.partition('$')[2][:8]}"
@@ -75,7 +78,7 @@ class Sessions:
         """The cookie's value for a code. Raises Unauthenticated: it was used, is too old, or never was one."""
         person, until = self._codes.pop(hash_secret(code[:200]), (None, 0.0))
         if self._clock() >= until:
-            raise Unauthenticated(detail="this link has been used, or is too old; `headrace open` makes another, and")
+            raise Unauthenticated(detail="this link was used before, or is too old (`headrace open` prints another)")
         return await self.begin(person)
 
     async def begin(self, person: str | None) -> str:
@@ -88,16 +91,18 @@ class Sessions:
             "created_ms": now,
             "expires_ms": now + round(SESSION_SECONDS * 1000),
         }
-        await asyncio.to_thread(self._insert, row, now)
+        await self._run(self._insert, row, now)
         return value
 
     async def verify(self, token: str) -> Principal:
         """Who opened the session of a cookie's value."""
-        return await asyncio.to_thread(self._verify, token)
+        if not token.startswith(PREFIX):
+            raise Unauthenticated(detail=_ENDED)
+        return await self._run(self._verify, token)
 
     async def end(self, value: str) -> None:
         """Log out."""
-        await asyncio.to_thread(self._delete, hash_secret(value[:200]))
+        await self._run(self._delete, hash_secret(value[:200]))
         self._ended()
 
     def _insert(self, row: dict[str, object], now: int) -> None:
@@ -114,11 +119,11 @@ class Sessions:
             wanted = select(tables.sessions).where(tables.sessions.c.digest == hash_secret(value[:200]))
             row = db.execute(wanted).one_or_none()
         if row is None or row.expires_ms <= self._clock() * 1000:
-            raise Unauthenticated(detail="this browser's session has ended; `headrace open` opens another, and")
+            raise Unauthenticated(detail=_ENDED)
         expires = row.expires_ms / 1000
         if row.person is None:
             if row.install != self._install:
-                raise Unauthenticated(detail="this browser's session has ended; `headrace open` opens another, and")
+                raise Unauthenticated(detail=_ENDED)
             return Principal(INSTALL.company, INSTALL.subject, INSTALL.kind, INSTALL.roles, expires)
         person = self._people.by_id(row.person)
         if person is None:

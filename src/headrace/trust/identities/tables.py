@@ -28,6 +28,7 @@ people = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("created_by", String(100), nullable=False),
     UniqueConstraint("company", "name", name="people_by_name"),
+    Index("people_by_secret", "secret"),
 )
 
 logins = Table(

@@ -4,11 +4,12 @@ from alembic import context
 
 from headrace.trust.identities.tables import metadata
 
-context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=metadata,
-    version_table="identity_version",
-    render_as_batch=True,
-)
-with context.begin_transaction():
-    context.run_migrations()
+if hasattr(context, "config"):  # not when somebody else imports it
+    context.configure(
+        connection=context.config.attributes["connection"],
+        target_metadata=metadata,
+        version_table="identity_version",
+        render_as_batch=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()

@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("created_by", sa.String(100), nullable=False),
         sa.UniqueConstraint("company", "name", name="people_by_name"),
     )
+    op.create_index("people_by_secret", "people", ["secret"])
     _tokens()
 
 
