@@ -355,7 +355,7 @@ def test_jobs(run: Run, fake: Fake, tmp_path: Path) -> None:
 def test_grants_audit_and_lineage(run: Run, fake: Fake) -> None:
     made = run("grant", "add", "ds_1", "solar", "--right", "train", "--expires", "30d", "--json")
     assert made["right"] == "train" and made["expires_ms"] > 1_700_000_000_000
-    assert "solar may read ds_2, until revoked" in run("grant", "add", "ds_2", "solar")
+    assert "solar may read ds_2 until revoked" in run("grant", "add", "ds_2", "solar")
     assert [line.split()[1:5] for line in run("grant", "list").splitlines()[1:]] == [
         ["ds_1", "acme", "solar", "train"], ["ds_2", "acme", "solar", "read"],
     ]  # fmt: skip

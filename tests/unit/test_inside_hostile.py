@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import pickle
 import struct
@@ -130,6 +131,16 @@ def test_a_zip_bomb_of_an_array_ends_in_time(tmp_path: Path) -> None:
     assert (tmp_path / "content").stat().st_size < MIB
     found = program("statistics", tmp_path / "content", tmp_path, memory_bytes=MEMORY, seconds=0.5)
     assert found == {"error": "looking into it took more than 0.5 seconds"}
+
+
+def test_a_gzip_bomb_of_a_table_ends_in_time(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "content", "wb", compresslevel=1) as file:
+        file.write(b"a,b\n")
+        for _ in range(400):
+            file.write(b"hello,world\n" * 90_000)
+    assert (tmp_path / "content").stat().st_size < 4 * MIB
+    found = program("statistics", tmp_path / "content", tmp_path, memory_bytes=MEMORY, seconds=1)
+    assert found == {"error": "looking into it took more than 1 seconds"}
 
 
 def test_memory_is_bounded_from_within(tmp_path: Path) -> None:

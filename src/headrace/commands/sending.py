@@ -98,7 +98,8 @@ def send(url: str, method: str, path: str, *, headers: dict[str, str] | None = N
 
 def lost(url: str, error: Exception) -> str:
     """What to say when there was no answer."""
-    return f"no answer from {url} ({str(error) or type(error).__name__}); is it up? --url says where it is"
+    why = str(error) or type(error).__name__
+    return f"no answer from {url} ({why}); is it up? `headrace up` starts it, --url says where it is"
 
 
 def upload(url: str, path: str, metadata: dict[str, Any], part: str, file: Path) -> dict[str, Any]:

@@ -265,7 +265,9 @@ def grant_add(
     if as_json:
         typer.echo(json.dumps(one, indent=2))
     else:
-        typer.echo(f"{one['id']}: {company} may {right} {asset}, {_until(one)}")
+        ways = {"read": "read", "train": "train on", "derive": "train on, and keep what it makes of,"}
+        until = f"until {clock(one['expires_ms'])} UTC" if one["expires_ms"] is not None else "until revoked"
+        typer.echo(f"{one['id']}: {company} may {ways.get(right, right)} {asset} {until}")
 
 
 @grant.command("revoke")

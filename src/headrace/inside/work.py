@@ -22,6 +22,15 @@ from headrace.settings import MIB, InspectionSettings
 REQUEST, ANSWER = Path("/work/request.json"), Path("/work/output/answer.json")
 DIGITS = 12
 """Significant digits of figures that are sums: what is left of a double after a billion additions, on any processor."""
+_EXTRAS = {
+    "duckdb": "evaluate",
+    "pandas": "evaluate",
+    "PIL": "evaluate",
+    "h5py": "keras",
+    "onnx": "torch",
+    "google": "torch",
+}
+"""library -> extra of Headrace it comes with"""
 Inspect = Callable[[Path, str, InspectionSettings], dict[str, Any]]
 
 
@@ -49,12 +58,14 @@ def main(inspect: Inspect) -> None:
 
 def _bounded(inspect: Inspect, path: Path, media: str, limits: InspectionSettings) -> dict[str, Any]:
     """What was found, or why nothing was, in one sentence."""
+    alarm = Alarm()
     try:
-        with _alarm(limits.seconds):
+        with alarm.set(limits.seconds):
             _cap_memory(limits.memory_bytes)
             return inspect(path, media, limits)
     except Exception as error:  # a hostile file finds what libraries forgot to catch
-        return {"error": _why(error, limits).replace(str(path), "the file")}
+        found = OutOfTime() if alarm.rang else error  # some libraries make another error of an alarm
+        return {"error": _why(found, limits).replace(str(path), "the file")}
 
 
 def _why(error: Exception, limits: InspectionSettings) -> str:
@@ -62,7 +73,8 @@ def _why(error: Exception, limits: InspectionSettings) -> str:
         case BadInput():
             return str(error)
         case ModuleNotFoundError():
-            return f"this environment has no {error.name}, which reads such files"
+            wanted = f": pip install 'headrace[{_EXTRAS[error.name]}]'" if error.name in _EXTRAS else ""
+            return f"the library that reads such files is not installed ({error.name}){wanted}"
         case OutOfTime():
             return f"looking into it took more than {limits.seconds:g} seconds"
         case MemoryError():
@@ -78,18 +90,25 @@ def reason(error: BaseException) -> str:
     return first[:200].rstrip(".")
 
 
-@contextlib.contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    def ring(number: int, frame: FrameType | None) -> None:
-        raise OutOfTime
+class Alarm:
+    """Ends what runs when its time is over."""
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    rang = False
+
+    @contextlib.contextmanager
+    def set(self, seconds: float) -> Iterator[None]:
+        """Raises OutOfTime inside after that time."""
+        before = signal.signal(signal.SIGALRM, self._ring)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        self.rang = True
+        raise OutOfTime
 
 
 def _cap_memory(size: int) -> None:
