@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.commands import people
+from headrace.commands import jobs, people, share
 from headrace.commands.calling import URL, Json, Url, ask, call, fail, guard, quoted, read, reason
 from headrace.commands.printing import clock, table
 
@@ -501,7 +501,8 @@ def quarantine_replay(
     typer.echo(f"replayed {count:,} message{'' if count == 1 else 's'}")
 
 
-people.register(app)
+for group in (people, share, jobs):
+    group.register(app)
 
 
 @app.command()

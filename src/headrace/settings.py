@@ -137,3 +137,29 @@ class ArtifactSettings:
     """Bytes of a resumable upload after which what came is synced and noted: what has to be sent again after a crash."""
     checkpoint_seconds: float = 2.0
     """The same in seconds, for slow clients."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectionSettings:
+    """What a look into somebody's file may use. It runs in a sandbox; over a bound the file stays, without statistics."""
+
+    seconds: float = 600.0
+    """Wall time. A CSV of 1 GB takes about a minute of one core."""
+    memory_bytes: int = 1024 * MIB
+    """Memory of the whole sandbox. Files are read in pieces, so that it does not grow with them."""
+    file_bytes: int = 64 * MIB
+    """Bytes of one file in an archive that has to be read whole: an image, a model's configuration, a pickle."""
+    answer_bytes: int = 1 * MIB
+    """Bytes of an answer; a larger one is not read. 512 columns and a matrix of 64 take about 300 KiB."""
+    columns: int = 512
+    """Columns, or features of the last axis of an array, of which each gets figures of its own: the first ones."""
+    matrix: int = 64
+    """Numeric columns in the covariance and correlation matrices: the first ones. 64 make 4,096 cells each."""
+    listed: int = 10_000
+    """Columns a table may have at all."""
+    line_bytes: int = 2 * MIB
+    """Bytes of the longest line of a CSV file."""
+    members: int = 200_000
+    """Files in an archive of images."""
+    pixels: int = 64_000_000
+    """Pixels of an image that is decoded; a larger one is named and left out."""

@@ -1,0 +1,107 @@
+"""Contents from a platform: with progress, under another name until they were checked against their record."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from headrace.commands.calling import fail, guard, quoted, read
+from headrace.commands.sending import CHUNK, SECONDS, Watch, progress
+
+
+def download(url: str, path: str, stored: dict[str, Any], target: Path, *, force: bool) -> None:
+    """Fetch a content to a file: under another name until its digest was checked.
+
+    Args:
+        stored: ``size`` and ``sha256`` of its record.
+        force: a file of that name is replaced; without it, it is kept and the command ends.
+    """
+    if target.exists() and not force:
+        fail(f"{target} exists; --force replaces it, --output chooses another")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:50]}.", suffix=".part")
+    except OSError as error:
+        fail(f"{target}: {error.strerror}")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file, progress(f"fetching {target.name}", int(stored["size"])) as watch:
+            digest = _fetched(url, path, int(stored["size"]), file, watch)
+        if f"sha256:{digest}" != stored["sha256"]:
+            fail(
+                f"what came is not what the record says ({stored['sha256']}, got sha256:{digest}); nothing was kept, try again"
+            )
+        _placed(temporary, target, force=force)
+    except OSError as error:
+        fail(f"{target}: {error.strerror}")
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _placed(temporary: Path, target: Path, *, force: bool) -> None:
+    """Under its own name, with the rights a new file of this user gets."""
+    mask = os.umask(0)
+    os.umask(mask)
+    temporary.chmod(0o666 & ~mask)
+    if force:
+        temporary.replace(target)
+        return
+    try:
+        os.link(temporary, target)  # unlike a rename it replaces nothing that came meanwhile
+    except OSError as error:
+        if target.exists():
+            fail(f"{target} exists; --force replaces it, --output chooses another")
+        if error.errno not in {errno.EPERM, errno.ENOTSUP}:
+            raise
+        temporary.replace(target)  # a file system without links
+
+
+def _fetched(url: str, path: str, size: int, file: io.BufferedWriter, watch: Watch) -> str:
+    """Write what comes; its sha256. Ends the command if it breaks off, or is longer than it should be."""
+    import httpx
+
+    from headrace import credentials
+
+    digest, count = hashlib.sha256(), 0
+    headers = guard(lambda: credentials.headers(url))
+    try:
+        with httpx.stream(
+            "GET", credentials.normal(url) + path, headers=headers, timeout=SECONDS, trust_env=False
+        ) as answer:
+            if answer.is_error:
+                answer.read()
+                read(answer)
+            for data in answer.iter_raw(CHUNK):
+                count += len(data)
+                if count > size:
+                    fail(f"{url} sends more than the {size:,} bytes of the record; nothing was kept")
+                digest.update(data)
+                file.write(data)
+                watch(len(data))
+    except httpx.HTTPError as error:
+        fail(
+            f"broken off after {count:,} of {size:,} bytes ({str(error) or type(error).__name__}); nothing was kept, try again"
+        )
+    return digest.hexdigest()
+
+
+def inside(name: str) -> PurePosixPath:
+    """A path of a model's file, if it stays in its folder. The platform may be somebody else's.
+
+    >>> inside("a/weights.pt")
+    PurePosixPath('a/weights.pt')
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or not path.parts or ".." in path.parts or "\\" in name or "\0" in name:
+        fail(f"the platform names a file {name[:80]!r}, which would leave the folder; nothing was kept")
+    return path
+
+
+def file_path(id: str, name: str) -> str:
+    """Where one file of a model is."""
+    return f"/models/{quoted(id)}/files/" + "/".join(quoted(part) for part in PurePosixPath(name).parts)

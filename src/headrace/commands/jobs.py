@@ -1,0 +1,250 @@
+"""Training jobs, from the command line: what runs, its log and progress, cancel and retry."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headrace.commands.calling import URL, Json, Url, call, fail, guard, quoted, read, reason
+from headrace.commands.printing import clock, table
+
+if TYPE_CHECKING:
+    import httpx
+
+job = typer.Typer(no_args_is_help=True, help="Training jobs: what runs, what it says, how it ended.")
+ENDED = {"done", "failed", "cancelled"}
+POLL = 0.5
+"""Seconds between looks at a job that is watched."""
+_STATES = "queued, running, done, failed or cancelled"
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.add_typer(job, name="job")
+
+
+@job.command("list")
+def job_list(
+    state: Annotated[str, typer.Option(help=f"Only {_STATES}.")] = "",
+    model: Annotated[str, typer.Option(help="Only of the model of this id.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most this many.")] = 50,
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Your company's jobs, the newest first."""
+    from urllib.parse import urlencode
+
+    query = {"state": state, "model": model, "limit": limit}
+    found = call(url, "GET", "/jobs?" + urlencode({name: value for name, value in query.items() if value}))["items"]
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    rows = [
+        [one["id"], one["model"], one["state"], _percent(one), _lasted(one), clock(one["created_ms"]), _says(one)]
+        for one in found
+    ]
+    head = ["id", "model", "state", "progress", "lasted", "created (UTC)", "says"]
+    table(head, rows, empty="no jobs; `headrace model train DIR` starts one")
+
+
+@job.command("show")
+def job_show(id: str, as_json: Json = False, url: Url = URL) -> None:
+    """Print what is recorded of a job."""
+    one = call(url, "GET", f"/jobs/{quoted(id)}")
+    if as_json:
+        typer.echo(json.dumps(one, indent=2))
+        return
+    typer.echo(f"{one['id']}: {one['state']}, of {one['company']}, trains {one['model']}")
+    typer.echo(f"created {clock(one['created_ms'])} UTC by {one['created_by']}, priority {one['priority']}")
+    if one["started_ms"] is not None:
+        ended = f", ended {clock(one['ended_ms'])}" if one["ended_ms"] is not None else ""
+        typer.echo(
+            f"started {clock(one['started_ms'])}{ended} ({_lasted(one)}), attempt {one['attempt']} of {one['attempts']}"
+        )
+    if one["peak_memory_bytes"] is not None:
+        typer.echo(f"at most {one['peak_memory_bytes'] / 2**20:,.0f} MiB of memory")
+    for text in (f"{_percent(one)} {one['message']}".strip(), one["reason"]):
+        if text:
+            typer.echo(text)
+    typer.echo(f"its log has {one['log_bytes']:,} bytes: headrace job log {one['id']}")
+
+
+@job.command("log")
+def job_log(
+    id: str,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    offset: Annotated[int, typer.Option(min=0, help="From this byte on.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with the text.")] = False,
+    url: Url = URL,
+) -> None:
+    """Print what a job prints, as it stands in its log."""
+    if as_json:
+        text = b"".join(_log(url, id, offset, follow=follow))
+        typer.echo(
+            json.dumps({"id": id, "offset": offset, "bytes": len(text), "text": text.decode("utf-8", "replace")})
+        )
+        return
+    for data in _log(url, id, offset, follow=follow):
+        _print(data)
+
+
+@job.command("cancel")
+def job_cancel(id: str, as_json: Json = False, url: Url = URL) -> None:
+    """Stop a job that is queued or runs."""
+    one = call(url, "POST", f"/jobs/{quoted(id)}/cancel")
+    typer.echo(json.dumps(one, indent=2) if as_json else f"{id}: {_cancelled(one)}")
+
+
+@job.command("retry")
+def job_retry(
+    id: str,
+    watch: Annotated[bool, typer.Option("--watch", help="Show its log and progress until it ends.")] = False,
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Queue a job that failed or was cancelled once more."""
+    one = call(url, "POST", f"/jobs/{quoted(id)}/retry")
+    if not watch:
+        typer.echo(json.dumps(one, indent=2) if as_json else f"{id}: {one['state']}")
+        return
+    end(watched(url, id, quiet=as_json), as_json)
+
+
+def _cancelled(one: dict[str, Any]) -> str:
+    return "cancelled" if one["state"] == "cancelled" else "is being stopped"
+
+
+def watched(url: str, id: str, *, quiet: bool = False) -> dict[str, Any]:
+    """Show a job's log on stdout and its progress on stderr until it ends; the job as it ended.
+
+    Args:
+        quiet: the log is not shown.
+    """
+    offset, shown = 0, not quiet
+    try:
+        with _bar() as bar:
+            while True:
+                one: dict[str, Any] = call(url, "GET", f"/jobs/{quoted(id)}")
+                bar(one)
+                if shown:
+                    offset, shown = _more(url, id, offset)
+                if one["state"] in ENDED:
+                    return one
+                time.sleep(POLL)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"\nheadrace: the job goes on: `headrace job log -f {id}` shows it, `headrace job cancel {id}` stops it",
+            err=True,
+        )
+        raise
+
+
+def end(one: dict[str, Any], as_json: bool) -> None:
+    """Print how a job ended; exit code 1 unless it is done."""
+    if as_json:
+        typer.echo(json.dumps(one, indent=2))
+    elif one["state"] == "done":
+        typer.echo(f"{one['id']}: done in {_lasted(one)}; the model is {one['model']}")
+    if one["state"] != "done":
+        fail(f"{one['id']}: {one['state']}: {one['reason'] or 'no reason was recorded'}")
+
+
+def _more(url: str, id: str, offset: int) -> tuple[int, bool]:
+    """(offset, whether to ask again) after printing what the log has now; a held one is not shown."""
+    from headrace.commands.sending import send
+
+    answer = guard(lambda: _sent(url, lambda: send(url, "GET", f"/jobs/{quoted(id)}/log?offset={offset}")))
+    if answer.status_code == 403:
+        typer.echo(f"headrace: the log is not shown: {reason(answer)}", err=True)
+        return offset, False
+    if answer.is_error:
+        read(answer)
+    _print(answer.content)
+    return offset + len(answer.content), True
+
+
+def _sent(url: str, work: Any) -> httpx.Response:
+    import httpx
+
+    from headrace.commands.sending import lost
+
+    try:
+        answer: httpx.Response = work()
+    except httpx.HTTPError as error:
+        fail(lost(url, error))
+    return answer
+
+
+def _log(url: str, id: str, offset: int, *, follow: bool) -> Iterator[bytes]:
+    import httpx
+
+    from headrace import credentials
+    from headrace.commands.sending import lost
+
+    call(url, "GET", f"/jobs/{quoted(id)}")  # renews a token that has ended
+    headers = guard(lambda: credentials.headers(url))
+    place = f"{credentials.normal(url)}/jobs/{quoted(id)}/log?offset={offset}" + ("&follow=1" if follow else "")
+    try:
+        with httpx.stream(
+            "GET", place, headers=headers, timeout=httpx.Timeout(60, read=None), trust_env=False
+        ) as answer:
+            if answer.is_error:
+                answer.read()
+                read(answer)
+            yield from answer.iter_bytes()
+    except httpx.HTTPError as error:
+        fail(lost(url, error))
+
+
+def _print(data: bytes) -> None:
+    """What a program printed, as it is: but a terminal is not sent its control codes."""
+    if sys.stdout.isatty():
+        text = data.decode("utf-8", "replace")
+        data = "".join(one for one in text if one.isprintable() or one in "\n\t").encode()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Any]:
+    """A progress bar on stderr if that is a terminal and stdout is not: both would write into each other's lines."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    hidden = not console.is_terminal or sys.stdout.isatty()
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(one: dict[str, Any]) -> None:
+            known = one["progress"] is not None
+            bar.update(
+                task,
+                description=f"{one['state']} {one['message'][:60]}".rstrip(),
+                total=1.0 if known else None,
+                completed=one["progress"] or 0.0,
+            )
+
+        yield show
+
+
+def _says(one: dict[str, Any]) -> str:
+    return str(one["reason"] or one["message"])
+
+
+def _percent(one: dict[str, Any]) -> str:
+    return "" if one["progress"] is None else f"{one['progress']:.0%}"
+
+
+def _lasted(one: dict[str, Any]) -> str:
+    if one["started_ms"] is None:
+        return ""
+    ended = one["ended_ms"] if one["ended_ms"] is not None else int(time.time() * 1000)
+    return f"{max(0, ended - one['started_ms']) / 1000:,.1f} s"

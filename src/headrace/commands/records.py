@@ -1,0 +1,174 @@
+"""What commands on datasets and models share: options, pages of records, and how records are printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headrace.commands.calling import call, fail
+from headrace.commands.printing import clock, table
+
+Name = Annotated[str, typer.Option(help="Name to list it under (default: the file's).")]
+Description = Annotated[str, typer.Option(help="A sentence about it.")]
+Confidential = Annotated[bool, typer.Option("--confidential", help="Its metadata are not published, only a digest.")]
+Company = Annotated[str, typer.Option(help="Only of this company.")]
+Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to (default: its own name, here).")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+PAGE = 100
+"""Records of one answer."""
+
+
+def pages(url: str, path: str, company: str, limit: int) -> list[dict[str, Any]]:
+    """Records from a path that answers page by page, up to a limit."""
+    from urllib.parse import urlencode
+
+    found: list[dict[str, Any]] = []
+    after = ""
+    while len(found) < limit:
+        query = {"company": company, "limit": min(PAGE, limit - len(found)), "after": after}
+        page = call(url, "GET", f"{path}?" + urlencode({name: value for name, value in query.items() if value}))
+        found += page["items"]
+        if not page["next"] or not page["items"]:
+            break
+        after = page["next"]
+    return found[:limit]
+
+
+def listed(found: Any) -> list[dict[str, Any]]:
+    """A list, or the items of a page."""
+    items: list[dict[str, Any]] = found["items"] if isinstance(found, dict) else found
+    return items
+
+
+def print_made(one: dict[str, Any], as_json: bool) -> None:
+    """What was registered."""
+    if as_json:
+        typer.echo(json.dumps(one, indent=2))
+        return
+    stored = one.get("stored") or one["files"][0]["stored"]
+    typer.echo(f"{one['id']}: {one['name']}, {stored['size']:,} bytes, {stored['sha256']}")
+
+
+def print_got(one: dict[str, Any], target: Path, digest: str, as_json: bool) -> None:
+    """What was downloaded."""
+    if as_json:
+        typer.echo(json.dumps({"id": one["id"], "path": str(target), "digest": digest}, indent=2))
+    else:
+        typer.echo(f"{target}: as recorded, {digest}")
+
+
+def print_deleted(answer: dict[str, Any], as_json: bool) -> None:
+    """What was deleted."""
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+        return
+    kept = "; its record stays, because others were made of it" if answer["tombstone"] else ""
+    typer.echo(f"{answer['deleted']}: deleted{kept}")
+
+
+def not_gone(one: dict[str, Any]) -> None:
+    """Ends the command if only a record is left."""
+    if one["deleted_ms"] is not None:
+        fail(f"{one['id']} was deleted on {clock(one['deleted_ms'])} UTC; only its record is left")
+
+
+def place_for(output: Path | None, name: str) -> Path:
+    """A folder that exists means a file of its own name in it."""
+    if output is None:
+        return Path(name)
+    return output / name if output.is_dir() else output
+
+
+def print_head(one: dict[str, Any], stored: dict[str, Any] | None) -> None:
+    """What every record begins with."""
+    typer.echo(f"{one['id']}: {one['name']}, of {one['company']}, {state_of(one)}")
+    typer.echo(f"registered {clock(one['created_ms'])} UTC by {one['created_by']}")
+    if one["description"]:
+        typer.echo(one["description"])
+    if stored:
+        typer.echo(f"{stored['size']:,} bytes, {stored['sha256']}, Merkle root {stored['root']}")
+
+
+def print_recipe(recipe: dict[str, Any] | None) -> None:
+    """A recipe in two lines; nothing if there is none."""
+    if recipe is None:
+        return
+    typer.echo(f"recipe: {recipe['entry_point']} of {recipe['code']['sha256']}")
+    settings = {**recipe["parameters"], **recipe["seeds"]}
+    typer.echo("  " + ", ".join(f"{name}={value}" for name, value in settings.items()))
+
+
+def print_metrics(metrics: dict[str, Any]) -> None:
+    """Measured values; nothing if there are none."""
+    rows = [[name, f"{value:,.6g}" if isinstance(value, float) else str(value)] for name, value in metrics.items()]
+    if rows:
+        table(["metric", "value"], rows)
+
+
+def print_columns(statistics: dict[str, Any]) -> None:
+    """A row for each column, feature or channel."""
+    found = statistics.get("columns") or statistics.get("features") or []
+    rows = []
+    for place, one in enumerate(found):
+        low, high = (one.get(name, one.get(other)) for name, other in (("min", "first"), ("max", "last")))
+        figures = [figure(value) for value in (low, high, one.get("mean"), one.get("std"))]
+        rows.append([str(one.get("name", place)), str(one.get("type", "")), number(one.get("missing")), *figures])
+    if rows:
+        table(["column", "type", "missing", "least", "most", "mean", "std"], rows)
+    for name, word in (("classes", "class"), ("arrays", "array")):
+        if name in statistics:
+            shown = [
+                [key, figure(one["shape"] if isinstance(one, dict) else one)] for key, one in statistics[name].items()
+            ]
+            table([word, "shape" if name == "arrays" else "images"], shown)
+    if "note" in statistics:
+        typer.echo(statistics["note"])
+
+
+def figure(value: object) -> str:
+    """A value of any kind in few characters."""
+    return "" if value is None else f"{value:,.6g}" if isinstance(value, float) else str(value)
+
+
+def number(value: int | None) -> str:
+    """A count; "" if it is not known."""
+    return "" if value is None else f"{value:,}"
+
+
+def samples(one: dict[str, Any]) -> str:
+    """The number of samples; "" if it is not known."""
+    return number(one["samples"])
+
+
+def state_of(one: dict[str, Any]) -> str:
+    """The state of a dataset or model in a word."""
+    if one["deleted_ms"] is not None:
+        return "deleted"
+    if "state" in one:
+        return f"{one['state']}, held" if one["held_for"] else str(one["state"])
+    return "confidential" if one["confidential"] else "registered"
+
+
+def size_of(count: int) -> str:
+    """Bytes for people.
+
+    >>> size_of(999), size_of(2**20), size_of(5 * 10**9)
+    ('999 B', '1.0 MiB', '4.7 GiB')
+    """
+    size, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def until_of(one: dict[str, Any]) -> str:
+    """Until when a grant holds, or when it was revoked."""
+    if one["revoked_ms"] is not None:
+        return f"revoked {clock(one['revoked_ms'])}"
+    return clock(one["expires_ms"]) if one["expires_ms"] is not None else "until revoked"

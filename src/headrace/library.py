@@ -1,0 +1,97 @@
+"""What companies share, composed: the hub and the training queue over one folder, with their doors."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from headrace.access import Principal
+from headrace.assets import Job, Recipe
+from headrace.errors import Temporary
+from headrace.runners import Runner
+from headrace.services.http import App
+from headrace.services.sharing import Trainer, http as sharing_http
+from headrace.services.sharing.sandboxed import SandboxInspector
+from headrace.services.sharing.service import SharingService
+from headrace.services.sharing.streams import Streams
+from headrace.services.training import http as training_http
+from headrace.services.training.service import TrainingService
+from headrace.settings import LibrarySettings
+from headrace.stores.artifacts.files import FileArtifacts
+from headrace.stores.database import open_database, sqlite_url
+
+SHARING = ("/datasets", "/models", "/lineage", "/grants", "/audit", "/uploads", "/openapi/sharing.json", "/docs/sharing")
+TRAINING = ("/jobs", "/openapi/training.json", "/docs/training")
+"""How the paths of the two services begin."""
+
+
+class Library:
+    """Datasets, models and jobs of all companies. Enter it in a running event loop.
+
+    Args:
+        folder: databases, artifacts and runs; ours alone.
+        runner: where other people's code runs.
+        streams: opens a company's log.
+    """
+
+    def __init__(self, folder: Path, runner: Runner, streams: Streams, settings: LibrarySettings) -> None:
+        self._folder, self._runner, self._streams, self._settings = folder, runner, streams, settings
+        self._stack = AsyncExitStack()
+        self.apps: dict[str, App] = {}
+        """Doors by the first part of their paths."""
+
+    async def __aenter__(self) -> Library:
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _open(self) -> None:
+        folder, settings, runner = self._folder, self._settings, self._runner
+        trainer = Later()
+        hub = SharingService(
+            await self._database("sharing"),
+            FileArtifacts(folder / "artifacts", settings.artifacts),
+            SandboxInspector(runner, folder / "looks", settings.inspection),
+            trainer,
+            streams=self._streams,
+            scratch=folder / "scratch",
+        )
+        self.sharing = await self._stack.enter_async_context(hub)
+        queue = TrainingService(await self._database("training"), hub, runner, folder / "training", settings.training)
+        self.training = trainer.trainer = await self._stack.enter_async_context(queue)
+        self.apps |= dict.fromkeys(SHARING, sharing_http.create_app(hub))
+        self.apps |= dict.fromkeys(TRAINING, training_http.create_app(queue))
+
+    async def _database(self, service: str) -> Engine:
+        url = sqlite_url(self._folder / f"{service}.db")
+        engine = await asyncio.to_thread(open_database, url, f"headrace.services.{service}")
+        self._stack.callback(engine.dispose)
+        return engine
+
+
+class Later:
+    """A trainer that is made after whoever needs it: the hub and the queue need each other."""
+
+    trainer: Trainer | None = None
+
+    async def validate(self, who: Principal, recipe: Recipe, code: Path) -> None:
+        """See `Trainer`."""
+        await self._ready().validate(who, recipe, code)
+
+    async def submit(self, who: Principal, model: str, recipe: Recipe, priority: int = 0, attempts: int = 1) -> Job:
+        """See `Trainer`."""
+        return await self._ready().submit(who, model, recipe, priority, attempts)
+
+    def _ready(self) -> Trainer:
+        if self.trainer is None:
+            raise Temporary(detail="the training service is starting")
+        return self.trainer
