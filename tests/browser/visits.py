@@ -58,7 +58,7 @@ def start(scenario: str, port: int, speed: float) -> subprocess.Popen[bytes]:
     )
     for _ in range(150):
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/api/overview", timeout=5).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
             return process
         except OSError:
             time.sleep(0.1)

@@ -12,7 +12,7 @@ import { statistics as statisticsCard } from "./statistics.js";
 import * as who from "./who.js";
 import { bytes, clip, count, many, number, sentence } from "./words.js";
 
-const shown = { id: "", parts: null, record: null, lineage: null, grants: null, error: null, said: "", poll: null };
+const shown = { id: "", parts: null, record: null, lineage: null, grants: null, error: null, said: "", good: false, poll: null };
 
 export function open(host, id) {
   const parts = { title: el("h1", { tabindex: "-1" }), badges: el("p", { class: "badges" }), about: el("p"), actions: el("div", { class: "buttons" }), said: el("p", { class: "said", role: "alert" }), notes: el("div", { class: "notes-in-words" }), facts: el("div"), body: el("div", { class: "hub" }), lineage: el("div"), grants: el("div") };
@@ -43,7 +43,7 @@ async function look() {
   }
   if (shown.id !== id || !shown.poll) return false;
   const changed = JSON.stringify(record) !== JSON.stringify(shown.record);
-  if (error && shown.record && !error.status) shown.said = "The platform does not answer: below is what was last seen.";
+  if (error && shown.record && !error.status) Object.assign(shown, { said: "The platform does not answer: below is what was last seen.", good: false });
   else Object.assign(shown, { record, error });
   if (record && (changed || !busy(record))) await around(id);
   if (shown.id === id && shown.poll) paint();
@@ -62,12 +62,12 @@ async function around(id) {
 
 /** Do something, say how it went in the server's own words, and look again. */
 async function act(work, done) {
-  shown.said = "";
+  Object.assign(shown, { said: "", good: true });
   try {
     await work();
     shown.said = done;
   } catch (error) {
-    shown.said = sentence(error.message);
+    Object.assign(shown, { said: sentence(error.message), good: false });
   }
   if (!shown.parts) return;
   paint();
@@ -121,7 +121,7 @@ function actions(record) {
   return [
     content ? downloadLink(`${pathOf(record)}/content`, several ? `Download all ${record.files.length} files (zip)` : "Download", "download") : null,
     held && isOwnerOfData(record) && who.may("share") ? el("button", { type: "button", class: "quiet strong", "data-keep": "release", onclick: () => release(record) }, `Release it to ${clip(record.company, 40)}`) : null,
-    isModel(record) && record.job ? el("a", { class: "quiet", href: `#jobs/${record.job}`, "data-keep": "job" }, "Its training job") : null,
+    isModel(record) && record.job && who.mine(record) ? el("a", { class: "quiet", href: `#jobs/${record.job}`, "data-keep": "job" }, "Its training job") : null,
     !gone && who.mine(record) && who.may("write") ? el("button", { type: "button", class: "quiet risky", "data-keep": "delete", onclick: () => remove(record) }, "Delete") : null,
   ].filter(Boolean);
 }
@@ -142,8 +142,10 @@ function paint() {
   refresh(parts.notes, [record, who.me()], () => notes(record));
   refresh(parts.actions, [record, who.me()], () => actions(record));
   say(parts.said, shown.said);
+  parts.said.dataset.look = shown.good ? "good" : "warn";
   refresh(parts.facts, [record, shown.grants, who.me()], () => facts(record));
-  refresh(parts.body, record, () => (isModel(record) ? modelCards(record) : [statisticsCard(record)]).filter(Boolean));
+  const names = Object.fromEntries((shown.lineage?.nodes || []).map(({ id, name }) => [id, name]));
+  refresh(parts.body, [record, names], () => (isModel(record) ? modelCards(record, names) : [statisticsCard(record)]).filter(Boolean));
   lineageGraph(parts.lineage, shown.lineage, record.id);
   grantList(parts.grants, { record, grants: shown.grants, act });
   return undefined;
@@ -216,8 +218,8 @@ function right(record) {
 
 // ---- a model's own cards -----------------------------------------------------------------------------------------------
 
-function modelCards(record) {
-  return [metricsCard(record), filesCard(record), recipeCard(record), metadataCard(record)].filter(Boolean);
+function modelCards(record, names) {
+  return [metricsCard(record), filesCard(record), recipeCard(record, names), metadataCard(record)].filter(Boolean);
 }
 
 export const card = (title, ...children) => el("section", { class: "card" }, el("h2", {}, title), ...children);

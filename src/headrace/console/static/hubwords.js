@@ -25,7 +25,7 @@ export const RIGHTS_LONG = {
 export function stateOf(asset) {
   if (asset.deleted_ms !== null) return ["none", "Deleted"];
   if (!isModel(asset)) return STATISTICS[asset.statistics_state] || ["none", asset.statistics_state];
-  if (asset.held_for.length) return ["waiting", "Held"];
+  if (asset.held_for.length) return ["waiting", asset.held_for.some((company) => who.mine({ company })) ? "Held by us" : "Held"];
   return MODEL[asset.state] || ["none", asset.state];
 }
 
@@ -35,14 +35,14 @@ export const sizeOf = (asset) => (isModel(asset) ? asset.files.reduce((sum, { st
 
 const dims = (shape) => (shape.length ? shape.map(count).join(" × ") : "one number");
 
-/** "12,034 samples of 6", "24 × 6 in, 24 out". */
+/** "12,034 × 6", as an array of samples; "24 × 6 in, 24 out". */
 export function shapeOf(asset) {
   if (isModel(asset)) {
     const parts = [asset.input_shape ? `${dims(asset.input_shape)} in` : "", asset.output_shape ? `${dims(asset.output_shape)} out` : ""];
     return parts.filter(Boolean).join(", ") || "–";
   }
   if (asset.samples === null) return "–";
-  return asset.sample_shape ? `${count(asset.samples)} × (${dims(asset.sample_shape)})` : many(asset.samples, "sample");
+  return asset.sample_shape?.length ? `${count(asset.samples)} × ${dims(asset.sample_shape)}` : many(asset.samples, "sample");
 }
 
 export const ownerOf = ({ company }) => (who.mine({ company }) ? "us" : clip(company, 40));

@@ -53,13 +53,16 @@ const nameOf = (model) => get(`/models/${encodeURIComponent(model)}`).then(({ na
 
 async function act(work, done) {
   shown.said = "";
+  let good = true;
   try {
     await work();
     shown.said = done;
   } catch (error) {
     shown.said = sentence(error.message);
+    good = false;
   }
   if (!shown.poll) return;
+  shown.parts.said.dataset.look = good ? "good" : "warn";
   say(shown.parts.said, shown.said);
   shown.poll.now();
 }

@@ -17,6 +17,28 @@ function depths(ids, parents) {
   return found;
 }
 
+let places = 0;
+/** The places of a line, from its beginning to its end. */
+function through(from, to, depth, layers) {
+  const line = [from];
+  for (let layer = depth.get(from) + 1; layer < depth.get(to); layer += 1) {
+    places += 1;
+    layers[layer].push(places);
+    line.push(places);
+  }
+  return [...line, to];
+}
+
+/** What stands right before, and right after, each place on any line. */
+function beside(lines) {
+  const [before, after] = [new Map(), new Map()];
+  for (const line of lines) for (let index = 1; index < line.length; index += 1) {
+    before.set(line[index], [...(before.get(line[index]) || []), line[index - 1]]);
+    after.set(line[index - 1], [...(after.get(line[index - 1]) || []), line[index]]);
+  }
+  return [before, after];
+}
+
 const mean = (numbers, otherwise) => (numbers.length ? numbers.reduce((sum, one) => sum + one, 0) / numbers.length : otherwise);
 
 /** Put every layer in the order of the middle of its neighbours in the layer beside it: a few sweeps there and back. */
@@ -34,7 +56,10 @@ function untangle(layers, parents, children) {
   }
 }
 
-/** { layers: [[id, …], …], parents, children } of a lineage's nodes and edges; edges to nodes that are not there are left out. */
+/**
+ * { layers: [[id, …], …], lines: [[from, …, to], …], parents } of a lineage's nodes and edges. A line over several layers has
+ * a place kept free in each, whose id is a number; edges to nodes that are not there are left out.
+ */
 export function layersOf({ nodes, edges }) {
   const ids = nodes.map(({ id }) => id);
   const known = new Set(ids);
@@ -49,7 +74,8 @@ export function layersOf({ nodes, edges }) {
   for (const id of ids) if (!parents.has(id) && children.has(id)) depth.set(id, Math.max(0, Math.min(...children.get(id).map((child) => depth.get(child))) - 1));
   const layers = [];
   for (const id of ids) (layers[depth.get(id)] ??= []).push(id);
-  const filled = layers.filter(Boolean);
-  untangle(filled, parents, children);
-  return { layers: filled, parents, children };
+  for (let layer = 0; layer < layers.length; layer += 1) layers[layer] ??= []; // a circle can leave one empty
+  const lines = [...parents].flatMap(([to, sources]) => sources.map((from) => through(from, to, depth, layers)));
+  untangle(layers, ...beside(lines));
+  return { layers, lines, parents };
 }

@@ -98,7 +98,7 @@ function rows(shown) {
 }
 
 function line(one) {
-  const cell = (label, ...children) => el("td", { "data-label": label }, ...children);
+  const cell = (label, ...children) => el("td", { "data-label": label, class: children[0] === "–" ? "none" : null }, ...children);
   const format = isModel(one) ? one.framework : one.media;
   return el("tr", { class: one.deleted_ms !== null ? "gone" : "" },
     el("th", { scope: "row" }, el("a", { href: `#library/${one.id}`, "data-keep": one.id, title: one.description }, clip(one.name, 80))),

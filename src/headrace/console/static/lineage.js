@@ -4,28 +4,32 @@ import { el, refresh, svg } from "./dom.js";
 import { linkOf } from "./hubwords.js";
 import { layersOf } from "./layers.js";
 import * as who from "./who.js";
-import { clip, many } from "./words.js";
+import { clip } from "./words.js";
 
-const BOX = { wide: 178, tall: 50, across: 46, down: 14, edge: 8 };
+const BOX = { wide: 192, tall: 50, across: 46, down: 14, edge: 8, line: 6 };
 const LETTERS = 25;
 const MOST = 400;
 
 const hidden = ({ name, company }) => !name && !company;
-const opens = ({ kind, id }) => ["dataset", "model", "job"].includes(kind) && /^(ds|md|jb)_\w+$/.test(id);
+const opens = ({ kind, id, company }) => /^(ds|md|jb)_\w+$/.test(id) && (kind === "dataset" || kind === "model" || (kind === "job" && who.mine({ company })));
 
 function words(node) {
-  if (hidden(node)) return { title: "not yours", under: `${node.kind} of another company` };
+  if (hidden(node)) return { title: "not yours", under: `a ${node.kind} of somebody else` };
   const owner = node.company && !who.mine(node) ? ` of ${node.company}` : "";
   return { title: node.name || node.id, under: `${node.kind}${owner}${node.deleted ? ", deleted" : node.state && node.state !== "done" ? `, ${node.state}` : ""}` };
 }
 
 function places({ layers }) {
-  const tallest = Math.max(...layers.map((layer) => layer.length));
-  const height = tallest * (BOX.tall + BOX.down) - BOX.down + 2 * BOX.edge;
+  const tall = (id) => (typeof id === "number" ? BOX.line : BOX.tall);
+  const sizes = layers.map((layer) => layer.reduce((sum, id) => sum + tall(id) + BOX.down, -BOX.down));
+  const height = Math.max(...sizes) + 2 * BOX.edge;
   const found = new Map();
   layers.forEach((layer, column) => {
-    const top = (height - layer.length * (BOX.tall + BOX.down) + BOX.down) / 2;
-    layer.forEach((id, row) => found.set(id, { x: BOX.edge + column * (BOX.wide + BOX.across), y: top + row * (BOX.tall + BOX.down) }));
+    let y = (height - sizes[column]) / 2;
+    for (const id of layer) {
+      found.set(id, { x: BOX.edge + column * (BOX.wide + BOX.across), y, middle: y + tall(id) / 2 });
+      y += tall(id) + BOX.down;
+    }
   });
   return { found, width: layers.length * (BOX.wide + BOX.across) - BOX.across + 2 * BOX.edge, height };
 }
@@ -45,10 +49,15 @@ function box(node, { x, y }, here, sources) {
   return root;
 }
 
-function curve(from, to) {
-  const [x1, y1, x2, y2] = [from.x + BOX.wide, from.y + BOX.tall / 2, to.x, to.y + BOX.tall / 2];
-  const bend = Math.max(24, Math.abs(x2 - x1) / 2);
-  return svg("path", { class: "edge", d: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 5} ${y2}`, "marker-end": "url(#made)" });
+/** From box to box, straight through the places kept free between them. */
+function curve(line) {
+  let path = `M${line[0].x + BOX.wide} ${line[0].middle}`;
+  for (let index = 1; index < line.length; index += 1) {
+    const [from, to, last] = [line[index - 1], line[index], index === line.length - 1];
+    const bend = BOX.across / 2;
+    path += `C${from.x + BOX.wide + bend} ${from.middle} ${to.x - bend} ${to.middle} ${to.x - (last ? 5 : 0)} ${to.middle}${last ? "" : `H${to.x + BOX.wide}`}`;
+  }
+  return svg("path", { class: "edge", d: path, "marker-end": "url(#made)" });
 }
 
 function draw(lineage, here) {
@@ -57,8 +66,8 @@ function draw(lineage, here) {
   const nodes = new Map(lineage.nodes.map((node) => [node.id, node]));
   const root = svg("svg", { class: "lineage", width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": "Lineage, from left to right" });
   root.append(svg("defs", {}, svg("marker", { id: "made", viewBox: "0 0 8 8", refX: 5, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" }, svg("path", { class: "head", d: "M0 0L8 4L0 8z" }))));
-  for (const [to, sources] of tree.parents) for (const from of sources) root.append(curve(found.get(from), found.get(to)));
-  for (const id of tree.layers.flat()) root.append(box(nodes.get(id), found.get(id), here, (tree.parents.get(id) || []).map((one) => nodes.get(one))));
+  root.append(...tree.lines.map((line) => curve(line.map((id) => found.get(id)))));
+  for (const id of tree.layers.flat()) if (nodes.has(id)) root.append(box(nodes.get(id), found.get(id), here, (tree.parents.get(id) || []).map((one) => nodes.get(one))));
   return { root, at: found.get(here) };
 }
 
@@ -75,7 +84,7 @@ export function lineage(host, found, here) {
     requestAnimationFrame(() => { if (at) scroll.scrollLeft = at.x - (scroll.clientWidth - BOX.wide) / 2; });
     const unseen = nodes.filter(hidden).length;
     const said = [
-      "Each was made of what stands to the left of it.", unseen ? `${many(unseen, "node")} belong${unseen === 1 ? "s" : ""} to a company that has not opened ${unseen === 1 ? "it" : "them"} to us.` : "",
+      "Each was made of what stands to the left of it.", unseen ? `${unseen === 1 ? "One belongs to a company that has not opened it" : `${unseen} belong to companies that have not opened them`} to us.` : "",
       found.nodes.length > MOST ? `The first ${MOST} of ${found.nodes.length} are drawn.` : "",
     ];
     return card(el("p", { class: "small" }, said.filter(Boolean).join(" ")), scroll);

@@ -5,11 +5,12 @@ import { linkOf } from "./hubwords.js";
 import { bytes, clip, count, number, span } from "./words.js";
 
 const fact = (term, ...value) => el("div", {}, el("dt", {}, term), el("dd", {}, ...value));
-const links = (ids) => ids.flatMap((id, index) => [index ? ", " : "", el("a", { href: linkOf(id) }, id)]);
 const said = (value) => (typeof value === "number" ? number(value, 6) : typeof value === "boolean" ? (value ? "true" : "false") : String(value));
 
-export function recipe({ recipe: found, datasets }) {
+/** `names`: id -> name of what is known beside it. */
+export function recipe({ recipe: found }, names) {
   if (!found) return null;
+  const links = (ids) => ids.flatMap((id, index) => [index ? ", " : "", el("a", { href: linkOf(id), title: id }, clip(names[id] || id, 60))]);
   const list = (entries) => (entries.length ? el("ul", { class: "pairs" }, entries.map(([name, value]) => el("li", {}, el("code", {}, `${clip(name, 80)} = ${clip(said(value), 200)}`)))) : "none");
   const { environment, limits } = found;
   const requires = Object.entries(environment.requires).map(([name, version]) => `${name} ${version}`).join(", ");
@@ -17,7 +18,7 @@ export function recipe({ recipe: found, datasets }) {
     fact("Entry point", el("code", {}, found.entry_point)),
     fact("Parameters", list(Object.entries(found.parameters))),
     fact("Seeds", list(Object.entries(found.seeds))),
-    fact("Trained on", ...(found.datasets.length ? links(found.datasets) : [datasets.length ? links(datasets) : "no dataset"].flat())),
+    fact("Trained on", ...(found.datasets.length ? links(found.datasets) : ["no dataset"])),
     found.evaluation.length ? fact("Measured on", ...links(found.evaluation)) : null,
     found.parent ? fact("Starts from", ...links([found.parent])) : null,
     environment.image ? fact("Container image", el("code", {}, environment.image)) : null,

@@ -68,7 +68,7 @@ function missing(column) {
 }
 
 function line(column) {
-  const cell = (label, ...children) => el("td", { "data-label": label }, ...children);
+  const cell = (label, ...children) => el("td", { "data-label": label, class: children[0] === "–" ? "none" : null }, ...children);
   const numeric = finite(column.min) && finite(column.max);
   const spread = finite(column.std) ? ` ± ${number(column.std)}` : "";
   const infinite = column.infinite ? el("span", { class: "small" }, ` ${count(column.infinite)} infinite`) : null;
