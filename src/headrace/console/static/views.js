@@ -38,7 +38,8 @@ function mark({ view }) {
     if (link.getAttribute("href") === `#${view}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  for (const name of ["streams", "library", "jobs"]) byId(name).hidden = name !== view;
+  for (const name of ["streams", "library", "jobs"]) byId(`${name}-view`).hidden = name !== view;
+  document.querySelector(".skip").hidden = view !== "streams";
   byId("headline").hidden = byId("addresses").hidden = view !== "streams";
 }
 
@@ -48,12 +49,13 @@ async function show() {
   const moved = wanted.view !== views.current;
   views.current = wanted.view;
   mark(wanted);
+  if (moved) scrollTo({ top: 0 });
   if (wanted.view === "streams" || who.locked()) {
     views.module = null;
     if (wanted.view === "streams") views.onstreams();
     return;
   }
-  const host = byId(wanted.view);
+  const host = byId(`${wanted.view}-view`);
   try {
     const [module] = await Promise.all([LOADERS[wanted.view](), styled(), who.me() ? null : who.ask()]);
     const now = place();
