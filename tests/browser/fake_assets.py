@@ -58,19 +58,22 @@ def statistics(rows: int) -> dict[str, Any]:
         "door open": [0.0 for _ in sun],
     }
     found = [_figures(name, values, 0 if name != "clouds" else 37) for name, values in columns.items()]
-    found.append(
-        {
-            "name": "inverter",
-            "type": "string",
-            "count": rows,
-            "missing": 3,
-            "distinct": 3,
-            "top": [["SE27.6K", 410], ["SE25K", 122], ["SE17K", 9]],
-        }
-    )
+    times = {"name": "time", "type": "TIMESTAMP", "first": "2019-01-01 00:00:00", "last": "2019-01-23 12:00:00"}
+    texts = {"name": "inverter", "type": "VARCHAR", "shortest": 5, "longest": 8, "distinct": 3, "distinct_exact": True}
+    found = [{**times, "count": rows, "missing": 0}, *found, {**texts, "count": rows - 3, "missing": 3}]
     names = list(columns)
     correlation = [[_correlation(columns[a], columns[b]) for b in names] for a in names]
-    return {"columns": found, "matrix": {"columns": names, "correlation": correlation}, "delimiter": ";"}
+    return {"columns": found, "matrix": {"columns": names, "covariance": correlation, "correlation": correlation}}
+
+
+def pictures() -> dict[str, Any]:
+    """Figures of an image folder."""
+    figures = {"count": 812, "missing": 0, "infinite": 0, "min": 0.0, "max": 255.0, "std": 61.0}
+    channels = [{"name": name, **figures, "mean": 90.0 + 20 * at} for at, name in enumerate("RGB")]
+    mean = [[[120 + 4 * x, 90 + 4 * y, 60 + 2 * x + 3 * y] for x in range(16)] for y in range(16)]
+    modes = {"RGB": {"images": 812, "channels": channels, "mean_image": mean}}
+    about = {"sizes": [{"shape": [224, 224, 3], "images": 812}], "classes": {"clean": 500, "dirty": 312}}
+    return {"images": 812, "formats": {"JPEG": 800, "PNG": 12}, "modes": modes, **about}
 
 
 def _figures(name: str, values: list[float], missing: int) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def _figures(name: str, values: list[float], missing: int) -> dict[str, Any]:
     mean = sum(kept) / len(kept)
     figures = {
         "name": name,
-        "type": "double",
+        "type": "DOUBLE",
         "count": len(kept),
         "missing": missing,
         "infinite": 0,
@@ -182,7 +185,7 @@ def full(now: int) -> Shelf:
             media="images",
             filename="roof.zip",
             statistics_state="done",
-            statistics={"images": 812, "modes": "RGB"},
+            statistics=pictures(),
             samples=812,
             sample_shape=[224, 224, 3],
             confidential=True,

@@ -126,7 +126,9 @@ class Hub:
         return found
 
     def list(self, kind: str, query: Any) -> dict[str, Any]:
-        every = sorted(getattr(self.shelf, kind).values(), key=lambda one: (-one.created_ms, one.id))
+        told = bool(query.get("deleted"))
+        kept = [one for one in getattr(self.shelf, kind).values() if told or not getattr(one, "deleted_ms", None)]
+        every = sorted(kept, key=lambda one: (-one.created_ms, one.id))
         ids = [one.id for one in every]
         start = ids.index(query["after"]) + 1 if query.get("after") else 0
         some = every[start : start + int(query.get("limit", 100))]
@@ -135,36 +137,32 @@ class Hub:
     def lineage(self, id: str) -> Lineage:
         """Everything there is, with a stream, jobs and a dataset of somebody else that nobody here may see."""
         shelf = self.shelf
-        nodes = [LineageNode(id="plant/trio/reading", kind="stream", name="plant/trio/reading", company=OURS)]
-        edges = [("plant/trio/reading", one.id) for one in shelf.datasets.values() if one.stream]
-        nodes += [
-            LineageNode(
-                id=one.id,
-                kind="dataset",
-                name=one.name,
-                company=one.company,
-                state=one.statistics_state,
-                deleted=one.deleted_ms is not None,
+        stream = fake_assets.name_of("st", 1)
+        nodes = [LineageNode(id=stream, kind="stream", name="plant/trio/reading", company=OURS)]
+        edges = [(stream, one.id) for one in shelf.datasets.values() if one.stream]
+        for one in shelf.datasets.values():
+            gone, state = one.deleted_ms is not None, one.statistics_state
+            nodes.append(
+                LineageNode(id=one.id, kind="dataset", name=one.name, company=one.company, state=state, deleted=gone)
             )
-            for one in shelf.datasets.values()
-        ]
-        nodes += [
-            LineageNode(id=one.id, kind="model", name=one.name, company=one.company, state=one.state)
-            for one in shelf.models.values()
-        ]
-        nodes.append(LineageNode(id=fake_assets.name_of("ds", 77), kind="dataset"))
-        edges.append((fake_assets.name_of("ds", 77), fake_assets.name_of("md", 3)))
         for model in shelf.models.values():
-            if model.job:
+            nodes.append(
+                LineageNode(id=model.id, kind="model", name=model.name, company=model.company, state=model.state)
+            )
+            if model.recipe and model.job:
+                recipe = f"rc_{model.id[3:]}"
+                seen = {"company": model.company} if model.company == OURS else {}
                 nodes.append(
-                    LineageNode(
-                        id=model.job, kind="job", name=f"training of {model.name}", company=model.company, state="done"
-                    )
+                    LineageNode(id=recipe, kind="recipe", name=model.recipe.entry_point if seen else "", **seen)
                 )
-                edges += [
-                    (source, model.job) for source in [*model.datasets, *([model.parent] if model.parent else [])]
-                ]
-                edges.append((model.job, model.id))
+                state = "done" if seen else ""
+                nodes.append(
+                    LineageNode(id=model.job, kind="job", name=model.name if seen else "", state=state, **seen)
+                )
+                edges += [(source, recipe) for source in [*model.datasets, *([model.parent] if model.parent else [])]]
+                edges += [(recipe, model.job), (model.job, model.id)]
+        nodes.append(LineageNode(id=fake_assets.name_of("ds", 77), kind="dataset"))
+        edges.append((fake_assets.name_of("ds", 77), f"rc_{fake_assets.name_of('md', 3)[3:]}"))
         near = _family(id, edges)
         return Lineage(
             nodes=[one for one in nodes if one.id in near], edges=[edge for edge in edges if set(edge) <= near]
@@ -237,6 +235,13 @@ class Hub:
         ended = job.model_copy(update={"state": "cancelled", "ended_ms": now_ms(), "reason": "cancelled by ada"})
         self.shelf.add(ended)
         return ended
+
+    def reproduce(self, id: str) -> Job:
+        """A second training of a model."""
+        model: Model = self.one("models", id)
+        made = Job(id=new_id("jb"), company=OURS, model=model.id, created_ms=now_ms(), created_by="ada")
+        self.shelf.add(made)
+        return made
 
     def retry(self, id: str) -> Job:
         job: Job = self.one("jobs", id)
@@ -362,6 +367,7 @@ def routes(hub: Hub) -> list[Route]:
         route("/jobs", lambda request, _: hub.list("jobs", request.query_params)), route("/jobs/{id}", lambda request, _: hub.one("jobs", id_(request))), route("/jobs/{id}/log", log),
         route("/jobs/{id}/cancel", lambda request, _: hub.cancel(id_(request)), "POST"), route("/jobs/{id}/retry", lambda request, _: hub.retry(id_(request)), "POST"),
         route("/datasets", lambda request, asked: hub.register(asked), "POST", 201), route("/models/{id}/release", lambda request, _: hub.release(id_(request)), "POST"),
+        route("/models/{id}/reproduce", lambda request, _: hub.reproduce(id_(request)), "POST", 201),
         route("/models/{id}/files/{path:path}", lambda request, _: content(hub.one("models", id_(request)))),
     ]  # fmt: skip
     for kind in ("datasets", "models"):
@@ -369,6 +375,7 @@ def routes(hub: Hub) -> list[Route]:
             route(f"/{kind}", lambda request, _, kind=kind: hub.list(kind, request.query_params)),
             route(f"/{kind}/{{id}}", lambda request, _, kind=kind: hub.one(kind, id_(request))),
             route(f"/{kind}/{{id}}/content", lambda request, _, kind=kind: content(hub.one(kind, id_(request)))),
+            route(f"/{kind}/{{id}}/raw", lambda request, _, kind=kind: content(hub.one(kind, id_(request)))),
             route(f"/{kind}/{{id}}", lambda request, _, kind=kind: hub.delete(kind, id_(request)), "DELETE"),
         ]
     return [*found, *_uploads(hub)]

@@ -36,6 +36,10 @@ def confirm(visit: Visit, button: str) -> str:
     return words
 
 
+def pick(visit: Visit, choice: str) -> None:
+    visit.page.get_by_role("radio", name=choice, exact=True).check(force=True)
+
+
 def calls(address: str) -> list[str]:
     with urllib.request.urlopen(f"{address}fake/calls", timeout=10) as answer:
         found: list[str] = json.load(answer)
@@ -48,19 +52,19 @@ def test_everything_is_listed_and_found(visit: Visit, hub: Site) -> None:
     row = visit.text("#library-view tbody tr:has-text('pv-2019')")
     for words in ("dataset parquet", "us", "1 MB", "541 × 7", "Ready", "7 hours ago"):
         assert words in row
-    visit.page.get_by_label("Find").fill("PV gru")
+    visit.page.locator("#asset-filter").fill("PV gru")
     visit.wait(f"{ROWS} === 2")
-    visit.page.get_by_label("Find").fill("no such thing")
+    visit.page.locator("#asset-filter").fill("no such thing")
     visit.wait("document.querySelector('#library-view').textContent.includes('Nothing matches')")
-    visit.page.get_by_label("Find").fill("")
-    visit.page.get_by_text("Models", exact=True).click()
+    visit.page.locator("#asset-filter").fill("")
+    pick(visit, "Models")
     visit.wait(f"{ROWS} === 8")
-    visit.page.get_by_text("Granted to us", exact=True).click()
+    pick(visit, "Granted to us")
     visit.wait(f"{ROWS} === 1")
     assert "turbine faults" in visit.text("#library-view tbody")
     assert "Held by us" in visit.text("#library-view tbody")
-    visit.page.locator("#library-view").get_by_text("Datasets", exact=True).click()
-    visit.page.get_by_text("Ours", exact=True).click()
+    pick(visit, "Datasets")
+    pick(visit, "Ours")
     visit.wait(f"{ROWS} === 5")
     visit.page.get_by_label("deleted ones too").check()
     visit.wait(f"{ROWS} === 6")
@@ -79,11 +83,11 @@ def test_a_dataset_is_shown_with_its_statistics_and_digests(visit: Visit, hub: S
         "plant/trio/reading",
     ):
         assert words in text
-    assert visit.page.locator("#library-view .columns tbody tr").count() == 7
+    assert visit.page.locator("#library-view .columns tbody tr").count() == 8
     power = visit.page.locator("#library-view .columns tr", has_text="power").first
     assert power.locator("rect.mass").count() == 6  # between seven quantiles
     assert "6.8 % missing" in visit.text("#library-view .columns tr:has-text('clouds')")
-    assert "SE27.6K" in visit.text("#library-view .columns tr:has-text('inverter')")
+    assert "3 different values" in visit.text("#library-view .columns tr:has-text('inverter')")
     assert visit.page.locator("#library-view .heat rect").count() == 36
     assert (
         visit.page.locator("#library-view .heat rect.unknown").count() == 11
@@ -125,6 +129,25 @@ def test_a_model_is_shown_with_its_recipe_and_files(visit: Visit, hub: Site) -> 
 
 
 @desktop
+def test_images_are_shown_by_their_mean_and_classes(visit: Visit, hub: Site) -> None:
+    opened(visit, hub(), name_of("ds", 3), "roof photos")
+    text = visit.text("#library-view .statistics")
+    for words in ("812 images, RGB", "clean 500, dirty 312", "224 × 224 × 3 (812)", "90 ± 61"):
+        assert words in text
+    corner = "document.querySelector('.mean-image').getContext('2d').getImageData(0, 0, 1, 1).data"
+    assert visit.page.evaluate(f"[...{corner}]") == [120, 90, 60, 255]
+
+
+@desktop
+def test_a_model_is_trained_again_to_compare(visit: Visit, hub: Site) -> None:
+    opened(visit, hub(), name_of("md", 1), "pv-gru")
+    visit.page.get_by_role("button", name="Train it again and compare").click()
+    visit.page.get_by_role("heading", name="Training of pv-gru").wait_for()
+    assert "Queued" in visit.text("#jobs-view .badges")
+    assert "It begins when the job does" in visit.text("#jobs-view")
+
+
+@desktop
 def test_what_is_held_deleted_failed_or_uncertain_is_explained(visit: Visit, hub: Site) -> None:
     address = hub()
     for id, title, words in (
@@ -146,6 +169,7 @@ def test_what_is_held_deleted_failed_or_uncertain_is_explained(visit: Visit, hub
     visit.forgive(403)
 
 
+@desktop
 def test_the_owner_of_the_data_releases_a_result(visit: Visit, hub: Site) -> None:
     address = hub()
     opened(visit, address, name_of("md", 3), "turbine faults")
@@ -164,10 +188,17 @@ def test_lineage_runs_from_left_to_right_and_can_be_walked(visit: Visit, hub: Si
         return float(visit.page.locator(".lineage .node", has_text=name).first.evaluate(place))
 
     assert (
-        left_of("plant/trio/reading") < left_of("pv-2019") < left_of("training of pv-gru") < left_of("model, trained")
+        left_of("plant/trio/reading")
+        < left_of("pv-2019")
+        < left_of("train.py")
+        < left_of("pv-grujob")
+        < left_of("model, trained")
     )
-    assert visit.page.locator(".lineage .edge").count() == 18
-    hidden = visit.page.locator(".lineage .node[data-hidden]")
+    lineage = visit.page.evaluate("fetch('/lineage/' + location.hash.split('/')[1]).then((answer) => answer.json())")
+    assert visit.page.locator(".lineage .edge").count() == len(lineage["edges"]) > 10
+    assert visit.page.locator(".lineage .node").count() == len(lineage["nodes"])
+    assert visit.page.locator(".lineage .node[data-hidden]").count() == 3  # another company's dataset, recipe and job
+    hidden = visit.page.locator(".lineage .node[data-hidden]").first
     assert hidden.locator("text").first.text_content() == "not yours"
     assert hidden.evaluate("node => node.tagName") == "g"  # nothing to open
     assert visit.page.locator(".lineage [data-gone]").count() == 1

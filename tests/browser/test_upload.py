@@ -21,10 +21,20 @@ def file_of(folder: Path, name: str, size: int) -> Path:
     return path
 
 
+def test_a_file_is_added(visit: Visit, hub: Site, tmp_path: Path) -> None:
+    listed(visit, hub())
+    choose(visit, file_of(tmp_path, "day one.csv", 4_000))
+    visit.wait("document.querySelector('.upload')?.textContent.includes('All of it has arrived')")
+    assert visit.page.get_by_label("Name", exact=True).input_value() == "day one"
+    visit.page.get_by_role("button", name="Add to the library").click()
+    visit.page.locator("#library-view .asset h1", has_text="day one").wait_for()
+
+
 def choose(visit: Visit, path: Path) -> None:
     visit.page.locator("#upload-file").set_input_files(path)
 
 
+@desktop
 def test_a_file_goes_in_although_the_connection_breaks(visit: Visit, hub: Site, tmp_path: Path) -> None:
     listed(visit, hub())
     broken = []

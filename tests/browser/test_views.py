@@ -44,6 +44,7 @@ def test_the_first_view_loads_nothing_of_the_others(visit: Visit, hub: Site) -> 
     assert any("/console/hub.css" in url for url in asked)
 
 
+@desktop
 def test_the_alerts_of_another_view_lead_to_the_streams(visit: Visit, hub: Site) -> None:
     visit.page.goto(hub() + "#jobs")
     visit.page.get_by_role("heading", name="Jobs", exact=True).wait_for()
@@ -65,7 +66,7 @@ def test_who_may_only_look_finds_no_buttons_that_do_something(visit: Visit, hub:
     address = hub("viewer")
     visit.page.goto(f"{address}#library/{name_of('ds', 1)}")
     visit.page.locator("#library-view .given li").first.wait_for()
-    assert visit.page.locator("#library-view").get_by_role("link", name="Download").is_visible()
+    assert visit.page.locator("#library-view").get_by_role("link", name="Download", exact=True).is_visible()
     for name in ("Delete", "Revoke", "Grant"):
         assert visit.page.locator("#library-view").get_by_role("button", name=name).count() == 0
     assert "needs the role admin" in visit.text("#library-view .grants")

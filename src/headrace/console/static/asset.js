@@ -69,7 +69,7 @@ async function act(work, done) {
   } catch (error) {
     Object.assign(shown, { said: sentence(error.message), good: false });
   }
-  if (!shown.parts) return;
+  if (!shown.poll || !location.hash.endsWith(shown.id)) return; // it is gone, or the reader is
   paint();
   shown.poll?.now();
 }
@@ -100,6 +100,13 @@ async function release(record) {
   if (yes) await act(() => send("POST", `${pathOf(record)}/release`), "Released.");
 }
 
+const canReproduce = (record) => isModel(record) && record.deleted_ms === null && record.state === "trained" && record.recipe !== null && record.reproducible !== "never" && who.mine(record) && who.may("write");
+
+const reproduce = (record) => act(async () => {
+  const { id } = await send("POST", `${pathOf(record)}/reproduce`);
+  location.hash = `#jobs/${id}`;
+}, "Queued.");
+
 /** Checked before the browser takes over, so that a refusal is a sentence and not a page of JSON. */
 async function download(event, path) {
   event.preventDefault();
@@ -120,8 +127,10 @@ function actions(record) {
   const several = isModel(record) && record.files.length > 1;
   return [
     content ? downloadLink(`${pathOf(record)}/content`, several ? `Download all ${record.files.length} files (zip)` : "Download", "download") : null,
+    content && record.stream ? downloadLink(`${pathOf(record)}/raw`, "Download the raw records", "raw") : null,
     held && isOwnerOfData(record) && who.may("share") ? el("button", { type: "button", class: "quiet strong", "data-keep": "release", onclick: () => release(record) }, `Release it to ${clip(record.company, 40)}`) : null,
     isModel(record) && record.job && who.mine(record) ? el("a", { class: "quiet", href: `#jobs/${record.job}`, "data-keep": "job" }, "Its training job") : null,
+    canReproduce(record) ? el("button", { type: "button", class: "quiet", "data-keep": "again", title: "A second training of the same recipe; its files are compared digest by digest", onclick: () => reproduce(record) }, "Train it again and compare") : null,
     !gone && who.mine(record) && who.may("write") ? el("button", { type: "button", class: "quiet risky", "data-keep": "delete", onclick: () => remove(record) }, "Delete") : null,
   ].filter(Boolean);
 }
@@ -143,8 +152,8 @@ function paint() {
   refresh(parts.actions, [record, who.me()], () => actions(record));
   say(parts.said, shown.said);
   parts.said.dataset.look = shown.good ? "good" : "warn";
-  refresh(parts.facts, [record, shown.grants, who.me()], () => facts(record));
   const names = Object.fromEntries((shown.lineage?.nodes || []).map(({ id, name }) => [id, name]));
+  refresh(parts.facts, [record, names, shown.grants, who.me()], () => facts(record, names));
   refresh(parts.body, [record, names], () => (isModel(record) ? modelCards(record, names) : [statisticsCard(record)]).filter(Boolean));
   lineageGraph(parts.lineage, shown.lineage, record.id);
   grantList(parts.grants, { record, grants: shown.grants, act });
@@ -184,14 +193,14 @@ function modelNotes(record, note) {
 
 export const fact = (term, ...value) => el("div", {}, el("dt", {}, term), el("dd", {}, ...value));
 
-function facts(record) {
+function facts(record, names) {
   const digest = (label, text) => (text ? fact(label, copyable(text, `the ${label}`)) : null);
   const common = [fact("Owner", ownerOf(record) === "us" ? `us (${record.company})` : record.company), fact("Created", `${when(record.created_ms)} by ${record.created_by}`), fact("Id", copyable(record.id, "the id")), right(record)];
   const own = isModel(record)
     ? [
         record.framework ? fact("Framework", record.framework) : null, fact("Shape", shapeOf(record)), record.parameters !== null ? fact("Parameters", count(record.parameters)) : null,
-        fact("Size", record.files.length ? `${bytes(sizeOf(record))} in ${many(record.files.length, "file")}` : "no files yet"),
-        record.parent ? fact("Started from", el("a", { href: `#library/${record.parent}` }, record.parent)) : null, digest("Digest", record.digest), digest("Environment", record.fingerprint),
+        fact("Size", record.files.length ? `${bytes(sizeOf(record))} in ${many(record.files.length, "file")}` : record.held_for.length ? "held" : "no files yet"),
+        record.parent ? fact("Started from", el("a", { href: `#library/${record.parent}`, title: record.parent }, clip(names[record.parent] || record.parent, 60))) : null, digest("Digest", record.digest), digest("Environment", record.fingerprint),
       ]
     : [
         fact("Format", record.media), fact("File", record.filename), fact("Size", `${bytes(record.stored.size)} (${count(record.stored.size)} bytes)`), fact("Samples", record.samples === null ? "–" : count(record.samples)),

@@ -8,12 +8,10 @@ const SMALL = 22;
 const MOST = 40;
 const LETTER = 6.4;
 
-function matrixOf(found, columns) {
-  const matrix = found.matrix;
-  const cells = matrix?.correlation ?? found.correlation;
-  if (!Array.isArray(cells) || cells.length < 2 || !cells.every(Array.isArray)) return null;
-  const given = matrix?.columns ?? matrix?.names;
-  const names = cells.map((_, index) => String(given?.[index] ?? columns[index]?.name ?? index));
+function matrixOf(matrix) {
+  const cells = matrix?.correlation;
+  if (!Array.isArray(cells) || cells.length < 2) return null;
+  const names = cells.map((_, index) => String(matrix.columns?.[index] ?? index));
   return { cells: cells.slice(0, MOST).map((row) => row.slice(0, MOST)), names: names.slice(0, MOST), left: Math.max(0, cells.length - MOST) };
 }
 
@@ -52,8 +50,8 @@ function draw({ cells, names }) {
 }
 
 /** The map, or null where there is no matrix. */
-export function heatMap(found, columns) {
-  const matrix = matrixOf(found, columns);
+export function heatMap(found) {
+  const matrix = matrixOf(found);
   if (!matrix) return null;
   const words = strongest(matrix);
   return el("div", { class: "together" }, el("h3", {}, "Which columns go together"),

@@ -33,7 +33,7 @@ export const badge = ([look, words]) => el("span", { class: "badge", "data-state
 
 export const sizeOf = (asset) => (isModel(asset) ? asset.files.reduce((sum, { stored }) => sum + stored.size, 0) : asset.stored.size);
 
-const dims = (shape) => (shape.length ? shape.map(count).join(" × ") : "one number");
+const dims = (shape) => (shape.length ? shape.map((size) => (size < 0 ? "any" : count(size))).join(" × ") : "one number");
 
 /** "12,034 × 6", as an array of samples; "24 × 6 in, 24 out". */
 export function shapeOf(asset) {

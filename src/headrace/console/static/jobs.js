@@ -9,7 +9,7 @@ import { poll } from "./poll.js";
 import { clip, count } from "./words.js";
 
 const MOST = 200;
-const jobs = { parts: null, list: [], names: new Map(), namedAt: 0, loaded: false, error: "", state: "all", poll: null, opened: "" };
+const jobs = { parts: null, list: [], names: new Map(), namedAt: 0, loaded: false, error: "", state: "all", poll: null, opened: "", from: "" };
 
 const running = ({ state }) => state === "running" || state === "queued";
 
@@ -64,6 +64,14 @@ function paint() {
     jobs.error ? el("p", { class: "notice", role: "alert" }, `The jobs could not be read: ${clip(jobs.error, 300)}`) : null,
     ...(jobs.loaded ? sections(groups) : [el("p", { class: "asking" }, jobs.error ? "" : "Reading the jobs…")]),
   ].filter(Boolean));
+  comeBack();
+}
+
+/** The focus goes back to where the reader left the list, as soon as it is drawn. */
+function comeBack() {
+  if (!jobs.from || !jobs.loaded) return;
+  jobs.parts.list.querySelector(`[data-keep="${CSS.escape(jobs.from)}"]`)?.focus();
+  jobs.from = "";
 }
 
 function sections(groups) {
@@ -104,8 +112,8 @@ export function show(host, id, moved) {
     return;
   }
   if (!jobs.poll) jobs.poll = poll(look);
+  jobs.from = moved ? "" : before;
   paint();
-  if (before && !moved) parts.list.querySelector(`[data-keep="${CSS.escape(before)}"]`)?.focus();
 }
 
 export function hide() {

@@ -11,7 +11,7 @@ import { bytes, clip, count, many } from "./words.js";
 
 const PAGE = 200; // of one answer
 const SHOWN = 60; // rows; more on demand
-const library = { parts: null, assets: [], more: false, pages: 1, loaded: false, error: "", search: "", kind: "all", owner: "all", deleted: false, shown: SHOWN, poll: null, opened: "" };
+const library = { parts: null, assets: [], more: false, pages: 1, loaded: false, error: "", search: "", kind: "all", owner: "all", deleted: false, shown: SHOWN, poll: null, opened: "", from: "" };
 
 // ---- asking ----------------------------------------------------------------------------------------------------------
 
@@ -19,7 +19,7 @@ async function everything(kind) {
   const found = [];
   let after = null;
   for (let page = 0; page < library.pages; page += 1) {
-    const answer = await get(`/${kind}?${new URLSearchParams({ limit: PAGE, ...(after ? { after } : {}) })}`);
+    const answer = await get(`/${kind}?${new URLSearchParams({ limit: PAGE, ...(library.deleted ? { deleted: true } : {}), ...(after ? { after } : {}) })}`);
     found.push(...answer.items);
     after = answer.next;
     if (!after) break;
@@ -43,7 +43,7 @@ async function look() {
 function build(host) {
   const again = () => { library.shown = SHOWN; paint(); };
   const search = el("input", { id: "asset-filter", type: "search", autocomplete: "off", spellcheck: "false", oninput: () => { library.search = search.value; again(); } });
-  const deleted = el("input", { type: "checkbox", onchange: () => { library.deleted = deleted.checked; again(); } });
+  const deleted = el("input", { type: "checkbox", onchange: () => { library.deleted = deleted.checked; again(); library.poll?.now(); } });
   const row = (name, legend, options) => el("fieldset", { class: "span" }, el("legend", { class: "unseen" }, legend), choices(name, options, "all", (value) => { library[name] = value; again(); }));
   const parts = { sum: el("p", { class: "aside" }), rows: el("div"), more: el("div"), upload: el("div"), list: el("div", { class: "hub" }), detail: el("div", { class: "hub" }) };
   parts.list.append(
@@ -79,10 +79,18 @@ function paint() {
   const shown = found.slice(0, library.shown);
   const minutes = Math.floor(Date.now() / 60_000); // "5 minutes ago" moves on
   refresh(parts.rows, [library.error, library.loaded, shown, library.assets.length, who.me(), minutes], () => [trouble(), rows(shown)].filter(Boolean));
+  comeBack();
   refresh(parts.more, [found.length > shown.length, library.more], () => [
     found.length > shown.length ? el("button", { type: "button", class: "more", "data-keep": "more-assets", onclick: () => { library.shown += SHOWN; paint(); } }, `Show ${Math.min(SHOWN, found.length - shown.length)} more of ${count(found.length)}`) : null,
     library.more ? el("button", { type: "button", class: "more", "data-keep": "load-assets", onclick: () => { library.pages += 1; library.poll?.now(); } }, "Load older ones") : null,
   ].filter(Boolean));
+}
+
+/** The focus goes back to where the reader left the list, as soon as it is drawn. */
+function comeBack() {
+  if (!library.from || !library.loaded) return;
+  library.parts.list.querySelector(`[data-keep="${CSS.escape(library.from)}"]`)?.focus();
+  library.from = "";
 }
 
 const trouble = () => (library.error ? el("p", { class: "notice", role: "alert" }, `The library could not be read: ${clip(library.error, 300)}`) : null);
@@ -137,8 +145,8 @@ export function show(host, id, moved) {
     return;
   }
   if (!library.poll) library.poll = poll(look);
+  library.from = moved ? "" : before;
   paint();
-  if (before && !moved) parts.list.querySelector(`[data-keep="${CSS.escape(before)}"]`)?.focus();
 }
 
 export function hide() {

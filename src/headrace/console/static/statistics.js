@@ -2,19 +2,27 @@
 
 import { el, refresh, svg } from "./dom.js";
 import { heatMap } from "./heatmap.js";
-import { clip, count, fixed, many, number } from "./words.js";
+import { bytes, clip, count, fixed, many, number, sentence } from "./words.js";
 
-const SHOWN = 24;
+const SHOWN = 24; // columns
+const MOST = 12; // tables
 const WIDTH = 200;
 const HEIGHT = 44;
 
 const finite = (value) => typeof value === "number" && Number.isFinite(value);
 
-/** The columns as the page draws them; a door may send a list, or an object by name. */
-export function columnsOf(statistics) {
-  const found = statistics?.columns ?? statistics?.unidimensional ?? [];
-  const list = Array.isArray(found) ? found : Object.entries(found).map(([name, one]) => ({ name, ...one }));
-  return list.filter((one) => one && typeof one === "object").map((one, index) => ({ ...one, name: String(one.name ?? `column ${index}`) }));
+/** { title, columns, matrix, mean } of each table in the statistics: of a table file one, of several arrays or kinds of images several. */
+export function tablesOf(found) {
+  if (found.columns) return [{ title: "", columns: found.columns, matrix: found.matrix }];
+  if (found.modes) return Object.entries(found.modes).map(([mode, one]) => ({ title: `${many(one.images, "image")}, ${mode}`, columns: one.channels, mean: one.mean_image }));
+  if (found.arrays) return Object.entries(found.arrays).map(([name, one]) => arrayOf(one, name));
+  return found.shape ? [arrayOf(found, "")] : [];
+}
+
+function arrayOf({ shape, type, values, features, matrix, note }, name) {
+  const columns = values ? [{ name: "all values", ...values }] : (features || []).map((one, index) => ({ name: `[…, ${index}]`, ...one }));
+  const title = [name, shape.map(count).join(" × ") || "one number", type].filter(Boolean).join(" · ");
+  return { title, columns, note, matrix: matrix && { ...matrix, columns: matrix.columns.map((index) => `[…, ${index}]`) } };
 }
 
 /** [[share below, value], …] rising in both: the quantiles with the ends. */
@@ -49,14 +57,6 @@ function shape(column) {
 
 const shapeWords = (points) => (points.length < 2 ? "No values" : points.map(([share, value]) => `${fixed(100 * share, 0)} % below ${number(value)}`).join(", "));
 
-/** The commonest values of a column of words. */
-function commonest(column) {
-  const found = column.top ?? column.values ?? [];
-  const list = (Array.isArray(found) ? found : Object.entries(found)).slice(0, 4).map((one) => (Array.isArray(one) ? one : [one.value, one.count])).filter(([, size]) => finite(size));
-  if (!list.length) return el("span", { class: "small" }, finite(column.distinct) ? many(column.distinct, "different value") : "no numbers");
-  return el("ul", { class: "top" }, list.map(([value, size]) => el("li", {}, el("span", {}, clip(String(value), 24)), el("span", { class: "small" }, count(size)))));
-}
-
 function missing(column) {
   const total = (column.count || 0) + (column.missing || 0) + (column.infinite || 0);
   const lacking = column.missing || 0;
@@ -67,38 +67,62 @@ function missing(column) {
   return el("span", { class: "missing", title: `${count(lacking)} of ${count(total)} missing` }, bar, el("span", { class: "small" }, words));
 }
 
-function line(column) {
+function range({ min, max, first, last, shortest, longest }) {
+  if (finite(min) && finite(max)) return `${number(min)} to ${number(max)}`;
+  if (first) return `${clip(String(first), 30)} to ${clip(String(last), 30)}`;
+  return finite(longest) ? `${count(shortest)} to ${many(longest, "letter")}` : "–";
+}
+
+function line(column, shaped) {
   const cell = (label, ...children) => el("td", { "data-label": label, class: children[0] === "–" ? "none" : null }, ...children);
   const numeric = finite(column.min) && finite(column.max);
+  const different = finite(column.distinct) ? `${column.distinct_exact ? "" : "about "}${many(column.distinct, "different value")}` : "";
   const spread = finite(column.std) ? ` ± ${number(column.std)}` : "";
   const infinite = column.infinite ? el("span", { class: "small" }, ` ${count(column.infinite)} infinite`) : null;
   return el("tr", {},
-    el("th", { scope: "row" }, clip(column.name, 60), column.type ? el("span", { class: "of" }, ` ${clip(String(column.type), 20)}`) : null),
-    cell("Distribution", numeric ? shape(column) : commonest(column)),
-    cell("Range", numeric ? `${number(column.min)} to ${number(column.max)}` : "–"),
+    el("th", { scope: "row" }, clip(column.name, 60), column.type ? el("span", { class: "of" }, ` ${clip(String(column.type).toLowerCase(), 20)}`) : null),
+    shaped ? cell("Distribution", numeric ? (column.quantiles ? shape(column) : null) : el("span", { class: "small" }, different)) : null,
+    cell("Range", range(column)),
     cell("Mean", finite(column.mean) ? `${number(column.mean)}${spread}` : "–"),
-    cell("Median", number(column.quantiles?.["0.5"])),
+    shaped ? cell("Median", number(column.quantiles?.["0.5"])) : null,
     cell("Missing", missing(column), infinite));
 }
 
 function table(columns) {
-  const head = ["Column", "Distribution", "Range", "Mean ± spread", "Median", "Missing"];
-  return el("table", { class: "rows columns" }, el("thead", {}, el("tr", {}, head.map((name) => el("th", { scope: "col" }, name)))), el("tbody", {}, columns.map(line)));
+  const shaped = columns.some((one) => one.quantiles || finite(one.distinct));
+  const head = shaped ? ["Column", "Distribution", "Range", "Mean ± spread", "Median", "Missing"] : ["Column", "Range", "Mean ± spread", "Missing"];
+  return el("table", { class: "rows columns" }, el("thead", {}, el("tr", {}, head.map((name) => el("th", { scope: "col" }, name)))), el("tbody", {}, columns.map((one) => line(one, shaped))));
 }
 
-/** What else is known: the entries that are a number or a word. */
-function rest(statistics) {
-  const known = new Set(["columns", "unidimensional", "matrix", "samples", "sample_shape"]);
-  const found = Object.entries(statistics).filter(([name, value]) => !known.has(name) && ["number", "string", "boolean"].includes(typeof value));
-  if (!found.length) return null;
-  return el("dl", { class: "details" }, found.slice(0, 30).map(([name, value]) => el("div", {}, el("dt", {}, clip(name.replaceAll("_", " "), 60)), el("dd", {}, typeof value === "number" ? number(value, 4) : clip(String(value), 200)))));
+/** What else is known: the entries that are a number or a word, and how many there are of each class, format and so on. */
+function rest(found) {
+  const plain = Object.entries(found).filter(([name, value]) => !["shape", "type"].includes(name) && ["number", "string"].includes(typeof value));
+  const counts = Object.entries(found).filter(([name, value]) => !["modes", "arrays", "matrix"].includes(name) && value && typeof value === "object" && !Array.isArray(value) && Object.values(value).every(finite));
+  const words = [
+    ...plain.map(([name, value]) => [name, name === "bytes" ? bytes(value) : typeof value === "number" ? number(value, 4) : clip(value, 200)]),
+    ...counts.map(([name, value]) => [name, Object.entries(value).slice(0, 12).map(([what, size]) => `${clip(what, 40)} ${count(size)}`).join(", ") + (Object.keys(value).length > 12 ? " …" : "")]),
+    ...(found.sizes?.length ? [["sizes", found.sizes.slice(0, 6).map(({ shape: size, images }) => `${size.join(" × ")} (${count(images)})`).join(", ")]] : []),
+    ...(found.pairs ? [["pairs", found.pairs.slice(0, 6).map((name) => clip(name, 40)).join(" and ")]] : []),
+  ];
+  if (!words.length) return null;
+  return el("dl", { class: "details" }, words.slice(0, 40).map(([name, text]) => el("div", {}, el("dt", {}, clip(sentence(name.replaceAll("_", " ")), 60)), el("dd", {}, text))));
 }
 
-export function statistics({ statistics: found, statistics_state: state }) {
-  const card = (...children) => el("section", { class: "card statistics" }, el("h2", {}, "Statistics"), ...children);
-  if (state === "pending") return card(el("p", { class: "asking" }, "Being measured in the sandbox; this page fills itself in."));
-  if (!found) return null;
-  const columns = columnsOf(found);
+/** The mean of all images, as an image. */
+function meanImage(rows) {
+  if (!rows?.length || ![1, 3, 4].includes(rows[0][0].length)) return null;
+  const canvas = el("canvas", { class: "mean-image", width: rows[0].length, height: rows.length, role: "img", "aria-label": "Mean of all images" });
+  const image = new ImageData(rows[0].length, rows.length);
+  rows.flat().forEach((pixel, index) => {
+    const [red, green, blue] = pixel.length === 1 ? [pixel[0], pixel[0], pixel[0]] : pixel;
+    image.data.set([red, green, blue, 255], 4 * index);
+  });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return el("figure", { class: "mean-of" }, canvas, el("figcaption", { class: "small" }, "the mean of all images"));
+}
+
+/** The columns of one table, the first of them unless the reader asks for all. */
+function drawn({ title, columns, matrix, mean, note }) {
   const host = el("div");
   const draw = (all) => refresh(host, all, () => {
     const more = columns.length - SHOWN;
@@ -106,6 +130,15 @@ export function statistics({ statistics: found, statistics_state: state }) {
     return [table(all ? columns : columns.slice(0, SHOWN)), more > 0 ? turn : null].filter(Boolean);
   });
   if (columns.length) draw(false);
-  return card(columns.length ? el("p", { class: "small" }, "The bars stand between the 0, 5, 25, 50, 75, 95 and 100 % quantiles: the area of each is its share of the values; the line is the mean.") : null,
-    host, rest(found), heatMap(found, columns));
+  return [title ? el("h3", {}, clip(title, 120)) : null, note ? el("p", { class: "small" }, sentence(clip(note, 200))) : null, meanImage(mean), host, heatMap(matrix)].filter(Boolean);
+}
+
+export function statistics({ statistics: found, statistics_state: state }) {
+  const card = (...children) => el("section", { class: "card statistics" }, el("h2", {}, "Statistics"), ...children);
+  if (state === "pending") return card(el("p", { class: "asking" }, "Being measured in the sandbox; this page fills itself in."));
+  if (!found) return null;
+  const tables = tablesOf(found);
+  const quantiles = tables.some(({ columns }) => columns.some((column) => column.quantiles));
+  return card(quantiles ? el("p", { class: "small" }, "The bars stand between the 0, 5, 25, 50, 75, 95 and 100 % quantiles: the area of each is its share of the values; the line is the mean.") : null,
+    rest(found), tables.slice(0, MOST).flatMap(drawn), tables.length > MOST ? el("p", { class: "small" }, `and ${many(tables.length - MOST, "more array")}`) : null);
 }

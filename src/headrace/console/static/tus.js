@@ -115,7 +115,7 @@ export class Upload {
     const body = this.file.slice(this.sent, this.sent + this.piece);
     const headers = { ...VERSION, "upload-offset": String(this.sent), "content-type": "application/offset+octet-stream" };
     const answer = await fetch(this.url, { method: "PATCH", headers, body, signal: this.stop.signal });
-    if (answer.status === 409) return; // somebody's count is off: ask
+    if (answer.status === 409) throw new Error(await words(answer)); // still being written, or somebody's count is off: ask again
     if (!answer.ok) throw await this.wrong(answer);
     this.sent = Number(answer.headers.get("upload-offset"));
     this.unsure = false;
