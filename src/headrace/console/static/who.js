@@ -73,6 +73,7 @@ function lock(left = false) {
     el("p", {}, "Open the link that this command prints; it works once, in this browser:"),
     copyable("headrace open", "the command"),
     el("p", {}, "Run it where Headrace runs, or after “headrace login --url ADDRESS” on your own computer. This page goes on by itself as soon as the link has been opened."),
+    el("p", {}, "With a name and password: ", el("a", { href: "/login" }, "sign in here"), "."),
   ]);
   who.onlocked();
   waitForSession();
