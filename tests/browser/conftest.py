@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,6 +55,18 @@ def site() -> Iterator[Site]:
     yield serve
     for process, _ in running.values():
         stop(process)
+
+
+@pytest.fixture
+def hub(site: Site) -> Site:
+    """As `site`, with companies, datasets, models and jobs as they were at first."""
+
+    def fresh(scenario: str = "running") -> str:
+        address = site(scenario)
+        urllib.request.urlopen(f"{address}fake/reset", timeout=10).close()
+        return address
+
+    return fresh
 
 
 @pytest.fixture(params=list(SIZES))

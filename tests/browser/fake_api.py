@@ -23,11 +23,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from headrace import console
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # run as a script
-from tests.browser import fake_trust
+from tests.browser import fake_hub, fake_trust
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -35,8 +36,10 @@ START = 1_557_388_800_000  # 2019-05-09T08:00Z, local midnight at UTC-8
 PEAK = 27_600.0
 HOSTILE = '"><img src=x onerror="window.pwned=1"><script>window.pwned=1</script>/' + "long" * 40
 SCENARIOS = ("running", "empty", "collecting", "hostile", "many", "odd", "older", "quiet", "warm", "failing", "same")
+SCENARIOS += ("viewer", "locked")
 """`failing`: the candidate stopped by an error; `same`: it forecasts as what is served; `older`: a platform without
-intervals, alerts, shadows, reports; `quiet`: nothing to alarm about; `warm`: degrees."""
+intervals, alerts, shadows, reports; `quiet`: nothing to alarm about; `warm`: degrees; `viewer`: one who may only look;
+`locked`: no session yet."""
 NOMINAL = 0.9
 
 Points = list[list[float | None]]
@@ -480,8 +483,9 @@ def _rejected(topic: str, reason: str, preview: str) -> dict[str, Any]:
     return {"position": 12_345, "topic": topic, "reason": reason, "preview": preview, "received_ms": now}
 
 
-def create(fake: Fake) -> Starlette:
+def create(fake: Fake) -> ASGIApp:
     """The console's own routes and the fake API behind them."""
+    hub = fake_hub.Hub(fake.scenario, HOSTILE)
 
     async def overview(_: Request) -> Response:
         fake.advance()
@@ -497,7 +501,8 @@ def create(fake: Fake) -> Starlette:
         return StreamingResponse(_stream(fake), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     api = [Route("/api/overview", overview), Route("/api/models/{name}", model), Route("/api/events", events)]
-    return Starlette(routes=[*api, *(_trust(fake) if fake.trust else []), *console.routes()])
+    app = Starlette(routes=[*api, *(_trust(fake) if fake.trust else []), *fake_hub.routes(hub), *console.routes()])
+    return fake_hub.Door(app, hub)
 
 
 def _trust(fake: Fake) -> list[Route]:

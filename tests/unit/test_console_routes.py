@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from importlib import resources
 
 import httpx
 import pytest
 import pytest_asyncio
 from starlette.applications import Starlette
 
-from headrace import console
+from headrace import access, console
 
 
 @pytest_asyncio.fixture
@@ -36,12 +37,13 @@ async def test_everything_the_page_names_exists(client: httpx.AsyncClient) -> No
     for path in todo:
         answer = await client.get(path)
         assert answer.status_code == 200, path
-        todo += [
-            f"/console/{name}"
-            for name in re.findall(r'from "\./([^"]+)"', answer.text)
-            if f"/console/{name}" not in todo
-        ]
+        names = re.findall(r'(?:from |import\()"\./([^"]+)"', answer.text)
+        names += re.findall(r'href: "/console/([\w.]+)"', answer.text)
+        todo += [path for path in dict.fromkeys(f"/console/{name}" for name in names) if path not in todo]
     assert {"/console/chart.js", "/console/dom.js", "/console/numbers.js", "/console/words.js"} <= set(todo)
+    assert {"/console/library.js", "/console/job.js", "/console/tus.js", "/console/hub.css"} <= set(todo)
+    folder = resources.files(console) / "static"
+    assert {f"/console/{item.name}" for item in folder.iterdir()} - set(todo) == {"/console/index.html"}
 
 
 async def test_an_unchanged_file_costs_a_304(client: httpx.AsyncClient) -> None:
@@ -60,8 +62,17 @@ async def test_nothing_else_is_served(client: httpx.AsyncClient, path: str) -> N
 
 
 async def test_no_markup_is_ever_made_from_data(client: httpx.AsyncClient) -> None:
-    scripts = ["main.js", "sections.js", "dom.js", "chart.js", "numbers.js", "words.js"]
+    folder = resources.files(console) / "static"
+    scripts = [item.name for item in folder.iterdir() if item.name.endswith(".js")]
+    assert len(scripts) > 20
     text = "".join([(await client.get(f"/console/{name}")).text for name in scripts])
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|https?://(?!www\.w3\.org)", text
     )
+
+
+async def test_the_page_knows_the_roles_of_the_platform(client: httpx.AsyncClient) -> None:
+    text = (await client.get("/console/who.js")).text
+    table = text[text.index("const ROLES") : text.index("};")]
+    known = {role: set(re.findall(r'"(\w+)"', actions)) for role, actions in re.findall(r"(\w+): \[([^\]]*)\]", table)}
+    assert known == {role: set(actions) for role, actions in access.ROLES.items()}

@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { byId, el, refresh, say } from "./dom.js";
 import { reveal, suggest } from "./folds.js";
+import * as views from "./views.js";
 import { DAY, clip, clock, count, date, fixed, lasting, localZone, many, number, scaleOf, sentence, titled } from "./words.js";
 
 const SHOWN = 4;
@@ -46,6 +47,9 @@ export function paintAlerts(overview, known) {
   byId("webhooks").hidden = !late;
   if (late) say(byId("webhooks"), `Webhook${model ? ` of ${clip(model, 60)}` : ""}: ${failed ? `${many(failed, "message")} given up, ` : ""}${many(pending, "message")} waiting.${error ? ` ${sentence(clip(error, 200))}` : ""}`);
 }
+
+/** The count alone, for the views that show no list. */
+export const paintBadge = ({ alerts: told }) => badge(told, told ? together(told) : []);
 
 function badge(told, list) {
   const node = byId("alert-count");
@@ -172,6 +176,7 @@ function against({ on, value, threshold }, unit) {
 export function wire(repaint) {
   byId("alert-count").addEventListener("click", (event) => {
     event.preventDefault(); // the address keeps naming the model
+    views.go("streams");
     reveal("alerts");
     repaint();
   });

@@ -11,6 +11,8 @@ import { compare, insert, merge, trailing, trim } from "./numbers.js";
 import * as reports from "./reports.js";
 import { decisions, headline, modelHead, noModels, picker, quarantine, readings, remember, yardsticks } from "./sections.js";
 import { paintSkill } from "./skill.js";
+import * as views from "./views.js";
+import * as who from "./who.js";
 import * as why from "./why.js";
 import { CONTENDERS, localZone, scaleOf } from "./words.js";
 
@@ -104,6 +106,8 @@ function update(event, change) {
 function listen() {
   clearTimeout(retry);
   source?.close();
+  source = null;
+  if (who.locked()) return;
   source = new EventSource("/api/events");
   heard = Date.now();
   source.addEventListener("open", () => {
@@ -113,7 +117,9 @@ function listen() {
   source.addEventListener("error", () => {
     connected("lost");
     // The browser tries again by itself unless the server answered with an error; then it is up to us.
-    if (source.readyState === EventSource.CLOSED) retry = setTimeout(listen, 3_000);
+    if (source.readyState !== EventSource.CLOSED) return;
+    retry = setTimeout(listen, 3_000);
+    who.ask(); // whoever has no session is told what to do, and not that nothing answers
   });
   source.addEventListener("overview", (event) => {
     heard = Date.now();
@@ -151,9 +157,10 @@ setInterval(() => {
 
 // A browser allows six connections to one server: a page nobody looks at gives its own back.
 let asleep = null;
+const silence = () => { source?.close(); source = null; clearTimeout(retry); };
 document.addEventListener("visibilitychange", () => {
   clearTimeout(asleep);
-  if (document.hidden) asleep = setTimeout(() => { source?.close(); source = null; clearTimeout(retry); }, 10_000);
+  if (document.hidden) asleep = setTimeout(silence, 10_000);
   else if (!source) listen();
 });
 
@@ -214,6 +221,10 @@ function paintSoon() {
 
 function paint() {
   if (!state.overview) return;
+  if (views.current() !== "streams") { // nothing is drawn where it has no width; the count of alerts stands in the head of every view
+    alerts.paintBadge(state.overview);
+    return;
+  }
   const all = pairs();
   const known = all.map(({ id }) => state.details.get(id)).filter(Boolean);
   const zoneFor = (device) => (known.find(({ key }) => key === device) || known[0])?.timezone || localZone();
@@ -271,4 +282,7 @@ folds.watch((id) => (id === "reports" ? reports.paint() : paint()));
 alerts.wire(paint);
 why.wire((picked, baseline) => { figure.mark(picked); remind(picked, baseline); });
 figure.wire((forecast, step, bykey) => explain(figure.shown().detail, forecast, step, bykey));
+who.wire(listen, silence);
+views.wire(paint);
 listen();
+who.ask();

@@ -1,0 +1,257 @@
+// One dataset or model in full: what it is, what was made of it, who may use it, and what can be done with it.
+
+import { get, open as ask, send } from "./api.js";
+import { confirmed } from "./ask.js";
+import { copyable, el, refresh, say } from "./dom.js";
+import { REPRODUCIBLE, badge, busy, isModel, itemsOf, kindOf, ownerOf, pathOf, shapeOf, sizeOf, stateOf, when } from "./hubwords.js";
+import { grants as grantList } from "./grants.js";
+import { lineage as lineageGraph } from "./lineage.js";
+import { poll } from "./poll.js";
+import { recipe as recipeCard } from "./recipe.js";
+import { statistics as statisticsCard } from "./statistics.js";
+import * as who from "./who.js";
+import { bytes, clip, count, many, number, sentence } from "./words.js";
+
+const shown = { id: "", parts: null, record: null, lineage: null, grants: null, error: null, said: "", good: false, poll: null };
+
+export function open(host, id) {
+  const parts = { title: el("h1", { tabindex: "-1" }), badges: el("p", { class: "badges" }), about: el("p"), actions: el("div", { class: "buttons" }), said: el("p", { class: "said", role: "alert" }), notes: el("div", { class: "notes-in-words" }), facts: el("div"), body: el("div", { class: "hub" }), lineage: el("div"), grants: el("div") };
+  Object.assign(shown, { id, parts, record: null, lineage: null, grants: null, error: null, said: "" });
+  host.replaceChildren(
+    el("p", {}, el("a", { href: "#library", class: "back" }, "‹ Library")),
+    el("section", { class: "card asset" }, el("div", { class: "asset-head" }, parts.title, parts.badges), parts.about, parts.notes, parts.actions, parts.said, parts.facts),
+    parts.body, parts.lineage, parts.grants);
+  say(parts.title, "Reading…");
+  parts.title.focus({ preventScroll: true });
+  scrollTo({ top: 0 });
+  shown.poll = poll(look);
+}
+
+export function close() {
+  shown.poll?.stop();
+  shown.poll = null;
+}
+
+async function look() {
+  const { id } = shown;
+  let record = null;
+  let error = null;
+  try {
+    record = await get(`/${id.startsWith("md_") ? "models" : "datasets"}/${encodeURIComponent(id)}`);
+  } catch (failed) {
+    error = failed;
+  }
+  if (shown.id !== id || !shown.poll) return false;
+  const changed = JSON.stringify(record) !== JSON.stringify(shown.record);
+  if (error && shown.record && !error.status) Object.assign(shown, { said: "The platform does not answer: below is what was last seen.", good: false });
+  else Object.assign(shown, { record, error });
+  if (record && (changed || !busy(record))) await around(id);
+  if (shown.id === id && shown.poll) paint();
+  return record !== null && busy(record);
+}
+
+/** What stands beside it: a page without lineage or grants is still a page. */
+async function around(id) {
+  const quietly = (path) => get(path).catch((error) => ({ failed: error.message }));
+  const [lineage, grants] = await Promise.all([quietly(`/lineage/${encodeURIComponent(id)}`), quietly("/grants")]);
+  if (shown.id !== id) return;
+  Object.assign(shown, { lineage, grants: grants.failed ? grants : itemsOf(grants).filter((one) => one.asset === id) });
+}
+
+// ---- doing -----------------------------------------------------------------------------------------------------------
+
+/** Do something, say how it went in the server's own words, and look again. */
+async function act(work, done) {
+  Object.assign(shown, { said: "", good: true });
+  try {
+    await work();
+    shown.said = done;
+  } catch (error) {
+    Object.assign(shown, { said: sentence(error.message), good: false });
+  }
+  if (!shown.poll || !location.hash.endsWith(shown.id)) return; // it is gone, or the reader is
+  paint();
+  shown.poll?.now();
+}
+
+async function remove(record) {
+  const kind = kindOf(record);
+  const yes = await confirmed({
+    title: `Delete the ${kind} “${clip(record.name, 60)}”?`,
+    words: [
+      `Its content (${bytes(sizeOf(record))}) is removed and cannot be brought back.`,
+      `If something was made of it, a tombstone stays: the record without the content (name, digests, statistics), so that the lineage of what was made of it can still be read. If nothing depends on it, the record goes as well.`,
+    ],
+    action: `Delete the ${kind}`,
+  });
+  if (!yes) return;
+  await act(async () => {
+    const { tombstone } = await send("DELETE", pathOf(record));
+    if (!tombstone) location.hash = "#library";
+  }, "Deleted. A tombstone stays, because other things were made of it.");
+}
+
+async function release(record) {
+  const yes = await confirmed({
+    title: `Release “${clip(record.name, 60)}” to ${clip(record.company, 40)}?`,
+    words: [`${clip(record.company, 40)} trained it on your data. Once released, its files, metrics and log are theirs to read and keep. This cannot be taken back.`],
+    action: "Release it",
+  });
+  if (yes) await act(() => send("POST", `${pathOf(record)}/release`), "Released.");
+}
+
+const canReproduce = (record) => isModel(record) && record.deleted_ms === null && record.state === "trained" && record.recipe !== null && record.reproducible !== "never" && who.mine(record) && who.may("write");
+
+const reproduce = (record) => act(async () => {
+  const { id } = await send("POST", `${pathOf(record)}/reproduce`);
+  location.hash = `#jobs/${id}`;
+}, "Queued.");
+
+/** Checked before the browser takes over, so that a refusal is a sentence and not a page of JSON. */
+async function download(event, path) {
+  event.preventDefault();
+  await act(async () => {
+    const stop = new AbortController();
+    await ask(path, { signal: stop.signal, headers: { range: "bytes=0-0" } });
+    stop.abort();
+    el("a", { href: path, download: "" }).click();
+  }, "");
+}
+
+export const downloadLink = (path, text, keep) => el("a", { class: "quiet", href: path, download: "", "data-keep": keep, onclick: (event) => download(event, path) }, text);
+
+function actions(record) {
+  const gone = record.deleted_ms !== null;
+  const held = isModel(record) && record.held_for.length > 0;
+  const content = !gone && sizeOf(record) > 0 && (!held || isOwnerOfData(record));
+  const several = isModel(record) && record.files.length > 1;
+  return [
+    content ? downloadLink(`${pathOf(record)}/content`, several ? `Download all ${record.files.length} files (zip)` : "Download", "download") : null,
+    content && record.stream ? downloadLink(`${pathOf(record)}/raw`, "Download the raw records", "raw") : null,
+    held && isOwnerOfData(record) && who.may("share") ? el("button", { type: "button", class: "quiet strong", "data-keep": "release", onclick: () => release(record) }, `Release it to ${clip(record.company, 40)}`) : null,
+    isModel(record) && record.job && who.mine(record) ? el("a", { class: "quiet", href: `#jobs/${record.job}`, "data-keep": "job" }, "Its training job") : null,
+    canReproduce(record) ? el("button", { type: "button", class: "quiet", "data-keep": "again", title: "A second training of the same recipe; its files are compared digest by digest", onclick: () => reproduce(record) }, "Train it again and compare") : null,
+    !gone && who.mine(record) && who.may("write") ? el("button", { type: "button", class: "quiet risky", "data-keep": "delete", onclick: () => remove(record) }, "Delete") : null,
+  ].filter(Boolean);
+}
+
+const isOwnerOfData = (record) => record.held_for.includes(who.me()?.company);
+
+// ---- painting --------------------------------------------------------------------------------------------------------
+
+function paint() {
+  const { parts, record, error } = shown;
+  if (!record) return lost(error);
+  say(parts.title, record.name);
+  refresh(parts.badges, [stateOf(record), record.reproducible, record.confidential], () => [
+    badge(["none", kindOf(record)]), badge(stateOf(record)), isModel(record) ? badge(REPRODUCIBLE[record.reproducible]) : null, record.confidential ? badge(["waiting", "Confidential"]) : null,
+  ].filter(Boolean));
+  say(parts.about, record.description);
+  parts.about.hidden = !record.description;
+  refresh(parts.notes, [record, who.me()], () => notes(record));
+  refresh(parts.actions, [record, who.me()], () => actions(record));
+  say(parts.said, shown.said);
+  parts.said.dataset.look = shown.good ? "good" : "warn";
+  const names = Object.fromEntries((shown.lineage?.nodes || []).map(({ id, name }) => [id, name]));
+  refresh(parts.facts, [record, names, shown.grants, who.me()], () => facts(record, names));
+  refresh(parts.body, [record, names], () => (isModel(record) ? modelCards(record, names) : [statisticsCard(record)]).filter(Boolean));
+  lineageGraph(parts.lineage, shown.lineage, record.id);
+  grantList(parts.grants, { record, grants: shown.grants, act });
+  return undefined;
+}
+
+function lost(error) {
+  const { parts, id } = shown;
+  say(parts.title, error?.status === 404 ? "Not in your library" : "This could not be read");
+  for (const part of [parts.badges, parts.actions, parts.facts, parts.body, parts.lineage, parts.grants]) part.replaceChildren();
+  const said = error?.message || "the platform does not answer";
+  refresh(parts.notes, [id, said], () => [el("p", {}, sentence(clip(said, 400))), el("p", { class: "small" }, "Another company’s things are here only while a grant lasts. ", el("code", {}, id))]);
+}
+
+function notes(record) {
+  const note = (look, text) => el("p", { class: "note", "data-look": look }, text);
+  const found = [];
+  if (record.deleted_ms !== null) found.push(note("mute", `Deleted on ${when(record.deleted_ms)}. This is a tombstone: the content is gone; the record stays because other things were made of it.`));
+  if (isModel(record)) found.push(...modelNotes(record, note));
+  else if (record.statistics_state === "failed") found.push(note("warn", `It is stored and can be used, but it could not be measured: ${record.statistics_error || "no reason is known"}`));
+  return found;
+}
+
+function modelNotes(record, note) {
+  const found = [];
+  if (record.held_for.length) {
+    const owners = record.held_for.map((name) => clip(name, 40)).join(" and ");
+    found.push(isOwnerOfData(record)
+      ? note("warn", `${clip(record.company, 40)} trained this on data of yours that it may train on, but not keep results of. Files, metrics and log stay with you until you release them.`)
+      : note("warn", `Held: it was trained on data of ${owners}, granted for training only. Its files, metrics and log can be read here once ${owners} ${record.held_for.length > 1 ? "have" : "has"} released it.`));
+  }
+  if (record.state === "failed") found.push(note("bad", "The training failed: its job says why, and keeps the log."));
+  if (record.state === "uploaded") found.push(note("mute", "Uploaded as it is, trained elsewhere: nothing here says how it was made."));
+  if (record.reproducible_note) found.push(note(record.reproducible === "never" ? "warn" : "mute", sentence(record.reproducible_note)));
+  return found;
+}
+
+export const fact = (term, ...value) => el("div", {}, el("dt", {}, term), el("dd", {}, ...value));
+
+function facts(record, names) {
+  const digest = (label, text) => (text ? fact(label, copyable(text, `the ${label}`)) : null);
+  const common = [fact("Owner", ownerOf(record) === "us" ? `us (${record.company})` : record.company), fact("Created", `${when(record.created_ms)} by ${record.created_by}`), fact("Id", copyable(record.id, "the id")), right(record)];
+  const own = isModel(record)
+    ? [
+        record.framework ? fact("Framework", record.framework) : null, fact("Shape", shapeOf(record)), record.parameters !== null ? fact("Parameters", count(record.parameters)) : null,
+        fact("Size", record.files.length ? `${bytes(sizeOf(record))} in ${many(record.files.length, "file")}` : record.held_for.length ? "held" : "no files yet"),
+        record.parent ? fact("Started from", el("a", { href: `#library/${record.parent}`, title: record.parent }, clip(names[record.parent] || record.parent, 60))) : null, digest("Digest", record.digest), digest("Environment", record.fingerprint),
+      ]
+    : [
+        fact("Format", record.media), fact("File", record.filename), fact("Size", `${bytes(record.stored.size)} (${count(record.stored.size)} bytes)`), fact("Samples", record.samples === null ? "–" : count(record.samples)),
+        fact("Sample shape", record.sample_shape ? record.sample_shape.map(count).join(" × ") || "one number" : "–"), digest("SHA-256", record.stored.sha256), digest("Merkle root", record.stored.root),
+        ...streamFacts(record.stream, digest),
+      ];
+  return el("dl", { class: "details" }, [...common, ...own].filter(Boolean));
+}
+
+function streamFacts(stream, digest) {
+  if (!stream) return [];
+  return [
+    fact("Made of the stream", el("code", {}, stream.topic)), fact("From", when(stream.from_ms)), fact("To", when(stream.to_ms)),
+    fact("Records", `${count(stream.records)}, positions ${count(stream.first_position)} to ${count(stream.last_position)} of the log`), digest("Root of the records", stream.root),
+  ];
+}
+
+function right(record) {
+  if (who.mine(record) || !Array.isArray(shown.grants)) return null;
+  const live = shown.grants.filter(({ grantee, revoked_ms: revoked }) => revoked === null && grantee === who.me()?.company);
+  if (!live.length) return null;
+  return fact("Granted to us", live.map((one) => `${one.right}${one.expires_ms ? ` until ${when(one.expires_ms)}` : ""}`).join(", "));
+}
+
+// ---- a model's own cards -----------------------------------------------------------------------------------------------
+
+function modelCards(record, names) {
+  return [metricsCard(record), filesCard(record), recipeCard(record, names), metadataCard(record)].filter(Boolean);
+}
+
+export const card = (title, ...children) => el("section", { class: "card" }, el("h2", {}, title), ...children);
+
+const plain = (value) => (typeof value === "number" ? number(value, 4) : typeof value === "string" ? value : JSON.stringify(value));
+
+export function pairs(found) {
+  return el("dl", { class: "details" }, Object.entries(found).slice(0, 60).map(([name, value]) => fact(clip(name, 80), clip(plain(value) ?? "–", 300))));
+}
+
+const metricsCard = ({ metrics }) => (Object.keys(metrics).length ? card("Metrics", pairs(metrics)) : null);
+const metadataCard = ({ metadata, environment }) => {
+  if (!Object.keys(metadata).length && !Object.keys(environment).length) return null;
+  return card("Metadata and environment", pairs({ ...metadata, ...environment }));
+};
+
+function filesCard(record) {
+  if (!record.files.length) return null;
+  const open = record.deleted_ms === null && (!record.held_for.length || isOwnerOfData(record));
+  const pathTo = (path) => `${pathOf(record)}/files/${path.split("/").map(encodeURIComponent).join("/")}`;
+  const lines = record.files.slice(0, 200).map(({ path, stored }) => el("li", {},
+    open ? downloadLink(pathTo(path), clip(path, 120), `file ${path}`) : el("span", {}, clip(path, 120)),
+    el("span", { class: "small" }, bytes(stored.size)), copyable(stored.sha256, `the digest of ${path}`)));
+  const rest = record.files.length - lines.length;
+  return card("Files", el("ul", { class: "files" }, lines), rest > 0 ? el("p", { class: "small" }, `and ${many(rest, "more file")}, all in the zip`) : null);
+}
