@@ -16,6 +16,8 @@ LEAF = 2**20
 Right: TypeAlias = Literal["read", "train", "derive"]
 ModelState: TypeAlias = Literal["registered", "training", "trained", "failed", "cancelled", "uploaded"]
 JobState: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled"]
+JobKind: TypeAlias = Literal["train", "evaluate", "reproduce"]
+Verdict: TypeAlias = Literal["reproduced", "never"]
 Scalar: TypeAlias = bool | int | float | str
 
 
@@ -146,17 +148,19 @@ class Model(Plain):
 
 
 class Job(Plain):
-    """A training job. The table is the truth; what is said about it elsewhere is a nudge."""
+    """A run of a recipe. The table is the truth; what is said about it elsewhere is a nudge."""
 
     id: str
     company: str
     model: str
+    kind: JobKind = Field("train", description="train; evaluate the trained model; reproduce: train again and compare")
+    dataset: str = Field("", description="id of the held-out dataset of an evaluation")
     created_ms: int
     created_by: str
     state: JobState = "queued"
     priority: int = Field(0, description="higher goes first")
     attempt: int = Field(0, description="how often it was started")
-    attempts: int = Field(1, ge=1, description="how often it may be started before it counts as failed")
+    attempts: int = Field(1, ge=1, description="how often the code may fail before the job counts as failed")
     started_ms: int | None = None
     ended_ms: int | None = None
     progress: float | None = Field(None, description="0 to 1, as the code says")
@@ -166,6 +170,11 @@ class Job(Plain):
     peak_memory_bytes: int | None = None
     log_bytes: int = 0
     runner: str = ""
+    metrics: dict[str, Scalar] = Field({}, description="what the code measured; empty while held")
+    held_for: list[str] = Field(
+        [],
+        description="companies whose data it may only train on: until they release, its log and metrics are not shown",
+    )
 
 
 class Grant(Plain):

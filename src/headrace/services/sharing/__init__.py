@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from headrace.access import Principal
-from headrace.assets import Dataset, Job, Model, Recipe, Right
+from headrace.assets import Dataset, Job, Model, Recipe, Right, Scalar, Verdict
 
 
 class Sharing(Protocol):
@@ -40,7 +40,11 @@ class Sharing(Protocol):
         ...
 
     async def began(self, job: Job) -> None:
-        """A job of a model was queued, has begun, failed or was cancelled: the model's state follows."""
+        """A job of a model was queued, has begun, failed or was cancelled: the model's state follows.
+
+        May come twice, and late: it changes nothing once that job's files were taken in. Of kind "train" only. From its start on
+        ``job.held_for`` names the companies that may release what it made, also the log of one that failed.
+        """
         ...
 
     async def trained(self, job: Job, output: Path, paths: Sequence[str], found: dict[str, Any]) -> Model:
@@ -51,6 +55,16 @@ class Sharing(Protocol):
             paths: of the files, relative to it.
             found: ``metrics``, ``fingerprint``, ``environment``, ``framework``, ``input_shape`` ... as `Model` has them.
         """
+        ...
+
+    async def evaluated(self, job: Job, metrics: dict[str, Scalar]) -> Model:
+        """A trained model was measured on `job.dataset`: ``model.metrics[job.dataset] = {"job": job.id, **metrics}``, in
+        the place of what an earlier evaluation on it found; idempotent per job. With ``job.held_for`` as ``held_for`` among
+        them, until released."""
+        ...
+
+    async def judged(self, model: str, verdict: Verdict, note: str) -> Model:
+        """Its recipe was run again: `Model.reproducible` and its note. "never" is for ever: nothing replaces it."""
         ...
 
 
