@@ -112,7 +112,7 @@ def _entry_point(code: Path, name: str) -> Iterator[str]:
     file = code / _inside(name)
     if not file.is_file():
         there = sorted(str(path.relative_to(code)) for path in code.rglob("*.py"))[:20]
-        yield f"entry_point: there is no {name!r} at the top of the code archive; Python files in it: {', '.join(there) or 'none'}"
+        yield f"entry_point: there is no {name!r} in the code archive; Python files in it: {', '.join(there) or 'none'}"
         return
     try:
         ast.parse(file.read_bytes(), name)
@@ -130,7 +130,7 @@ def _declared(file: Path) -> Any:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not valid YAML: {error}") from error
     if not isinstance(loaded, dict) or not isinstance(loaded.get("parameters"), dict):
-        raise ValueError("expected `parameters:` with a name for each, e.g. `epochs: {type: int, default: 20}`")
+        raise ValueError("expected `parameters:` with a name for each, e.g. `epochs: {type: int, default: 20}`")  # noqa: TRY004
     return loaded["parameters"]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from headrace.assets import Limits, Scalar
 from headrace.errors import BadInput
+from headrace.runners.collect import collect
 
 METRICS = "metrics.json"
 METRICS_BYTES = 64 * 1024
@@ -36,18 +37,17 @@ def read_small(path: Path, limit: int) -> bytes:
     return data
 
 
-def collect(output: Path, into: Path, limits: Limits) -> list[str]:
-    """Regular files below `output`, moved below `into`; their paths, sorted. Links, pipes and the like are left."""
-    paths = []
-    for root, _, names in os.walk(output):
-        for name in names:
-            path = Path(root) / name
-            if stat.S_ISREG(path.lstat().st_mode):
-                target = into / path.relative_to(output)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                path.rename(target)
-                paths.append(target.relative_to(into).as_posix())
-    return sorted(paths)
+def collected(output: Path, into: Path, limits: Limits) -> tuple[list[str], list[str]]:
+    """The regular files below `output`, copied below `into`: (their paths in order, what was left out and why).
+
+    Raises BadInput when there are more, or larger ones, than `limits` allows.
+    """
+    into.mkdir()
+    try:
+        left_out = collect(output, limits, into)
+    except ValueError as error:
+        raise BadInput(detail=str(error)) from error
+    return sorted(path.relative_to(into).as_posix() for path in into.rglob("*") if path.is_file()), left_out
 
 
 def read_metrics(output: Path) -> dict[str, Scalar]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import signal
 from collections.abc import Awaitable, Callable
@@ -19,11 +20,11 @@ from headrace.runners import Ended, Runner, Task
 from headrace.services.sharing import Sharing
 from headrace.services.training import comparing
 from headrace.services.training.examine import examine
-from headrace.services.training.outputs import METRICS, collect, read_metrics
+from headrace.services.training.outputs import METRICS, collected, read_metrics
 from headrace.services.training.parameters import settle
 from headrace.services.training.progress import Progress
 from headrace.services.training.queue import Entry
-from headrace.services.training.verdicts import Verdicts, digest_of
+from headrace.services.training.verdicts import Verdicts, fingerprint
 from headrace.settings import TrainingSettings
 
 Note = Callable[[dict[str, object]], Awaitable[None]]
@@ -73,12 +74,13 @@ class Running:
             model = await self._sharing.model(on_behalf(job), job.model)
             if job.kind == "train" and model.job == job.id and model.state == "trained":
                 return Finished("done", "exit", "its result had been taken in before the platform was interrupted")
+            progress = Progress()
             task = await self._task(entry, model, folder, log, held, cancel)
-            ended = await self._watched(task, note, cancel)
+            ended = await self._watched(dataclasses.replace(task, heard=progress.hear), progress, note, cancel)
             values = {"exit_code": ended.code, "peak_memory_bytes": ended.peak_memory, "log_bytes": _size(log)}
             if ended.how != "exit" or ended.code != 0:
                 return _failed(job, ended, values)
-            found = await self._result(entry, model, folder)
+            found = await self._result(entry, model, folder, ended)
         return Finished(found.state, found.how, found.reason, found.fault, {**values, "progress": 1.0, **found.values})
 
     # -- before
@@ -150,24 +152,26 @@ class Running:
 
     # -- during
 
-    async def _watched(self, task: Task, note: Note, cancel: asyncio.Event) -> Ended:
-        progress = Progress(task.log)
-        watch = asyncio.create_task(_watch(progress, note))
+    async def _watched(self, task: Task, progress: Progress, note: Note, cancel: asyncio.Event) -> Ended:
+        watch = asyncio.create_task(_watch(progress, task.log, note))
         try:
             return await self._runner.run(task, cancel)
         finally:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
-            await _look(progress, note)
+            await note(_told(progress, task.log))
 
     # -- after
 
-    async def _result(self, entry: Entry, model: Model, folder: Path) -> Finished:
-        job, output = entry.job, folder / "output"
-        paths = await asyncio.to_thread(collect, output, folder / "collected", entry.recipe.limits)
+    async def _result(self, entry: Entry, model: Model, folder: Path, ended: Ended) -> Finished:
+        job = entry.job
+        paths, left_out = await asyncio.to_thread(
+            collected, folder / "output", folder / "collected", entry.recipe.limits
+        )
+        left_out += ended.left_out
         try:
-            metrics, remark = await asyncio.to_thread(read_metrics, folder / "collected"), ""
+            metrics, remark = await asyncio.to_thread(read_metrics, folder / "collected"), _left(job, left_out)
         except BadInput as error:
             metrics, remark = {}, f"its metrics were not taken: {METRICS} is not as it has to be"
             if not job.held_for:  # or the names in it would tell what the data hold
@@ -188,7 +192,7 @@ class Running:
         environment = await asyncio.to_thread(self._runner.describe, recipe.environment, recipe.limits)
         never = await asyncio.to_thread(self._verdicts.never, entry.job.company, recipe)
         verdict = {"reproducible": "never", "reproducible_note": never} if never else {}
-        return {"environment": environment, "fingerprint": digest_of(environment), **verdict}
+        return {"environment": environment, "fingerprint": fingerprint(environment), **verdict}
 
     async def _evaluated(self, job: Job, metrics: dict[str, Any], remark: str) -> Finished:
         if not metrics:
@@ -199,7 +203,7 @@ class Running:
 
     async def _compared(self, entry: Entry, model: Model, folder: Path, paths: list[str]) -> Finished:
         environment = await asyncio.to_thread(self._runner.describe, entry.recipe.environment, entry.recipe.limits)
-        outcome = await asyncio.to_thread(comparing.compare, model, folder, paths, digest_of(environment))
+        outcome = await asyncio.to_thread(comparing.compare, model, folder, paths, fingerprint(environment))
         text = outcome.text if entry.job.held_for else f"{outcome.text}{outcome.files}"
         note = f"{text} (job {entry.job.id})"
         if outcome.verdict == "never":
@@ -260,18 +264,26 @@ def _empty() -> Finished:
     return Finished("failed", "exit", f"the code ended well but left no file: {how_to}", fault=True)
 
 
-async def _watch(progress: Progress, note: Note) -> None:
+async def _watch(progress: Progress, log: Path, note: Note) -> None:
+    heard = 0
     while True:
         await asyncio.sleep(EVERY)
-        await _look(progress, note)
+        if progress.size != heard:
+            heard = progress.size
+            await note(_told(progress, log))
 
 
-async def _look(progress: Progress, note: Note) -> None:
-    before = progress.size
-    said = await asyncio.to_thread(progress.look)
-    values: dict[str, object] = {"progress": said[0], "message": said[1]} if said else {}
-    if progress.size != before:
-        await note({**values, "log_bytes": progress.size})
+def _told(progress: Progress, log: Path) -> dict[str, object]:
+    said = progress.said
+    return {"log_bytes": _size(log), **({"progress": said[0], "message": said[1]} if said else {})}
+
+
+def _left(job: Job, left_out: list[str]) -> str:
+    """What of the output is no part of the model; without names while those could tell what the data hold."""
+    if not left_out:
+        return ""
+    what = f"{len(left_out)} things in the output were left out, which are no regular files"
+    return what if job.held_for else f"{what}: {'; '.join(left_out[:5])}"[:1000]
 
 
 def _size(path: Path) -> int:

@@ -20,6 +20,11 @@ def digest_of(plain: Mapping[str, Any]) -> str:
     return digest(msgspec.json.encode(plain, order="sorted"))
 
 
+def fingerprint(environment: Mapping[str, Any]) -> str:
+    """The digest of what `Runner.describe` says: its own word for it, if it has one."""
+    return str(environment.get("digest") or digest_of(environment))
+
+
 def named(recipe: Recipe) -> str:
     """What a recipe is known by: equal for equal code, parameters, seeds, environment, inputs and limits."""
     return digest_of(recipe.model_dump(mode="json"))
