@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -24,7 +24,8 @@ class Task:
     inputs: Mapping[str, Path]
     """absolute path inside -> file or folder outside."""
     output: Path
-    """Empty folder outside that becomes ``/work/output``. After the run it holds whatever the program left: hostile."""
+    """Empty folder outside for what the program leaves in ``/work/output``: filled after a run that ended by itself. Its content
+    is hostile, and some runners leave links in it: take files out with `headrace.runners.collect.collect` only."""
     log: Path
     """File that gets what the program prints, at most `limits.log_bytes` of it."""
     limits: Limits
@@ -32,6 +33,8 @@ class Task:
     variables: Mapping[str, str] = field(default_factory=dict)
     folder: str = "/work"
     """Working directory inside."""
+    heard: Callable[[bytes], None] | None = None
+    """Called with all that is printed, piece by piece, also with what the log has no room for. Must be quick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Ended:
     """Bytes of the whole process tree, where the system tells."""
     detail: str = ""
     """A sentence for people when `how` is not "exit"."""
+    left_out: tuple[str, ...] = ()
+    """What was in the output and is not in `Task.output`: links, pipes, devices, names nobody can store; a sentence each."""
 
 
 class Runner(Protocol):

@@ -1,0 +1,110 @@
+"""The environment a task runs in, as a fingerprint: byte-equal results are promised within one, and nowhere else.
+
+What changed bytes when it was tried: library versions, CPU capability, MKL_CBWR, the number of threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from headrace.assets import Environment
+from headrace.errors import WrongEnvironment
+
+Ask = Callable[[str], bytes]
+"""Runs a piece of Python inside the environment and returns what it prints."""
+MOST_THREADS = 256
+
+QUESTION = """
+import importlib.metadata, json, os, platform, sys
+found = {}
+for one in importlib.metadata.distributions():
+    name = one.metadata["Name"] if one.metadata else None
+    if name:
+        found.setdefault(name.lower().replace("_", "-").replace(".", "-"), one.version)
+told = {
+    "python": platform.python_version(),
+    "implementation": platform.python_implementation(),
+    "system": platform.system(),
+    "machine": platform.machine(),
+    "libc": " ".join(platform.libc_ver()),
+    "packages": dict(sorted(found.items())),
+    "cpu_capability": "",
+    "blas": "",
+}
+try:
+    import numpy
+    config = numpy.show_config(mode="dicts")
+    blas = config.get("Build Dependencies", {}).get("blas", {})
+    told["blas"] = f"{blas.get('name', '')} {blas.get('version', '')}".strip()
+    told["numpy_simd"] = sorted(config.get("SIMD Extensions", {}).get("found", []))
+except Exception:
+    pass
+try:
+    import torch
+    told["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
+except Exception:
+    pass
+print(json.dumps(told))
+"""
+
+
+@cache
+def _told(ask: Ask) -> dict[str, Any]:
+    """Asked once a process: it imports torch, in the sandbox."""
+    answer: dict[str, Any] = json.loads(ask(QUESTION).strip().splitlines()[-1])
+    return answer
+
+
+def fingerprint(threads: int, ask: Ask) -> dict[str, Any]:
+    """Everything, and `digest` over it; the same everywhere it is the same."""
+    told = _told(ask)
+    packages = "\n".join(f"{name}=={version}" for name, version in told["packages"].items())
+    made = {
+        **told,
+        "packages_digest": _digest(packages.encode()),
+        "mkl_cbwr": os.environ.get("MKL_CBWR", ""),
+        "threads": threads,
+    }
+    made = dict(sorted(made.items()))
+    return {"digest": _digest(json.dumps(made, sort_keys=True, separators=(",", ":")).encode()), **made}
+
+
+def compare(environment: Environment, ask: Ask) -> None:
+    """Raises WrongEnvironment with every difference between what is asked for and what is here."""
+    differences = _differences(environment.requires, ask) if environment.requires else []
+    if environment.fingerprint and environment.fingerprint not in _digests(ask):
+        here = fingerprint(1, ask)["digest"]
+        differences.append(f"the fingerprint asked for is {environment.fingerprint}, here it is {here} with one thread")
+    if differences:
+        raise WrongEnvironment(detail="; ".join(differences))
+
+
+def _differences(requires: Mapping[str, str], ask: Ask) -> list[str]:
+    told = _told(ask)
+    here = {**told["packages"], "python": told["python"]}
+    return [
+        f"{name} {version} is asked for, {'it has ' + here[_name(name)] if _name(name) in here else 'it is not installed'}"
+        for name, version in sorted(requires.items())
+        if here.get(_name(name)) != version
+    ]
+
+
+@cache
+def _digests(ask: Ask) -> frozenset[str]:
+    """Of every number of threads: that one is set for each run, not given."""
+    return frozenset(fingerprint(count, ask)["digest"] for count in range(1, MOST_THREADS + 1))
+
+
+def _name(package: str) -> str:
+    """As packaging compares them (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"

@@ -1,0 +1,76 @@
+"""A filter of system calls for the sandbox: what no training needs and what has opened kernels before is refused with EPERM.
+
+Also refused: kinds of memory that no limit of ours sees where there are no cgroups (memfd, System V), and changing the set of
+processors. A program for the kernel's classic BPF machine: seccomp(2), linux/seccomp.h, linux/audit.h.
+"""
+
+from __future__ import annotations
+
+import platform
+import struct
+
+_EPERM, _ENOSYS = 1, 38
+_LOAD, _EQUAL, _ABOVE, _RETURN = 0x20, 0x15, 0x35, 0x06
+_ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
+_X32 = 0x40000000
+
+_AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+_OLD = {
+    "x86_64": {
+        "ptrace": 101, "syslog": 103, "personality": 135, "pivot_root": 155, "chroot": 161, "acct": 163, "settimeofday": 164,
+        "mount": 165, "umount2": 166, "swapon": 167, "reboot": 169, "init_module": 175, "delete_module": 176, "quotactl": 179,
+        "sched_setaffinity": 203, "kexec_load": 246, "add_key": 248, "request_key": 249, "keyctl": 250, "mbind": 237,
+        "set_mempolicy": 238, "migrate_pages": 256, "move_pages": 279, "unshare": 272, "perf_event_open": 298,
+        "fanotify_init": 300, "name_to_handle_at": 303, "open_by_handle_at": 304, "setns": 308, "process_vm_readv": 310,
+        "process_vm_writev": 311, "kcmp": 312, "finit_module": 313, "memfd_create": 319, "kexec_file_load": 320, "bpf": 321,
+        "userfaultfd": 323, "shmget": 29, "shmat": 30, "msgget": 68, "semget": 64,
+    },
+    "aarch64": {
+        "ptrace": 117, "syslog": 116, "personality": 92, "pivot_root": 41, "chroot": 51, "acct": 89, "settimeofday": 170,
+        "mount": 40, "umount2": 39, "swapon": 224, "reboot": 142, "init_module": 105, "delete_module": 106, "quotactl": 60,
+        "sched_setaffinity": 122, "kexec_load": 104, "add_key": 217, "request_key": 218, "keyctl": 219, "mbind": 235,
+        "set_mempolicy": 237, "migrate_pages": 238, "move_pages": 239, "unshare": 97, "perf_event_open": 241,
+        "fanotify_init": 262, "name_to_handle_at": 264, "open_by_handle_at": 265, "setns": 268, "process_vm_readv": 270,
+        "process_vm_writev": 271, "kcmp": 272, "finit_module": 273, "memfd_create": 279, "kexec_file_load": 294, "bpf": 280,
+        "userfaultfd": 282, "shmget": 194, "shmat": 196, "msgget": 186, "semget": 190,
+    },
+}  # fmt: skip
+"""Numbers: the kernel's arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h."""
+_NEW = {
+    "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "move_mount": 429, "fsopen": 430,
+    "fsconfig": 431, "fsmount": 432, "fspick": 433, "pidfd_getfd": 438, "mount_setattr": 442, "memfd_secret": 447,
+}  # fmt: skip
+"""The same number on every architecture; programs know that a kernel may not have them: ENOSYS."""
+
+REFUSED = frozenset(_NEW) | frozenset(_OLD["x86_64"])
+"""Their names."""
+
+
+def refusing(machine: str = platform.machine()) -> bytes:
+    """The filter, or nothing for a processor whose numbers are not known here.
+
+    >>> len(refusing("x86_64")) % 8, refusing("sparc")
+    (0, b'')
+    """
+    if machine not in _AUDIT:
+        return b""
+    head = [
+        _step(_LOAD, 0, 0, 4),  # which architecture the call is made for: 32-bit calls have other numbers
+        _step(_EQUAL, 1, 0, _AUDIT[machine]),
+        _step(_RETURN, 0, 0, _KILL),
+        _step(_LOAD, 0, 0, 0),
+    ]
+    if machine == "x86_64":
+        head += [_step(_ABOVE, 0, 1, _X32), _step(_RETURN, 0, 0, _ERROR | _ENOSYS)]
+    tests = [
+        step
+        for numbers, error in ((_OLD[machine], _EPERM), (_NEW, _ENOSYS))
+        for number in sorted(numbers.values())
+        for step in (_step(_EQUAL, 0, 1, number), _step(_RETURN, 0, 0, _ERROR | error))
+    ]
+    return b"".join([*head, *tests, _step(_RETURN, 0, 0, _ALLOW)])
+
+
+def _step(code: int, if_true: int, if_false: int, value: int) -> bytes:
+    """One ``struct sock_filter``."""
+    return struct.pack("=HBBI", code, if_true, if_false, value)
