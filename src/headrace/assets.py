@@ -57,6 +57,9 @@ class StreamRange(Plain):
     last_position: int = Field(description="log position of its last record")
     records: int
     root: str = Field(description="Merkle root over its raw records in log order")
+    raw: Stored | None = Field(
+        None, description="the file of these records, JSON lines: each line is a leaf of the root"
+    )
 
 
 class Dataset(Plain):

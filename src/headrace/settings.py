@@ -157,3 +157,21 @@ class TrainingSettings:
     """Seconds for which the log of an ended job is kept."""
     log_size: int = 1024 * MIB
     """Bytes of logs above which the oldest go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactSettings:
+    """The store of datasets' and models' content."""
+
+    quota: int = 0
+    """Bytes one company may keep, uploads under way included; 0: no limit but the disk's, which is one person's on a laptop."""
+    upload_age: float = 7 * 86_400.0
+    """Seconds after which an upload nobody went on with is forgotten. A week bridges a holiday."""
+    uploads: int = 1_000
+    """Uploads of one company that are not registered yet; one more is refused, so that nobody fills the disk with names."""
+    writers: int = 64
+    """Uploads written at one time, of all companies; one more is told to try again. Each may hold 16 MiB and three threads."""
+    checkpoint_bytes: int = 64 * MIB
+    """Bytes of a resumable upload after which what came is synced and noted: what has to be sent again after a crash."""
+    checkpoint_seconds: float = 2.0
+    """The same in seconds, for slow clients."""

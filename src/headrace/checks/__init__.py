@@ -5,6 +5,7 @@ Each is a plain function that raises AssertionError with what went wrong; call i
 
 from __future__ import annotations
 
+from headrace.checks.artifacts import check_artifacts
 from headrace.checks.backends import check_backend
 from headrace.checks.brokers import check_broker
 from headrace.checks.decoders import check_decoder
@@ -16,6 +17,7 @@ from headrace.checks.objects import check_objects
 from headrace.checks.transformers import check_transformer
 
 __all__ = [
+    "check_artifacts",
     "check_backend",
     "check_broker",
     "check_decoder",

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import ast
 import json
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
+
+from headrace.errors import BadArchive
+from headrace.runners.archive import Bounds, unpack
 
 REQUEST, ANSWER, CODE = Path("/work/request.json"), Path("/work/output/answer.json"), Path("/work/output/code")
 DECLARED = "headrace-recipe.yaml"
 DECLARED_BYTES = 64 * 1024
-PIECE = 2**20
-
-
-class Unsafe(Exception):
-    """The archive is refused."""
 
 
 def main() -> None:
@@ -32,68 +28,11 @@ def main() -> None:
         code = CODE if request["keep"] else Path(private) / "code"
         code.mkdir()
         try:
-            unpack(Path(request["archive"]), code, request["bytes"], request["files"])
+            unpack(Path(request["archive"]), code, Bounds(entries=request["files"], total=request["bytes"]))
             answer = look(code, request["entry_point"])
-        except Unsafe as refused:
-            answer = {"problems": [f"the code archive is refused: {refused}"], "parameters": None}
+        except BadArchive as error:
+            answer = {"problems": [str(error).removesuffix(".")], "parameters": None}
     ANSWER.write_text(json.dumps(answer))
-
-
-def unpack(archive: Path, code: Path, most_bytes: int, most_files: int) -> None:
-    """Regular files of a zip or tar archive, below `code`."""
-    left = most_bytes
-    for number, (name, file) in enumerate(_members(archive)):
-        if number >= most_files:
-            raise Unsafe(f"it has more than {most_files} files")
-        target = code / _inside(name)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with file, target.open("xb") as out:
-                while piece := file.read(min(PIECE, left + 1)):
-                    left -= len(piece)
-                    if left < 0:
-                        raise Unsafe(f"it is over {most_bytes} bytes unpacked")
-                    out.write(piece)
-        except OSError as error:
-            raise Unsafe(f"{name!r} cannot be written: {error.strerror}") from error
-
-
-def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    try:
-        if zipfile.is_zipfile(archive):
-            yield from _zip(archive)
-        elif tarfile.is_tarfile(archive):
-            yield from _tar(archive)
-        else:
-            raise Unsafe("it is neither a zip nor a tar archive")
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise Unsafe(f"it cannot be read: {error}") from error
-
-
-def _zip(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    with zipfile.ZipFile(archive) as file:
-        for info in file.infolist():
-            kind = info.external_attr >> 28
-            if kind not in {0, 0o4, 0o10}:
-                raise Unsafe(f"{info.filename!r} is a link or a special file")
-            if not info.is_dir():
-                yield info.filename, file.open(info)
-
-
-def _tar(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(archive) as file:
-        for info in file:
-            if not info.isdir() and not info.isreg():
-                raise Unsafe(f"{info.name!r} is a link or a special file")
-            if info.isreg() and (opened := file.extractfile(info)):
-                yield info.name, opened
-
-
-def _inside(name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name or "\0" in name:
-        raise Unsafe(f"{name!r} points out of the archive")
-    return path
 
 
 def look(code: Path, entry_point: str) -> dict[str, Any]:
@@ -109,7 +48,7 @@ def look(code: Path, entry_point: str) -> dict[str, Any]:
 
 
 def _entry_point(code: Path, name: str) -> Iterator[str]:
-    file = code / _inside(name)
+    file = code / name  # checked by the platform: it stays below
     if not file.is_file():
         there = sorted(str(path.relative_to(code)) for path in code.rglob("*.py"))[:20]
         yield f"entry_point: there is no {name!r} in the code archive; Python files in it: {', '.join(there) or 'none'}"

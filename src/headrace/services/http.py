@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeAlias
 
 import msgspec
@@ -40,6 +40,8 @@ BODY_SECONDS = 60.0
 SPILLED = 64 * 2**20
 """Bytes of a refused body that are thrown away before the answer."""
 SPILL_SECONDS = 5.0
+IDLE_SECONDS = 60.0
+"""Seconds between two pieces of a streamed body: of any length as a whole, but never silent for longer."""
 encode = msgspec.json.Encoder().encode
 
 
@@ -97,6 +99,31 @@ async def read_body(scope: Scope, receive: Receive, limit: int, setting: str) ->
     if coding := header(scope, b"content-encoding"):
         return _decompress(coding.lower(), body, limit, setting)
     return bytes(body)
+
+
+class Body:
+    """A body of any length, read piece by piece."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._over = receive, False
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Raises BadInput: the client went away before its end, or fell silent."""
+        while not self._over:
+            try:
+                message = await asyncio.wait_for(self._receive(), IDLE_SECONDS)
+            except TimeoutError as error:
+                raise errors.BadInput(detail=f"nothing more of the body came for {IDLE_SECONDS:g} seconds") from error
+            self._over = not message.get("more_body", False)
+            if message["type"] == "http.disconnect":
+                raise errors.BadInput(detail="the client went away before its whole body came")
+            if body := message.get("body", b""):
+                yield body
+
+    async def spill(self) -> None:
+        """Take the rest of one that is refused, for a while: who is still sending then reads the answer."""
+        if not self._over:
+            await _spill(self._receive)
 
 
 async def _in_time(reading: Awaitable[bytes]) -> bytes:

@@ -76,5 +76,27 @@ class Trainer(Protocol):
         ...
 
     async def submit(self, who: Principal, model: str, recipe: Recipe, priority: int = 0, attempts: int = 1) -> Job:
-        """Queue the training of a registered model."""
+        """Queue the training of a registered model. Idempotent: a model has one training job, and a second call gives it;
+        the hub asks again when it cannot know whether the first call arrived."""
+        ...
+
+
+class Inspector(Protocol):
+    """What the hub asks of whoever looks into files. It does so in a sandbox: the file is somebody else's."""
+
+    async def inspect(self, path: Path, kind: str, media: str) -> dict[str, Any]:
+        """What a file holds, as far as its format tells without running it.
+
+        Args:
+            path: the checked content under a name that says nothing; of a model with several files their folder.
+            kind: "dataset" or "model".
+            media: of a dataset its `Dataset.media`, "" to find that out, too; of a model with one file that file's name,
+                otherwise "".
+
+        Returns:
+            of a dataset any of ``media``, ``samples``, ``sample_shape``, ``statistics``; of a model any of ``framework``,
+            ``input_shape``, ``output_shape``, ``parameters``, ``metadata``. Other keys are left out.
+
+        Raises BadInput (no such file, or damaged), TooLarge, NoIsolation: the message is kept with the record.
+        """
         ...

@@ -6,45 +6,70 @@ a reader of the 900th megabyte need not hash the 899 before it, and never gets a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from headrace.assets import Stored
 from headrace.plugins import Family
 
 
+class Upload(NamedTuple):
+    """What is known of an upload that began and was not forgotten."""
+
+    offset: int
+    """Bytes of it on stable storage."""
+    about: Mapping[str, str]
+    """What was said of it."""
+
+
 class Incoming(Protocol):
-    """One content on its way in. It can be left and opened again later: what `offset` says is on stable storage."""
+    """One content on its way in. It has one writer, who ends with `finish` or `pause`; later another may go on."""
 
     @property
     def offset(self) -> int:
-        """Bytes taken in so far."""
+        """Bytes taken in so far; after `pause`, or an error, those that are on stable storage."""
         ...
 
     async def write(self, data: bytes) -> None:
-        """Take in the next bytes; hashed while they are written. Raises StorageUnavailable."""
+        """Take in the next bytes; hashed while they are written.
+
+        Raises StorageUnavailable (what is durable stays, and the upload can go on later), TooLarge (the company's quota).
+        """
         ...
 
     async def pause(self) -> int:
-        """Make durable what came so far, let go of files; returns the offset."""
+        """Make durable what came so far, let go of files; returns the offset. Fine after an error, and twice."""
         ...
 
     async def finish(self) -> Stored:
-        """Make the whole durable and put it in its place: from now on it can be read. Raises StorageUnavailable."""
+        """Make the whole durable and put it in its place: from now on it can be read. Raises StorageUnavailable.
+
+        Of an upload that began with `about` the answer is kept until `discard`: finishing it again gives the same.
+        """
         ...
 
 
 class Artifacts(Protocol):
-    """A store of large contents. Company names are plain words (letters, digits, ``-``); everything else is NotFound."""
+    """A store of large contents. Company names are plain words (letters, digits, ``-``), uploads also have ``_``; anything
+    else is NotFound. Nothing of one company is ever shared with another, nor told from another's.
+    """
 
-    async def receive(self, company: str, upload: str) -> Incoming:
-        """Begin the upload of that id, or go on with it where it stopped."""
+    async def receive(self, company: str, upload: str, about: Mapping[str, str] | None = None) -> Incoming:
+        """Begin the upload of that id, or go on with it where it stopped. Raises Conflict: it has a writer.
+
+        Args:
+            about: kept with the upload, instead of what was said before, and on stable storage when this returns.
+        """
+        ...
+
+    async def upload(self, company: str, upload: str) -> Upload:
+        """How far an upload has come, while it is written too. Raises UnknownObject."""
         ...
 
     async def discard(self, company: str, upload: str) -> None:
-        """Forget an upload that was not finished; unknown ones are fine."""
+        """Forget an upload, not what it was finished to; unknown ones are fine. Raises Conflict: it has a writer."""
         ...
 
     def read(self, company: str, stored: Stored, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
@@ -67,4 +92,10 @@ class Artifacts(Protocol):
         ...
 
 
-ARTIFACTS = Family("artifacts", {"files": "headrace.stores.artifacts.files:FileArtifacts"})
+ARTIFACTS = Family(
+    "artifacts",
+    {
+        "files": "headrace.stores.artifacts.files:FileArtifacts",
+        "memory": "headrace.stores.artifacts.memory:MemoryArtifacts",
+    },
+)

@@ -1,0 +1,51 @@
+"""The audit log: who did what with which asset, or tried to. Written in the transaction of the deed; never rewritten."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, insert, or_, select
+
+from headrace.access import Principal
+from headrace.assets import AuditEntry
+from headrace.services.sharing.tables import audit
+
+LONGEST = 500
+"""Characters of a detail."""
+
+
+def note(
+    connection: Connection,
+    now: int,
+    who: Principal,
+    action: str,
+    asset: str,
+    owner: str,
+    *,
+    allowed: bool = True,
+    detail: str = "",
+) -> None:
+    """One line more.
+
+    Args:
+        owner: company whose asset it is, which may read this line too; "" if there is none of that id.
+    """
+    connection.execute(
+        insert(audit).values(
+            time_ms=now,
+            company=who.company,
+            subject=who.subject[:200],
+            action=action,
+            asset=asset[:64],
+            owner=owner,
+            allowed=allowed,
+            detail=detail[:LONGEST],
+        )
+    )
+
+
+def entries(connection: Connection, company: str, limit: int, before: int | None) -> list[AuditEntry]:
+    """What a company's people did, and what others did with its assets; the newest first."""
+    query = select(audit).where(or_(audit.c.company == company, audit.c.owner == company))
+    if before is not None:
+        query = query.where(audit.c.id < before)
+    rows = connection.execute(query.order_by(audit.c.id.desc()).limit(limit)).mappings()
+    return [AuditEntry(**{name: row[name] for name in AuditEntry.model_fields}) for row in rows]

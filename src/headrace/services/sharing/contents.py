@@ -1,0 +1,205 @@
+"""Contents given out: to a job as files, to a caller as a stream that ends when his right ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from sqlalchemy import Connection, select
+
+from headrace.access import Principal
+from headrace.assets import Dataset, OutputFile, Right, Stored
+from headrace.errors import NotFound, UnknownAsset
+from headrace.services.sharing import auditing
+from headrace.services.sharing.fence import Fence
+from headrace.services.sharing.hub import Hub
+from headrace.services.sharing.tables import files
+
+AGAIN = 1.0
+"""Seconds after which a download under way asks again whether it still may; a change in this process asks at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a caller may download now."""
+
+    id: str
+    owner: str
+    filename: str
+    files: Sequence[OutputFile]
+    """One: that file; several: they go into a zip."""
+    who: Principal
+
+
+class Contents:
+    """Reads what is stored for those who may."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def open(self, who: Principal, id: str, path: str = "", role: str = "") -> Opened:
+        """Look up a download, and write it down.
+
+        Args:
+            path: one file of a model; "": all.
+            role: "raw": the records a dataset was made of.
+
+        Raises UnknownAsset, NotFound, Forbidden.
+        """
+
+        def write(connection: Connection) -> Opened:
+            now = self._hub.clock()
+            asset = Fence(connection, who, now).allowed(id, "read")
+            who.require("read")
+            found = _files(connection, id, role or ("data" if isinstance(asset, Dataset) else "output"), path)
+            detail = path or role
+            auditing.note(connection, now, who, "download", id, asset.company, detail=detail)
+            name = PurePosixPath(found[0].path).name if len(found) == 1 else f"{id}.zip"
+            return Opened(id, asset.company, name, found, who)
+
+        async with self._hub.refusing(who, "download", id):
+            return await self._hub.book.write(write)
+
+    def read(self, opened: Opened, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes of a single file from `start` to `stop`. Raises Forbidden or NotFound once he may no more, before the
+        next leaf; CorruptState at the first leaf that is not what was stored."""
+        one = opened.files[0].stored
+        return self._watched(opened, self._hub.artifacts.read(opened.owner, one, start, stop))
+
+    async def zipped(self, opened: Opened) -> AsyncIterator[bytes]:
+        """All files as a zip, stored and not compressed; the same bytes each time. Raises as `read` does."""
+        sink = _Sink()
+        with zipfile.ZipFile(cast(BinaryIO, sink), "w") as archive:
+            for file in opened.files:
+                entry = zipfile.ZipInfo(file.path)  # of 1980
+                entry.external_attr = 0o644 << 16
+                with archive.open(entry, "w", force_zip64=True) as into:
+                    source = self._hub.artifacts.read(opened.owner, file.stored)
+                    async for chunk in self._watched(opened, source):
+                        into.write(chunk)
+                        yield sink.drain()
+        yield sink.drain()
+
+    async def _watched(self, opened: Opened, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        hub, seen, checked = self._hub, -1, 0.0
+        async for chunk in chunks:
+            if hub.changes != seen or time.monotonic() - checked > AGAIN:
+                seen, checked = hub.changes, time.monotonic()
+                async with hub.refusing(opened.who, "download", opened.id):
+                    await hub.book.read(lambda c: Fence(c, opened.who, hub.clock()).allowed(opened.id, "read"))
+            yield chunk
+
+    @contextlib.asynccontextmanager
+    async def local(self, who: Principal, id: str, right: Right, role: str = "") -> AsyncIterator[Path]:
+        """See `Sharing.content`; with role "code" the code archive."""
+
+        def write(connection: Connection) -> tuple[str, list[OutputFile]]:
+            now = self._hub.clock()
+            fence = Fence(connection, who, now)
+            asset = fence.own(id, "read the code of") if role == "code" else fence.allowed(id, right)
+            kept = _files(connection, id, role or ("data" if isinstance(asset, Dataset) else "output"))
+            if role != "code":
+                auditing.note(connection, now, who, right, id, asset.company)
+            return asset.company, kept
+
+        async with self._hub.refusing(who, right, id):
+            owner, kept = await self._hub.book.write(write)
+        async with contextlib.AsyncExitStack() as stack:
+            if len(kept) == 1:
+                yield await stack.enter_async_context(self._hub.artifacts.local(owner, kept[0].stored))
+                return
+            yield await stack.enter_async_context(self.folder(owner, kept))
+
+    @contextlib.asynccontextmanager
+    async def folder(self, company: str, kept: Sequence[OutputFile]) -> AsyncIterator[Path]:
+        """A folder with copies of checked files, for as long as the context lasts."""
+        made = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._hub.scratch, prefix="files-"))
+        try:
+            for file in kept:
+                target = made / safe_path(file.path)
+                async with self._hub.artifacts.local(company, file.stored) as source:
+                    await asyncio.to_thread(_copy, source, target)
+            yield made
+        finally:
+            await asyncio.to_thread(shutil.rmtree, made, ignore_errors=True)
+
+
+def safe_path(path: str) -> PurePosixPath:
+    r"""A path among a model's files. Raises UnknownAsset for one that leads elsewhere.
+
+    >>> safe_path("weights/a.bin").as_posix()
+    'weights/a.bin'
+    """
+    found = PurePosixPath(path)
+    plain = path and len(path) <= 1024 and found.as_posix() == path and not found.is_absolute()
+    if not plain or ".." in found.parts or "\x00" in path or "\\" in path:
+        raise UnknownAsset(kind="model", id=path[:80])
+    return found
+
+
+def rows(id: str, company: str, role: str, kept: Sequence[OutputFile]) -> list[dict[str, object]]:
+    """Rows of the `files` table."""
+    return [
+        {
+            "asset": id,
+            "role": role,
+            "path": file.path,
+            "company": company,
+            "sha256": file.stored.sha256,
+            "root": file.stored.root,
+            "size": file.stored.size,
+        }
+        for file in kept
+    ]
+
+
+def _files(connection: Connection, id: str, role: str, path: str = "") -> list[OutputFile]:
+    query = select(files).where(files.c.asset == id, files.c.role == role)
+    if path:
+        query = query.where(files.c.path == safe_path(path).as_posix())
+    found = connection.execute(query.order_by(files.c.path)).mappings().all()
+    if not found:
+        raise NotFound(
+            detail=f"{id} has no {path or 'content'}" + ("" if path else ": nothing was stored for it (yet)")
+        )
+    return [
+        OutputFile(path=row["path"], stored=Stored(size=row["size"], sha256=row["sha256"], root=row["root"]))
+        for row in found
+    ]
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+class _Sink:
+    """Where the zip writes to: what it wrote last is taken away at once. It cannot seek."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._size = 0
+
+    def write(self, data: bytes) -> int:
+        self._data += data
+        self._size += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._size
+
+    def flush(self) -> None:
+        pass
+
+    def drain(self) -> bytes:
+        data = bytes(self._data)
+        self._data.clear()
+        return data

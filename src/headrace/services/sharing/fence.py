@@ -1,0 +1,211 @@
+"""The fence: the only place where datasets and models are read from the tables or written to them.
+
+A caller gets his company's own, what a grant in force opens to it, and the held results its own data went into;
+everything else does not exist for him. What the platform does on its own account (`unfenced`) is never shown to anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, or_, select, update
+
+from headrace.access import Principal
+from headrace.assets import Dataset, Model, Right
+from headrace.errors import Forbidden, NotFound, UnknownAsset
+from headrace.services.sharing.tables import datasets, grants, holds, models
+
+Kind: TypeAlias = Literal["dataset", "model"]
+Asset: TypeAlias = Dataset | Model
+TABLES: dict[Kind, Table] = {"dataset": datasets, "model": models}
+OPENS: dict[Right, tuple[Right, ...]] = {"read": ("read",), "train": ("train", "derive"), "derive": ("derive",)}
+"""right asked for -> rights that give it. To read is not to train: a grant says what it is meant for."""
+HIDDEN: dict[str, Any] = {
+    "files": [],
+    "digest": "",
+    "metrics": {},
+    "metadata": {},
+    "input_shape": None,
+    "output_shape": None,
+    "parameters": None,
+}
+"""What the record of a held model shows to its own company instead of what is there."""
+
+
+def kind_of(id: str) -> Kind:
+    """What an id names, by its first letters. Raises UnknownAsset."""
+    kind: Kind | None = {"ds": "dataset", "md": "model"}.get(id[:2])  # type: ignore[assignment]
+    if kind is None or id[2:3] != "_":
+        raise UnknownAsset(kind="dataset", id=id[:40])
+    return kind
+
+
+def of_kind(kind: Kind, id: str) -> str:
+    """The id, if it names something of that kind. Raises UnknownAsset."""
+    if kind_of(id) != kind:
+        raise UnknownAsset(kind=kind, id=id[:40])
+    return id
+
+
+def in_force(now: int) -> ColumnElement[bool]:
+    """Grants that hold at this moment."""
+    return and_(grants.c.revoked_ms.is_(None), or_(grants.c.expires_ms.is_(None), grants.c.expires_ms > now))
+
+
+def _visible(table: Table, company: str, now: int) -> ColumnElement[bool]:
+    granted = select(grants.c.asset).where(grants.c.grantee == company, in_force(now))
+    held = select(holds.c.model).where(holds.c.company == company, holds.c.released_ms.is_(None))
+    return or_(table.c.company == company, table.c.id.in_(granted), table.c.id.in_(held))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which assets to list.
+
+    `owner`: of this company only. `granted`: True: of others only; False: one's own only. `name`: a part of the name,
+    whatever its case. `after`: the id the last page ended with.
+    """
+
+    owner: str = ""
+    granted: bool | None = None
+    name: str = ""
+    deleted: bool = False
+    after: str = ""
+    limit: int = 100
+
+
+class Fence:
+    """What one company can see at one moment, in one transaction."""
+
+    def __init__(self, connection: Connection, who: Principal, now: int) -> None:
+        self.connection, self.who, self.now = connection, who, now
+
+    def find(self, id: str) -> Asset:
+        """A record as it is; raises UnknownAsset for what he may not know of."""
+        kind = kind_of(id)
+        table = TABLES[kind]
+        query = select(table.c.record).where(table.c.id == id, _visible(table, self.who.company, self.now))
+        row = self.connection.execute(query).first()
+        if row is None:
+            raise UnknownAsset(kind=kind, id=id)
+        found: Asset = _load(self.connection, kind, [row.record])[0]
+        return found
+
+    def own(self, id: str, deed: str) -> Asset:
+        """A record of his own company. Raises UnknownAsset; Forbidden for one that is only opened to it."""
+        found = self.find(id)
+        if found.company != self.who.company:
+            raise Forbidden(detail=f"only its owner {found.company!r} may {deed} {id}")
+        return found
+
+    def page(self, kind: Kind, page: Page) -> list[Asset]:
+        """The newest first."""
+        table = TABLES[kind]
+        query = select(table.c.record).where(_visible(table, self.who.company, self.now))
+        if page.owner:
+            query = query.where(table.c.company == page.owner)
+        if page.granted is not None:
+            mine = table.c.company == self.who.company
+            query = query.where(~mine if page.granted else mine)
+        if page.name:
+            query = query.where(table.c.name.icontains(page.name, autoescape=True))
+        if not page.deleted:
+            query = query.where(table.c.deleted_ms.is_(None))
+        if page.after:
+            last = self.find(page.after)
+            older = table.c.created_ms < last.created_ms
+            query = query.where(or_(older, and_(table.c.created_ms == last.created_ms, table.c.id < last.id)))
+        query = query.order_by(table.c.created_ms.desc(), table.c.id.desc()).limit(page.limit)
+        return _load(self.connection, kind, [row.record for row in self.connection.execute(query)])
+
+    def seen(self, kind: Kind, ids: Iterable[str]) -> dict[str, Asset]:
+        """Those of these records that he may know of."""
+        table = TABLES[kind]
+        query = select(table.c.record).where(table.c.id.in_(list(ids)), _visible(table, self.who.company, self.now))
+        rows = [row.record for row in self.connection.execute(query)]
+        return {found.id: found for found in _load(self.connection, kind, rows)}
+
+    def rights(self, id: str) -> set[str]:
+        """What grants in force open to his company."""
+        query = select(grants.c.right).where(
+            grants.c.asset == id, grants.c.grantee == self.who.company, in_force(self.now)
+        )
+        return set(self.connection.execute(query).scalars())
+
+    def allowed(self, id: str, right: Right) -> Asset:
+        """A record he may use so, now. Raises UnknownAsset, NotFound (a tombstone), Forbidden."""
+        found = self.find(id)
+        if found.deleted_ms is not None:
+            raise NotFound(detail=f"{id} was deleted: its record is left, its content is gone")
+        held = found.held_for if isinstance(found, Model) else []
+        if right == "read" and held and self.who.company not in held:
+            raise Forbidden(detail=f"{id} was trained on data of {', '.join(held)} and is held until they release it")
+        if found.company == self.who.company or (right == "read" and self.who.company in held):
+            return found
+        if not self.rights(id).intersection(OPENS[right]):
+            needed = " or ".join(OPENS[right])
+            raise Forbidden(detail=f"{found.company!r} has not granted {self.who.company!r} to {right} {id} ({needed})")
+        return found
+
+
+def shown(found: Asset, company: str) -> Asset:
+    """The record as a company may see it: of a held model without what its files, metrics and formats tell."""
+    if isinstance(found, Dataset):
+        return found
+    if found.held_for and company not in found.held_for:
+        return found.model_copy(update=HIDDEN)
+    metrics = {name: _measured(value, company) for name, value in found.metrics.items()}
+    return found.model_copy(update={"metrics": metrics})
+
+
+def _measured(value: Any, company: str) -> Any:
+    """An evaluation on foreign data is held like a result: until released its figures are its data owner's."""
+    held = value.get("held_for") if isinstance(value, dict) else None
+    return {"held_for": held} if held and company not in held else value
+
+
+# -- for the platform itself
+
+
+def unfenced(connection: Connection, id: str) -> Asset | None:
+    """A record for the platform's own work; nobody is shown what this returns."""
+    kind = kind_of(id)
+    row = connection.execute(select(TABLES[kind].c.record).where(TABLES[kind].c.id == id)).first()
+    return None if row is None else _load(connection, kind, [row.record])[0]
+
+
+def put(connection: Connection, asset: Asset) -> None:
+    """Write a record, new or changed. Who holds it is not part of it: `holds` says that."""
+    table = TABLES[kind_of(asset.id)]
+    if isinstance(asset, Model):
+        asset = asset.model_copy(update={"held_for": []})
+    values = {
+        "company": asset.company,
+        "name": asset.name,
+        "created_ms": asset.created_ms,
+        "deleted_ms": asset.deleted_ms,
+        "record": asset.model_dump_json(),
+    }
+    if not connection.execute(update(table).where(table.c.id == asset.id).values(**values)).rowcount:
+        connection.execute(insert(table).values(id=asset.id, **values))
+
+
+def erase(connection: Connection, id: str) -> None:
+    """Take a record out of the tables."""
+    table = TABLES[kind_of(id)]
+    connection.execute(delete(table).where(table.c.id == id))
+
+
+def _load(connection: Connection, kind: Kind, records: Sequence[str]) -> list[Any]:
+    if kind == "dataset":
+        return [Dataset.model_validate_json(record) for record in records]
+    found = [Model.model_validate_json(record) for record in records]
+    query = select(holds.c.model, holds.c.company).where(
+        holds.c.model.in_([model.id for model in found]), holds.c.released_ms.is_(None)
+    )
+    held: dict[str, list[str]] = {}
+    for model, company in connection.execute(query.order_by(holds.c.company)):
+        held.setdefault(model, []).append(company)
+    return [model.model_copy(update={"held_for": held[model.id]}) if model.id in held else model for model in found]

@@ -1,0 +1,159 @@
+"""Grants: one asset opened to one other company, until a day or until revoked; and the release of held results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, insert, or_, select, update
+
+from headrace.access import Principal
+from headrace.assets import Grant, Model, new_id
+from headrace.errors import BadInput, Conflict, Forbidden, NotFound, UnknownAsset
+from headrace.services.sharing import auditing
+from headrace.services.sharing.fence import Fence, kind_of, put, shown
+from headrace.services.sharing.hub import Hub
+from headrace.services.sharing.requests import NewGrant
+from headrace.services.sharing.tables import grants, holds
+
+
+class Granting:
+    """Opens and closes assets to other companies."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def grant(self, who: Principal, new: NewGrant) -> Grant:
+        """Open one of his company's assets. Raises UnknownAsset, Forbidden, BadInput, Conflict (held, deleted)."""
+
+        def write(connection: Connection) -> Grant:
+            now = self._hub.clock()
+            asset = Fence(connection, who, now).own(new.asset, "grant")
+            who.require("share")
+            _check(new, asset.company, now)
+            if asset.deleted_ms is not None:
+                raise Conflict(detail=f"{asset.id} was deleted; there is nothing left to grant")
+            if isinstance(asset, Model) and asset.held_for:
+                raise Conflict(
+                    detail=f"{asset.id} is held for {', '.join(asset.held_for)}: grant it once they release it"
+                )
+            made = Grant(
+                id=new_id("gr"),
+                company=asset.company,
+                created_ms=now,
+                created_by=who.subject,
+                **new.model_dump(),
+            )
+            connection.execute(insert(grants).values(made.model_dump()))
+            detail = f"{made.id}: {made.right} to {made.grantee}" + (
+                f" until {made.expires_ms}" if made.expires_ms else ""
+            )
+            auditing.note(connection, now, who, "grant", asset.id, asset.company, detail=detail)
+            return made
+
+        async with self._hub.refusing(who, "grant", new.asset):
+            made = await self._hub.book.write(write)
+        self._hub.changes += 1
+        return made
+
+    async def list(self, who: Principal, asset: str = "") -> list[Grant]:
+        """Grants his company gave or got, the newest first; also those that have ended."""
+
+        def read(connection: Connection) -> list[Grant]:
+            query = select(grants).where(or_(grants.c.company == who.company, grants.c.grantee == who.company))
+            if asset:
+                query = query.where(grants.c.asset == asset)
+            rows = connection.execute(query.order_by(grants.c.created_ms.desc(), grants.c.id).limit(1000)).mappings()
+            return [Grant(**row) for row in rows]
+
+        who.require("read")
+        return await self._hub.book.read(read)
+
+    async def revoke(self, who: Principal, id: str) -> Grant:
+        """End a grant now: downloads under way stop. Raises UnknownAsset, Forbidden."""
+
+        def write(connection: Connection) -> Grant:
+            row = connection.execute(select(grants).where(grants.c.id == id)).mappings().first()
+            if row is None or who.company not in {row["company"], row["grantee"]}:
+                raise UnknownAsset(kind="grant", id=id)
+            found = Grant(**row)
+            if found.company != who.company:
+                raise Forbidden(detail=f"only {found.company!r}, who gave {id}, may revoke it")
+            who.require("share")
+            if found.revoked_ms is not None:
+                return found
+            now = self._hub.clock()
+            connection.execute(update(grants).where(grants.c.id == id).values(revoked_ms=now))
+            detail = f"{id}: {found.right} of {found.grantee}"
+            auditing.note(connection, now, who, "revoke", found.asset, found.company, detail=detail)
+            return found.model_copy(update={"revoked_ms": now})
+
+        try:
+            revoked = await self._hub.book.write(write)
+        except (Forbidden, NotFound) as error:
+            await self._refused(who, id, str(error))
+            raise
+        self._hub.changes += 1
+        return revoked
+
+    async def _refused(self, who: Principal, id: str, said: str) -> None:
+        """Somebody tried to revoke what is not his."""
+
+        def write(connection: Connection) -> None:
+            row = connection.execute(select(grants).where(grants.c.id == id)).mappings().first()
+            if row is not None:
+                now = self._hub.clock()
+                auditing.note(connection, now, who, "revoke", row["asset"], row["company"], allowed=False, detail=said)
+
+        await self._hub.book.write(write)
+
+    async def release(self, who: Principal, id: str) -> Model:
+        """His company's data went into a model, or were used to measure it, and it lets the result go.
+
+        Raises UnknownAsset; Forbidden for anybody else's.
+        """
+
+        def write(connection: Connection) -> Model:
+            now = self._hub.clock()
+            model = Fence(connection, who, now).find(id)
+            if not isinstance(model, Model):
+                raise BadInput(detail=f"{id} is no model: only what was trained on granted data is held")
+            measured = _let_go(model.metrics, who.company)
+            if who.company not in model.held_for and measured == model.metrics:
+                holders = ", ".join(model.held_for) or "nobody"
+                raise Forbidden(
+                    detail=f"{id} is held for {holders}, not for {who.company!r}: there is nothing to release"
+                )
+            who.require("share")
+            held = (holds.c.model == id) & (holds.c.company == who.company)
+            connection.execute(update(holds).where(held).values(released_ms=now, released_by=who.subject))
+            put(connection, model.model_copy(update={"metrics": measured}))
+            auditing.note(connection, now, who, "release", id, model.company)
+            rest = [company for company in model.held_for if company != who.company]
+            released = model.model_copy(update={"held_for": rest, "metrics": measured})
+            return shown(released, who.company)  # type: ignore[return-value]
+
+        async with self._hub.refusing(who, "release", id):
+            model = await self._hub.book.write(write)
+        self._hub.changes += 1
+        return model
+
+
+def _check(new: NewGrant, owner: str, now: int) -> None:
+    kind_of(new.asset)
+    if new.grantee == owner:
+        raise BadInput(detail=f"{owner!r} owns {new.asset}: it needs no grant of its own")
+    if new.expires_ms is not None and new.expires_ms <= now:
+        raise BadInput(detail=f"expires_ms {new.expires_ms} has passed; it is {now} now")
+
+
+def _let_go(metrics: dict[str, Any], company: str) -> dict[str, Any]:
+    """Metrics with a company taken from those an evaluation is held for."""
+    return {name: _freed(value, company) for name, value in metrics.items()}
+
+
+def _freed(value: Any, company: str) -> Any:
+    if not isinstance(value, dict) or company not in value.get("held_for", []):
+        return value
+    rest = [one for one in value["held_for"] if one != company]
+    free = {key: one for key, one in value.items() if key != "held_for"}
+    return {**free, "held_for": rest} if rest else free

@@ -1,0 +1,106 @@
+"""What the parts of the hub share: tables, artifacts, clock; and how a refusal gets into the audit log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, select
+
+from headrace.access import Principal
+from headrace.errors import Forbidden, NotFound
+from headrace.services.sharing import auditing
+from headrace.services.sharing.book import Book
+from headrace.services.sharing.fence import unfenced
+from headrace.services.sharing.tables import companies, files
+from headrace.stores.artifacts import Artifacts
+
+
+@dataclass
+class Hub:
+    """One per service."""
+
+    book: Book
+    artifacts: Artifacts
+    clock: Callable[[], int]
+    """Milliseconds since the epoch."""
+    scratch: Path | None = None
+    """Folder for files that are being made; None: the system's."""
+    nudge: Callable[[], None] = lambda: None
+    """Something was promised: look now."""
+    changes: int = 0
+    """How often rights changed in this process: downloads under way look again when it does."""
+    _known: set[str] = field(default_factory=set)
+    """Companies that are written down as having brought contents."""
+    _arriving: Counter[str] = field(default_factory=Counter)
+    _removing: set[str] = field(default_factory=set)
+    _moved: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @contextlib.asynccontextmanager
+    async def refusing(self, who: Principal, action: str, id: str) -> AsyncIterator[None]:
+        """Writes it down when somebody is refused something that exists; its owner can read that."""
+        try:
+            yield
+        except (Forbidden, NotFound) as error:
+            said = str(error)
+
+            def write(connection: Connection) -> None:
+                owner = _owner(connection, id)
+                auditing.note(connection, self.clock(), who, action, id, owner, allowed=False, detail=said)
+
+            if await self.book.read(lambda connection: _owner(connection, id)):
+                await self.book.write(write)
+            raise
+
+    @contextlib.asynccontextmanager
+    async def arriving(self, company: str) -> AsyncIterator[None]:
+        """A content is put in its place and then recorded: no content of the company is removed in between."""
+        if company not in self._known:
+            await self.book.write(partial(_know, company=company))
+            self._known.add(company)
+        async with self._moved:
+            await self._moved.wait_for(lambda: company not in self._removing)
+            self._arriving[company] += 1
+        try:
+            yield
+        finally:
+            async with self._moved:
+                self._arriving[company] -= 1
+                self._moved.notify_all()
+
+    async def forget(self, company: str, contents: Iterable[str]) -> None:
+        """Remove contents that no record names any more."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: not self._arriving[company] and company not in self._removing)
+            self._removing.add(company)
+        try:
+            for content in sorted(set(contents)):
+                if not await self.book.read(partial(_needed, company=company, sha256=content)):
+                    await self.artifacts.delete(company, content)
+        finally:
+            async with self._moved:
+                self._removing.discard(company)
+                self._moved.notify_all()
+
+
+def _know(connection: Connection, company: str) -> None:
+    if connection.execute(select(companies).where(companies.c.company == company)).first() is None:
+        connection.execute(insert(companies).values(company=company))
+
+
+def _owner(connection: Connection, id: str) -> str:
+    try:
+        found = unfenced(connection, id)
+    except NotFound:
+        return ""
+    return found.company if found else ""
+
+
+def _needed(connection: Connection, company: str, sha256: str) -> bool:
+    query = select(files.c.asset).where(files.c.company == company, files.c.sha256 == sha256).limit(1)
+    return connection.execute(query).first() is not None

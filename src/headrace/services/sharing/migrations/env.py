@@ -1,0 +1,14 @@
+"""What Alembic runs: the migrations, on the connection that `headrace.stores.database.open_database` opened."""
+
+from alembic import context
+
+from headrace.services.sharing.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table="sharing_version",
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,175 @@
+"""The hub in process: one object with what others ask of it (`Sharing`), and a part for each thing people do with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine
+
+from headrace.access import Principal
+from headrace.assets import AuditEntry, Dataset, Job, Lineage, Model, Right, Scalar, Verdict
+from headrace.services.sharing import Inspector, Sharing, Trainer, auditing, lineage
+from headrace.services.sharing.book import Book
+from headrace.services.sharing.contents import Contents
+from headrace.services.sharing.fence import Asset, Fence, Kind, Page, of_kind, shown
+from headrace.services.sharing.granting import Granting
+from headrace.services.sharing.hub import Hub
+from headrace.services.sharing.inspecting import Inspecting
+from headrace.services.sharing.promises import Doing, Worker
+from headrace.services.sharing.registering import Registering
+from headrace.services.sharing.removing import Removing
+from headrace.services.sharing.results import Results
+from headrace.services.sharing.streams import FromStreams, Streams
+from headrace.stores.artifacts import Artifacts
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class SharingService:
+    """Companies' datasets and models. `async with` it: promises left by an earlier run are kept while it is open.
+
+    Args:
+        engine: its tables, from ``open_database(url, "headrace.services.sharing")``.
+        artifacts: where contents are; nobody else may use it.
+        inspect: looks into files; None: nobody does.
+        trainer: trains recipes; None: they are refused.
+        clock: ms since the epoch; decides which grants are in force.
+        streams: opens a company's log; None: no datasets of streams.
+        scratch: a folder of its own for files that are being made; None: the system's.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        artifacts: Artifacts,
+        inspect: Inspector | None = None,
+        trainer: Trainer | None = None,
+        clock: Callable[[], int] = now_ms,
+        *,
+        streams: Streams | None = None,
+        scratch: Path | None = None,
+    ) -> None:
+        self.artifacts = artifacts
+        self.registering: set[tuple[str, str]] = set()
+        """(company, upload) of resumable uploads that are being registered."""
+        self._hub = Hub(Book(engine), artifacts, clock, scratch, self.nudge)
+        self.contents = Contents(self._hub)
+        self.granting = Granting(self._hub)
+        self.removing = Removing(self._hub)
+        self.register = Registering(self._hub, trainer, inspect)
+        self.streams = FromStreams(self._hub, self.register, streams)
+        self.results = Results(self._hub, inspect is not None)
+        doings: list[dict[str, Doing]] = [{"submit": self.register.again}] if trainer is not None else []
+        if inspect is not None:
+            doings.append({"inspect": Inspecting(self._hub, self.contents, inspect).inspect})
+        self._workers = [Worker(self._hub.book, doing) for doing in doings]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> SharingService:
+        if self._hub.scratch is not None:
+            await asyncio.to_thread(_emptied, self._hub.scratch)
+        await self.removing.sweep()
+        self._tasks = [asyncio.create_task(worker.run(), name="hub-promises") for worker in self._workers]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def settled(self) -> None:
+        """Until every promise that can be kept now has been."""
+        for worker in self._workers:
+            await worker.idle()
+
+    def nudge(self) -> None:
+        """Something was promised: look now, not at the next start."""
+        for worker in self._workers:
+            worker.wake()
+
+    # -- Sharing
+
+    async def dataset(self, who: Principal, id: str) -> Dataset:
+        found = await self._record(who, id, "dataset")
+        assert isinstance(found, Dataset)
+        return found
+
+    async def model(self, who: Principal, id: str) -> Model:
+        found = await self._record(who, id, "model")
+        assert isinstance(found, Model)
+        return found
+
+    async def check(self, who: Principal, id: str, right: Right) -> None:
+        async with self._hub.refusing(who, right, id):
+            await self._hub.book.read(lambda connection: self._fence(connection, who).allowed(id, right))
+
+    def content(self, who: Principal, id: str, right: Right) -> AbstractAsyncContextManager[Path]:
+        return self.contents.local(who, id, right)
+
+    def code(self, who: Principal, model: str) -> AbstractAsyncContextManager[Path]:
+        return self.contents.local(who, model, "read", "code")
+
+    async def began(self, job: Job) -> None:
+        await self.results.began(job)
+
+    async def trained(self, job: Job, output: Path, paths: Sequence[str], found: dict[str, Any]) -> Model:
+        return await self.results.trained(job, output, paths, found)
+
+    async def evaluated(self, job: Job, metrics: dict[str, Scalar]) -> Model:
+        return await self.results.evaluated(job, metrics)
+
+    async def judged(self, model: str, verdict: Verdict, note: str) -> Model:
+        return await self.results.judged(model, verdict, note)
+
+    # -- what people ask
+
+    async def page(self, who: Principal, kind: Kind, page: Page) -> list[Asset]:
+        """Datasets or models he may know of, the newest first."""
+        who.require("read")
+        found = await self._hub.book.read(lambda connection: self._fence(connection, who).page(kind, page))
+        return [shown(one, who.company) for one in found]
+
+    async def lineage(self, who: Principal, id: str) -> Lineage:
+        """What an asset was made of, and what was made of it. Raises UnknownAsset."""
+        async with self._hub.refusing(who, "lineage", id):
+            who.require("read")
+            return await self._hub.book.read(lambda connection: lineage.graph(self._fence(connection, who), id))
+
+    async def audit(self, who: Principal, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
+        """What his company's people did, and what others did with its assets. Raises Forbidden but for admins."""
+        who.require("manage")
+        return await self._hub.book.read(lambda connection: auditing.entries(connection, who.company, limit, before))
+
+    async def _record(self, who: Principal, id: str, kind: Kind) -> Asset:
+        async with self._hub.refusing(who, "look", id):
+            of_kind(kind, id)
+            found = await self._hub.book.read(lambda connection: self._fence(connection, who).find(id))
+            who.require("read")
+        return shown(found, who.company)
+
+    def _fence(self, connection: Connection, who: Principal) -> Fence:
+        return Fence(connection, who, self._hub.clock())
+
+
+if TYPE_CHECKING:
+
+    def _fits(service: SharingService) -> Sharing:
+        return service
+
+
+def _emptied(folder: Path) -> None:
+    """What a killed run left there is of no use to anybody."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for left in folder.iterdir():
+        with contextlib.suppress(OSError):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()

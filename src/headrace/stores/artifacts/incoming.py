@@ -1,0 +1,193 @@
+"""One upload on its way to the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO
+
+from headrace.assets import Stored
+from headrace.disk import unavailable
+from headrace.errors import Conflict, StorageUnavailable, TooLarge, TooMany
+from headrace.settings import ArtifactSettings
+from headrace.stores.artifacts.blocks import BLOCK, Blocks, Hashes, Lanes, Value, outcome
+from headrace.stores.artifacts.folder import Folder, Open, State
+
+REMEMBERED = 64
+"""Paused uploads whose hashes are kept in memory, so that going on costs no second reading: 32 bytes a MiB each."""
+
+
+class Shared:
+    """What all uploads of a store share. Touched on the event loop only."""
+
+    def __init__(self, settings: ArtifactSettings) -> None:
+        self.settings = settings
+        self.used: dict[str, int] = {}
+        """company -> bytes, for those whose folder was looked into."""
+        self.hashes: OrderedDict[tuple[str, str], Hashes] = OrderedDict()
+        self._lanes: list[Lanes] = []
+        self._writers = 0
+
+    def lanes(self) -> Lanes:
+        """Threads for one more writer. Raises TooMany."""
+        if self._writers >= self.settings.writers:
+            raise TooMany(count=self._writers, what="uploads")
+        self._writers += 1
+        return self._lanes.pop() if self._lanes else Lanes()
+
+    def back(self, lanes: Lanes) -> None:
+        """A writer is done."""
+        self._writers -= 1
+        self._lanes.append(lanes)
+
+    def charge(self, company: str, count: int) -> None:
+        """Count bytes. Raises TooLarge."""
+        used, quota = self.used.get(company, 0) + count, self.settings.quota
+        if quota and count > 0 and used > quota:
+            raise TooLarge(what=f"all that {company} keeps", size=used, limit=quota, setting="--company-quota")
+        self.used[company] = used
+
+    def remember(self, key: tuple[str, str], hashes: Hashes) -> None:
+        """Keep the hashes of a paused upload."""
+        self.hashes[key] = hashes
+        if len(self.hashes) > REMEMBERED:
+            self.hashes.popitem(last=False)
+
+
+class FileIncoming:
+    """The writer of one open upload."""
+
+    def __init__(
+        self, shared: Shared, lanes: Lanes, company: str, folder: Folder, opened: Open, file: IO[bytes], hashes: Hashes
+    ) -> None:
+        self._shared, self._company, self._folder, self._open, self._file = shared, company, folder, opened, file
+        self._hashes, self._lanes = hashes, lanes
+        self._blocks = Blocks(file.fileno(), hashes, lanes, self._written)
+        self._durable = opened.offset
+        self._over = False
+        self._stored: Stored | None = None
+        self._marked = (opened.offset, time.monotonic())
+
+    @property
+    def offset(self) -> int:
+        return self._durable if self._over else self._blocks.taken
+
+    async def write(self, data: bytes) -> None:
+        if self._over:
+            raise Conflict(detail=f"upload {self._open.upload!r} takes nothing more: it was ended, or has failed")
+        self._shared.charge(self._company, len(data))
+        try:
+            await self._blocks.write(data)
+        except OSError as error:
+            await self._fail()
+            raise _named(error) from error
+
+    async def pause(self) -> int:
+        if not self._over:
+            try:
+                await self._blocks.end()
+                await self._job(lambda: self._keep(self._hashes.size))
+            except OSError:
+                await self._fail()
+            else:
+                self._shared.remember((self._company, self._open.upload), self._hashes)
+                await self._leave()
+        return self._durable
+
+    async def finish(self) -> Stored:
+        if self._stored is not None:
+            return self._stored
+        if self._over:
+            raise Conflict(detail=f"upload {self._open.upload!r} was ended, or has failed: go on with it first")
+        try:
+            await self._blocks.end()
+            stored, leaves = self._hashes.stored(), self._hashes.tree.leaves()
+            freed = await self._job(lambda: self._folder.place(self._open, stored, leaves))
+        except OSError as error:
+            await self._fail()
+            raise _named(error) from error
+        self._shared.charge(self._company, -freed)
+        self._stored, self._durable = stored, stored.size
+        await self._leave()
+        return stored
+
+    async def _job(self, job: Callable[[], Value]) -> Value:
+        return await outcome(self._lanes.disk.submit(job))
+
+    def _written(self, count: int) -> None:
+        """In the writing thread: from time to time, note that what was written is on stable storage."""
+        size, since = self._marked
+        settings = self._shared.settings
+        late = time.monotonic() - since >= settings.checkpoint_seconds
+        if self._open.state is not None and (count - size >= settings.checkpoint_bytes or late):
+            os.fdatasync(self._file.fileno())
+            self._keep(count)
+
+    def _keep(self, count: int) -> None:
+        state = self._open.state or State()
+        state.offset = count
+        self._folder.keep(self._open.upload, state)
+        self._open.state = state
+        self._durable = count
+        self._marked = (count, time.monotonic())
+
+    async def _fail(self) -> None:
+        """Cut off what is not known to be durable, and free its room."""
+        came = self._blocks.taken
+        with contextlib.suppress(OSError):
+            await self._job(lambda: os.ftruncate(self._file.fileno(), self._durable))
+        self._shared.charge(self._company, self._durable - came)
+        await self._leave()
+
+    async def _leave(self) -> None:
+        self._over = True
+        closed = self._lanes.disk.submit(self._file.close)  # after all that was asked of it
+        self._shared.back(self._lanes)
+        await outcome(closed)
+
+
+class Finished:
+    """An upload that was finished before."""
+
+    def __init__(self, stored: Stored) -> None:
+        self._stored = stored
+
+    @property
+    def offset(self) -> int:
+        return self._stored.size
+
+    async def write(self, data: bytes) -> None:
+        raise Conflict(detail="the upload is whole already")
+
+    async def pause(self) -> int:
+        return self._stored.size
+
+    async def finish(self) -> Stored:
+        return self._stored
+
+
+def _named(error: OSError) -> Exception:
+    return StorageUnavailable(detail=str(error.strerror)) if unavailable(error) else error
+
+
+async def rehashed(file: IO[bytes], size: int) -> Hashes:
+    """The hashes of what an upload has on the disk, both at the same time."""
+    hashes = Hashes()
+    hashes.size = size
+
+    def read(update: Callable[[memoryview], None]) -> None:
+        buffer, at = memoryview(bytearray(min(BLOCK, size))), 0
+        while at < size:
+            count = os.preadv(file.fileno(), [buffer[: size - at]], at)
+            update(buffer[:count])
+            at += count
+
+    with ThreadPoolExecutor(2, thread_name_prefix="artifacts-again") as pool:
+        jobs = [pool.submit(read, each) for each in (hashes.whole.update, hashes.tree.update)]
+        await asyncio.gather(*map(outcome, jobs))
+    return hashes
