@@ -150,7 +150,7 @@ class TrainingSettings:
     pause: float = 2.0
     """Seconds before a job is tried again, doubled with each failure, at most five minutes."""
     lease: float = 30.0
-    """Seconds without a sign of life after which a worker on another machine counts as dead. Ten missed signs."""
+    """Seconds without a sign of life after which a worker on another machine counts as dead. Five missed signs."""
     look: float = 1.0
     """Seconds between looks at the table: what other processes queued, cancelled, or left behind is seen then."""
     log_age: float = 30 * 86_400

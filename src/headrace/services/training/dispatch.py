@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from headrace.assets import Job
@@ -57,7 +57,7 @@ class Dispatcher:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._stopping = True
+        self._stopping = True  # the beat goes on until no job is left
         await _ended(self._loops[0])
         for _task, cancel in self._jobs.values():
             cancel.set()
@@ -77,10 +77,10 @@ class Dispatcher:
 
     # -- the two loops
 
-    async def _for_ever(self, step: Callable[[], object]) -> None:
+    async def _for_ever(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await step()  # type: ignore[misc]
+                await step()
             except Exception:  # a full disk, a hub that is away: both pass
                 _log.exception("the job queue could not be looked at; it is again in a moment")
                 await asyncio.sleep(self._settings.look)
@@ -98,7 +98,8 @@ class Dispatcher:
             bounds = self._settings.log_age, self._settings.log_size
             await asyncio.to_thread(self._logs.clean, self._clock(), *bounds, set(self._jobs))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), self._settings.look)
+            async with asyncio.timeout(self._settings.look):
+                await self._wake.wait()
 
     async def _beat(self) -> None:
         """Say that this process lives; end what was cancelled elsewhere, or is not its job any more."""
@@ -106,7 +107,7 @@ class Dispatcher:
         for id, (_, cancel) in list(self._jobs.items()):
             if mine.get(id, "lost"):
                 cancel.set()
-        await asyncio.sleep(min(self._settings.look, self._settings.lease / 10))
+        await asyncio.sleep(min(self._settings.look, self._settings.lease / 5))
 
     # -- what other workers left
 

@@ -18,6 +18,8 @@ from headrace.assets import Job, JobState, Recipe
 from headrace.errors import Conflict, StorageUnavailable
 from headrace.services.training.tables import ATTEMPTS, EVENTS, JOBS
 
+SIGNS = 5
+"""Signs of life in one lease."""
 _PUBLIC = [JOBS.c[name] for name in Job.model_fields]
 _FRESH = {"told": "", "faults": 0, "failures": 0, "not_before_ms": 0, "worker": "", "lease_ms": 0, "cancelled_by": ""}
 _BEGUN: dict[str, object] = {
@@ -161,11 +163,15 @@ class Queue:
                 return _entry({**row, **taken})
 
     def beat(self) -> dict[str, str]:
-        """A sign of life: the jobs that are (still) this worker's, and who cancelled them ("": nobody)."""
+        """A sign of life, when one is due: the jobs that are (still) this worker's, and who cancelled them ("": nobody)."""
         mine = (JOBS.c.worker == self._worker) & (JOBS.c.state == "running")
+        wanted = select(JOBS.c.id, JOBS.c.cancelled_by, JOBS.c.lease_ms).where(mine)
+        lease = int(self._lease * 1000)
         with self._begin() as db:
-            db.execute(update(JOBS).where(mine).values(lease_ms=self.now() + int(self._lease * 1000)))
-            return {row.id: row.cancelled_by for row in db.execute(select(JOBS.c.id, JOBS.c.cancelled_by).where(mine))}
+            rows = db.execute(wanted).all()
+            if any(row.lease_ms < self.now() + lease - lease // SIGNS for row in rows):
+                db.execute(update(JOBS).where(mine).values(lease_ms=self.now() + lease))
+        return {row.id: row.cancelled_by for row in rows}
 
     def note(self, id: str, **values: object) -> bool:
         """Write what a running job of this worker has come to; false: it is not his any more."""
