@@ -115,7 +115,7 @@ class Recipes:
             except BadInput as error:
                 return [error]
         texts = found.problems or settle(recipe.parameters, found.parameters)[1]
-        return [BadInput(detail=text[:500]) for text in texts]
+        return [BadInput(detail=" ".join(text.split())[:500]) for text in texts]
 
 
 async def _refused(asked: Awaitable[None]) -> list[HeadraceError]:
