@@ -80,7 +80,9 @@ async def trained(hub: SharingService, service: TrainingService, name: str, **gi
     return await hub.model(ACME, made.id)
 
 
-@pytest.mark.parametrize(("name", "file"), [("gru", "model.safetensors"), ("sklearn", "model.npz"), ("keras", "model.keras")])
+@pytest.mark.parametrize(
+    ("name", "file"), [("gru", "model.safetensors"), ("sklearn", "model.npz"), ("keras", "model.keras")]
+)
 async def test_twice_the_same_recipe_gives_the_same_bytes(
     tmp_path: Path, series: dict[str, bytes], name: str, file: str
 ) -> None:
@@ -93,14 +95,19 @@ async def test_twice_the_same_recipe_gives_the_same_bytes(
         job = await ended(service, (await service.reproduce(ACME, model.id)).id, ACME)
         assert job.message == "reproduced", (job, await text(service, job.id, ACME))
         judged = await hub.model(ACME, model.id)
-        assert judged.reproducible == "reproduced" and "the same 2 files in the same environment" in judged.reproducible_note
+        assert (
+            judged.reproducible == "reproduced"
+            and "the same 2 files in the same environment" in judged.reproducible_note
+        )
         job = await ended(service, (await service.evaluate(ACME, model.id, held_out)).id, ACME)
         assert job.state == "done", await text(service, job.id, ACME)
         found = (await hub.model(ACME, model.id)).metrics
         assert found[held_out] == {"job": job.id, "mse": pytest.approx(model.metrics["mse"], rel=1e-6)}
 
 
-async def test_a_child_starts_with_its_parents_weights_and_learns_faster(tmp_path: Path, series: dict[str, bytes]) -> None:
+async def test_a_child_starts_with_its_parents_weights_and_learns_faster(
+    tmp_path: Path, series: dict[str, bytes]
+) -> None:
     async with platform(tmp_path) as (hub, service):
         first = (await hubs.dataset(hub, ACME, series["train.csv"])).id
         second = (await hubs.dataset(hub, ACME, series["held-out.csv"])).id
@@ -113,7 +120,9 @@ async def test_a_child_starts_with_its_parents_weights_and_learns_faster(tmp_pat
         assert child.parent == parent.id and child.metrics["initial_weights"] == weights
         assert scratch.metrics["initial_weights"] != weights
         assert child.metrics["train_mse_after_1"] < scratch.metrics["train_mse_after_1"]
-        print(f"\nloss after one epoch: {child.metrics['train_mse']:.4f} from the parent, {scratch.metrics['train_mse']:.4f} from scratch")
+        print(
+            f"\nloss after one epoch: {child.metrics['train_mse']:.4f} from the parent, {scratch.metrics['train_mse']:.4f} from scratch"
+        )
 
 
 async def test_the_restless_recipe_is_marked_never(tmp_path: Path) -> None:

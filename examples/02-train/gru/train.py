@@ -62,7 +62,10 @@ def train(model: Forecaster) -> dict[str, float | str]:
             optimiser.step()
         metrics["train_mse"] = error(model, x, y)
         metrics.setdefault("train_mse_after_1", metrics["train_mse"])
-        print(f"::progress {(epoch + 1) / PARAMETERS['epochs']:.3f} epoch {epoch + 1}: mse {metrics['train_mse']:.5f}", flush=True)
+        print(
+            f"::progress {(epoch + 1) / PARAMETERS['epochs']:.3f} epoch {epoch + 1}: mse {metrics['train_mse']:.5f}",
+            flush=True,
+        )
     OUTPUT.joinpath("model.safetensors").write_bytes(save(model.state_dict()))
     return metrics
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -34,7 +35,8 @@ class Told(keras.callbacks.Callback):
 
 
 def save(model: keras.Model, path: Path) -> None:
-    """As `model.save`, but the same bytes for the same weights: a .keras file is a zip that holds the time it was written."""
+    """As `model.save`, but the same bytes for the same weights: a .keras file is a zip that holds the time it was written, and
+    in its config.json addresses in memory (``shared_object_id``), which are numbered here in order."""
     written = Path("/tmp/written.keras")
     model.save(written)
     with zipfile.ZipFile(written) as source, zipfile.ZipFile(path, "w") as target:
@@ -42,6 +44,10 @@ def save(model: keras.Model, path: Path) -> None:
             content = source.read(name)
             if name == "metadata.json":
                 content = json.dumps({**json.loads(content), "date_saved": "1980-01-01@00:00:00"}).encode()
+            elif name == "config.json":
+                known: dict[bytes, int] = {}
+                number = lambda found: b'"shared_object_id": %d' % known.setdefault(found[1], len(known))  # noqa: E731
+                content = re.sub(rb'"shared_object_id": (\d+)', number, content)
             target.writestr(zipfile.ZipInfo(name), content)
 
 

@@ -23,7 +23,9 @@ def train() -> dict[str, np.ndarray]:
     x, y = data("HEADRACE_DATA")
     for epoch in range(PARAMETERS["epochs"]):
         model.partial_fit(x, y)
-        print(f"::progress {(epoch + 1) / PARAMETERS['epochs']:.3f} epoch {epoch + 1}: loss {model.loss_:.5f}", flush=True)
+        print(
+            f"::progress {(epoch + 1) / PARAMETERS['epochs']:.3f} epoch {epoch + 1}: loss {model.loss_:.5f}", flush=True
+        )
     layers = zip(model.coefs_, model.intercepts_, strict=True)
     return {f"{what}{n}": value for n, layer in enumerate(layers) for what, value in zip("wb", layer, strict=True)}
 

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from headrace.access import Principal
 from headrace.assets import Job, JobState, Plain, Recipe
 from headrace.errors import BadInput, HeadraceError, Unauthenticated
+from headrace.services.apidocs import add_docs
 from headrace.services.http import code
 from headrace.services.training import Training
 
@@ -103,6 +104,7 @@ def create_app(service: Training) -> FastAPI:
     app.add_exception_handler(HeadraceError, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.include_router(_routes(service))
+    add_docs(app, "training")
     return app
 
 
