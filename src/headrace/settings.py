@@ -122,6 +122,49 @@ class PlatformSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """The training service: how many jobs at a time, what one may use at most, and what is kept of it."""
+
+    parallel: int = 1
+    """Jobs that run at one time in one process. One: they compete with the platform's own work for the same cores."""
+    memory: int = 16 * 1024 * MIB
+    """Bytes of memory a recipe may ask for."""
+    cpus: float = 16
+    """Processor cores a recipe may ask for."""
+    processes: int = 1024
+    """Processes and threads a recipe may ask for."""
+    seconds: float = 7 * 86_400
+    """Seconds of wall time a recipe may ask for. A week: longer than any training on one machine should be left alone."""
+    output_bytes: int = 64 * 1024 * MIB
+    """Bytes of output a recipe may ask for."""
+    output_files: int = 10_000
+    """Output files a recipe may ask for."""
+    log_bytes: int = 64 * MIB
+    """Bytes of log a recipe may ask for."""
+    code_bytes: int = 256 * MIB
+    """Bytes of a code archive when it is unpacked. Code, not data: those are datasets."""
+    code_files: int = 10_000
+    """Files in a code archive."""
+    queued: int = 1000
+    """Jobs of one company that may wait at one time."""
+    attempts: int = 10
+    """Attempts a job may ask for."""
+    failures: int = 5
+    """How often the platform itself may fail at a job (its disk, its network, killed while it ran) before the job counts as
+    failed, so that a job that brings the platform down does not do so for ever."""
+    pause: float = 2.0
+    """Seconds before a job is tried again, doubled with each failure, at most five minutes."""
+    lease: float = 30.0
+    """Seconds without a sign of life after which a worker on another machine counts as dead. Five missed signs."""
+    look: float = 1.0
+    """Seconds between looks at the table: what other processes queued, cancelled, or left behind is seen then."""
+    log_age: float = 30 * 86_400
+    """Seconds for which the log of an ended job is kept."""
+    log_size: int = 1024 * MIB
+    """Bytes of logs above which the oldest go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactSettings:
     """The store of datasets' and models' content."""
 

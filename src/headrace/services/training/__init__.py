@@ -1,31 +1,23 @@
-"""Training: registered recipe + datasets -> files, metrics and a log, in a sandbox, one job after the other."""
+"""Training: registered recipe + datasets -> files, metrics and a log, in a sandbox, one job after the other.
+
+`Trainer` (validate, submit) is what the hub asks; `Training` is the whole door, for people and the page.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from headrace.access import Principal
-from headrace.assets import Job, JobState, Recipe
+from headrace.assets import Job, JobState
+from headrace.services.sharing import Trainer
 
 
-class Training(Protocol):
-    """The job queue. The table is the truth: it survives restarts, and what ran when the platform was killed runs again."""
+class Training(Trainer, Protocol):
+    """The job queue. The table is the truth: it survives restarts, and what ran when the platform was killed runs again.
 
-    async def validate(self, who: Principal, recipe: Recipe, code: Path) -> None:
-        """Whether a job of this recipe could start: environment, archive, entry point, parameters, datasets, parent.
-
-        Args:
-            code: the code archive.
-
-        Raises BadInput (all problems at once), NotFound, Forbidden, NoIsolation, WrongEnvironment.
-        """
-        ...
-
-    async def submit(self, who: Principal, model: str, recipe: Recipe, priority: int = 0, attempts: int = 1) -> Job:
-        """Queue the training of a registered model."""
-        ...
+    `submit` is idempotent: a model has one training job, which `retry` runs again. Jobs of other companies are NotFound.
+    """
 
     async def job(self, who: Principal, id: str) -> Job:
         """One job. Raises NotFound."""
@@ -33,6 +25,10 @@ class Training(Protocol):
 
     async def jobs(self, who: Principal, state: JobState | None = None, model: str = "", limit: int = 100) -> list[Job]:
         """The newest jobs of his company first."""
+        ...
+
+    async def events(self, who: Principal, id: str) -> list[dict[str, Any]]:
+        """What happened to a job, oldest first: ``{time_ms, what, detail}``. Raises NotFound."""
         ...
 
     async def cancel(self, who: Principal, id: str) -> Job:
@@ -43,6 +39,23 @@ class Training(Protocol):
         """Queue a job that failed or was cancelled once more. Raises Conflict."""
         ...
 
+    async def evaluate(self, who: Principal, model: str, dataset: str, entry_point: str = "", priority: int = 0) -> Job:
+        """Queue the measuring of a trained model on a held-out dataset, by its recipe's code.
+
+        Args:
+            entry_point: Python file of the archive; "": the recipe's.
+
+        Raises NotFound, Forbidden, BadInput (no recipe, not trained, or trained on that very dataset).
+        """
+        ...
+
+    async def reproduce(self, who: Principal, model: str, priority: int = 0) -> Job:
+        """Queue a second training of a trained model, to compare its files digest by digest. Raises NotFound, BadInput."""
+        ...
+
     def log(self, who: Principal, id: str, offset: int = 0, follow: bool = False) -> AsyncIterator[bytes]:
-        """What it printed from byte `offset` on; with `follow` until it ends. Raises NotFound; Forbidden while held."""
+        """What its last attempt printed from byte `offset` on; with `follow` until that ends.
+
+        The first piece comes at once, after all checks, and may be empty. Raises NotFound; Forbidden while held.
+        """
         ...

@@ -1,0 +1,45 @@
+"""What a run left, collected; and whether a second run of a recipe left the same."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.assets import Model, Verdict
+
+SHOWN = 5
+"""Names of differing files in a note."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What comparing two runs of a recipe says about it."""
+
+    verdict: Verdict | None
+    """None: nothing; the two environments differ, and so may the files."""
+    word: str
+    text: str
+    files: str = ""
+    """The files that differ, as the end of the text."""
+
+
+def compare(model: Model, folder: Path, paths: list[str], fingerprint: str) -> Outcome:
+    """Digest by digest, the files of a trained model and those of a second run."""
+    first = {file.path: file.stored.sha256 for file in model.files}
+    second = {path: _digest(folder / path) for path in paths}
+    differing = sorted(path for path in {*first, *second} if first.get(path) != second.get(path))
+    same = fingerprint == model.fingerprint
+    where = f"in the same environment ({fingerprint[:19]}…)" if same else "in another environment"
+    if not differing:
+        return Outcome("reproduced", "reproduced", f"a second run made the same {len(first)} files {where}")
+    shown = ": " + ", ".join(repr(path) for path in differing[:SHOWN]) + (", …" if len(differing) > SHOWN else "")
+    text = f"a second run made {len(differing)} of {len({*first, *second})} files differently {where}"
+    if same:
+        return Outcome("never", "differs", text, shown)
+    return Outcome(None, "undecided", f"{text}, which says nothing about the recipe", shown)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""The tables of the training service, step by step."""

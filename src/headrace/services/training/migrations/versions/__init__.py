@@ -1,0 +1,1 @@
+"""Each file one step; none is changed after its release."""

@@ -1,0 +1,81 @@
+"""What a run left behind: hostile until looked at. Only regular files, opened without following links, within bounds."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from headrace.assets import Limits, Scalar
+from headrace.errors import BadInput
+from headrace.runners.collect import collect
+
+METRICS = "metrics.json"
+METRICS_BYTES = 64 * 1024
+METRICS_COUNT = 1000
+TEXT = 1000
+"""Characters of a metric that is a text."""
+
+
+def read_small(path: Path, limit: int) -> bytes:
+    """A regular file of at most `limit` bytes. Raises BadInput, FileNotFoundError."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise BadInput(detail=f"{path.name} is no regular file") from error
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise BadInput(detail=f"{path.name} is no regular file")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise BadInput(detail=f"{path.name} is over {limit} bytes")
+    return data
+
+
+def collected(output: Path, into: Path, limits: Limits) -> tuple[list[str], list[str]]:
+    """The regular files below `output`, copied below `into`: (their paths in order, what was left out and why).
+
+    Raises BadInput when there are more, or larger ones, than `limits` allows.
+    """
+    into.mkdir()
+    try:
+        left_out = collect(output, limits, into)
+    except ValueError as error:
+        raise BadInput(detail=str(error)) from error
+    return sorted(path.relative_to(into).as_posix() for path in into.rglob("*") if path.is_file()), left_out
+
+
+def read_metrics(output: Path) -> dict[str, Scalar]:
+    """The numbers and texts in ``metrics.json``; none without that file. NaN and infinity become texts: JSON has none.
+
+    Raises:
+        BadInput: it is not a flat JSON object of at most `METRICS_COUNT` numbers and texts.
+    """
+    try:
+        loaded = json.loads(read_small(output / METRICS, METRICS_BYTES))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, RecursionError) as error:
+        raise BadInput(detail=f"{METRICS} is no JSON: {error}") from error
+    if not isinstance(loaded, dict):
+        raise BadInput(detail=f'{METRICS} is no JSON object such as {{"loss": 0.1}}')
+    if len(loaded) > METRICS_COUNT:
+        raise BadInput(detail=f"{METRICS} has more than {METRICS_COUNT} entries")
+    return {name: _scalar(name, value) for name, value in loaded.items()}
+
+
+def _scalar(name: str, value: Any) -> Scalar:
+    if not name or len(name) > 200:
+        raise BadInput(detail=f"{METRICS} has a name that is empty or over 200 characters")
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, str) and len(value) <= TEXT:
+        return value
+    if isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
+    raise BadInput(detail=f"{METRICS}: {name!r} is neither a number nor a text of up to {TEXT} characters")

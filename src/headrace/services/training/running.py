@@ -1,0 +1,290 @@
+"""One job: its inputs, its run in the sandbox, and what comes out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headrace.access import Principal
+from headrace.assets import Job, JobState, Model, Recipe
+from headrace.errors import BadArchive, BadInput
+from headrace.runners import Ended, Runner, Task
+from headrace.services.sharing import Sharing
+from headrace.services.training import comparing
+from headrace.services.training.examine import examine
+from headrace.services.training.outputs import METRICS, collected, read_metrics
+from headrace.services.training.parameters import settle
+from headrace.services.training.progress import Progress
+from headrace.services.training.queue import Entry
+from headrace.services.training.verdicts import Verdicts, fingerprint
+from headrace.settings import TrainingSettings
+
+Note = Callable[[dict[str, object]], Awaitable[None]]
+"""Writes something about the running job into its row."""
+CODE, DATA, EVALUATION, PARENT = "/work/code", "/work/data", "/work/evaluation", "/work/parent"
+MODEL, OUTPUT, PARAMETERS = "/work/model", "/work/output", "/work/parameters.json"
+EVERY = 1.0
+"""Seconds between looks at a running job's progress, and so the most often its row is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How an attempt ended, for good or for another try."""
+
+    state: JobState
+    how: str
+    reason: str = ""
+    fault: bool = False
+    """The code failed: it may be tried again if the job has attempts left."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """More of the job's row."""
+
+
+def on_behalf(job: Job) -> Principal:
+    """The job, as a principal of its company: what it reads it reads as the one who started it."""
+    return Principal(job.company, job.created_by, "service", frozenset({"service"}))
+
+
+class Running:
+    """Runs jobs. Knows nothing of queues.
+
+    Raises whatever the hub, the runner and the disk raise; what the code itself does wrong is in `Finished`.
+    """
+
+    def __init__(self, sharing: Sharing, runner: Runner, verdicts: Verdicts, settings: TrainingSettings) -> None:
+        self._sharing, self._runner, self._verdicts, self._settings = sharing, runner, verdicts, settings
+
+    async def run(self, entry: Entry, folder: Path, log: Path, note: Note, cancel: asyncio.Event) -> Finished:
+        """One attempt.
+
+        Args:
+            folder: an empty one, removed by the caller afterwards.
+            cancel: set to end it early.
+        """
+        job = entry.job
+        async with AsyncExitStack() as held:
+            model = await self._sharing.model(on_behalf(job), job.model)
+            if job.kind == "train" and model.job == job.id and model.state == "trained":
+                return Finished("done", "exit", "its result had been taken in before the platform was interrupted")
+            progress = Progress()
+            task = await self._task(entry, model, folder, log, held, cancel)
+            ended = await self._watched(dataclasses.replace(task, heard=progress.hear), progress, note, cancel)
+            values = {"exit_code": ended.code, "peak_memory_bytes": ended.peak_memory, "log_bytes": _size(log)}
+            if ended.how != "exit" or ended.code != 0:
+                return _failed(job, ended, values)
+            found = await self._result(entry, model, folder, ended)
+        return Finished(found.state, found.how, found.reason, found.fault, {**values, "progress": 1.0, **found.values})
+
+    # -- before
+
+    async def _task(
+        self, entry: Entry, model: Model, folder: Path, log: Path, held: AsyncExitStack, cancel: asyncio.Event
+    ) -> Task:
+        job, recipe = entry.job, entry.recipe
+        archive = await held.enter_async_context(self._sharing.code(on_behalf(job), job.model))
+        code, parameters = await self._code(archive, recipe, folder, cancel)
+        inputs: dict[str, Path] = {CODE: code, PARAMETERS: parameters}
+        evaluating = job.kind == "evaluate"
+        variables = _variables(recipe, job)
+        for name, base, ids in (
+            ("HEADRACE_DATA", DATA, [] if evaluating else recipe.datasets),
+            ("HEADRACE_EVALUATION", EVALUATION, [job.dataset] if evaluating else recipe.evaluation),
+        ):
+            files = await self._datasets(job, base, ids, held)
+            inputs |= files
+            variables[name] = ":".join(files)
+        if evaluating:
+            inputs |= await self._weights(job, model, MODEL, held)
+            variables["HEADRACE_MODEL"] = MODEL
+        elif recipe.parent:
+            parent = await self._sharing.model(on_behalf(job), recipe.parent)
+            inputs |= await self._weights(job, parent, PARENT, held)
+            variables["HEADRACE_PARENT"] = PARENT
+        output = folder / "output"
+        output.mkdir()
+        return Task(
+            command=["python", recipe.entry_point],
+            inputs=inputs,
+            output=output,
+            log=log,
+            limits=recipe.limits,
+            environment=recipe.environment,
+            variables=variables,
+            folder=CODE,
+        )
+
+    async def _code(self, archive: Path, recipe: Recipe, folder: Path, cancel: asyncio.Event) -> tuple[Path, Path]:
+        """The unpacked code and the file with its parameters."""
+        inner = folder / "code"
+        inner.mkdir()
+        found = await examine(
+            self._runner, archive, recipe.entry_point, inner, self._settings, keep=True, cancel=cancel
+        )
+        settled, problems = settle(recipe.parameters, found.parameters)
+        if problems := found.problems + problems:
+            raise BadArchive(detail="; ".join(problems)[:2000])
+        parameters = folder / "parameters.json"
+        parameters.write_text(json.dumps(settled, sort_keys=True))
+        return inner / "output" / "code", parameters
+
+    async def _datasets(self, job: Job, base: str, ids: list[str], held: AsyncExitStack) -> dict[str, Path]:
+        """Path inside -> checked file outside, of each dataset in order."""
+        who = on_behalf(job)
+        files = {}
+        for number, id in enumerate(ids):
+            record = await self._sharing.dataset(who, id)
+            path = await held.enter_async_context(self._sharing.content(who, id, "train"))
+            files[f"{base}/{number}/{plain(record.filename)}"] = path
+        return files
+
+    async def _weights(self, job: Job, model: Model, base: str, held: AsyncExitStack) -> dict[str, Path]:
+        """A model's files, below `base` as they were in its own output."""
+        path = await held.enter_async_context(self._sharing.content(on_behalf(job), model.id, "train"))
+        return {base: path} if path.is_dir() else {f"{base}/{model.files[0].path}": path}
+
+    # -- during
+
+    async def _watched(self, task: Task, progress: Progress, note: Note, cancel: asyncio.Event) -> Ended:
+        watch = asyncio.create_task(_watch(progress, task.log, note))
+        try:
+            return await self._runner.run(task, cancel)
+        finally:
+            watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watch
+            await note(_told(progress, task.log))
+
+    # -- after
+
+    async def _result(self, entry: Entry, model: Model, folder: Path, ended: Ended) -> Finished:
+        job = entry.job
+        paths, left_out = await asyncio.to_thread(
+            collected, folder / "output", folder / "collected", entry.recipe.limits
+        )
+        left_out += ended.left_out
+        try:
+            metrics, remark = await asyncio.to_thread(read_metrics, folder / "collected"), _left(job, left_out)
+        except BadInput as error:
+            metrics, remark = {}, f"its metrics were not taken: {METRICS} is not as it has to be"
+            if not job.held_for:  # or the names in it would tell what the data hold
+                remark = f"its metrics were not taken: {error}"
+        if job.kind == "evaluate":
+            return await self._evaluated(job, metrics, remark)
+        if not [path for path in paths if path != METRICS]:
+            return _empty()
+        if job.kind == "reproduce":
+            return await self._compared(entry, model, folder / "collected", paths)
+        found = {"metrics": metrics, **await self._about(entry)}
+        await self._sharing.trained(job.model_copy(update={"metrics": metrics}), folder / "collected", paths, found)
+        return Finished("done", "exit", remark, values={"metrics": metrics})
+
+    async def _about(self, entry: Entry) -> dict[str, Any]:
+        """What is known of a trained model besides its files."""
+        recipe = entry.recipe
+        environment = await asyncio.to_thread(self._runner.describe, recipe.environment, recipe.limits)
+        never = await asyncio.to_thread(self._verdicts.never, entry.job.company, recipe)
+        verdict = {"reproducible": "never", "reproducible_note": never} if never else {}
+        return {"environment": environment, "fingerprint": fingerprint(environment), **verdict}
+
+    async def _evaluated(self, job: Job, metrics: dict[str, Any], remark: str) -> Finished:
+        if not metrics:
+            how_to = f"with HEADRACE_MODE=evaluate the code has to write {METRICS} into the folder HEADRACE_OUTPUT"
+            return Finished("failed", "exit", remark or f"it measured nothing: {how_to}", fault=True)
+        await self._sharing.evaluated(job.model_copy(update={"metrics": metrics}), metrics)
+        return Finished("done", "exit", values={"metrics": metrics})
+
+    async def _compared(self, entry: Entry, model: Model, folder: Path, paths: list[str]) -> Finished:
+        environment = await asyncio.to_thread(self._runner.describe, entry.recipe.environment, entry.recipe.limits)
+        outcome = await asyncio.to_thread(comparing.compare, model, folder, paths, fingerprint(environment))
+        text = outcome.text if entry.job.held_for else f"{outcome.text}{outcome.files}"
+        note = f"{text} (job {entry.job.id})"
+        if outcome.verdict == "never":
+            await asyncio.to_thread(self._verdicts.mark, entry.job.company, entry.recipe, note)
+        never = await asyncio.to_thread(self._verdicts.never, entry.job.company, entry.recipe)
+        if outcome.verdict:
+            verdict = "never" if never else outcome.verdict
+            await self._sharing.judged(model.id, verdict, note if outcome.verdict == "never" else never or note)
+        return Finished("done", "exit", text, values={"message": outcome.word})
+
+
+def _variables(recipe: Recipe, job: Job) -> dict[str, str]:
+    """The environment inside, but for the inputs."""
+    threads = str(max(1, int(recipe.limits.cpus)))
+    libraries = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    return {
+        **{name: str(value) for name, value in recipe.seeds.items()},
+        **dict.fromkeys(libraries, threads),
+        "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "KERAS_BACKEND": "torch",
+        "HEADRACE_CODE": CODE,
+        "HEADRACE_OUTPUT": OUTPUT,
+        "HEADRACE_PARAMETERS": PARAMETERS,
+        "HEADRACE_MODE": "evaluate" if job.kind == "evaluate" else "train",
+    }
+
+
+def plain(filename: str) -> str:
+    """A dataset's file name as it is inside: no folder, and no ``:``, which separates names in HEADRACE_DATA.
+
+    >>> plain("../a:b.csv"), plain("..")
+    ('a_b.csv', 'data')
+    """
+    name = filename.replace("\\", "/").rpartition("/")[2].replace(":", "_").replace("\0", "_")
+    return name if name.strip(".") else "data"
+
+
+def _failed(job: Job, ended: Ended, values: dict[str, Any]) -> Finished:
+    if ended.how == "cancelled":
+        return Finished("cancelled", "cancelled", values=values)
+    if ended.how != "exit":
+        reason = ended.detail or f"it passed its limit: {ended.how}"
+        return Finished("failed", ended.how, reason, True, values)
+    what = "the code ended with an error" if job.held_for else _code(ended.code)
+    return Finished("failed", "exit", f"{what}; `headrace job log {job.id}` shows why", True, values)
+
+
+def _code(code: int) -> str:
+    if code > 128 and code - 128 in set(signal.Signals):
+        return f"the code was killed by {signal.Signals(code - 128).name}"
+    return f"the code ended with exit code {code}"
+
+
+def _empty() -> Finished:
+    how_to = f"write the model's files into the folder HEADRACE_OUTPUT ({OUTPUT}), and measures into its {METRICS}"
+    return Finished("failed", "exit", f"the code ended well but left no file: {how_to}", fault=True)
+
+
+async def _watch(progress: Progress, log: Path, note: Note) -> None:
+    heard = 0
+    while True:
+        await asyncio.sleep(EVERY)
+        if progress.size != heard:
+            heard = progress.size
+            await note(_told(progress, log))
+
+
+def _told(progress: Progress, log: Path) -> dict[str, object]:
+    said = progress.said
+    return {"log_bytes": _size(log), **({"progress": said[0], "message": said[1]} if said else {})}
+
+
+def _left(job: Job, left_out: list[str]) -> str:
+    """What of the output is no part of the model; without names while those could tell what the data hold."""
+    if not left_out:
+        return ""
+    what = f"{len(left_out)} things in the output were left out, which are no regular files"
+    return what if job.held_for else f"{what}: {'; '.join(left_out[:5])}"[:1000]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

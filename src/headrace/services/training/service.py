@@ -1,0 +1,241 @@
+"""The training service: takes jobs in, has them run one after the other, and says what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from headrace.access import Action, Principal
+from headrace.assets import Job, JobState, Model, Recipe, new_id
+from headrace.errors import BadInput, Forbidden, NotFound, TooMany, UnknownAsset
+from headrace.runners import Runner
+from headrace.services.sharing import Sharing
+from headrace.services.training.dispatch import Dispatcher
+from headrace.services.training.logs import Logs
+from headrace.services.training.queue import Entry, Queue
+from headrace.services.training.recipes import Recipes
+from headrace.services.training.running import Running, on_behalf
+from headrace.services.training.verdicts import Verdicts
+from headrace.services.training.workers import Worker
+from headrace.settings import TrainingSettings
+
+
+class TrainingService:
+    """See `Training`. Enter it in a running event loop.
+
+    Several of them, in one process or many, may share a database; those that share a `folder` notice at once when one dies.
+
+    Args:
+        engine: of `open_database(url, "headrace.services.training")`.
+        folder: where jobs run and logs are kept; ours alone.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        sharing: Sharing,
+        runner: Runner,
+        folder: Path,
+        settings: TrainingSettings | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings = settings or TrainingSettings()
+        self._sharing = sharing
+        self._worker = Worker(folder / "runs")
+        self._queue = Queue(engine, self._worker.name, settings.lease, clock)
+        self._logs = Logs(folder / "logs")
+        self._recipes = Recipes(sharing, runner, settings, self._worker.folder)
+        running = Running(sharing, runner, Verdicts(engine), settings)
+        name = type(runner).__name__.removesuffix("Runner").lower()
+        self._dispatcher = Dispatcher(
+            self._queue, self._worker, running, self._recipes, sharing, self._logs, settings, clock, name
+        )
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> TrainingService:
+        await asyncio.to_thread(self._stack.enter_context, self._worker)
+        await self._stack.enter_async_context(self._dispatcher)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    # -- what people and the hub ask
+
+    async def validate(self, who: Principal, recipe: Recipe, code: Path) -> None:
+        """See `Training.validate`."""
+        who.require("write")
+        await self._recipes.check(who, recipe, code)
+
+    async def submit(self, who: Principal, model: str, recipe: Recipe, priority: int = 0, attempts: int = 1) -> Job:
+        """Queue the training of a registered model of his company, by the very recipe it was registered with.
+
+        Raises NotFound, Forbidden, BadInput, TooMany.
+        """
+        who.require("write")
+        record = await self._own(who, model)
+        if record.recipe != recipe:
+            raise BadInput(detail=f"model {model!r} was registered with another recipe")
+        if not 1 <= attempts <= self.settings.attempts:
+            raise BadInput(detail=f"attempts: {attempts} is not between 1 and {self.settings.attempts}")
+        if earlier := await asyncio.to_thread(self._queue.training_of, model):
+            return _shown(earlier, await self._held(earlier))
+        return await self._add(who, model, recipe, kind="train", priority=priority, attempts=attempts)
+
+    async def evaluate(self, who: Principal, model: str, dataset: str, entry_point: str = "", priority: int = 0) -> Job:
+        """See `Training.evaluate`."""
+        recipe = await self._trained(who, model)
+        if dataset in recipe.datasets:
+            raise BadInput(
+                detail=f"{dataset!r} is what {model!r} was trained on; a held-out dataset must be another one"
+            )
+        await self._sharing.check(who, dataset, "train")
+        changed = {
+            "entry_point": entry_point or recipe.entry_point,
+            "datasets": [],
+            "evaluation": [dataset],
+            "parent": "",
+        }
+        measured = recipe.model_copy(update=changed)
+        return await self._add(who, model, measured, kind="evaluate", dataset=dataset, priority=priority)
+
+    async def reproduce(self, who: Principal, model: str, priority: int = 0) -> Job:
+        """See `Training.reproduce`."""
+        recipe = await self._trained(who, model)
+        return await self._add(who, model, recipe, kind="reproduce", priority=priority)
+
+    async def job(self, who: Principal, id: str) -> Job:
+        """See `Training.job`."""
+        job = (await self._entry(who, id, "read")).job
+        return _shown(job, await self._held(job))
+
+    async def jobs(self, who: Principal, state: JobState | None = None, model: str = "", limit: int = 100) -> list[Job]:
+        """See `Training.jobs`."""
+        who.require("read")
+        found = await asyncio.to_thread(self._queue.recent, who.company, state, model, max(1, min(limit, 1000)))
+        return [_shown(job, await self._held(job)) for job in found]
+
+    async def events(self, who: Principal, id: str) -> list[dict[str, Any]]:
+        """See `Training.events`."""
+        await self._entry(who, id, "read")
+        return await asyncio.to_thread(self._queue.events, id)
+
+    async def cancel(self, who: Principal, id: str) -> Job:
+        """See `Training.cancel`."""
+        await self._entry(who, id, "write")
+        await asyncio.to_thread(self._queue.cancel, id, who.subject)
+        await self._dispatcher.cancel(id)
+        return await self.job(who, id)
+
+    async def retry(self, who: Principal, id: str) -> Job:
+        """See `Training.retry`."""
+        await self._entry(who, id, "write")
+        await asyncio.to_thread(self._queue.retry, id, who.subject)
+        self._dispatcher.wake()
+        return await self.job(who, id)
+
+    async def log(self, who: Principal, id: str, offset: int = 0, follow: bool = False) -> AsyncIterator[bytes]:
+        """See `Training.log`."""
+        job = await self._open_job(who, id)
+        yield b""
+        while follow and job.state == "queued":
+            await asyncio.sleep(self.settings.look)
+            job = await self._open_job(who, id)
+        attempt, looked = job.attempt, time.monotonic()
+
+        async def growing() -> bool:
+            nonlocal job, looked
+            if time.monotonic() - looked > self.settings.look:
+                job, looked = await self._open_job(who, id), time.monotonic()
+            return follow and job.state == "running" and job.attempt == attempt
+
+        async for piece in self._logs.read(id, attempt, offset, growing):
+            yield piece
+
+    # -- inside
+
+    async def _open_job(self, who: Principal, id: str) -> Job:
+        """A job whose log he may read now. Raises NotFound, Forbidden."""
+        job = (await self._entry(who, id, "read")).job
+        if held := await self._held(job):
+            detail = f"the log of {id} is held: it read data of {', '.join(held)}, who have not released what it made"
+            raise Forbidden(detail=detail)
+        return job
+
+    async def _add(self, who: Principal, model: str, recipe: Recipe, **more: Any) -> Job:
+        waiting = await asyncio.to_thread(self._queue.waiting, who.company)
+        if waiting >= self.settings.queued:
+            raise TooMany(count=waiting, what="jobs of this company")
+        job = Job(
+            id=new_id("jb"),
+            company=who.company,
+            model=model,
+            created_ms=self._queue.now(),
+            created_by=who.subject,
+            held_for=await self._recipes.holders(who, recipe),
+            **more,
+        )
+        job = await asyncio.to_thread(self._queue.add, job, recipe)
+        self._dispatcher.wake()
+        return _shown(job, job.held_for)
+
+    async def _held(self, job: Job) -> list[str]:
+        """The companies that have not released what a job made of their data."""
+        if not job.held_for:
+            return []
+        try:
+            model = await self._sharing.model(on_behalf(job), job.model)
+        except (NotFound, Forbidden):
+            return job.held_for
+        if job.kind == "train" and job.attempt:  # the hub holds a model from the start of its job on
+            return [company for company in job.held_for if company in model.held_for]
+        measured = model.metrics.get(job.dataset)
+        if job.kind == "evaluate" and isinstance(measured, dict) and measured.get("job") == job.id:
+            return [company for company in job.held_for if company in measured.get("held_for", [])]
+        return job.held_for
+
+    # -- rights
+
+    async def _own(self, who: Principal, model: str) -> Model:
+        """A model of his company. Raises UnknownAsset for anybody else's, granted or not: its jobs are its owner's."""
+        record = await self._sharing.model(who, model)
+        if record.company != who.company:
+            raise UnknownAsset(kind="model", id=model)
+        return record
+
+    async def _trained(self, who: Principal, model: str) -> Recipe:
+        """The recipe of a model that was trained here and may be run again."""
+        who.require("write")
+        record = await self._own(who, model)
+        if record.held_for:
+            raise Forbidden(detail=f"{model} is held for {', '.join(record.held_for)} until they release it")
+        if record.recipe is None:
+            raise BadInput(detail=f"{model} was uploaded as it is: there is no recipe whose code could be run")
+        if record.state != "trained":
+            raise BadInput(detail=f"{model} is {record.state}; this needs a trained model")
+        return record.recipe
+
+    async def _entry(self, who: Principal, id: str, action: Action) -> Entry:
+        entry = await asyncio.to_thread(self._queue.find, id)
+        if entry is None or entry.job.company != who.company:
+            raise UnknownAsset(kind="job", id=id)
+        who.require(action)
+        return entry
+
+
+def _shown(job: Job, held: list[str]) -> Job:
+    """A job as its company may see it: while held, nothing its code could use to say what it read."""
+    if not held:
+        return job.model_copy(update={"held_for": []})
+    progress = None if job.progress is None else round(job.progress, 1)
+    quiet = {"message": "", "metrics": {}, "log_bytes": 0, "peak_memory_bytes": None, "exit_code": None}
+    if job.exit_code is not None:
+        quiet["exit_code"] = int(job.exit_code != 0)
+    return job.model_copy(update={**quiet, "progress": progress, "held_for": held})

@@ -1,0 +1,165 @@
+"""The example recipes through the real hub, queue and sandbox: trained twice, they give the same bytes; a child starts as its parent."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import subprocess
+import sys
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.access import Principal
+from headrace.assets import Job, Limits, Model, Recipe
+from headrace.errors import Forbidden
+from headrace.runners.local import LocalRunner
+from headrace.services.sharing import Trainer
+from headrace.services.sharing.service import SharingService, now_ms
+from headrace.services.training.service import TrainingService
+from tests import hub as hubs
+from tests.hub import ACME, BOLT
+from tests.shelf import ended, text, training
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "02-train"
+RUNNER = LocalRunner()
+LIMITS = Limits(seconds=300)  # type: ignore[call-arg]
+
+
+class Later:
+    """The trainer a hub is given before there is one."""
+
+    service: Trainer
+
+    async def validate(self, who: Principal, recipe: Recipe, code: Path) -> None:
+        await self.service.validate(who, recipe, code)
+
+    async def submit(self, who: Principal, model: str, recipe: Recipe, priority: int = 0, attempts: int = 1) -> Job:
+        return await self.service.submit(who, model, recipe, priority, attempts)
+
+
+@contextlib.asynccontextmanager
+async def platform(folder: Path) -> AsyncIterator[tuple[SharingService, TrainingService]]:
+    later = Later()
+    async with (
+        hubs.opened(folder / "hub", clock=now_ms, trainer=later) as hub,
+        training(folder, RUNNER, sharing=hub) as service,
+    ):
+        later.service = service
+        yield hub, service
+
+
+def packed(name: str, **more: str) -> bytes:
+    """The folder of an example as a zip."""
+    into = io.BytesIO()
+    with zipfile.ZipFile(into, "w") as archive:
+        for path in sorted((EXAMPLES / name).iterdir()):
+            if path.is_file():
+                archive.write(path, path.name)
+        for file, content in more.items():
+            archive.writestr(file.replace("__", "."), content)
+    return into.getvalue()
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("series")
+    subprocess.run([sys.executable, EXAMPLES / "hourly.py", folder], check=True, capture_output=True)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+async def trained(hub: SharingService, service: TrainingService, name: str, **given: Any) -> Model:
+    """The model an example makes."""
+    made = await hubs.recipe(hub, ACME, packed(name), limits=LIMITS, **given)
+    job = await ended(service, made.job, ACME)
+    assert job.state == "done", (job.reason, await text(service, job.id, ACME))
+    return await hub.model(ACME, made.id)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("gru", "model.safetensors"), ("sklearn", "model.npz"), ("keras", "model.keras")]
+)
+async def test_twice_the_same_recipe_gives_the_same_bytes(
+    tmp_path: Path, series: dict[str, bytes], name: str, file: str
+) -> None:
+    async with platform(tmp_path) as (hub, service):
+        data = (await hubs.dataset(hub, ACME, series["train.csv"])).id
+        held_out = (await hubs.dataset(hub, ACME, series["held-out.csv"])).id
+        model = await trained(hub, service, name, datasets=[data], evaluation=[held_out], parameters={"epochs": 2})
+        assert [one.path for one in model.files] == ["metrics.json", file]
+        assert 0 < model.metrics["mse"] < 1 and 0 < model.metrics["train_mse"] < 1
+        job = await ended(service, (await service.reproduce(ACME, model.id)).id, ACME)
+        assert job.message == "reproduced", (job, await text(service, job.id, ACME))
+        judged = await hub.model(ACME, model.id)
+        assert (
+            judged.reproducible == "reproduced"
+            and "the same 2 files in the same environment" in judged.reproducible_note
+        )
+        job = await ended(service, (await service.evaluate(ACME, model.id, held_out)).id, ACME)
+        assert job.state == "done", await text(service, job.id, ACME)
+        found = (await hub.model(ACME, model.id)).metrics
+        assert found[held_out] == {"job": job.id, "mse": pytest.approx(model.metrics["mse"], rel=1e-6)}
+
+
+async def test_a_child_starts_with_its_parents_weights_and_learns_faster(
+    tmp_path: Path, series: dict[str, bytes]
+) -> None:
+    async with platform(tmp_path) as (hub, service):
+        first = (await hubs.dataset(hub, ACME, series["train.csv"])).id
+        second = (await hubs.dataset(hub, ACME, series["held-out.csv"])).id
+        parent = await trained(hub, service, "gru", datasets=[first], parameters={"epochs": 10})
+        one = {"datasets": [second], "parameters": {"epochs": 1}}
+        child = await trained(hub, service, "gru", parent=parent.id, **one)
+        scratch = await trained(hub, service, "gru", **one)
+        async with hub.content(ACME, parent.id, "train") as folder:
+            weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        assert child.parent == parent.id and child.metrics["initial_weights"] == weights
+        assert scratch.metrics["initial_weights"] != weights
+        assert child.metrics["train_mse_after_1"] < scratch.metrics["train_mse_after_1"]
+        print(
+            f"\nloss after one epoch: {child.metrics['train_mse']:.4f} from the parent, {scratch.metrics['train_mse']:.4f} from scratch"
+        )
+
+
+async def test_the_restless_recipe_is_marked_never(tmp_path: Path) -> None:
+    async with platform(tmp_path) as (hub, service):
+        model = await trained(hub, service, "restless")
+        assert model.reproducible == "unknown"
+        job = await ended(service, (await service.reproduce(ACME, model.id)).id, ACME)
+        assert job.message == "differs"
+        judged = await hub.model(ACME, model.id)
+        assert judged.reproducible == "never" and "'weights.npy'" in judged.reproducible_note
+        again = await trained(hub, service, "restless")
+        assert again.reproducible == "never"
+
+
+async def test_a_held_log_of_a_failed_job_is_read_once_its_data_are_released(tmp_path: Path) -> None:
+    """With the hub's own holds: from the start of the job on, for a job that fails too."""
+    code = "import os; print(open(os.environ['HEADRACE_DATA']).read()); raise SystemExit(3)"
+    async with platform(tmp_path) as (hub, service):
+        data = (await hubs.dataset(hub, BOLT, b"secret")).id
+        await hubs.grant(hub, BOLT, data, "acme", "train")
+        made = await hubs.recipe(hub, ACME, packed("restless", main__py=code), entry_point="main.py", datasets=[data])
+        job = await ended(service, made.job, ACME)
+        assert job.state == "failed" and job.held_for == ["bolt"]
+        with pytest.raises(Forbidden, match="bolt, who have not released"):
+            await text(service, job.id, ACME)
+        await hub.granting.release(BOLT, made.id)
+        assert await text(service, job.id, ACME) == "secret\n" and (await service.job(ACME, job.id)).exit_code == 3
+
+
+async def test_a_grant_revoked_in_the_hub_between_submit_and_start(tmp_path: Path) -> None:
+    async with platform(tmp_path) as (hub, service):
+        data = (await hubs.dataset(hub, BOLT, b"x")).id
+        given = await hubs.grant(hub, BOLT, data, "acme", "derive")
+        slow = packed("restless", main__py="import time; time.sleep(60)")
+        first = await hubs.recipe(hub, ACME, slow, entry_point="main.py")
+        second = await hubs.recipe(hub, ACME, packed("restless"), datasets=[data])
+        await hub.granting.revoke(BOLT, given)
+        await service.cancel(ACME, first.job)
+        job = await ended(service, second.job, ACME)
+        assert job.state == "failed" and "There is no dataset" in job.reason
