@@ -66,7 +66,12 @@ def text() -> str:
             member = family.find(name)
             parts += [f"**`{name}`** {_first(member)}", "", *_rows(member.Params), ""]
     parts += ["## Settings", ""]
-    for one in (settings.PlatformSettings, settings.MqttSettings, settings.ArtifactSettings, settings.InspectionSettings):
+    for one in (
+        settings.PlatformSettings,
+        settings.MqttSettings,
+        settings.ArtifactSettings,
+        settings.InspectionSettings,
+    ):
         parts += _table(one.__name__, one)
     return "\n".join(parts).rstrip() + "\n"
 

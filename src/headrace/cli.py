@@ -68,6 +68,11 @@ def up(
     open_: Annotated[
         bool, typer.Option("--open", help="Ask nobody for a token; only on loopback with one company.")
     ] = False,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Training jobs at one time.")] = 1,
+    unsafe: Annotated[
+        bool,
+        typer.Option("--unsafe-no-sandbox", help="Run training code unisolated; only on loopback with one company."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line with all addresses once ready.")] = False,
 ) -> None:
     """Start the whole platform. Stops cleanly on Ctrl-C or SIGTERM; safe to start again on the same directory."""
@@ -89,6 +94,8 @@ def up(
         body_limit_mb=body_limit_mb,
         webhook_private=webhook_private,
         open_=open_,
+        jobs=jobs,
+        unsafe=unsafe,
     )
     guard(lambda: run(settings, as_json=as_json))
 

@@ -14,10 +14,13 @@ from typing import Any
 from headrace import console, metrics
 from headrace.access import LOCAL, Principal
 from headrace.confining import isolation
-from headrace.errors import Conflict, HeadraceError, NotOpen
+from headrace.errors import Conflict, HeadraceError, NotAlone, NotOpen
 from headrace.front import LOOPBACK, Front, Guard, hosts
+from headrace.library import Library
 from headrace.listening import listen, locked, port_errors, served
 from headrace.logins import CompanyLogins
+from headrace.runners.local import LocalRunner
+from headrace.runners.unsafe import UnsafeRunner
 from headrace.services import identity
 from headrace.services.entrance import Entrance, OpenEntrance
 from headrace.services.gateway.forward import Forwarder
@@ -27,6 +30,7 @@ from headrace.services.identity.http import create_app as identity_app
 from headrace.services.identity.service import IdentityService
 from headrace.settings import PlatformSettings
 from headrace.streams import brokers
+from headrace.streams.logs import LogReader, open_reader
 from headrace.tenant import Tenant, pages
 from headrace.tenants import Tenants
 from headrace.trust.identities.local import LocalIdentities
@@ -86,8 +90,20 @@ class Platform:
         if settings.broker:
             await self._external(settings.broker)
         self.local.learning.clean()
+        await self._share()
         await self._serve()
         self._background(self._following(), "companies")
+
+    async def _share(self) -> None:
+        """Open the library and mount its doors."""
+        data, settings = self.settings.data.resolve(), self.settings.library
+        runner = UnsafeRunner() if settings.unsafe else LocalRunner(private=[data])
+        library = Library(data / "library", runner, self._stream, settings)
+        self.library = await self._stack.enter_async_context(library)
+        self.apps |= library.apps
+
+    def _stream(self, company: str) -> LogReader:
+        return open_reader(self.tenants.folder(company))
 
     @property
     def _loopback(self) -> bool:
@@ -102,13 +118,22 @@ class Platform:
         """Raises NotOpen where `--open` would open what is not one person's."""
         if self.settings.open and not self._loopback:
             raise NotOpen(reason="others can reach this address (--host)")
-        if self.settings.open and len(self._companies()) > 1:
+        several = len(self._companies()) > 1
+        if self.settings.open and several:
             raise NotOpen(reason="there are several companies here (`headrace company list`)")
+        if self.settings.library.unsafe and (several or not self._loopback):
+            raise NotAlone(
+                reason="there are several companies here" if several else "others can reach this address (--host)"
+            )
 
     async def _added(self, company: str) -> None:
         """A company was added. Raises Conflict where it may not be."""
         if self.settings.open:
             raise Conflict(detail="this platform asks nobody for a token (`--open`); start it without to add companies")
+        if self.settings.library.unsafe:
+            raise Conflict(
+                detail="jobs run without a sandbox here (`--unsafe-no-sandbox`); start it without to add companies"
+            )
         await self.tenants.get(company)
 
     async def _deleted(self, company: str) -> None:

@@ -27,7 +27,7 @@ HeadraceError
 │   │   └── TooManyGuesses   wrong passwords
 │   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
 └── Permanent           the operator has to act
-    ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, NotOpen, Fenced, CorruptState, LearningError
+    ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, NotOpen, NotAlone, Fenced, CorruptState, LearningError
     └── NoIsolation, WrongEnvironment   a program of somebody else cannot run here
 """
 
@@ -208,6 +208,11 @@ class PortInUse(Permanent):
 
 class NotOpen(Permanent):
     """`--open` asks nobody for a token, and {reason}: start without it, or on loopback with one company."""
+
+
+class NotAlone(Permanent):
+    """`--unsafe-no-sandbox` lets training code do what the platform can, and {reason}: start without it, or on loopback with one
+    company."""
 
 
 class Fenced(Permanent):

@@ -13,7 +13,8 @@ from headrace.assets import Job, Recipe
 from headrace.errors import Temporary
 from headrace.runners import Runner
 from headrace.services.http import App
-from headrace.services.sharing import Trainer, http as sharing_http
+from headrace.services.sharing import Trainer
+from headrace.services.sharing import http as sharing_http
 from headrace.services.sharing.sandboxed import SandboxInspector
 from headrace.services.sharing.service import SharingService
 from headrace.services.sharing.streams import Streams
@@ -23,7 +24,16 @@ from headrace.settings import LibrarySettings
 from headrace.stores.artifacts.files import FileArtifacts
 from headrace.stores.database import open_database, sqlite_url
 
-SHARING = ("/datasets", "/models", "/lineage", "/grants", "/audit", "/uploads", "/openapi/sharing.json", "/docs/sharing")
+SHARING = (
+    "/datasets",
+    "/models",
+    "/lineage",
+    "/grants",
+    "/audit",
+    "/uploads",
+    "/openapi/sharing.json",
+    "/docs/sharing",
+)
 TRAINING = ("/jobs", "/openapi/training.json", "/docs/training")
 """How the paths of the two services begin."""
 

@@ -15,7 +15,7 @@ from typing import Any
 from headrace import credentials
 from headrace.compose import Platform
 from headrace.errors import HeadraceError
-from headrace.settings import MIB, MqttSettings, PlatformSettings
+from headrace.settings import MIB, LibrarySettings, MqttSettings, PlatformSettings, TrainingSettings
 
 GIB = 1024**3
 
@@ -37,6 +37,8 @@ def settings_of(
     body_limit_mb: float = 16,
     webhook_private: bool = False,
     open_: bool = False,
+    jobs: int = 1,
+    unsafe: bool = False,
 ) -> PlatformSettings:
     """The settings behind `headrace up`'s options."""
     mqtt = MqttSettings(
@@ -54,6 +56,7 @@ def settings_of(
         body_limit=round(body_limit_mb * MIB),
         webhook_private=webhook_private,
         open=open_,
+        library=LibrarySettings(training=TrainingSettings(parallel=jobs), unsafe=unsafe),
     )
 
 

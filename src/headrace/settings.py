@@ -77,51 +77,6 @@ class MqttSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlatformSettings:
-    """`headrace up`: one process and its workers on embedded defaults."""
-
-    data: Path = Path("data")
-    """Data directory: the log and everything derived from it. One platform at a time."""
-    http_host: str = "127.0.0.1"
-    """Address of the HTTP door. Loopback, because HTTP is not encrypted."""
-    http_port: int = 8080
-    """TCP port; 0 takes a free one."""
-    http_names: tuple[str, ...] = ()
-    """Host names, besides this machine's own, under which pages may be asked for."""
-    mqtt: MqttSettings = MqttSettings()
-    """The MQTT door."""
-    broker: str = ""
-    """Also take messages from this external broker, mqtt://user:password@host:port. Its acknowledgement is weaker:
-    what it acknowledged and lost before we read it is lost."""
-    broker_topics: tuple[str, ...] = ("#",)
-    """Topic filters subscribed on the external broker."""
-    body_limit: int = 16 * MIB
-    """Bytes of the largest HTTP body accepted, also after decompression. A day of 1-second readings is about 8 MiB."""
-    partitions: int = 1
-    """Partitions of each stream. One, because one machine's learners read them all anyway."""
-    retention_age: float = 0
-    """Seconds after which records may be deleted; 0: never, because only a whole log can rebuild every model."""
-    retention_size: int = 10 * 1024 * MIB
-    """Bytes of log above which the oldest records may be deleted (never before every learner has passed them); 0: no
-    limit. 10 GiB hold about 60 million readings."""
-    companies: int = 32
-    """Companies open at one time, the first one included; one more is refused until one is deleted. Each costs a worker process
-    of some 60 MB."""
-    open: bool = False
-    """Ask nobody who he is: every HTTP request and MQTT client may do everything. Only on loopback with no other company."""
-    retention_seconds: float = 60.0
-    """Seconds between looks at what may be deleted."""
-    webhook_private: bool = False
-    """Send alerts to loopback, link-local and private addresses too. Off, because whoever may apply a spec could otherwise
-    have this machine call services that only it can reach."""
-    webhook_key_variable: str = "HEADRACE_WEBHOOK_SECRET"
-    """Name of the environment variable with the key that signs webhooks (header ``Headrace-Signature``); unsigned while
-    there is none. A name and not the key itself, so that no file, list of processes or error shows it."""
-    checkpoint_seconds: float = 5.0
-    """Seconds between a busy learner's checkpoints: what it computes again after a crash."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSettings:
     """The training service: how many jobs at a time, what one may use at most, and what is kept of it."""
 
@@ -206,3 +161,65 @@ class InspectionSettings:
     """Files in an archive of images."""
     pixels: int = 64_000_000
     """Pixels of an image that is decoded; a larger one is named and left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibrarySettings:
+    """Datasets, models and jobs."""
+
+    artifacts: ArtifactSettings = ArtifactSettings()
+    """The store of contents."""
+    inspection: InspectionSettings = InspectionSettings()
+    """What a look into somebody's file may use."""
+    training: TrainingSettings = TrainingSettings()
+    """The queue of jobs."""
+    unsafe: bool = False
+    """Run other people's code without a sandbox. Off: it could read and change everything the platform can. Only on loopback, and
+    only with a single company."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformSettings:
+    """`headrace up`: one process and its workers on embedded defaults."""
+
+    data: Path = Path("data")
+    """Data directory: the log and everything derived from it. One platform at a time."""
+    http_host: str = "127.0.0.1"
+    """Address of the HTTP door. Loopback, because HTTP is not encrypted."""
+    http_port: int = 8080
+    """TCP port; 0 takes a free one."""
+    http_names: tuple[str, ...] = ()
+    """Host names, besides this machine's own, under which pages may be asked for."""
+    mqtt: MqttSettings = MqttSettings()
+    """The MQTT door."""
+    library: LibrarySettings = LibrarySettings()
+    """Datasets, models and jobs."""
+    broker: str = ""
+    """Also take messages from this external broker, mqtt://user:password@host:port. Its acknowledgement is weaker:
+    what it acknowledged and lost before we read it is lost."""
+    broker_topics: tuple[str, ...] = ("#",)
+    """Topic filters subscribed on the external broker."""
+    body_limit: int = 16 * MIB
+    """Bytes of the largest HTTP body accepted, also after decompression. A day of 1-second readings is about 8 MiB."""
+    partitions: int = 1
+    """Partitions of each stream. One, because one machine's learners read them all anyway."""
+    retention_age: float = 0
+    """Seconds after which records may be deleted; 0: never, because only a whole log can rebuild every model."""
+    retention_size: int = 10 * 1024 * MIB
+    """Bytes of log above which the oldest records may be deleted (never before every learner has passed them); 0: no
+    limit. 10 GiB hold about 60 million readings."""
+    companies: int = 32
+    """Companies open at one time, the first one included; one more is refused until one is deleted. Each costs a worker process
+    of some 60 MB."""
+    open: bool = False
+    """Ask nobody who he is: every HTTP request and MQTT client may do everything. Only on loopback with no other company."""
+    retention_seconds: float = 60.0
+    """Seconds between looks at what may be deleted."""
+    webhook_private: bool = False
+    """Send alerts to loopback, link-local and private addresses too. Off, because whoever may apply a spec could otherwise
+    have this machine call services that only it can reach."""
+    webhook_key_variable: str = "HEADRACE_WEBHOOK_SECRET"
+    """Name of the environment variable with the key that signs webhooks (header ``Headrace-Signature``); unsigned while
+    there is none. A name and not the key itself, so that no file, list of processes or error shows it."""
+    checkpoint_seconds: float = 5.0
+    """Seconds between a busy learner's checkpoints: what it computes again after a crash."""

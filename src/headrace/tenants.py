@@ -111,6 +111,10 @@ class Tenants:
             except (HeadraceError, OSError) as error:
                 print(f"headrace: company {company!r} cannot be opened ({error})", file=sys.stderr)
 
+    def folder(self, company: str) -> Path:
+        """Where a company's log is; it need not be open."""
+        return self._settings.data if company == LOCAL else self._settings.data / "companies" / company
+
     def _folder(self, company: str, created: int) -> Path:
         """A company's data directory; one that another company of this name left behind is moved out of the way."""
         if NAME.fullmatch(company) is None:

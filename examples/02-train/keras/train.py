@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+
 from series import read, windows
 
 OUTPUT = Path(os.environ["HEADRACE_OUTPUT"])
