@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from headrace.access import Principal
 from headrace.assets import Job, Recipe
 from headrace.errors import Temporary
 from headrace.runners import Runner
-from headrace.services.http import App
+from headrace.services.http import App, Receive, Scope, Send
 from headrace.services.sharing import Trainer
 from headrace.services.sharing import http as sharing_http
 from headrace.services.sharing.sandboxed import SandboxInspector
@@ -36,6 +37,7 @@ SHARING = (
 )
 TRAINING = ("/jobs", "/openapi/training.json", "/docs/training")
 """How the paths of the two services begin."""
+REPRODUCE = re.compile(r"/models/[^/]+/reproduce")
 
 
 class Library:
@@ -80,12 +82,24 @@ class Library:
         self.training = trainer.trainer = await self._stack.enter_async_context(queue)
         self.apps |= dict.fromkeys(SHARING, sharing_http.create_app(hub))
         self.apps |= dict.fromkeys(TRAINING, training_http.create_app(queue))
+        self.apps["/models"] = Models(self.apps["/models"], self.apps["/jobs"])
 
     async def _database(self, service: str) -> Engine:
         url = sqlite_url(self._folder / f"{service}.db")
         engine = await asyncio.to_thread(open_database, url, f"headrace.services.{service}")
         self._stack.callback(engine.dispose)
         return engine
+
+
+class Models:
+    """``/models`` is the hub's, but for ``/models/ID/reproduce``: that asks the queue for a job."""
+
+    def __init__(self, hub: App, queue: App) -> None:
+        self._hub, self._queue = hub, queue
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        door = self._queue if REPRODUCE.fullmatch(scope["path"]) else self._hub
+        await door(scope, receive, send)
 
 
 class Later:

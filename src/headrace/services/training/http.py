@@ -17,6 +17,7 @@ from headrace.access import Principal
 from headrace.assets import Job, JobState, Plain, Recipe
 from headrace.errors import BadInput, HeadraceError, Unauthenticated
 from headrace.services.apidocs import add_docs
+from headrace.services.documents import RESPONSES, describe
 from headrace.services.http import code
 from headrace.services.training import Training
 
@@ -79,16 +80,15 @@ class Valid(Plain):
     valid: bool
 
 
-class Failure(Plain):
-    """Why a request was refused, and what to do."""
-
-    error: str
-
-
 class PlainTextStream(StreamingResponse):
     """Text as it comes."""
 
     media_type = "text/plain; charset=utf-8"
+
+
+_LOG: dict[int | str, dict[str, Any]] = {
+    200: {"description": "what it printed, as it comes", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
 
 
 def create_app(service: Training) -> FastAPI:
@@ -99,11 +99,13 @@ def create_app(service: Training) -> FastAPI:
         openapi_url="/openapi/training.json",
         docs_url=None,
         redoc_url=None,
-        responses={status: {"model": Failure} for status in (400, 401, 403, 404, 409)},
+        redirect_slashes=False,
+        responses=RESPONSES,
     )
     app.add_exception_handler(HeadraceError, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.include_router(_routes(service))
+    describe(app)
     add_docs(app, "training")
     return app
 
@@ -161,7 +163,7 @@ def _more(routes: APIRouter, service: Training) -> None:
         """What happened to a job: queued, started, tried again and why."""
         return Events(items=[Event(**event) for event in await service.events(who, id)])
 
-    @routes.get("/jobs/{id}/log", operation_id="read_job_log", response_class=PlainTextStream)
+    @routes.get("/jobs/{id}/log", operation_id="read_job_log", response_class=Response, responses=_LOG)
     async def log(
         request: Request, who: Who, id: Id, offset: Annotated[int, Query(ge=0, le=2**62)] = 0, follow: bool = False
     ) -> StreamingResponse:
