@@ -27,6 +27,10 @@ SERVICES = {
     "identity": "headrace.services.identity.http",
 }
 GENERATOR = "openapi-python-client==0.29.1"
+CONFIG = {
+    "literal_enums": True,
+    "content_type_overrides": {"application/offset+octet-stream": "application/octet-stream"},
+}
 HOME = ROOT / ".venv-client"
 
 
@@ -62,11 +66,13 @@ def generate(service: str, into: Path) -> None:
         described = Path(folder) / "openapi.json"
         described.write_text(json.dumps(document(service)))
         config = Path(folder) / "config.yaml"
-        config.write_text("literal_enums: true\n")
+        config.write_text(json.dumps(CONFIG))  # JSON is YAML
         command = [tools / "openapi-python-client", "generate", "--meta", "none", "--overwrite", "--fail-on-warning"]
         command += ["--path", described, "--output-path", into, "--config", config]
         path = f"{tools}{os.pathsep}{os.environ['PATH']}"
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PATH": path})
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "PATH": path})
+        if done.returncode:
+            sys.exit(f"the {service} client cannot be generated:\n{done.stdout}{done.stderr}")
 
 
 def differences(service: str) -> list[str]:

@@ -32,6 +32,7 @@ SHARING = (
     "/grants",
     "/audit",
     "/uploads",
+    "/internal",
     "/openapi/sharing.json",
     "/docs/sharing",
 )

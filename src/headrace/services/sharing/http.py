@@ -23,6 +23,7 @@ from headrace.services.sharing.contents import Opened
 from headrace.services.sharing.downloads import Download
 from headrace.services.sharing.fence import Page, of_kind
 from headrace.services.sharing.intake import arrived, sentence
+from headrace.services.sharing.internal import internal_router
 from headrace.services.sharing.requests import FOREVER, UPLOAD, FromStream, NewDataset, NewGrant, NewModel
 from headrace.services.sharing.service import SharingService
 from headrace.services.sharing.uploads import uploads_router
@@ -138,6 +139,7 @@ def create_app(service: SharingService, *, largest_upload: int = 0) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        separate_input_output_schemas=False,
         responses=RESPONSES,
     )
     app.add_exception_handler(HeadraceError, _refused)
@@ -145,6 +147,7 @@ def create_app(service: SharingService, *, largest_upload: int = 0) -> FastAPI:
     for routes in (_datasets(service), _models(service), _rights(service)):
         app.include_router(routes)
     app.include_router(uploads_router(service.artifacts, largest_upload))
+    app.include_router(internal_router(service, lambda found: _download(service, found), _DOWNLOAD))
     describe(app, _add)
     add_docs(app, "sharing")
     return app

@@ -100,6 +100,7 @@ def create_app(service: Training) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        separate_input_output_schemas=False,
         responses=RESPONSES,
     )
     app.add_exception_handler(HeadraceError, _refuse)

@@ -8,7 +8,6 @@ from .company import Company
 from .deleted import Deleted
 from .discovery_response_discovery import DiscoveryResponseDiscovery
 from .failure import Failure
-from .http_validation_error import HTTPValidationError
 from .new_company import NewCompany
 from .new_password import NewPassword
 from .new_person import NewPerson
@@ -23,8 +22,6 @@ from .token_body_type_1 import TokenBodyType1
 from .token_body_type_2 import TokenBodyType2
 from .tokens import Tokens
 from .url import Url
-from .validation_error import ValidationError
-from .validation_error_context import ValidationErrorContext
 from .who import Who
 from .who_kind import WhoKind
 
@@ -37,7 +34,6 @@ __all__ = (
     "Deleted",
     "DiscoveryResponseDiscovery",
     "Failure",
-    "HTTPValidationError",
     "NewCompany",
     "NewPassword",
     "NewPerson",
@@ -52,8 +48,6 @@ __all__ = (
     "TokenBodyType2",
     "Tokens",
     "Url",
-    "ValidationError",
-    "ValidationErrorContext",
     "Who",
     "WhoKind",
 )

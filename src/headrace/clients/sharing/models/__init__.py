@@ -1,25 +1,42 @@
 """Contains all the data models used in inputs/outputs"""
 
+from .allowed import Allowed
+from .append_upload_tus_resumable import AppendUploadTusResumable
 from .audit_entry import AuditEntry
-from .create_uploads_post_tus_resumable import CreateUploadsPostTusResumable
+from .check_right_right import CheckRightRight
+from .create_upload_tus_resumable import CreateUploadTusResumable
+from .create_upload_upload_defer_length import CreateUploadUploadDeferLength
 from .dataset import Dataset
 from .dataset_statistics_state import DatasetStatisticsState
 from .dataset_statistics_type_0 import DatasetStatisticsType0
 from .datasets import Datasets
-from .delete_uploads_id_delete_tus_resumable import DeleteUploadsIdDeleteTusResumable
+from .delete_upload_tus_resumable import DeleteUploadTusResumable
 from .deleted import Deleted
 from .environment import Environment
 from .environment_requires import EnvironmentRequires
+from .evaluated import Evaluated
+from .evaluated_metrics import EvaluatedMetrics
 from .failure import Failure
+from .files import Files
 from .from_stream import FromStream
+from .get_file_right import GetFileRight
+from .get_file_role import GetFileRole
+from .get_upload_tus_resumable import GetUploadTusResumable
 from .grant import Grant
 from .grant_right import GrantRight
 from .grants import Grants
-from .head_uploads_id_head_tus_resumable import HeadUploadsIdHeadTusResumable
+from .job import Job
+from .job_kind import JobKind
+from .job_metrics import JobMetrics
+from .job_state import JobState
+from .judged import Judged
+from .judged_verdict import JudgedVerdict
 from .limits import Limits
 from .lineage import Lineage
 from .lineage_node import LineageNode
 from .lineage_node_kind import LineageNodeKind
+from .list_files_right import ListFilesRight
+from .list_files_role import ListFilesRole
 from .model import Model
 from .model_environment import ModelEnvironment
 from .model_metadata import ModelMetadata
@@ -36,7 +53,6 @@ from .new_recipe import NewRecipe
 from .new_recipe_parameters import NewRecipeParameters
 from .new_recipe_seeds import NewRecipeSeeds
 from .output_file import OutputFile
-from .patch_uploads_id_patch_tus_resumable import PatchUploadsIdPatchTusResumable
 from .recipe import Recipe
 from .recipe_parameters import RecipeParameters
 from .recipe_seeds import RecipeSeeds
@@ -44,28 +60,47 @@ from .register_dataset_json_body import RegisterDatasetJsonBody
 from .register_model_json_body import RegisterModelJsonBody
 from .stored import Stored
 from .stream_range import StreamRange
+from .trained import Trained
+from .trained_found import TrainedFound
 
 __all__ = (
+    "Allowed",
+    "AppendUploadTusResumable",
     "AuditEntry",
-    "CreateUploadsPostTusResumable",
+    "CheckRightRight",
+    "CreateUploadTusResumable",
+    "CreateUploadUploadDeferLength",
     "Dataset",
     "DatasetStatisticsState",
     "DatasetStatisticsType0",
     "Datasets",
-    "DeleteUploadsIdDeleteTusResumable",
+    "DeleteUploadTusResumable",
     "Deleted",
     "Environment",
     "EnvironmentRequires",
+    "Evaluated",
+    "EvaluatedMetrics",
     "Failure",
+    "Files",
     "FromStream",
+    "GetFileRight",
+    "GetFileRole",
+    "GetUploadTusResumable",
     "Grant",
     "GrantRight",
     "Grants",
-    "HeadUploadsIdHeadTusResumable",
+    "Job",
+    "JobKind",
+    "JobMetrics",
+    "JobState",
+    "Judged",
+    "JudgedVerdict",
     "Limits",
     "Lineage",
     "LineageNode",
     "LineageNodeKind",
+    "ListFilesRight",
+    "ListFilesRole",
     "Model",
     "ModelEnvironment",
     "ModelMetadata",
@@ -82,7 +117,6 @@ __all__ = (
     "NewRecipeParameters",
     "NewRecipeSeeds",
     "OutputFile",
-    "PatchUploadsIdPatchTusResumable",
     "Recipe",
     "RecipeParameters",
     "RecipeSeeds",
@@ -90,4 +124,6 @@ __all__ = (
     "RegisterModelJsonBody",
     "Stored",
     "StreamRange",
+    "Trained",
+    "TrainedFound",
 )

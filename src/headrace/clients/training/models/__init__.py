@@ -6,7 +6,6 @@ from .environment_requires import EnvironmentRequires
 from .event import Event
 from .events import Events
 from .failure import Failure
-from .http_validation_error import HTTPValidationError
 from .job import Job
 from .job_kind import JobKind
 from .job_metrics import JobMetrics
@@ -21,8 +20,6 @@ from .recipe_parameters import RecipeParameters
 from .recipe_seeds import RecipeSeeds
 from .stored import Stored
 from .valid import Valid
-from .validation_error import ValidationError
-from .validation_error_context import ValidationErrorContext
 
 __all__ = (
     "BodyValidateRecipe",
@@ -31,7 +28,6 @@ __all__ = (
     "Event",
     "Events",
     "Failure",
-    "HTTPValidationError",
     "Job",
     "JobKind",
     "JobMetrics",
@@ -46,6 +42,4 @@ __all__ = (
     "RecipeSeeds",
     "Stored",
     "Valid",
-    "ValidationError",
-    "ValidationErrorContext",
 )

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any, TypeVar
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
 from .. import types
+from ..types import File
 
 T = TypeVar("T", bound="BodyValidateRecipe")
 
@@ -16,17 +18,17 @@ class BodyValidateRecipe:
     """
     Attributes:
         recipe (str): the recipe, as JSON
-        code (str): the code archive
+        code (File): the code archive
     """
 
     recipe: str
-    code: str
+    code: File
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         recipe = self.recipe
 
-        code = self.code
+        code = self.code.to_tuple()
 
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
@@ -44,7 +46,7 @@ class BodyValidateRecipe:
 
         files.append(("recipe", (None, str(self.recipe).encode(), "text/plain")))
 
-        files.append(("code", (None, str(self.code).encode(), "text/plain")))
+        files.append(("code", self.code.to_tuple()))
 
         for prop_name, prop in self.additional_properties.items():
             files.append((prop_name, (None, str(prop).encode(), "text/plain")))
@@ -56,7 +58,7 @@ class BodyValidateRecipe:
         d = dict(src_dict)
         recipe = d.pop("recipe")
 
-        code = d.pop("code")
+        code = File(payload=BytesIO(d.pop("code")))
 
         body_validate_recipe = cls(
             recipe=recipe,

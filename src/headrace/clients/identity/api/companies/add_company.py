@@ -7,7 +7,6 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.added_company import AddedCompany
 from ...models.failure import Failure
-from ...models.http_validation_error import HTTPValidationError
 from ...models.new_company import NewCompany
 from ...types import Response
 
@@ -31,9 +30,7 @@ def _get_kwargs(
     return _kwargs
 
 
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> AddedCompany | Failure | HTTPValidationError | None:
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> AddedCompany | Failure | None:
     if response.status_code == 201:
         response_201 = AddedCompany.from_dict(response.json())
 
@@ -64,15 +61,30 @@ def _parse_response(
 
         return response_409
 
-    if response.status_code == 422:
-        response_422 = HTTPValidationError.from_dict(response.json())
+    if response.status_code == 413:
+        response_413 = Failure.from_dict(response.json())
 
-        return response_422
+        return response_413
 
     if response.status_code == 429:
         response_429 = Failure.from_dict(response.json())
 
         return response_429
+
+    if response.status_code == 501:
+        response_501 = Failure.from_dict(response.json())
+
+        return response_501
+
+    if response.status_code == 503:
+        response_503 = Failure.from_dict(response.json())
+
+        return response_503
+
+    if response.status_code == 507:
+        response_507 = Failure.from_dict(response.json())
+
+        return response_507
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
@@ -81,7 +93,7 @@ def _parse_response(
 
 def _build_response(
     *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[AddedCompany | Failure | HTTPValidationError]:
+) -> Response[AddedCompany | Failure]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
@@ -94,7 +106,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: NewCompany,
-) -> Response[AddedCompany | Failure | HTTPValidationError]:
+) -> Response[AddedCompany | Failure]:
     """Add Company
 
      A company with its first admin (operator).
@@ -107,7 +119,7 @@ def sync_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[AddedCompany | Failure | HTTPValidationError]
+        Response[AddedCompany | Failure]
     """
 
     kwargs = _get_kwargs(
@@ -125,7 +137,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
     body: NewCompany,
-) -> AddedCompany | Failure | HTTPValidationError | None:
+) -> AddedCompany | Failure | None:
     """Add Company
 
      A company with its first admin (operator).
@@ -138,7 +150,7 @@ def sync(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        AddedCompany | Failure | HTTPValidationError
+        AddedCompany | Failure
     """
 
     return sync_detailed(
@@ -151,7 +163,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: NewCompany,
-) -> Response[AddedCompany | Failure | HTTPValidationError]:
+) -> Response[AddedCompany | Failure]:
     """Add Company
 
      A company with its first admin (operator).
@@ -164,7 +176,7 @@ async def asyncio_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[AddedCompany | Failure | HTTPValidationError]
+        Response[AddedCompany | Failure]
     """
 
     kwargs = _get_kwargs(
@@ -180,7 +192,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
     body: NewCompany,
-) -> AddedCompany | Failure | HTTPValidationError | None:
+) -> AddedCompany | Failure | None:
     """Add Company
 
      A company with its first admin (operator).
@@ -193,7 +205,7 @@ async def asyncio(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        AddedCompany | Failure | HTTPValidationError
+        AddedCompany | Failure
     """
 
     return (

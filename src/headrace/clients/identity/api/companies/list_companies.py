@@ -58,10 +58,30 @@ def _parse_response(
 
         return response_409
 
+    if response.status_code == 413:
+        response_413 = Failure.from_dict(response.json())
+
+        return response_413
+
     if response.status_code == 429:
         response_429 = Failure.from_dict(response.json())
 
         return response_429
+
+    if response.status_code == 501:
+        response_501 = Failure.from_dict(response.json())
+
+        return response_501
+
+    if response.status_code == 503:
+        response_503 = Failure.from_dict(response.json())
+
+        return response_503
+
+    if response.status_code == 507:
+        response_507 = Failure.from_dict(response.json())
+
+        return response_507
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)

@@ -6,7 +6,6 @@ import httpx
 from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.failure import Failure
-from ...models.http_validation_error import HTTPValidationError
 from ...models.new_password import NewPassword
 from ...types import Response
 
@@ -30,9 +29,7 @@ def _get_kwargs(
     return _kwargs
 
 
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Any | Failure | HTTPValidationError | None:
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Any | Failure | None:
     if response.status_code == 204:
         response_204 = cast(Any, None)
         return response_204
@@ -62,24 +59,37 @@ def _parse_response(
 
         return response_409
 
-    if response.status_code == 422:
-        response_422 = HTTPValidationError.from_dict(response.json())
+    if response.status_code == 413:
+        response_413 = Failure.from_dict(response.json())
 
-        return response_422
+        return response_413
 
     if response.status_code == 429:
         response_429 = Failure.from_dict(response.json())
 
         return response_429
 
+    if response.status_code == 501:
+        response_501 = Failure.from_dict(response.json())
+
+        return response_501
+
+    if response.status_code == 503:
+        response_503 = Failure.from_dict(response.json())
+
+        return response_503
+
+    if response.status_code == 507:
+        response_507 = Failure.from_dict(response.json())
+
+        return response_507
+
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
     return None
 
 
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[Any | Failure | HTTPValidationError]:
+def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Any | Failure]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
@@ -92,7 +102,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: NewPassword,
-) -> Response[Any | Failure | HTTPValidationError]:
+) -> Response[Any | Failure]:
     """Change Password
 
      Change one's own password; one's logins end.
@@ -105,7 +115,7 @@ def sync_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Any | Failure | HTTPValidationError]
+        Response[Any | Failure]
     """
 
     kwargs = _get_kwargs(
@@ -123,7 +133,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
     body: NewPassword,
-) -> Any | Failure | HTTPValidationError | None:
+) -> Any | Failure | None:
     """Change Password
 
      Change one's own password; one's logins end.
@@ -136,7 +146,7 @@ def sync(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Any | Failure | HTTPValidationError
+        Any | Failure
     """
 
     return sync_detailed(
@@ -149,7 +159,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: NewPassword,
-) -> Response[Any | Failure | HTTPValidationError]:
+) -> Response[Any | Failure]:
     """Change Password
 
      Change one's own password; one's logins end.
@@ -162,7 +172,7 @@ async def asyncio_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Any | Failure | HTTPValidationError]
+        Response[Any | Failure]
     """
 
     kwargs = _get_kwargs(
@@ -178,7 +188,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
     body: NewPassword,
-) -> Any | Failure | HTTPValidationError | None:
+) -> Any | Failure | None:
     """Change Password
 
      Change one's own password; one's logins end.
@@ -191,7 +201,7 @@ async def asyncio(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Any | Failure | HTTPValidationError
+        Any | Failure
     """
 
     return (

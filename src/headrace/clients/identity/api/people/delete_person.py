@@ -8,7 +8,6 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.deleted import Deleted
 from ...models.failure import Failure
-from ...models.http_validation_error import HTTPValidationError
 from ...types import Response
 
 
@@ -26,9 +25,7 @@ def _get_kwargs(
     return _kwargs
 
 
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Deleted | Failure | HTTPValidationError | None:
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Deleted | Failure | None:
     if response.status_code == 200:
         response_200 = Deleted.from_dict(response.json())
 
@@ -59,24 +56,37 @@ def _parse_response(
 
         return response_409
 
-    if response.status_code == 422:
-        response_422 = HTTPValidationError.from_dict(response.json())
+    if response.status_code == 413:
+        response_413 = Failure.from_dict(response.json())
 
-        return response_422
+        return response_413
 
     if response.status_code == 429:
         response_429 = Failure.from_dict(response.json())
 
         return response_429
 
+    if response.status_code == 501:
+        response_501 = Failure.from_dict(response.json())
+
+        return response_501
+
+    if response.status_code == 503:
+        response_503 = Failure.from_dict(response.json())
+
+        return response_503
+
+    if response.status_code == 507:
+        response_507 = Failure.from_dict(response.json())
+
+        return response_507
+
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
     return None
 
 
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[Deleted | Failure | HTTPValidationError]:
+def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Deleted | Failure]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
@@ -89,7 +99,7 @@ def sync_detailed(
     name: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Response[Deleted | Failure | HTTPValidationError]:
+) -> Response[Deleted | Failure]:
     """Delete Person
 
      His tokens end at once (admin).
@@ -102,7 +112,7 @@ def sync_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Deleted | Failure | HTTPValidationError]
+        Response[Deleted | Failure]
     """
 
     kwargs = _get_kwargs(
@@ -120,7 +130,7 @@ def sync(
     name: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Deleted | Failure | HTTPValidationError | None:
+) -> Deleted | Failure | None:
     """Delete Person
 
      His tokens end at once (admin).
@@ -133,7 +143,7 @@ def sync(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Deleted | Failure | HTTPValidationError
+        Deleted | Failure
     """
 
     return sync_detailed(
@@ -146,7 +156,7 @@ async def asyncio_detailed(
     name: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Response[Deleted | Failure | HTTPValidationError]:
+) -> Response[Deleted | Failure]:
     """Delete Person
 
      His tokens end at once (admin).
@@ -159,7 +169,7 @@ async def asyncio_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Deleted | Failure | HTTPValidationError]
+        Response[Deleted | Failure]
     """
 
     kwargs = _get_kwargs(
@@ -175,7 +185,7 @@ async def asyncio(
     name: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Deleted | Failure | HTTPValidationError | None:
+) -> Deleted | Failure | None:
     """Delete Person
 
      His tokens end at once (admin).
@@ -188,7 +198,7 @@ async def asyncio(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Deleted | Failure | HTTPValidationError
+        Deleted | Failure
     """
 
     return (

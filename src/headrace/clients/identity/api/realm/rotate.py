@@ -6,7 +6,6 @@ import httpx
 from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.failure import Failure
-from ...models.http_validation_error import HTTPValidationError
 from ...models.rotated import Rotated
 from ...types import UNSET, Response, Unset
 
@@ -31,9 +30,7 @@ def _get_kwargs(
     return _kwargs
 
 
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Failure | HTTPValidationError | Rotated | None:
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Failure | Rotated | None:
     if response.status_code == 200:
         response_200 = Rotated.from_dict(response.json())
 
@@ -64,24 +61,37 @@ def _parse_response(
 
         return response_409
 
-    if response.status_code == 422:
-        response_422 = HTTPValidationError.from_dict(response.json())
+    if response.status_code == 413:
+        response_413 = Failure.from_dict(response.json())
 
-        return response_422
+        return response_413
 
     if response.status_code == 429:
         response_429 = Failure.from_dict(response.json())
 
         return response_429
 
+    if response.status_code == 501:
+        response_501 = Failure.from_dict(response.json())
+
+        return response_501
+
+    if response.status_code == 503:
+        response_503 = Failure.from_dict(response.json())
+
+        return response_503
+
+    if response.status_code == 507:
+        response_507 = Failure.from_dict(response.json())
+
+        return response_507
+
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
     return None
 
 
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[Failure | HTTPValidationError | Rotated]:
+def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Failure | Rotated]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
@@ -94,7 +104,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
     at_once: bool | Unset = False,
-) -> Response[Failure | HTTPValidationError | Rotated]:
+) -> Response[Failure | Rotated]:
     """Rotate
 
      Sign with a new key. `at_once`: every token that was given out ends.
@@ -107,7 +117,7 @@ def sync_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | HTTPValidationError | Rotated]
+        Response[Failure | Rotated]
     """
 
     kwargs = _get_kwargs(
@@ -125,7 +135,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
     at_once: bool | Unset = False,
-) -> Failure | HTTPValidationError | Rotated | None:
+) -> Failure | Rotated | None:
     """Rotate
 
      Sign with a new key. `at_once`: every token that was given out ends.
@@ -138,7 +148,7 @@ def sync(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | HTTPValidationError | Rotated
+        Failure | Rotated
     """
 
     return sync_detailed(
@@ -151,7 +161,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
     at_once: bool | Unset = False,
-) -> Response[Failure | HTTPValidationError | Rotated]:
+) -> Response[Failure | Rotated]:
     """Rotate
 
      Sign with a new key. `at_once`: every token that was given out ends.
@@ -164,7 +174,7 @@ async def asyncio_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | HTTPValidationError | Rotated]
+        Response[Failure | Rotated]
     """
 
     kwargs = _get_kwargs(
@@ -180,7 +190,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
     at_once: bool | Unset = False,
-) -> Failure | HTTPValidationError | Rotated | None:
+) -> Failure | Rotated | None:
     """Rotate
 
      Sign with a new key. `at_once`: every token that was given out ends.
@@ -193,7 +203,7 @@ async def asyncio(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | HTTPValidationError | Rotated
+        Failure | Rotated
     """
 
     return (

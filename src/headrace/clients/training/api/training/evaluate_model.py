@@ -6,7 +6,6 @@ import httpx
 from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.failure import Failure
-from ...models.http_validation_error import HTTPValidationError
 from ...models.job import Job
 from ...models.new_evaluation import NewEvaluation
 from ...types import Response
@@ -31,9 +30,7 @@ def _get_kwargs(
     return _kwargs
 
 
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Failure | HTTPValidationError | Job | None:
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Failure | Job | None:
     if response.status_code == 201:
         response_201 = Job.from_dict(response.json())
 
@@ -64,19 +61,37 @@ def _parse_response(
 
         return response_409
 
-    if response.status_code == 422:
-        response_422 = HTTPValidationError.from_dict(response.json())
+    if response.status_code == 413:
+        response_413 = Failure.from_dict(response.json())
 
-        return response_422
+        return response_413
+
+    if response.status_code == 429:
+        response_429 = Failure.from_dict(response.json())
+
+        return response_429
+
+    if response.status_code == 501:
+        response_501 = Failure.from_dict(response.json())
+
+        return response_501
+
+    if response.status_code == 503:
+        response_503 = Failure.from_dict(response.json())
+
+        return response_503
+
+    if response.status_code == 507:
+        response_507 = Failure.from_dict(response.json())
+
+        return response_507
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
     return None
 
 
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[Failure | HTTPValidationError | Job]:
+def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Failure | Job]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
@@ -89,7 +104,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: NewEvaluation,
-) -> Response[Failure | HTTPValidationError | Job]:
+) -> Response[Failure | Job]:
     """Evaluate
 
      Queue the measuring of a trained model on a held-out dataset.
@@ -102,7 +117,7 @@ def sync_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | HTTPValidationError | Job]
+        Response[Failure | Job]
     """
 
     kwargs = _get_kwargs(
@@ -120,7 +135,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
     body: NewEvaluation,
-) -> Failure | HTTPValidationError | Job | None:
+) -> Failure | Job | None:
     """Evaluate
 
      Queue the measuring of a trained model on a held-out dataset.
@@ -133,7 +148,7 @@ def sync(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | HTTPValidationError | Job
+        Failure | Job
     """
 
     return sync_detailed(
@@ -146,7 +161,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: NewEvaluation,
-) -> Response[Failure | HTTPValidationError | Job]:
+) -> Response[Failure | Job]:
     """Evaluate
 
      Queue the measuring of a trained model on a held-out dataset.
@@ -159,7 +174,7 @@ async def asyncio_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | HTTPValidationError | Job]
+        Response[Failure | Job]
     """
 
     kwargs = _get_kwargs(
@@ -175,7 +190,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
     body: NewEvaluation,
-) -> Failure | HTTPValidationError | Job | None:
+) -> Failure | Job | None:
     """Evaluate
 
      Queue the measuring of a trained model on a held-out dataset.
@@ -188,7 +203,7 @@ async def asyncio(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | HTTPValidationError | Job
+        Failure | Job
     """
 
     return (

@@ -6,7 +6,6 @@ import httpx
 from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.failure import Failure
-from ...models.http_validation_error import HTTPValidationError
 from ...models.jobs import Jobs
 from ...models.list_jobs_state_type_0 import ListJobsStateType0
 from ...types import UNSET, Response, Unset
@@ -45,9 +44,7 @@ def _get_kwargs(
     return _kwargs
 
 
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Failure | HTTPValidationError | Jobs | None:
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Failure | Jobs | None:
     if response.status_code == 200:
         response_200 = Jobs.from_dict(response.json())
 
@@ -78,19 +75,37 @@ def _parse_response(
 
         return response_409
 
-    if response.status_code == 422:
-        response_422 = HTTPValidationError.from_dict(response.json())
+    if response.status_code == 413:
+        response_413 = Failure.from_dict(response.json())
 
-        return response_422
+        return response_413
+
+    if response.status_code == 429:
+        response_429 = Failure.from_dict(response.json())
+
+        return response_429
+
+    if response.status_code == 501:
+        response_501 = Failure.from_dict(response.json())
+
+        return response_501
+
+    if response.status_code == 503:
+        response_503 = Failure.from_dict(response.json())
+
+        return response_503
+
+    if response.status_code == 507:
+        response_507 = Failure.from_dict(response.json())
+
+        return response_507
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
     return None
 
 
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[Failure | HTTPValidationError | Jobs]:
+def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Failure | Jobs]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
@@ -105,7 +120,7 @@ def sync_detailed(
     state: ListJobsStateType0 | None | Unset = UNSET,
     model: str | Unset = "",
     limit: int | Unset = 100,
-) -> Response[Failure | HTTPValidationError | Jobs]:
+) -> Response[Failure | Jobs]:
     """Jobs
 
      The newest jobs of your company first.
@@ -120,7 +135,7 @@ def sync_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | HTTPValidationError | Jobs]
+        Response[Failure | Jobs]
     """
 
     kwargs = _get_kwargs(
@@ -142,7 +157,7 @@ def sync(
     state: ListJobsStateType0 | None | Unset = UNSET,
     model: str | Unset = "",
     limit: int | Unset = 100,
-) -> Failure | HTTPValidationError | Jobs | None:
+) -> Failure | Jobs | None:
     """Jobs
 
      The newest jobs of your company first.
@@ -157,7 +172,7 @@ def sync(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | HTTPValidationError | Jobs
+        Failure | Jobs
     """
 
     return sync_detailed(
@@ -174,7 +189,7 @@ async def asyncio_detailed(
     state: ListJobsStateType0 | None | Unset = UNSET,
     model: str | Unset = "",
     limit: int | Unset = 100,
-) -> Response[Failure | HTTPValidationError | Jobs]:
+) -> Response[Failure | Jobs]:
     """Jobs
 
      The newest jobs of your company first.
@@ -189,7 +204,7 @@ async def asyncio_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | HTTPValidationError | Jobs]
+        Response[Failure | Jobs]
     """
 
     kwargs = _get_kwargs(
@@ -209,7 +224,7 @@ async def asyncio(
     state: ListJobsStateType0 | None | Unset = UNSET,
     model: str | Unset = "",
     limit: int | Unset = 100,
-) -> Failure | HTTPValidationError | Jobs | None:
+) -> Failure | Jobs | None:
     """Jobs
 
      The newest jobs of your company first.
@@ -224,7 +239,7 @@ async def asyncio(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | HTTPValidationError | Jobs
+        Failure | Jobs
     """
 
     return (

@@ -7,7 +7,6 @@ import httpx
 from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.failure import Failure
-from ...models.http_validation_error import HTTPValidationError
 from ...types import UNSET, Response, Unset
 
 
@@ -37,51 +36,67 @@ def _get_kwargs(
     return _kwargs
 
 
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Failure | HTTPValidationError | str | None:
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Failure | str | None:
     if response.status_code == 200:
         response_200 = response.text
         return response_200
 
     if response.status_code == 400:
-        response_400 = Failure.from_dict(response.text)
+        response_400 = Failure.from_dict(response.json())
 
         return response_400
 
     if response.status_code == 401:
-        response_401 = Failure.from_dict(response.text)
+        response_401 = Failure.from_dict(response.json())
 
         return response_401
 
     if response.status_code == 403:
-        response_403 = Failure.from_dict(response.text)
+        response_403 = Failure.from_dict(response.json())
 
         return response_403
 
     if response.status_code == 404:
-        response_404 = Failure.from_dict(response.text)
+        response_404 = Failure.from_dict(response.json())
 
         return response_404
 
     if response.status_code == 409:
-        response_409 = Failure.from_dict(response.text)
+        response_409 = Failure.from_dict(response.json())
 
         return response_409
 
-    if response.status_code == 422:
-        response_422 = HTTPValidationError.from_dict(response.json())
+    if response.status_code == 413:
+        response_413 = Failure.from_dict(response.json())
 
-        return response_422
+        return response_413
+
+    if response.status_code == 429:
+        response_429 = Failure.from_dict(response.json())
+
+        return response_429
+
+    if response.status_code == 501:
+        response_501 = Failure.from_dict(response.json())
+
+        return response_501
+
+    if response.status_code == 503:
+        response_503 = Failure.from_dict(response.json())
+
+        return response_503
+
+    if response.status_code == 507:
+        response_507 = Failure.from_dict(response.json())
+
+        return response_507
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
     return None
 
 
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[Failure | HTTPValidationError | str]:
+def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Failure | str]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
@@ -96,7 +111,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     offset: int | Unset = 0,
     follow: bool | Unset = False,
-) -> Response[Failure | HTTPValidationError | str]:
+) -> Response[Failure | str]:
     """Log
 
      What the last attempt printed, from byte `offset` on; with `follow=1` until it ends.
@@ -111,7 +126,7 @@ def sync_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | HTTPValidationError | str]
+        Response[Failure | str]
     """
 
     kwargs = _get_kwargs(
@@ -133,7 +148,7 @@ def sync(
     client: AuthenticatedClient | Client,
     offset: int | Unset = 0,
     follow: bool | Unset = False,
-) -> Failure | HTTPValidationError | str | None:
+) -> Failure | str | None:
     """Log
 
      What the last attempt printed, from byte `offset` on; with `follow=1` until it ends.
@@ -148,7 +163,7 @@ def sync(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | HTTPValidationError | str
+        Failure | str
     """
 
     return sync_detailed(
@@ -165,7 +180,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     offset: int | Unset = 0,
     follow: bool | Unset = False,
-) -> Response[Failure | HTTPValidationError | str]:
+) -> Response[Failure | str]:
     """Log
 
      What the last attempt printed, from byte `offset` on; with `follow=1` until it ends.
@@ -180,7 +195,7 @@ async def asyncio_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | HTTPValidationError | str]
+        Response[Failure | str]
     """
 
     kwargs = _get_kwargs(
@@ -200,7 +215,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     offset: int | Unset = 0,
     follow: bool | Unset = False,
-) -> Failure | HTTPValidationError | str | None:
+) -> Failure | str | None:
     """Log
 
      What the last attempt printed, from byte `offset` on; with `follow=1` until it ends.
@@ -215,7 +230,7 @@ async def asyncio(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | HTTPValidationError | str
+        Failure | str
     """
 
     return (

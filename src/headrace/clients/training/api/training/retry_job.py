@@ -7,7 +7,6 @@ import httpx
 from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.failure import Failure
-from ...models.http_validation_error import HTTPValidationError
 from ...models.job import Job
 from ...types import Response
 
@@ -26,9 +25,7 @@ def _get_kwargs(
     return _kwargs
 
 
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Failure | HTTPValidationError | Job | None:
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Failure | Job | None:
     if response.status_code == 200:
         response_200 = Job.from_dict(response.json())
 
@@ -59,19 +56,37 @@ def _parse_response(
 
         return response_409
 
-    if response.status_code == 422:
-        response_422 = HTTPValidationError.from_dict(response.json())
+    if response.status_code == 413:
+        response_413 = Failure.from_dict(response.json())
 
-        return response_422
+        return response_413
+
+    if response.status_code == 429:
+        response_429 = Failure.from_dict(response.json())
+
+        return response_429
+
+    if response.status_code == 501:
+        response_501 = Failure.from_dict(response.json())
+
+        return response_501
+
+    if response.status_code == 503:
+        response_503 = Failure.from_dict(response.json())
+
+        return response_503
+
+    if response.status_code == 507:
+        response_507 = Failure.from_dict(response.json())
+
+        return response_507
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
     return None
 
 
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[Failure | HTTPValidationError | Job]:
+def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Failure | Job]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
@@ -84,7 +99,7 @@ def sync_detailed(
     id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Response[Failure | HTTPValidationError | Job]:
+) -> Response[Failure | Job]:
     """Retry
 
      Queue a job that failed or was cancelled once more.
@@ -97,7 +112,7 @@ def sync_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | HTTPValidationError | Job]
+        Response[Failure | Job]
     """
 
     kwargs = _get_kwargs(
@@ -115,7 +130,7 @@ def sync(
     id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Failure | HTTPValidationError | Job | None:
+) -> Failure | Job | None:
     """Retry
 
      Queue a job that failed or was cancelled once more.
@@ -128,7 +143,7 @@ def sync(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | HTTPValidationError | Job
+        Failure | Job
     """
 
     return sync_detailed(
@@ -141,7 +156,7 @@ async def asyncio_detailed(
     id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Response[Failure | HTTPValidationError | Job]:
+) -> Response[Failure | Job]:
     """Retry
 
      Queue a job that failed or was cancelled once more.
@@ -154,7 +169,7 @@ async def asyncio_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | HTTPValidationError | Job]
+        Response[Failure | Job]
     """
 
     kwargs = _get_kwargs(
@@ -170,7 +185,7 @@ async def asyncio(
     id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Failure | HTTPValidationError | Job | None:
+) -> Failure | Job | None:
     """Retry
 
      Queue a job that failed or was cancelled once more.
@@ -183,7 +198,7 @@ async def asyncio(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | HTTPValidationError | Job
+        Failure | Job
     """
 
     return (

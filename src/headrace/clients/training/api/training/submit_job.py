@@ -6,7 +6,6 @@ import httpx
 from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.failure import Failure
-from ...models.http_validation_error import HTTPValidationError
 from ...models.job import Job
 from ...models.new_job import NewJob
 from ...types import Response
@@ -31,9 +30,7 @@ def _get_kwargs(
     return _kwargs
 
 
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Failure | HTTPValidationError | Job | None:
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Failure | Job | None:
     if response.status_code == 201:
         response_201 = Job.from_dict(response.json())
 
@@ -64,19 +61,37 @@ def _parse_response(
 
         return response_409
 
-    if response.status_code == 422:
-        response_422 = HTTPValidationError.from_dict(response.json())
+    if response.status_code == 413:
+        response_413 = Failure.from_dict(response.json())
 
-        return response_422
+        return response_413
+
+    if response.status_code == 429:
+        response_429 = Failure.from_dict(response.json())
+
+        return response_429
+
+    if response.status_code == 501:
+        response_501 = Failure.from_dict(response.json())
+
+        return response_501
+
+    if response.status_code == 503:
+        response_503 = Failure.from_dict(response.json())
+
+        return response_503
+
+    if response.status_code == 507:
+        response_507 = Failure.from_dict(response.json())
+
+        return response_507
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
     return None
 
 
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[Failure | HTTPValidationError | Job]:
+def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Failure | Job]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
@@ -89,7 +104,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: NewJob,
-) -> Response[Failure | HTTPValidationError | Job]:
+) -> Response[Failure | Job]:
     """Submit
 
      Queue the training of a registered model, by the recipe it was registered with. A second call gives
@@ -103,7 +118,7 @@ def sync_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | HTTPValidationError | Job]
+        Response[Failure | Job]
     """
 
     kwargs = _get_kwargs(
@@ -121,7 +136,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
     body: NewJob,
-) -> Failure | HTTPValidationError | Job | None:
+) -> Failure | Job | None:
     """Submit
 
      Queue the training of a registered model, by the recipe it was registered with. A second call gives
@@ -135,7 +150,7 @@ def sync(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | HTTPValidationError | Job
+        Failure | Job
     """
 
     return sync_detailed(
@@ -148,7 +163,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: NewJob,
-) -> Response[Failure | HTTPValidationError | Job]:
+) -> Response[Failure | Job]:
     """Submit
 
      Queue the training of a registered model, by the recipe it was registered with. A second call gives
@@ -162,7 +177,7 @@ async def asyncio_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | HTTPValidationError | Job]
+        Response[Failure | Job]
     """
 
     kwargs = _get_kwargs(
@@ -178,7 +193,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
     body: NewJob,
-) -> Failure | HTTPValidationError | Job | None:
+) -> Failure | Job | None:
     """Submit
 
      Queue the training of a registered model, by the recipe it was registered with. A second call gives
@@ -192,7 +207,7 @@ async def asyncio(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | HTTPValidationError | Job
+        Failure | Job
     """
 
     return (

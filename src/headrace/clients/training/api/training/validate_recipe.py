@@ -7,7 +7,6 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.body_validate_recipe import BodyValidateRecipe
 from ...models.failure import Failure
-from ...models.http_validation_error import HTTPValidationError
 from ...models.valid import Valid
 from ...types import Response
 
@@ -31,9 +30,7 @@ def _get_kwargs(
     return _kwargs
 
 
-def _parse_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Failure | HTTPValidationError | Valid | None:
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Failure | Valid | None:
     if response.status_code == 200:
         response_200 = Valid.from_dict(response.json())
 
@@ -64,19 +61,37 @@ def _parse_response(
 
         return response_409
 
-    if response.status_code == 422:
-        response_422 = HTTPValidationError.from_dict(response.json())
+    if response.status_code == 413:
+        response_413 = Failure.from_dict(response.json())
 
-        return response_422
+        return response_413
+
+    if response.status_code == 429:
+        response_429 = Failure.from_dict(response.json())
+
+        return response_429
+
+    if response.status_code == 501:
+        response_501 = Failure.from_dict(response.json())
+
+        return response_501
+
+    if response.status_code == 503:
+        response_503 = Failure.from_dict(response.json())
+
+        return response_503
+
+    if response.status_code == 507:
+        response_507 = Failure.from_dict(response.json())
+
+        return response_507
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
     return None
 
 
-def _build_response(
-    *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[Failure | HTTPValidationError | Valid]:
+def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Failure | Valid]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
@@ -89,7 +104,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: BodyValidateRecipe,
-) -> Response[Failure | HTTPValidationError | Valid]:
+) -> Response[Failure | Valid]:
     """Validate
 
      Whether a job of this recipe could start: 400 with all that is wrong, or {"valid": true}.
@@ -102,7 +117,7 @@ def sync_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | HTTPValidationError | Valid]
+        Response[Failure | Valid]
     """
 
     kwargs = _get_kwargs(
@@ -120,7 +135,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
     body: BodyValidateRecipe,
-) -> Failure | HTTPValidationError | Valid | None:
+) -> Failure | Valid | None:
     """Validate
 
      Whether a job of this recipe could start: 400 with all that is wrong, or {"valid": true}.
@@ -133,7 +148,7 @@ def sync(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | HTTPValidationError | Valid
+        Failure | Valid
     """
 
     return sync_detailed(
@@ -146,7 +161,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
     body: BodyValidateRecipe,
-) -> Response[Failure | HTTPValidationError | Valid]:
+) -> Response[Failure | Valid]:
     """Validate
 
      Whether a job of this recipe could start: 400 with all that is wrong, or {"valid": true}.
@@ -159,7 +174,7 @@ async def asyncio_detailed(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | HTTPValidationError | Valid]
+        Response[Failure | Valid]
     """
 
     kwargs = _get_kwargs(
@@ -175,7 +190,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
     body: BodyValidateRecipe,
-) -> Failure | HTTPValidationError | Valid | None:
+) -> Failure | Valid | None:
     """Validate
 
      Whether a job of this recipe could start: 400 with all that is wrong, or {"valid": true}.
@@ -188,7 +203,7 @@ async def asyncio(
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | HTTPValidationError | Valid
+        Failure | Valid
     """
 
     return (

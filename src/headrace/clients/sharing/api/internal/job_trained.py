@@ -1,41 +1,40 @@
 from http import HTTPStatus
-from typing import Any, cast
-from urllib.parse import quote
+from typing import Any
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient, Client
-from ...models.delete_uploads_id_delete_tus_resumable import (
-    DeleteUploadsIdDeleteTusResumable,
-)
 from ...models.failure import Failure
+from ...models.model import Model
+from ...models.trained import Trained
 from ...types import Response
 
 
 def _get_kwargs(
-    id: str,
     *,
-    tus_resumable: DeleteUploadsIdDeleteTusResumable,
+    body: Trained,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
-    headers["Tus-Resumable"] = str(tus_resumable)
 
     _kwargs: dict[str, Any] = {
-        "method": "delete",
-        "url": "/uploads/{id}".format(
-            id=quote(str(id), safe=""),
-        ),
+        "method": "post",
+        "url": "/internal/jobs/trained",
     }
+
+    _kwargs["json"] = body.to_dict()
+
+    headers["Content-Type"] = "application/json"
 
     _kwargs["headers"] = headers
     return _kwargs
 
 
-def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Any | Failure | None:
-    if response.status_code == 204:
-        response_204 = cast(Any, None)
-        return response_204
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Failure | Model | None:
+    if response.status_code == 200:
+        response_200 = Model.from_dict(response.json())
+
+        return response_200
 
     if response.status_code == 400:
         response_400 = Failure.from_dict(response.json())
@@ -62,22 +61,15 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_409
 
-    if response.status_code == 412:
-        response_412 = cast(Any, None)
-        return response_412
-
     if response.status_code == 413:
         response_413 = Failure.from_dict(response.json())
 
         return response_413
 
-    if response.status_code == 415:
-        response_415 = cast(Any, None)
-        return response_415
+    if response.status_code == 429:
+        response_429 = Failure.from_dict(response.json())
 
-    if response.status_code == 460:
-        response_460 = cast(Any, None)
-        return response_460
+        return response_429
 
     if response.status_code == 501:
         response_501 = Failure.from_dict(response.json())
@@ -99,7 +91,7 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
     return None
 
 
-def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Any | Failure]:
+def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Failure | Model]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
@@ -109,30 +101,27 @@ def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
 
 def sync_detailed(
-    id: str,
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: DeleteUploadsIdDeleteTusResumable,
-) -> Response[Any | Failure]:
-    """Delete
+    body: Trained,
+) -> Response[Failure | Model]:
+    """Trained
 
-     Forget an upload.
+     A job ended well: its files are taken in. 503: put them again.
 
     Args:
-        id (str):
-        tus_resumable (DeleteUploadsIdDeleteTusResumable):
+        body (Trained): A job that ended well; its files were put before.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Any | Failure]
+        Response[Failure | Model]
     """
 
     kwargs = _get_kwargs(
-        id=id,
-        tus_resumable=tus_resumable,
+        body=body,
     )
 
     response = client.get_httpx_client().request(
@@ -143,59 +132,53 @@ def sync_detailed(
 
 
 def sync(
-    id: str,
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: DeleteUploadsIdDeleteTusResumable,
-) -> Any | Failure | None:
-    """Delete
+    body: Trained,
+) -> Failure | Model | None:
+    """Trained
 
-     Forget an upload.
+     A job ended well: its files are taken in. 503: put them again.
 
     Args:
-        id (str):
-        tus_resumable (DeleteUploadsIdDeleteTusResumable):
+        body (Trained): A job that ended well; its files were put before.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Any | Failure
+        Failure | Model
     """
 
     return sync_detailed(
-        id=id,
         client=client,
-        tus_resumable=tus_resumable,
+        body=body,
     ).parsed
 
 
 async def asyncio_detailed(
-    id: str,
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: DeleteUploadsIdDeleteTusResumable,
-) -> Response[Any | Failure]:
-    """Delete
+    body: Trained,
+) -> Response[Failure | Model]:
+    """Trained
 
-     Forget an upload.
+     A job ended well: its files are taken in. 503: put them again.
 
     Args:
-        id (str):
-        tus_resumable (DeleteUploadsIdDeleteTusResumable):
+        body (Trained): A job that ended well; its files were put before.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Any | Failure]
+        Response[Failure | Model]
     """
 
     kwargs = _get_kwargs(
-        id=id,
-        tus_resumable=tus_resumable,
+        body=body,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -204,31 +187,28 @@ async def asyncio_detailed(
 
 
 async def asyncio(
-    id: str,
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: DeleteUploadsIdDeleteTusResumable,
-) -> Any | Failure | None:
-    """Delete
+    body: Trained,
+) -> Failure | Model | None:
+    """Trained
 
-     Forget an upload.
+     A job ended well: its files are taken in. 503: put them again.
 
     Args:
-        id (str):
-        tus_resumable (DeleteUploadsIdDeleteTusResumable):
+        body (Trained): A job that ended well; its files were put before.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Any | Failure
+        Failure | Model
     """
 
     return (
         await asyncio_detailed(
-            id=id,
             client=client,
-            tus_resumable=tus_resumable,
+            body=body,
         )
     ).parsed

@@ -6,23 +6,21 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient, Client
+from ...models.delete_upload_tus_resumable import DeleteUploadTusResumable
 from ...models.failure import Failure
-from ...models.head_uploads_id_head_tus_resumable import (
-    HeadUploadsIdHeadTusResumable,
-)
 from ...types import Response
 
 
 def _get_kwargs(
     id: str,
     *,
-    tus_resumable: HeadUploadsIdHeadTusResumable,
+    tus_resumable: DeleteUploadTusResumable,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     headers["Tus-Resumable"] = str(tus_resumable)
 
     _kwargs: dict[str, Any] = {
-        "method": "head",
+        "method": "delete",
         "url": "/uploads/{id}".format(
             id=quote(str(id), safe=""),
         ),
@@ -33,9 +31,9 @@ def _get_kwargs(
 
 
 def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Any | Failure | None:
-    if response.status_code == 200:
-        response_200 = cast(Any, None)
-        return response_200
+    if response.status_code == 204:
+        response_204 = cast(Any, None)
+        return response_204
 
     if response.status_code == 400:
         response_400 = Failure.from_dict(response.json())
@@ -75,6 +73,11 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
         response_415 = cast(Any, None)
         return response_415
 
+    if response.status_code == 429:
+        response_429 = Failure.from_dict(response.json())
+
+        return response_429
+
     if response.status_code == 460:
         response_460 = cast(Any, None)
         return response_460
@@ -112,15 +115,15 @@ def sync_detailed(
     id: str,
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: HeadUploadsIdHeadTusResumable,
+    tus_resumable: DeleteUploadTusResumable,
 ) -> Response[Any | Failure]:
-    """Head
+    """Delete
 
-     How far an upload has come: ``Upload-Offset``, all on stable storage.
+     Forget an upload.
 
     Args:
         id (str):
-        tus_resumable (HeadUploadsIdHeadTusResumable):
+        tus_resumable (DeleteUploadTusResumable):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -146,15 +149,15 @@ def sync(
     id: str,
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: HeadUploadsIdHeadTusResumable,
+    tus_resumable: DeleteUploadTusResumable,
 ) -> Any | Failure | None:
-    """Head
+    """Delete
 
-     How far an upload has come: ``Upload-Offset``, all on stable storage.
+     Forget an upload.
 
     Args:
         id (str):
-        tus_resumable (HeadUploadsIdHeadTusResumable):
+        tus_resumable (DeleteUploadTusResumable):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -175,15 +178,15 @@ async def asyncio_detailed(
     id: str,
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: HeadUploadsIdHeadTusResumable,
+    tus_resumable: DeleteUploadTusResumable,
 ) -> Response[Any | Failure]:
-    """Head
+    """Delete
 
-     How far an upload has come: ``Upload-Offset``, all on stable storage.
+     Forget an upload.
 
     Args:
         id (str):
-        tus_resumable (HeadUploadsIdHeadTusResumable):
+        tus_resumable (DeleteUploadTusResumable):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -207,15 +210,15 @@ async def asyncio(
     id: str,
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: HeadUploadsIdHeadTusResumable,
+    tus_resumable: DeleteUploadTusResumable,
 ) -> Any | Failure | None:
-    """Head
+    """Delete
 
-     How far an upload has come: ``Upload-Offset``, all on stable storage.
+     Forget an upload.
 
     Args:
         id (str):
-        tus_resumable (HeadUploadsIdHeadTusResumable):
+        tus_resumable (DeleteUploadTusResumable):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -5,33 +5,24 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient, Client
-from ...models.create_uploads_post_tus_resumable import (
-    CreateUploadsPostTusResumable,
-)
 from ...models.failure import Failure
 from ...types import Response
 
 
-def _get_kwargs(
-    *,
-    tus_resumable: CreateUploadsPostTusResumable,
-) -> dict[str, Any]:
-    headers: dict[str, Any] = {}
-    headers["Tus-Resumable"] = str(tus_resumable)
+def _get_kwargs() -> dict[str, Any]:
 
     _kwargs: dict[str, Any] = {
-        "method": "post",
+        "method": "options",
         "url": "/uploads",
     }
 
-    _kwargs["headers"] = headers
     return _kwargs
 
 
 def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Any | Failure | None:
-    if response.status_code == 201:
-        response_201 = cast(Any, None)
-        return response_201
+    if response.status_code == 204:
+        response_204 = cast(Any, None)
+        return response_204
 
     if response.status_code == 400:
         response_400 = Failure.from_dict(response.json())
@@ -58,22 +49,15 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_409
 
-    if response.status_code == 412:
-        response_412 = cast(Any, None)
-        return response_412
-
     if response.status_code == 413:
         response_413 = Failure.from_dict(response.json())
 
         return response_413
 
-    if response.status_code == 415:
-        response_415 = cast(Any, None)
-        return response_415
+    if response.status_code == 429:
+        response_429 = Failure.from_dict(response.json())
 
-    if response.status_code == 460:
-        response_460 = cast(Any, None)
-        return response_460
+        return response_429
 
     if response.status_code == 501:
         response_501 = Failure.from_dict(response.json())
@@ -107,15 +91,10 @@ def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: CreateUploadsPostTusResumable,
 ) -> Response[Any | Failure]:
-    """Create
+    """Options
 
-     Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
-    ``filename``.
-
-    Args:
-        tus_resumable (CreateUploadsPostTusResumable):
+     What the server speaks.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -125,9 +104,7 @@ def sync_detailed(
         Response[Any | Failure]
     """
 
-    kwargs = _get_kwargs(
-        tus_resumable=tus_resumable,
-    )
+    kwargs = _get_kwargs()
 
     response = client.get_httpx_client().request(
         **kwargs,
@@ -139,15 +116,10 @@ def sync_detailed(
 def sync(
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: CreateUploadsPostTusResumable,
 ) -> Any | Failure | None:
-    """Create
+    """Options
 
-     Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
-    ``filename``.
-
-    Args:
-        tus_resumable (CreateUploadsPostTusResumable):
+     What the server speaks.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -159,22 +131,16 @@ def sync(
 
     return sync_detailed(
         client=client,
-        tus_resumable=tus_resumable,
     ).parsed
 
 
 async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: CreateUploadsPostTusResumable,
 ) -> Response[Any | Failure]:
-    """Create
+    """Options
 
-     Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
-    ``filename``.
-
-    Args:
-        tus_resumable (CreateUploadsPostTusResumable):
+     What the server speaks.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -184,9 +150,7 @@ async def asyncio_detailed(
         Response[Any | Failure]
     """
 
-    kwargs = _get_kwargs(
-        tus_resumable=tus_resumable,
-    )
+    kwargs = _get_kwargs()
 
     response = await client.get_async_httpx_client().request(**kwargs)
 
@@ -196,15 +160,10 @@ async def asyncio_detailed(
 async def asyncio(
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: CreateUploadsPostTusResumable,
 ) -> Any | Failure | None:
-    """Create
+    """Options
 
-     Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
-    ``filename``.
-
-    Args:
-        tus_resumable (CreateUploadsPostTusResumable):
+     What the server speaks.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -217,6 +176,5 @@ async def asyncio(
     return (
         await asyncio_detailed(
             client=client,
-            tus_resumable=tus_resumable,
         )
     ).parsed

@@ -1,28 +1,44 @@
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
+from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.failure import Failure
+from ...models.judged import Judged
+from ...models.model import Model
 from ...types import Response
 
 
-def _get_kwargs() -> dict[str, Any]:
+def _get_kwargs(
+    id: str,
+    *,
+    body: Judged,
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
 
     _kwargs: dict[str, Any] = {
-        "method": "options",
-        "url": "/uploads",
+        "method": "post",
+        "url": "/internal/models/{id}/judged".format(
+            id=quote(str(id), safe=""),
+        ),
     }
 
+    _kwargs["json"] = body.to_dict()
+
+    headers["Content-Type"] = "application/json"
+
+    _kwargs["headers"] = headers
     return _kwargs
 
 
-def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Any | Failure | None:
-    if response.status_code == 204:
-        response_204 = cast(Any, None)
-        return response_204
+def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Failure | Model | None:
+    if response.status_code == 200:
+        response_200 = Model.from_dict(response.json())
+
+        return response_200
 
     if response.status_code == 400:
         response_400 = Failure.from_dict(response.json())
@@ -54,6 +70,11 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_413
 
+    if response.status_code == 429:
+        response_429 = Failure.from_dict(response.json())
+
+        return response_429
+
     if response.status_code == 501:
         response_501 = Failure.from_dict(response.json())
 
@@ -74,7 +95,7 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
     return None
 
 
-def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Any | Failure]:
+def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Failure | Model]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
@@ -84,22 +105,31 @@ def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
 
 def sync_detailed(
+    id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Response[Any | Failure]:
-    """Options
+    body: Judged,
+) -> Response[Failure | Model]:
+    """Judged
 
-     What the server speaks.
+     A model's recipe was run again.
+
+    Args:
+        id (str):
+        body (Judged): What running a recipe again has shown.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Any | Failure]
+        Response[Failure | Model]
     """
 
-    kwargs = _get_kwargs()
+    kwargs = _get_kwargs(
+        id=id,
+        body=body,
+    )
 
     response = client.get_httpx_client().request(
         **kwargs,
@@ -109,43 +139,60 @@ def sync_detailed(
 
 
 def sync(
+    id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Any | Failure | None:
-    """Options
+    body: Judged,
+) -> Failure | Model | None:
+    """Judged
 
-     What the server speaks.
+     A model's recipe was run again.
+
+    Args:
+        id (str):
+        body (Judged): What running a recipe again has shown.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Any | Failure
+        Failure | Model
     """
 
     return sync_detailed(
+        id=id,
         client=client,
+        body=body,
     ).parsed
 
 
 async def asyncio_detailed(
+    id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Response[Any | Failure]:
-    """Options
+    body: Judged,
+) -> Response[Failure | Model]:
+    """Judged
 
-     What the server speaks.
+     A model's recipe was run again.
+
+    Args:
+        id (str):
+        body (Judged): What running a recipe again has shown.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Any | Failure]
+        Response[Failure | Model]
     """
 
-    kwargs = _get_kwargs()
+    kwargs = _get_kwargs(
+        id=id,
+        body=body,
+    )
 
     response = await client.get_async_httpx_client().request(**kwargs)
 
@@ -153,23 +200,31 @@ async def asyncio_detailed(
 
 
 async def asyncio(
+    id: str,
     *,
     client: AuthenticatedClient | Client,
-) -> Any | Failure | None:
-    """Options
+    body: Judged,
+) -> Failure | Model | None:
+    """Judged
 
-     What the server speaks.
+     A model's recipe was run again.
+
+    Args:
+        id (str):
+        body (Judged): What running a recipe again has shown.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Any | Failure
+        Failure | Model
     """
 
     return (
         await asyncio_detailed(
+            id=id,
             client=client,
+            body=body,
         )
     ).parsed

@@ -7,26 +7,33 @@ import httpx
 from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.failure import Failure
-from ...models.patch_uploads_id_patch_tus_resumable import (
-    PatchUploadsIdPatchTusResumable,
-)
-from ...types import Response
+from ...types import UNSET, File, Response
 
 
 def _get_kwargs(
-    id: str,
+    job: str,
     *,
-    tus_resumable: PatchUploadsIdPatchTusResumable,
+    body: File,
+    path: str,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
-    headers["Tus-Resumable"] = str(tus_resumable)
+
+    params: dict[str, Any] = {}
+
+    params["path"] = path
+
+    params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
     _kwargs: dict[str, Any] = {
-        "method": "patch",
-        "url": "/uploads/{id}".format(
-            id=quote(str(id), safe=""),
+        "method": "put",
+        "url": "/internal/jobs/{job}/output".format(
+            job=quote(str(job), safe=""),
         ),
+        "params": params,
     }
+
+    _kwargs["content"] = body.payload
+    headers["Content-Type"] = "application/octet-stream"
 
     _kwargs["headers"] = headers
     return _kwargs
@@ -62,22 +69,15 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
         return response_409
 
-    if response.status_code == 412:
-        response_412 = cast(Any, None)
-        return response_412
-
     if response.status_code == 413:
         response_413 = Failure.from_dict(response.json())
 
         return response_413
 
-    if response.status_code == 415:
-        response_415 = cast(Any, None)
-        return response_415
+    if response.status_code == 429:
+        response_429 = Failure.from_dict(response.json())
 
-    if response.status_code == 460:
-        response_460 = cast(Any, None)
-        return response_460
+        return response_429
 
     if response.status_code == 501:
         response_501 = Failure.from_dict(response.json())
@@ -109,18 +109,20 @@ def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
 
 def sync_detailed(
-    id: str,
+    job: str,
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: PatchUploadsIdPatchTusResumable,
+    body: File,
+    path: str,
 ) -> Response[Any | Failure]:
-    """Patch
+    """Put
 
-     Go on with an upload at ``Upload-Offset``. What came before a broken connection is kept.
+     One file a job made, before `job_trained`; a second one of that path takes the place of the first.
 
     Args:
-        id (str):
-        tus_resumable (PatchUploadsIdPatchTusResumable):
+        job (str):
+        path (str):
+        body (File):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -131,8 +133,9 @@ def sync_detailed(
     """
 
     kwargs = _get_kwargs(
-        id=id,
-        tus_resumable=tus_resumable,
+        job=job,
+        body=body,
+        path=path,
     )
 
     response = client.get_httpx_client().request(
@@ -143,18 +146,20 @@ def sync_detailed(
 
 
 def sync(
-    id: str,
+    job: str,
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: PatchUploadsIdPatchTusResumable,
+    body: File,
+    path: str,
 ) -> Any | Failure | None:
-    """Patch
+    """Put
 
-     Go on with an upload at ``Upload-Offset``. What came before a broken connection is kept.
+     One file a job made, before `job_trained`; a second one of that path takes the place of the first.
 
     Args:
-        id (str):
-        tus_resumable (PatchUploadsIdPatchTusResumable):
+        job (str):
+        path (str):
+        body (File):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -165,25 +170,28 @@ def sync(
     """
 
     return sync_detailed(
-        id=id,
+        job=job,
         client=client,
-        tus_resumable=tus_resumable,
+        body=body,
+        path=path,
     ).parsed
 
 
 async def asyncio_detailed(
-    id: str,
+    job: str,
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: PatchUploadsIdPatchTusResumable,
+    body: File,
+    path: str,
 ) -> Response[Any | Failure]:
-    """Patch
+    """Put
 
-     Go on with an upload at ``Upload-Offset``. What came before a broken connection is kept.
+     One file a job made, before `job_trained`; a second one of that path takes the place of the first.
 
     Args:
-        id (str):
-        tus_resumable (PatchUploadsIdPatchTusResumable):
+        job (str):
+        path (str):
+        body (File):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -194,8 +202,9 @@ async def asyncio_detailed(
     """
 
     kwargs = _get_kwargs(
-        id=id,
-        tus_resumable=tus_resumable,
+        job=job,
+        body=body,
+        path=path,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -204,18 +213,20 @@ async def asyncio_detailed(
 
 
 async def asyncio(
-    id: str,
+    job: str,
     *,
     client: AuthenticatedClient | Client,
-    tus_resumable: PatchUploadsIdPatchTusResumable,
+    body: File,
+    path: str,
 ) -> Any | Failure | None:
-    """Patch
+    """Put
 
-     Go on with an upload at ``Upload-Offset``. What came before a broken connection is kept.
+     One file a job made, before `job_trained`; a second one of that path takes the place of the first.
 
     Args:
-        id (str):
-        tus_resumable (PatchUploadsIdPatchTusResumable):
+        job (str):
+        path (str):
+        body (File):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -227,8 +238,9 @@ async def asyncio(
 
     return (
         await asyncio_detailed(
-            id=id,
+            job=job,
             client=client,
-            tus_resumable=tus_resumable,
+            body=body,
+            path=path,
         )
     ).parsed
