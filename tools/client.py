@@ -29,6 +29,7 @@ SERVICES = {
 GENERATOR = "openapi-python-client==0.29.1"
 CONFIG = {
     "literal_enums": True,
+    "post_hooks": ["ruff check . --isolated --fix-only", "ruff format . --isolated"],
     "content_type_overrides": {"application/offset+octet-stream": "application/octet-stream"},
 }
 HOME = ROOT / ".venv-client"
@@ -60,19 +61,21 @@ def generator() -> Path:
 
 
 def generate(service: str, into: Path) -> None:
-    """Write one service's client as package `into`."""
+    """Write one service's client as package `into`, which is replaced."""
     tools = generator()
     with tempfile.TemporaryDirectory() as folder:
         described = Path(folder) / "openapi.json"
         described.write_text(json.dumps(document(service)))
-        config = Path(folder) / "config.yaml"
+        config, made = Path(folder) / "config.yaml", Path(folder) / service
         config.write_text(json.dumps(CONFIG))  # JSON is YAML
         command = [tools / "openapi-python-client", "generate", "--meta", "none", "--overwrite", "--fail-on-warning"]
-        command += ["--path", described, "--output-path", into, "--config", config]
+        command += ["--path", described, "--output-path", made, "--config", config]
         path = f"{tools}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "PATH": path})
         if done.returncode:
             sys.exit(f"the {service} client cannot be generated:\n{done.stdout}{done.stderr}")
+        shutil.rmtree(into, ignore_errors=True)
+        shutil.copytree(made, into, ignore=shutil.ignore_patterns(".*"))
 
 
 def differences(service: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -36,6 +37,7 @@ from headrace.services.remote import Remote, TokenFor
 from headrace.services.sharing import Sharing
 from headrace.services.sharing.contents import safe_path
 from headrace.services.sharing.internal import Files, Role
+from headrace.services.sharing.results import open_plain
 
 CHUNK = 2**20
 PLATFORM = Principal(LOCAL, "platform", "service", frozenset({"service"}))
@@ -118,7 +120,7 @@ class SharingClient(Remote):
 
     async def _put(self, job: Job, output: Path, path: str) -> None:
         request = put_output._get_kwargs(job.id, body=File(payload=BytesIO()), path=path)
-        with (output / safe_path(path)).open("rb") as file:
+        with os.fdopen(open_plain(output, path), "rb") as file:
             async with self.stream(_author(job), {**request, "content": _pieces(file)}):
                 pass
 
@@ -131,9 +133,7 @@ class SharingClient(Remote):
     async def judged(self, model: str, verdict: Verdict, note: str) -> Model:
         """See `Sharing.judged`."""
         sent = Judged(verdict=verdict, note=note)
-        made = await self.ask(
-            PLATFORM, lambda: model_judged.asyncio_detailed(model, client=self._client, body=sent)
-        )
+        made = await self.ask(PLATFORM, lambda: model_judged.asyncio_detailed(model, client=self._client, body=sent))
         return Model.model_validate_json(made)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -157,11 +158,15 @@ async def _keep(body: AsyncIterator[bytes], target: Path) -> None:
     await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True, mode=0o700)
     handle, part = await asyncio.to_thread(tempfile.mkstemp, dir=target.parent, prefix=".part-")
     try:
-        with open(handle, "wb") as file:
+        with os.fdopen(handle, "wb") as file:
             async for piece in body:
                 await asyncio.to_thread(file.write, piece)
         await asyncio.to_thread(Path(part).replace, target)
     except BaseException:
-        with contextlib.suppress(OSError):
-            Path(part).unlink()
+        _forget(Path(part))
         raise
+
+
+def _forget(part: Path) -> None:
+    with contextlib.suppress(OSError):
+        part.unlink()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
@@ -33,7 +33,7 @@ class Added:
     topics: list[str]
     created_ms: int
     created_by: str
-    password: str | Unset | None = UNSET
+    password: None | str | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         company = self.company
@@ -50,7 +50,7 @@ class Added:
 
         created_by = self.created_by
 
-        password: str | Unset | None
+        password: None | str | Unset
         if isinstance(self.password, Unset):
             password = UNSET
         else:
@@ -75,7 +75,7 @@ class Added:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         d = dict(src_dict)
         company = d.pop("company")
 
@@ -91,7 +91,7 @@ class Added:
 
         created_by = d.pop("created_by")
 
-        def _parse_password(data: object) -> str | Unset | None:
+        def _parse_password(data: object) -> None | str | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):

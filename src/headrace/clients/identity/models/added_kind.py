@@ -13,4 +13,6 @@ ADDED_KIND_VALUES: set[AddedKind] = {
 def check_added_kind(value: str) -> AddedKind:
     if value in ADDED_KIND_VALUES:
         return value
-    raise TypeError(f"Unexpected value {value!r}. Expected one of {ADDED_KIND_VALUES!r}")
+    raise TypeError(
+        f"Unexpected value {value!r}. Expected one of {ADDED_KIND_VALUES!r}"
+    )

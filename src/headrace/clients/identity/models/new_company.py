@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
@@ -22,14 +22,14 @@ class NewCompany:
 
     name: str
     admin: str | Unset = "admin"
-    password: str | Unset | None = UNSET
+    password: None | str | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         name = self.name
 
         admin = self.admin
 
-        password: str | Unset | None
+        password: None | str | Unset
         if isinstance(self.password, Unset):
             password = UNSET
         else:
@@ -50,13 +50,13 @@ class NewCompany:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         d = dict(src_dict)
         name = d.pop("name")
 
         admin = d.pop("admin", UNSET)
 
-        def _parse_password(data: object) -> str | Unset | None:
+        def _parse_password(data: object) -> None | str | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):

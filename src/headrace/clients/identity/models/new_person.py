@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
 from ..models.new_person_kind import NewPersonKind, check_new_person_kind
-from ..models.new_person_roles_type_0_item import NewPersonRolesType0Item, check_new_person_roles_type_0_item
+from ..models.new_person_roles_type_0_item import (
+    NewPersonRolesType0Item,
+    check_new_person_roles_type_0_item,
+)
 from ..types import UNSET, Unset
 
 T = TypeVar("T", bound="NewPerson")
@@ -26,9 +29,9 @@ class NewPerson:
 
     name: str
     kind: NewPersonKind | Unset = "user"
-    roles: list[NewPersonRolesType0Item] | Unset | None = UNSET
+    roles: list[NewPersonRolesType0Item] | None | Unset = UNSET
     topics: list[str] | Unset = UNSET
-    password: str | Unset | None = UNSET
+    password: None | str | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         name = self.name
@@ -37,7 +40,7 @@ class NewPerson:
         if not isinstance(self.kind, Unset):
             kind = self.kind
 
-        roles: list[str] | Unset | None
+        roles: list[str] | None | Unset
         if isinstance(self.roles, Unset):
             roles = UNSET
         elif isinstance(self.roles, list):
@@ -53,7 +56,7 @@ class NewPerson:
         if not isinstance(self.topics, Unset):
             topics = self.topics
 
-        password: str | Unset | None
+        password: None | str | Unset
         if isinstance(self.password, Unset):
             password = UNSET
         else:
@@ -78,7 +81,7 @@ class NewPerson:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         d = dict(src_dict)
         name = d.pop("name")
 
@@ -89,7 +92,7 @@ class NewPerson:
         else:
             kind = check_new_person_kind(_kind)
 
-        def _parse_roles(data: object) -> list[NewPersonRolesType0Item] | Unset | None:
+        def _parse_roles(data: object) -> list[NewPersonRolesType0Item] | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -100,7 +103,9 @@ class NewPerson:
                 roles_type_0 = []
                 _roles_type_0 = data
                 for roles_type_0_item_data in _roles_type_0:
-                    roles_type_0_item = check_new_person_roles_type_0_item(roles_type_0_item_data)
+                    roles_type_0_item = check_new_person_roles_type_0_item(
+                        roles_type_0_item_data
+                    )
 
                     roles_type_0.append(roles_type_0_item)
 
@@ -113,7 +118,7 @@ class NewPerson:
 
         topics = cast(list[str], d.pop("topics", UNSET))
 
-        def _parse_password(data: object) -> str | Unset | None:
+        def _parse_password(data: object) -> None | str | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):

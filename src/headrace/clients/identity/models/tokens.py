@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
@@ -24,7 +24,7 @@ class Tokens:
     access_token: str
     token_type: str
     expires_in: int
-    refresh_token: str | Unset | None = UNSET
+    refresh_token: None | str | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         access_token = self.access_token
@@ -33,7 +33,7 @@ class Tokens:
 
         expires_in = self.expires_in
 
-        refresh_token: str | Unset | None
+        refresh_token: None | str | Unset
         if isinstance(self.refresh_token, Unset):
             refresh_token = UNSET
         else:
@@ -54,7 +54,7 @@ class Tokens:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         d = dict(src_dict)
         access_token = d.pop("access_token")
 
@@ -62,7 +62,7 @@ class Tokens:
 
         expires_in = d.pop("expires_in")
 
-        def _parse_refresh_token(data: object) -> str | Unset | None:
+        def _parse_refresh_token(data: object) -> None | str | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
@@ -31,7 +31,7 @@ class Who:
     roles: list[str]
     topics: list[str]
     expires_ms: int | None
-    companies: int | Unset | None = UNSET
+    companies: int | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         company = self.company
@@ -47,7 +47,7 @@ class Who:
         expires_ms: int | None
         expires_ms = self.expires_ms
 
-        companies: int | Unset | None
+        companies: int | None | Unset
         if isinstance(self.companies, Unset):
             companies = UNSET
         else:
@@ -71,7 +71,7 @@ class Who:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         d = dict(src_dict)
         company = d.pop("company")
 
@@ -90,7 +90,7 @@ class Who:
 
         expires_ms = _parse_expires_ms(d.pop("expires_ms"))
 
-        def _parse_companies(data: object) -> int | Unset | None:
+        def _parse_companies(data: object) -> int | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):

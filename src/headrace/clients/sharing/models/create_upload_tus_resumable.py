@@ -10,4 +10,6 @@ CREATE_UPLOAD_TUS_RESUMABLE_VALUES: set[CreateUploadTusResumable] = {
 def check_create_upload_tus_resumable(value: str) -> CreateUploadTusResumable:
     if value in CREATE_UPLOAD_TUS_RESUMABLE_VALUES:
         return value
-    raise TypeError(f"Unexpected value {value!r}. Expected one of {CREATE_UPLOAD_TUS_RESUMABLE_VALUES!r}")
+    raise TypeError(
+        f"Unexpected value {value!r}. Expected one of {CREATE_UPLOAD_TUS_RESUMABLE_VALUES!r}"
+    )

@@ -7,7 +7,11 @@ CREATE_UPLOAD_UPLOAD_DEFER_LENGTH_VALUES: set[CreateUploadUploadDeferLength] = {
 }
 
 
-def check_create_upload_upload_defer_length(value: str) -> CreateUploadUploadDeferLength:
+def check_create_upload_upload_defer_length(
+    value: str,
+) -> CreateUploadUploadDeferLength:
     if value in CREATE_UPLOAD_UPLOAD_DEFER_LENGTH_VALUES:
         return value
-    raise TypeError(f"Unexpected value {value!r}. Expected one of {CREATE_UPLOAD_UPLOAD_DEFER_LENGTH_VALUES!r}")
+    raise TypeError(
+        f"Unexpected value {value!r}. Expected one of {CREATE_UPLOAD_UPLOAD_DEFER_LENGTH_VALUES!r}"
+    )

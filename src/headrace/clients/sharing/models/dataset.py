@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
-from ..models.dataset_statistics_state import DatasetStatisticsState, check_dataset_statistics_state
+from ..models.dataset_statistics_state import (
+    DatasetStatisticsState,
+    check_dataset_statistics_state,
+)
 from ..types import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -52,12 +55,12 @@ class Dataset:
     description: str | Unset = ""
     statistics_state: DatasetStatisticsState | Unset = "pending"
     statistics_error: str | Unset = ""
-    samples: int | Unset | None = UNSET
-    sample_shape: list[int] | Unset | None = UNSET
-    statistics: DatasetStatisticsType0 | Unset | None = UNSET
-    stream: StreamRange | Unset | None = UNSET
+    samples: int | None | Unset = UNSET
+    sample_shape: list[int] | None | Unset = UNSET
+    statistics: DatasetStatisticsType0 | None | Unset = UNSET
+    stream: None | StreamRange | Unset = UNSET
     confidential: bool | Unset = False
-    deleted_ms: int | Unset | None = UNSET
+    deleted_ms: int | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         from ..models.dataset_statistics_type_0 import DatasetStatisticsType0
@@ -87,13 +90,13 @@ class Dataset:
 
         statistics_error = self.statistics_error
 
-        samples: int | Unset | None
+        samples: int | None | Unset
         if isinstance(self.samples, Unset):
             samples = UNSET
         else:
             samples = self.samples
 
-        sample_shape: list[int] | Unset | None
+        sample_shape: list[int] | None | Unset
         if isinstance(self.sample_shape, Unset):
             sample_shape = UNSET
         elif isinstance(self.sample_shape, list):
@@ -102,7 +105,7 @@ class Dataset:
         else:
             sample_shape = self.sample_shape
 
-        statistics: dict[str, Any] | Unset | None
+        statistics: dict[str, Any] | None | Unset
         if isinstance(self.statistics, Unset):
             statistics = UNSET
         elif isinstance(self.statistics, DatasetStatisticsType0):
@@ -110,7 +113,7 @@ class Dataset:
         else:
             statistics = self.statistics
 
-        stream: dict[str, Any] | Unset | None
+        stream: dict[str, Any] | None | Unset
         if isinstance(self.stream, Unset):
             stream = UNSET
         elif isinstance(self.stream, StreamRange):
@@ -120,7 +123,7 @@ class Dataset:
 
         confidential = self.confidential
 
-        deleted_ms: int | Unset | None
+        deleted_ms: int | None | Unset
         if isinstance(self.deleted_ms, Unset):
             deleted_ms = UNSET
         else:
@@ -162,7 +165,7 @@ class Dataset:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         from ..models.dataset_statistics_type_0 import DatasetStatisticsType0
         from ..models.stored import Stored
         from ..models.stream_range import StreamRange
@@ -195,7 +198,7 @@ class Dataset:
 
         statistics_error = d.pop("statistics_error", UNSET)
 
-        def _parse_samples(data: object) -> int | Unset | None:
+        def _parse_samples(data: object) -> int | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -204,7 +207,7 @@ class Dataset:
 
         samples = _parse_samples(d.pop("samples", UNSET))
 
-        def _parse_sample_shape(data: object) -> list[int] | Unset | None:
+        def _parse_sample_shape(data: object) -> list[int] | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -221,7 +224,7 @@ class Dataset:
 
         sample_shape = _parse_sample_shape(d.pop("sample_shape", UNSET))
 
-        def _parse_statistics(data: object) -> DatasetStatisticsType0 | Unset | None:
+        def _parse_statistics(data: object) -> DatasetStatisticsType0 | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -238,7 +241,7 @@ class Dataset:
 
         statistics = _parse_statistics(d.pop("statistics", UNSET))
 
-        def _parse_stream(data: object) -> StreamRange | Unset | None:
+        def _parse_stream(data: object) -> None | StreamRange | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -257,7 +260,7 @@ class Dataset:
 
         confidential = d.pop("confidential", UNSET)
 
-        def _parse_deleted_ms(data: object) -> int | Unset | None:
+        def _parse_deleted_ms(data: object) -> int | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):

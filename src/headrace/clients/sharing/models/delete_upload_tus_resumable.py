@@ -10,4 +10,6 @@ DELETE_UPLOAD_TUS_RESUMABLE_VALUES: set[DeleteUploadTusResumable] = {
 def check_delete_upload_tus_resumable(value: str) -> DeleteUploadTusResumable:
     if value in DELETE_UPLOAD_TUS_RESUMABLE_VALUES:
         return value
-    raise TypeError(f"Unexpected value {value!r}. Expected one of {DELETE_UPLOAD_TUS_RESUMABLE_VALUES!r}")
+    raise TypeError(
+        f"Unexpected value {value!r}. Expected one of {DELETE_UPLOAD_TUS_RESUMABLE_VALUES!r}"
+    )

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
@@ -11,7 +11,9 @@ T = TypeVar("T", bound="EvaluatedMetrics")
 
 @_attrs_define
 class EvaluatedMetrics:
-    additional_properties: dict[str, bool | float | int | str] = _attrs_field(init=False, factory=dict)
+    additional_properties: dict[str, bool | float | int | str] = _attrs_field(
+        init=False, factory=dict
+    )
 
     def to_dict(self) -> dict[str, Any]:
 
@@ -22,7 +24,7 @@ class EvaluatedMetrics:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         d = dict(src_dict)
         evaluated_metrics = cls()
 
@@ -46,7 +48,7 @@ class EvaluatedMetrics:
     def __getitem__(self, key: str) -> bool | float | int | str:
         return self.additional_properties[key]
 
-    def __setitem__(self, key: str, value: bool | float | int | str) -> None:
+    def __setitem__(self, key: str, value: bool | float | str) -> None:
         self.additional_properties[key] = value
 
     def __delitem__(self, key: str) -> None:

@@ -11,4 +11,6 @@ GET_FILE_ROLE_VALUES: set[GetFileRole] = {
 def check_get_file_role(value: str) -> GetFileRole:
     if value in GET_FILE_ROLE_VALUES:
         return value
-    raise TypeError(f"Unexpected value {value!r}. Expected one of {GET_FILE_ROLE_VALUES!r}")
+    raise TypeError(
+        f"Unexpected value {value!r}. Expected one of {GET_FILE_ROLE_VALUES!r}"
+    )

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
@@ -37,8 +37,8 @@ class Grant:
     right: GrantRight
     created_ms: int
     created_by: str
-    expires_ms: int | Unset | None = UNSET
-    revoked_ms: int | Unset | None = UNSET
+    expires_ms: int | None | Unset = UNSET
+    revoked_ms: int | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         id = self.id
@@ -55,13 +55,13 @@ class Grant:
 
         created_by = self.created_by
 
-        expires_ms: int | Unset | None
+        expires_ms: int | None | Unset
         if isinstance(self.expires_ms, Unset):
             expires_ms = UNSET
         else:
             expires_ms = self.expires_ms
 
-        revoked_ms: int | Unset | None
+        revoked_ms: int | None | Unset
         if isinstance(self.revoked_ms, Unset):
             revoked_ms = UNSET
         else:
@@ -88,7 +88,7 @@ class Grant:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         d = dict(src_dict)
         id = d.pop("id")
 
@@ -104,7 +104,7 @@ class Grant:
 
         created_by = d.pop("created_by")
 
-        def _parse_expires_ms(data: object) -> int | Unset | None:
+        def _parse_expires_ms(data: object) -> int | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -113,7 +113,7 @@ class Grant:
 
         expires_ms = _parse_expires_ms(d.pop("expires_ms", UNSET))
 
-        def _parse_revoked_ms(data: object) -> int | Unset | None:
+        def _parse_revoked_ms(data: object) -> int | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):

@@ -12,4 +12,6 @@ GRANT_RIGHT_VALUES: set[GrantRight] = {
 def check_grant_right(value: str) -> GrantRight:
     if value in GRANT_RIGHT_VALUES:
         return value
-    raise TypeError(f"Unexpected value {value!r}. Expected one of {GRANT_RIGHT_VALUES!r}")
+    raise TypeError(
+        f"Unexpected value {value!r}. Expected one of {GRANT_RIGHT_VALUES!r}"
+    )

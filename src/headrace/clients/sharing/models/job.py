@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
@@ -57,13 +57,13 @@ class Job:
     priority: int | Unset = 0
     attempt: int | Unset = 0
     attempts: int | Unset = 1
-    started_ms: int | Unset | None = UNSET
-    ended_ms: int | Unset | None = UNSET
-    progress: float | Unset | None = UNSET
+    started_ms: int | None | Unset = UNSET
+    ended_ms: int | None | Unset = UNSET
+    progress: float | None | Unset = UNSET
     message: str | Unset = ""
     reason: str | Unset = ""
-    exit_code: int | Unset | None = UNSET
-    peak_memory_bytes: int | Unset | None = UNSET
+    exit_code: int | None | Unset = UNSET
+    peak_memory_bytes: int | None | Unset = UNSET
     log_bytes: int | Unset = 0
     runner: str | Unset = ""
     metrics: JobMetrics | Unset = UNSET
@@ -96,19 +96,19 @@ class Job:
 
         attempts = self.attempts
 
-        started_ms: int | Unset | None
+        started_ms: int | None | Unset
         if isinstance(self.started_ms, Unset):
             started_ms = UNSET
         else:
             started_ms = self.started_ms
 
-        ended_ms: int | Unset | None
+        ended_ms: int | None | Unset
         if isinstance(self.ended_ms, Unset):
             ended_ms = UNSET
         else:
             ended_ms = self.ended_ms
 
-        progress: float | Unset | None
+        progress: float | None | Unset
         if isinstance(self.progress, Unset):
             progress = UNSET
         else:
@@ -118,13 +118,13 @@ class Job:
 
         reason = self.reason
 
-        exit_code: int | Unset | None
+        exit_code: int | None | Unset
         if isinstance(self.exit_code, Unset):
             exit_code = UNSET
         else:
             exit_code = self.exit_code
 
-        peak_memory_bytes: int | Unset | None
+        peak_memory_bytes: int | None | Unset
         if isinstance(self.peak_memory_bytes, Unset):
             peak_memory_bytes = UNSET
         else:
@@ -191,7 +191,7 @@ class Job:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         from ..models.job_metrics import JobMetrics
 
         d = dict(src_dict)
@@ -227,7 +227,7 @@ class Job:
 
         attempts = d.pop("attempts", UNSET)
 
-        def _parse_started_ms(data: object) -> int | Unset | None:
+        def _parse_started_ms(data: object) -> int | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -236,7 +236,7 @@ class Job:
 
         started_ms = _parse_started_ms(d.pop("started_ms", UNSET))
 
-        def _parse_ended_ms(data: object) -> int | Unset | None:
+        def _parse_ended_ms(data: object) -> int | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -245,7 +245,7 @@ class Job:
 
         ended_ms = _parse_ended_ms(d.pop("ended_ms", UNSET))
 
-        def _parse_progress(data: object) -> float | Unset | None:
+        def _parse_progress(data: object) -> float | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -258,7 +258,7 @@ class Job:
 
         reason = d.pop("reason", UNSET)
 
-        def _parse_exit_code(data: object) -> int | Unset | None:
+        def _parse_exit_code(data: object) -> int | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -267,7 +267,7 @@ class Job:
 
         exit_code = _parse_exit_code(d.pop("exit_code", UNSET))
 
-        def _parse_peak_memory_bytes(data: object) -> int | Unset | None:
+        def _parse_peak_memory_bytes(data: object) -> int | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):

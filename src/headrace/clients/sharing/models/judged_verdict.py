@@ -11,4 +11,6 @@ JUDGED_VERDICT_VALUES: set[JudgedVerdict] = {
 def check_judged_verdict(value: str) -> JudgedVerdict:
     if value in JUDGED_VERDICT_VALUES:
         return value
-    raise TypeError(f"Unexpected value {value!r}. Expected one of {JUDGED_VERDICT_VALUES!r}")
+    raise TypeError(
+        f"Unexpected value {value!r}. Expected one of {JUDGED_VERDICT_VALUES!r}"
+    )

@@ -12,4 +12,6 @@ LIST_FILES_RIGHT_VALUES: set[ListFilesRight] = {
 def check_list_files_right(value: str) -> ListFilesRight:
     if value in LIST_FILES_RIGHT_VALUES:
         return value
-    raise TypeError(f"Unexpected value {value!r}. Expected one of {LIST_FILES_RIGHT_VALUES!r}")
+    raise TypeError(
+        f"Unexpected value {value!r}. Expected one of {LIST_FILES_RIGHT_VALUES!r}"
+    )

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
@@ -60,16 +60,16 @@ class Model:
     created_by: str
     state: ModelState
     description: str | Unset = ""
-    recipe: Recipe | Unset | None = UNSET
+    recipe: None | Recipe | Unset = UNSET
     job: str | Unset = ""
     parent: str | Unset = ""
     datasets: list[str] | Unset = UNSET
     files: list[OutputFile] | Unset = UNSET
     digest: str | Unset = ""
     framework: str | Unset = ""
-    input_shape: list[int] | Unset | None = UNSET
-    output_shape: list[int] | Unset | None = UNSET
-    parameters: int | Unset | None = UNSET
+    input_shape: list[int] | None | Unset = UNSET
+    output_shape: list[int] | None | Unset = UNSET
+    parameters: int | None | Unset = UNSET
     metadata: ModelMetadata | Unset = UNSET
     metrics: ModelMetrics | Unset = UNSET
     fingerprint: str | Unset = ""
@@ -78,7 +78,7 @@ class Model:
     reproducible_note: str | Unset = ""
     held_for: list[str] | Unset = UNSET
     confidential: bool | Unset = False
-    deleted_ms: int | Unset | None = UNSET
+    deleted_ms: int | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         from ..models.recipe import Recipe
@@ -97,7 +97,7 @@ class Model:
 
         description = self.description
 
-        recipe: dict[str, Any] | Unset | None
+        recipe: dict[str, Any] | None | Unset
         if isinstance(self.recipe, Unset):
             recipe = UNSET
         elif isinstance(self.recipe, Recipe):
@@ -124,7 +124,7 @@ class Model:
 
         framework = self.framework
 
-        input_shape: list[int] | Unset | None
+        input_shape: list[int] | None | Unset
         if isinstance(self.input_shape, Unset):
             input_shape = UNSET
         elif isinstance(self.input_shape, list):
@@ -133,7 +133,7 @@ class Model:
         else:
             input_shape = self.input_shape
 
-        output_shape: list[int] | Unset | None
+        output_shape: list[int] | None | Unset
         if isinstance(self.output_shape, Unset):
             output_shape = UNSET
         elif isinstance(self.output_shape, list):
@@ -142,7 +142,7 @@ class Model:
         else:
             output_shape = self.output_shape
 
-        parameters: int | Unset | None
+        parameters: int | None | Unset
         if isinstance(self.parameters, Unset):
             parameters = UNSET
         else:
@@ -174,7 +174,7 @@ class Model:
 
         confidential = self.confidential
 
-        deleted_ms: int | Unset | None
+        deleted_ms: int | None | Unset
         if isinstance(self.deleted_ms, Unset):
             deleted_ms = UNSET
         else:
@@ -236,7 +236,7 @@ class Model:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         from ..models.model_environment import ModelEnvironment
         from ..models.model_metadata import ModelMetadata
         from ..models.model_metrics import ModelMetrics
@@ -258,7 +258,7 @@ class Model:
 
         description = d.pop("description", UNSET)
 
-        def _parse_recipe(data: object) -> Recipe | Unset | None:
+        def _parse_recipe(data: object) -> None | Recipe | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -294,7 +294,7 @@ class Model:
 
         framework = d.pop("framework", UNSET)
 
-        def _parse_input_shape(data: object) -> list[int] | Unset | None:
+        def _parse_input_shape(data: object) -> list[int] | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -311,7 +311,7 @@ class Model:
 
         input_shape = _parse_input_shape(d.pop("input_shape", UNSET))
 
-        def _parse_output_shape(data: object) -> list[int] | Unset | None:
+        def _parse_output_shape(data: object) -> list[int] | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -328,7 +328,7 @@ class Model:
 
         output_shape = _parse_output_shape(d.pop("output_shape", UNSET))
 
-        def _parse_parameters(data: object) -> int | Unset | None:
+        def _parse_parameters(data: object) -> int | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
@@ -373,7 +373,7 @@ class Model:
 
         confidential = d.pop("confidential", UNSET)
 
-        def _parse_deleted_ms(data: object) -> int | Unset | None:
+        def _parse_deleted_ms(data: object) -> int | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):

@@ -12,4 +12,6 @@ MODEL_REPRODUCIBLE_VALUES: set[ModelReproducible] = {
 def check_model_reproducible(value: str) -> ModelReproducible:
     if value in MODEL_REPRODUCIBLE_VALUES:
         return value
-    raise TypeError(f"Unexpected value {value!r}. Expected one of {MODEL_REPRODUCIBLE_VALUES!r}")
+    raise TypeError(
+        f"Unexpected value {value!r}. Expected one of {MODEL_REPRODUCIBLE_VALUES!r}"
+    )

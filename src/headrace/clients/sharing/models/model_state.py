@@ -1,6 +1,8 @@
 from typing import Literal
 
-ModelState = Literal["cancelled", "failed", "registered", "trained", "training", "uploaded"]
+ModelState = Literal[
+    "cancelled", "failed", "registered", "trained", "training", "uploaded"
+]
 
 MODEL_STATE_VALUES: set[ModelState] = {
     "cancelled",
@@ -15,4 +17,6 @@ MODEL_STATE_VALUES: set[ModelState] = {
 def check_model_state(value: str) -> ModelState:
     if value in MODEL_STATE_VALUES:
         return value
-    raise TypeError(f"Unexpected value {value!r}. Expected one of {MODEL_STATE_VALUES!r}")
+    raise TypeError(
+        f"Unexpected value {value!r}. Expected one of {MODEL_STATE_VALUES!r}"
+    )

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
@@ -22,7 +22,7 @@ class Models:
     """
 
     items: list[Model]
-    next_: str | None
+    next_: None | str
 
     def to_dict(self) -> dict[str, Any]:
         items = []
@@ -30,7 +30,7 @@ class Models:
             items_item = items_item_data.to_dict()
             items.append(items_item)
 
-        next_: str | None
+        next_: None | str
         next_ = self.next_
 
         field_dict: dict[str, Any] = {}
@@ -45,7 +45,7 @@ class Models:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         from ..models.model import Model
 
         d = dict(src_dict)
@@ -56,7 +56,7 @@ class Models:
 
             items.append(items_item)
 
-        def _parse_next_(data: object) -> str | None:
+        def _parse_next_(data: object) -> None | str:
             if data is None:
                 return data
             return cast(None | str, data)

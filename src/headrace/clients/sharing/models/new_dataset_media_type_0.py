@@ -15,4 +15,6 @@ NEW_DATASET_MEDIA_TYPE_0_VALUES: set[NewDatasetMediaType0] = {
 def check_new_dataset_media_type_0(value: str) -> NewDatasetMediaType0:
     if value in NEW_DATASET_MEDIA_TYPE_0_VALUES:
         return value
-    raise TypeError(f"Unexpected value {value!r}. Expected one of {NEW_DATASET_MEDIA_TYPE_0_VALUES!r}")
+    raise TypeError(
+        f"Unexpected value {value!r}. Expected one of {NEW_DATASET_MEDIA_TYPE_0_VALUES!r}"
+    )

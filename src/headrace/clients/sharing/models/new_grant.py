@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
@@ -25,7 +25,7 @@ class NewGrant:
     asset: str
     grantee: str
     right: NewGrantRight
-    expires_ms: int | Unset | None = UNSET
+    expires_ms: int | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         asset = self.asset
@@ -34,7 +34,7 @@ class NewGrant:
 
         right: str = self.right
 
-        expires_ms: int | Unset | None
+        expires_ms: int | None | Unset
         if isinstance(self.expires_ms, Unset):
             expires_ms = UNSET
         else:
@@ -55,7 +55,7 @@ class NewGrant:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         d = dict(src_dict)
         asset = d.pop("asset")
 
@@ -63,7 +63,7 @@ class NewGrant:
 
         right = check_new_grant_right(d.pop("right"))
 
-        def _parse_expires_ms(data: object) -> int | Unset | None:
+        def _parse_expires_ms(data: object) -> int | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
@@ -30,7 +30,7 @@ class NewModel:
 
     name: str
     description: str | Unset = ""
-    recipe: NewRecipe | Unset | None = UNSET
+    recipe: NewRecipe | None | Unset = UNSET
     confidential: bool | Unset = False
     filename: str | Unset = ""
     upload: str | Unset = ""
@@ -42,7 +42,7 @@ class NewModel:
 
         description = self.description
 
-        recipe: dict[str, Any] | Unset | None
+        recipe: dict[str, Any] | None | Unset
         if isinstance(self.recipe, Unset):
             recipe = UNSET
         elif isinstance(self.recipe, NewRecipe):
@@ -77,7 +77,7 @@ class NewModel:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         from ..models.new_recipe import NewRecipe
 
         d = dict(src_dict)
@@ -85,7 +85,7 @@ class NewModel:
 
         description = d.pop("description", UNSET)
 
-        def _parse_recipe(data: object) -> NewRecipe | Unset | None:
+        def _parse_recipe(data: object) -> NewRecipe | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):

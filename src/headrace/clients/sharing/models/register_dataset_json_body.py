@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
-from ..models.new_dataset_media_type_0 import NewDatasetMediaType0, check_new_dataset_media_type_0
+from ..models.new_dataset_media_type_0 import (
+    NewDatasetMediaType0,
+    check_new_dataset_media_type_0,
+)
 from ..types import UNSET, Unset
 
 T = TypeVar("T", bound="RegisterDatasetJsonBody")
@@ -27,7 +30,7 @@ class RegisterDatasetJsonBody:
     name: str
     upload: str = ""
     description: str | Unset = ""
-    media: NewDatasetMediaType0 | Unset | None = UNSET
+    media: NewDatasetMediaType0 | None | Unset = UNSET
     confidential: bool | Unset = False
     filename: str | Unset = ""
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
@@ -39,7 +42,7 @@ class RegisterDatasetJsonBody:
 
         description = self.description
 
-        media: str | Unset | None
+        media: None | str | Unset
         if isinstance(self.media, Unset):
             media = UNSET
         elif isinstance(self.media, str):
@@ -71,7 +74,7 @@ class RegisterDatasetJsonBody:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         d = dict(src_dict)
         name = d.pop("name")
 
@@ -79,7 +82,7 @@ class RegisterDatasetJsonBody:
 
         description = d.pop("description", UNSET)
 
-        def _parse_media(data: object) -> NewDatasetMediaType0 | Unset | None:
+        def _parse_media(data: object) -> NewDatasetMediaType0 | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):

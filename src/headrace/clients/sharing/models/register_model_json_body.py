@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
@@ -30,7 +30,7 @@ class RegisterModelJsonBody:
     name: str
     upload: str = ""
     description: str | Unset = ""
-    recipe: NewRecipe | Unset | None = UNSET
+    recipe: NewRecipe | None | Unset = UNSET
     confidential: bool | Unset = False
     filename: str | Unset = ""
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
@@ -44,7 +44,7 @@ class RegisterModelJsonBody:
 
         description = self.description
 
-        recipe: dict[str, Any] | Unset | None
+        recipe: dict[str, Any] | None | Unset
         if isinstance(self.recipe, Unset):
             recipe = UNSET
         elif isinstance(self.recipe, NewRecipe):
@@ -76,7 +76,7 @@ class RegisterModelJsonBody:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         from ..models.new_recipe import NewRecipe
 
         d = dict(src_dict)
@@ -86,7 +86,7 @@ class RegisterModelJsonBody:
 
         description = d.pop("description", UNSET)
 
-        def _parse_recipe(data: object) -> NewRecipe | Unset | None:
+        def _parse_recipe(data: object) -> NewRecipe | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):

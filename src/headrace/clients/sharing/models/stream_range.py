@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
@@ -36,7 +36,7 @@ class StreamRange:
     last_position: int
     records: int
     root: str
-    raw: Stored | Unset | None = UNSET
+    raw: None | Stored | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         from ..models.stored import Stored
@@ -55,7 +55,7 @@ class StreamRange:
 
         root = self.root
 
-        raw: dict[str, Any] | Unset | None
+        raw: dict[str, Any] | None | Unset
         if isinstance(self.raw, Unset):
             raw = UNSET
         elif isinstance(self.raw, Stored):
@@ -82,7 +82,7 @@ class StreamRange:
         return field_dict
 
     @classmethod
-    def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         from ..models.stored import Stored
 
         d = dict(src_dict)
@@ -100,7 +100,7 @@ class StreamRange:
 
         root = d.pop("root")
 
-        def _parse_raw(data: object) -> Stored | Unset | None:
+        def _parse_raw(data: object) -> None | Stored | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):

@@ -20,7 +20,7 @@ def _get_kwargs(
 
     params["limit"] = limit
 
-    json_before: int | Unset | None
+    json_before: int | None | Unset
     if isinstance(before, Unset):
         json_before = UNSET
     else:
@@ -103,7 +103,8 @@ def _parse_response(
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
-    return None
+    else:
+        return None
 
 
 def _build_response(

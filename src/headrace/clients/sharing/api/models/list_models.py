@@ -26,7 +26,7 @@ def _get_kwargs(
 
     params["name"] = name
 
-    json_granted: bool | Unset | None
+    json_granted: bool | None | Unset
     if isinstance(granted, Unset):
         json_granted = UNSET
     else:
@@ -50,7 +50,9 @@ def _get_kwargs(
     return _kwargs
 
 
-def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Failure | Models | None:
+def _parse_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Failure | Models | None:
     if response.status_code == 200:
         response_200 = Models.from_dict(response.json())
 
@@ -108,10 +110,13 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
-    return None
+    else:
+        return None
 
 
-def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Failure | Models]:
+def _build_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Response[Failure | Models]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,

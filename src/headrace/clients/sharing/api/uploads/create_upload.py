@@ -5,7 +5,9 @@ import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient, Client
-from ...models.create_upload_tus_resumable import CreateUploadTusResumable
+from ...models.create_upload_tus_resumable import (
+    CreateUploadTusResumable,
+)
 from ...models.create_upload_upload_defer_length import (
     CreateUploadUploadDeferLength,
 )
@@ -37,7 +39,9 @@ def _get_kwargs(
     return _kwargs
 
 
-def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Any | Failure | None:
+def _parse_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Any | Failure | None:
     if response.status_code == 201:
         response_201 = cast(Any, None)
         return response_201
@@ -106,10 +110,13 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
-    return None
+    else:
+        return None
 
 
-def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Any | Failure]:
+def _build_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Response[Any | Failure]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,

@@ -7,7 +7,9 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.failure import Failure
 from ...models.jobs import Jobs
-from ...models.list_jobs_state_type_0 import ListJobsStateType0
+from ...models.list_jobs_state_type_0 import (
+    ListJobsStateType0,
+)
 from ...types import UNSET, Response, Unset
 
 
@@ -20,7 +22,7 @@ def _get_kwargs(
 
     params: dict[str, Any] = {}
 
-    json_state: str | Unset | None
+    json_state: None | str | Unset
     if isinstance(state, Unset):
         json_state = UNSET
     elif isinstance(state, str):
@@ -44,7 +46,9 @@ def _get_kwargs(
     return _kwargs
 
 
-def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Failure | Jobs | None:
+def _parse_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Failure | Jobs | None:
     if response.status_code == 200:
         response_200 = Jobs.from_dict(response.json())
 
@@ -102,10 +106,13 @@ def _parse_response(*, client: AuthenticatedClient | Client, response: httpx.Res
 
     if client.raise_on_unexpected_status:
         raise errors.UnexpectedStatus(response.status_code, response.content)
-    return None
+    else:
+        return None
 
 
-def _build_response(*, client: AuthenticatedClient | Client, response: httpx.Response) -> Response[Failure | Jobs]:
+def _build_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Response[Failure | Jobs]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
