@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -176,6 +177,29 @@ class LibrarySettings:
     unsafe: bool = False
     """Run other people's code without a sandbox. Off: it could read and change everything the platform can. Only on loopback, and
     only with a single company."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """`headrace serve`: one service alone in its process."""
+
+    service: str
+    """sharing, training or identity."""
+    data: Path = Path("data")
+    """Data directory; the same for all services of a platform on one machine."""
+    host: str = "127.0.0.1"
+    """Address of its door. Loopback, because HTTP is not encrypted."""
+    port: int = 0
+    """TCP port; 0 takes a free one."""
+    sharing: str = ""
+    """URL of the sharing service; training needs it."""
+    training: str = ""
+    """URL of the training service, for sharing; without one, models with a recipe are refused."""
+    identity: str = ""
+    """URL of the identity service as its tokens name it; "": its own address, and for the others `ISSUER`."""
+    library: LibrarySettings = LibrarySettings()
+    """Datasets, models and jobs."""
+    ISSUER: ClassVar[str] = "http://127.0.0.1:8080"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
