@@ -9,6 +9,7 @@ from __future__ import annotations
 import filecmp
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,8 +75,21 @@ def generate(service: str, into: Path) -> None:
         done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "PATH": path})
         if done.returncode:
             sys.exit(f"the {service} client cannot be generated:\n{done.stdout}{done.stderr}")
+        _mend(made)
         shutil.rmtree(into, ignore_errors=True)
         shutil.copytree(made, into, ignore=shutil.ignore_patterns(".*"))
+
+
+def _mend(package: Path) -> None:
+    """Mend what the generator gets wrong: a form's boundary is the same for all, and could stand in somebody's file (httpx
+    chooses another each time); a body of several types uses a name that is not imported."""
+    for module in package.rglob("*.py"):
+        text = module.read_text()
+        changed = re.sub(r"\n+ +headers\[.Content-Type.\] = .multipart/form-data; boundary=\+\+\+.\n", "\n", text)
+        if "| Unset" in changed and not re.search(r"import [^\n]*\bUnset\b", changed):
+            changed = changed.replace("types import UNSET, Response", "types import UNSET, Response, Unset")
+        if changed != text:
+            module.write_text(changed)
 
 
 def differences(service: str) -> list[str]:

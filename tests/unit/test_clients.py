@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from tools import client
+
+from headrace import clients
 
 pytestmark = pytest.mark.xdist_group("clients")
 
@@ -50,6 +54,13 @@ def test_a_document_names_and_groups_every_operation(service: str) -> None:
         one.get("tags") and name.islower() and "__" not in name for one, name in zip(operations, names, strict=True)
     )
     assert '"422"' not in json.dumps(document)
+
+
+def test_every_generated_module_can_be_imported() -> None:
+    names = [module.name for module in pkgutil.walk_packages(clients.__path__, "headrace.clients.")]
+    assert len(names) > 100
+    for name in names:
+        import_module(name)
 
 
 def test_the_clients_need_nothing_of_the_services() -> None:

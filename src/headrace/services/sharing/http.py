@@ -98,30 +98,45 @@ _TUS_ANSWERS = {
     "460": {"description": "what came has another checksum"},
 }
 """What the tus protocol adds to a document that does not know it."""
-BODIES = (NewDataset, NewModel)
-"""Their schemas are in the document although FastAPI does not read these bodies."""
+BODIES: dict[type[Plain], tuple[str, ...]] = {NewDataset: ("file",), NewModel: ("code", "file")}
+"""Bodies that FastAPI does not read: their schemas, and the files of their forms, are added to the document."""
 
 
 _UPLOADED = {"required": ["upload"], "properties": {"upload": {"type": "string", "pattern": "^up_[0-9a-f]{20}$"}}}
 
 
-def _form(metadata: type[Plain], *parts: str) -> dict[str, Any]:
+def _form(metadata: type[Plain]) -> dict[str, Any]:
     """The request body of a registration, for the document."""
-    schema = {"$ref": f"#/components/schemas/{metadata.__name__}"}
-    files = {part: {"type": "string", "format": "binary"} for part in parts}
-    form: dict[str, Any] = {"type": "object", "required": ["metadata"], "properties": {"metadata": schema, **files}}
-    form["oneOf"] = [{"required": [part]} for part in parts]
     encoding = {"metadata": {"contentType": "application/json"}}
+    form, upload = (
+        {"$ref": f"#/components/schemas/{name}"}
+        for name in (f"{metadata.__name__}Form", f"{metadata.__name__}OfUpload")
+    )
     return {
         "requestBody": {
             "required": True,
             "description": "A form: `metadata` (JSON) first, then the file. Or JSON with `upload`: " + UPLOAD,
             "content": {
                 "multipart/form-data": {"schema": form, "encoding": encoding},
-                "application/json": {"schema": {"allOf": [schema, _UPLOADED]}},
+                "application/json": {"schema": upload},
             },
         }
     }
+
+
+def _schemas(metadata: type[Plain], parts: tuple[str, ...]) -> dict[str, Any]:
+    """The schemas of such a body."""
+    schema = metadata.model_json_schema(ref_template="#/components/schemas/{model}")
+    itself, name = {"$ref": f"#/components/schemas/{metadata.__name__}"}, metadata.__name__
+    form = {
+        "type": "object",
+        "description": "`metadata`, then the file.",
+        "required": ["metadata", *(parts if len(parts) == 1 else ())],  # of several one; generators know no oneOf here
+        "properties": {"metadata": itself, **{part: {"type": "string", "format": "binary"} for part in parts}},
+        "additionalProperties": False,
+    }
+    upload = {"description": "It was uploaded before.", "allOf": [itself, _UPLOADED]}
+    return {**schema.pop("$defs", {}), name: schema, f"{name}Form": form, f"{name}OfUpload": upload}
 
 
 def create_app(service: SharingService, *, largest_upload: int = 0) -> FastAPI:
@@ -170,7 +185,7 @@ Wanted: TypeAlias = Annotated[Page, Depends(_page)]
 def _datasets(service: SharingService) -> APIRouter:
     routes = APIRouter(prefix="/datasets", tags=["datasets"])
 
-    @routes.post("", status_code=201, operation_id="register_dataset", openapi_extra=_form(NewDataset, "file"))
+    @routes.post("", status_code=201, operation_id="register_dataset", openapi_extra=_form(NewDataset))
     async def register(who: Who, request: Request) -> Dataset:
         """Register a dataset. Its statistics are made afterwards: see `statistics_state`."""
         who.require("write")
@@ -214,7 +229,7 @@ def _datasets(service: SharingService) -> APIRouter:
 def _models(service: SharingService) -> APIRouter:
     routes = APIRouter(prefix="/models", tags=["models"])
 
-    @routes.post("", status_code=201, operation_id="register_model", openapi_extra=_form(NewModel, "code", "file"))
+    @routes.post("", status_code=201, operation_id="register_model", openapi_extra=_form(NewModel))
     async def register(who: Who, request: Request) -> Model:
         """Register a model: with a `recipe` and its `code` it is trained here; with a `file` it is taken as it is."""
         who.require("write")
@@ -358,6 +373,5 @@ def _add(document: dict[str, Any]) -> None:
             if path.startswith("/uploads") and method == "patch":
                 operation["requestBody"] = {"required": True, "content": _PIECE}
     schemas = document["components"]["schemas"]
-    for body in BODIES:
-        schema = body.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= {**schema.pop("$defs", {}), **schemas, body.__name__: schema}
+    for body, parts in BODIES.items():
+        schemas |= {**_schemas(body, parts), **schemas}

@@ -45,10 +45,14 @@ from .model_reproducible import ModelReproducible
 from .model_state import ModelState
 from .models import Models
 from .new_dataset import NewDataset
+from .new_dataset_form import NewDatasetForm
 from .new_dataset_media_type_0 import NewDatasetMediaType0
+from .new_dataset_of_upload import NewDatasetOfUpload
 from .new_grant import NewGrant
 from .new_grant_right import NewGrantRight
 from .new_model import NewModel
+from .new_model_form import NewModelForm
+from .new_model_of_upload import NewModelOfUpload
 from .new_recipe import NewRecipe
 from .new_recipe_parameters import NewRecipeParameters
 from .new_recipe_seeds import NewRecipeSeeds
@@ -56,8 +60,6 @@ from .output_file import OutputFile
 from .recipe import Recipe
 from .recipe_parameters import RecipeParameters
 from .recipe_seeds import RecipeSeeds
-from .register_dataset_json_body import RegisterDatasetJsonBody
-from .register_model_json_body import RegisterModelJsonBody
 from .stored import Stored
 from .stream_range import StreamRange
 from .trained import Trained
@@ -109,10 +111,14 @@ __all__ = (
     "ModelState",
     "Models",
     "NewDataset",
+    "NewDatasetForm",
     "NewDatasetMediaType0",
+    "NewDatasetOfUpload",
     "NewGrant",
     "NewGrantRight",
     "NewModel",
+    "NewModelForm",
+    "NewModelOfUpload",
     "NewRecipe",
     "NewRecipeParameters",
     "NewRecipeSeeds",
@@ -120,8 +126,6 @@ __all__ = (
     "Recipe",
     "RecipeParameters",
     "RecipeSeeds",
-    "RegisterDatasetJsonBody",
-    "RegisterModelJsonBody",
     "Stored",
     "StreamRange",
     "Trained",

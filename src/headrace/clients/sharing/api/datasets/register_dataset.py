@@ -7,13 +7,14 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.dataset import Dataset
 from ...models.failure import Failure
-from ...models.register_dataset_json_body import RegisterDatasetJsonBody
-from ...types import UNSET, Response
+from ...models.new_dataset_form import NewDatasetForm
+from ...models.new_dataset_of_upload import NewDatasetOfUpload
+from ...types import UNSET, Response, Unset
 
 
 def _get_kwargs(
     *,
-    body: Any | RegisterDatasetJsonBody | Unset = UNSET,
+    body: NewDatasetForm | NewDatasetOfUpload | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
 
@@ -22,9 +23,9 @@ def _get_kwargs(
         "url": "/datasets",
     }
 
-    if isinstance(body, Any):
-        headers["Content-Type"] = "multipart/form-data; boundary=+++"
-    if isinstance(body, RegisterDatasetJsonBody):
+    if isinstance(body, NewDatasetForm):
+        _kwargs["files"] = body.to_multipart()
+    if isinstance(body, NewDatasetOfUpload):
         _kwargs["json"] = body.to_dict()
 
         headers["Content-Type"] = "application/json"
@@ -111,15 +112,15 @@ def _build_response(
 def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
-    body: Any | RegisterDatasetJsonBody | Unset = UNSET,
+    body: NewDatasetForm | NewDatasetOfUpload | Unset = UNSET,
 ) -> Response[Dataset | Failure]:
     """Register
 
      Register a dataset. Its statistics are made afterwards: see `statistics_state`.
 
     Args:
-        body (Any):
-        body (RegisterDatasetJsonBody):
+        body (NewDatasetForm): `metadata`, then the file.
+        body (NewDatasetOfUpload): It was uploaded before.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -143,15 +144,15 @@ def sync_detailed(
 def sync(
     *,
     client: AuthenticatedClient | Client,
-    body: Any | RegisterDatasetJsonBody | Unset = UNSET,
+    body: NewDatasetForm | NewDatasetOfUpload | Unset = UNSET,
 ) -> Dataset | Failure | None:
     """Register
 
      Register a dataset. Its statistics are made afterwards: see `statistics_state`.
 
     Args:
-        body (Any):
-        body (RegisterDatasetJsonBody):
+        body (NewDatasetForm): `metadata`, then the file.
+        body (NewDatasetOfUpload): It was uploaded before.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -170,15 +171,15 @@ def sync(
 async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
-    body: Any | RegisterDatasetJsonBody | Unset = UNSET,
+    body: NewDatasetForm | NewDatasetOfUpload | Unset = UNSET,
 ) -> Response[Dataset | Failure]:
     """Register
 
      Register a dataset. Its statistics are made afterwards: see `statistics_state`.
 
     Args:
-        body (Any):
-        body (RegisterDatasetJsonBody):
+        body (NewDatasetForm): `metadata`, then the file.
+        body (NewDatasetOfUpload): It was uploaded before.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -200,15 +201,15 @@ async def asyncio_detailed(
 async def asyncio(
     *,
     client: AuthenticatedClient | Client,
-    body: Any | RegisterDatasetJsonBody | Unset = UNSET,
+    body: NewDatasetForm | NewDatasetOfUpload | Unset = UNSET,
 ) -> Dataset | Failure | None:
     """Register
 
      Register a dataset. Its statistics are made afterwards: see `statistics_state`.
 
     Args:
-        body (Any):
-        body (RegisterDatasetJsonBody):
+        body (NewDatasetForm): `metadata`, then the file.
+        body (NewDatasetOfUpload): It was uploaded before.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -7,13 +7,14 @@ from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.failure import Failure
 from ...models.model import Model
-from ...models.register_model_json_body import RegisterModelJsonBody
-from ...types import UNSET, Response
+from ...models.new_model_form import NewModelForm
+from ...models.new_model_of_upload import NewModelOfUpload
+from ...types import UNSET, Response, Unset
 
 
 def _get_kwargs(
     *,
-    body: Any | RegisterModelJsonBody | Unset = UNSET,
+    body: NewModelForm | NewModelOfUpload | Unset = UNSET,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
 
@@ -22,9 +23,9 @@ def _get_kwargs(
         "url": "/models",
     }
 
-    if isinstance(body, Any):
-        headers["Content-Type"] = "multipart/form-data; boundary=+++"
-    if isinstance(body, RegisterModelJsonBody):
+    if isinstance(body, NewModelForm):
+        _kwargs["files"] = body.to_multipart()
+    if isinstance(body, NewModelOfUpload):
         _kwargs["json"] = body.to_dict()
 
         headers["Content-Type"] = "application/json"
@@ -111,7 +112,7 @@ def _build_response(
 def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
-    body: Any | RegisterModelJsonBody | Unset = UNSET,
+    body: NewModelForm | NewModelOfUpload | Unset = UNSET,
 ) -> Response[Failure | Model]:
     """Register
 
@@ -119,8 +120,8 @@ def sync_detailed(
     is.
 
     Args:
-        body (Any):
-        body (RegisterModelJsonBody):
+        body (NewModelForm): `metadata`, then the file.
+        body (NewModelOfUpload): It was uploaded before.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -144,7 +145,7 @@ def sync_detailed(
 def sync(
     *,
     client: AuthenticatedClient | Client,
-    body: Any | RegisterModelJsonBody | Unset = UNSET,
+    body: NewModelForm | NewModelOfUpload | Unset = UNSET,
 ) -> Failure | Model | None:
     """Register
 
@@ -152,8 +153,8 @@ def sync(
     is.
 
     Args:
-        body (Any):
-        body (RegisterModelJsonBody):
+        body (NewModelForm): `metadata`, then the file.
+        body (NewModelOfUpload): It was uploaded before.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -172,7 +173,7 @@ def sync(
 async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
-    body: Any | RegisterModelJsonBody | Unset = UNSET,
+    body: NewModelForm | NewModelOfUpload | Unset = UNSET,
 ) -> Response[Failure | Model]:
     """Register
 
@@ -180,8 +181,8 @@ async def asyncio_detailed(
     is.
 
     Args:
-        body (Any):
-        body (RegisterModelJsonBody):
+        body (NewModelForm): `metadata`, then the file.
+        body (NewModelOfUpload): It was uploaded before.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -203,7 +204,7 @@ async def asyncio_detailed(
 async def asyncio(
     *,
     client: AuthenticatedClient | Client,
-    body: Any | RegisterModelJsonBody | Unset = UNSET,
+    body: NewModelForm | NewModelOfUpload | Unset = UNSET,
 ) -> Failure | Model | None:
     """Register
 
@@ -211,8 +212,8 @@ async def asyncio(
     is.
 
     Args:
-        body (Any):
-        body (RegisterModelJsonBody):
+        body (NewModelForm): `metadata`, then the file.
+        body (NewModelOfUpload): It was uploaded before.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -1,28 +1,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 from attrs import field as _attrs_field
 
+from ..models.new_dataset_media_type_0 import (
+    NewDatasetMediaType0,
+    check_new_dataset_media_type_0,
+)
 from ..types import UNSET, Unset
 
-if TYPE_CHECKING:
-    from ..models.new_recipe import NewRecipe
-
-
-T = TypeVar("T", bound="RegisterModelJsonBody")
+T = TypeVar("T", bound="NewDatasetOfUpload")
 
 
 @_attrs_define
-class RegisterModelJsonBody:
-    """
+class NewDatasetOfUpload:
+    """It was uploaded before.
+
     Attributes:
         name (str):
         upload (str): id of a finished resumable upload (`/uploads`), instead of a `file` or `code` part Default: ''.
         description (str | Unset):  Default: ''.
-        recipe (NewRecipe | None | Unset):
+        media (NewDatasetMediaType0 | None | Unset): left out: by the file's name; images: an archive of an image folder
         confidential (bool | Unset):  Default: False.
         filename (str | Unset): left out: the part's own Default: ''.
     """
@@ -30,27 +31,25 @@ class RegisterModelJsonBody:
     name: str
     upload: str = ""
     description: str | Unset = ""
-    recipe: NewRecipe | None | Unset = UNSET
+    media: NewDatasetMediaType0 | None | Unset = UNSET
     confidential: bool | Unset = False
     filename: str | Unset = ""
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        from ..models.new_recipe import NewRecipe
-
         name = self.name
 
         upload = self.upload
 
         description = self.description
 
-        recipe: dict[str, Any] | None | Unset
-        if isinstance(self.recipe, Unset):
-            recipe = UNSET
-        elif isinstance(self.recipe, NewRecipe):
-            recipe = self.recipe.to_dict()
+        media: None | str | Unset
+        if isinstance(self.media, Unset):
+            media = UNSET
+        elif isinstance(self.media, str):
+            media = self.media
         else:
-            recipe = self.recipe
+            media = self.media
 
         confidential = self.confidential
 
@@ -66,8 +65,8 @@ class RegisterModelJsonBody:
         )
         if description is not UNSET:
             field_dict["description"] = description
-        if recipe is not UNSET:
-            field_dict["recipe"] = recipe
+        if media is not UNSET:
+            field_dict["media"] = media
         if confidential is not UNSET:
             field_dict["confidential"] = confidential
         if filename is not UNSET:
@@ -77,8 +76,6 @@ class RegisterModelJsonBody:
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
-        from ..models.new_recipe import NewRecipe
-
         d = dict(src_dict)
         name = d.pop("name")
 
@@ -86,38 +83,38 @@ class RegisterModelJsonBody:
 
         description = d.pop("description", UNSET)
 
-        def _parse_recipe(data: object) -> NewRecipe | None | Unset:
+        def _parse_media(data: object) -> NewDatasetMediaType0 | None | Unset:
             if data is None:
                 return data
             if isinstance(data, Unset):
                 return data
             try:
-                if not isinstance(data, dict):
+                if not isinstance(data, str):
                     raise TypeError()
-                recipe_type_0 = NewRecipe.from_dict(data)
+                media_type_0 = check_new_dataset_media_type_0(data)
 
-                return recipe_type_0
+                return media_type_0
             except (TypeError, ValueError, AttributeError, KeyError):
                 pass
-            return cast(NewRecipe | None | Unset, data)
+            return cast(NewDatasetMediaType0 | None | Unset, data)
 
-        recipe = _parse_recipe(d.pop("recipe", UNSET))
+        media = _parse_media(d.pop("media", UNSET))
 
         confidential = d.pop("confidential", UNSET)
 
         filename = d.pop("filename", UNSET)
 
-        register_model_json_body = cls(
+        new_dataset_of_upload = cls(
             name=name,
             upload=upload,
             description=description,
-            recipe=recipe,
+            media=media,
             confidential=confidential,
             filename=filename,
         )
 
-        register_model_json_body.additional_properties = d
-        return register_model_json_body
+        new_dataset_of_upload.additional_properties = d
+        return new_dataset_of_upload
 
     @property
     def additional_keys(self) -> list[str]:
