@@ -1,0 +1,90 @@
+"""Generates the Python clients of the HTTP APIs from their OpenAPI documents: ``python -m tools.client [--check]``.
+
+The generator (openapi-python-client) needs an older typer than we do, so it lives in an environment of its own, which the
+first run makes. What it writes stands in ``src/headrace/clients`` and is committed; `--check` fails when it would differ.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+CLIENTS = ROOT / "src" / "headrace" / "clients"
+SERVICES = {
+    "sharing": "headrace.services.sharing.http",
+    "training": "headrace.services.training.http",
+    "identity": "headrace.services.identity.http",
+}
+GENERATOR = "openapi-python-client==0.29.1"
+HOME = ROOT / ".venv-client"
+
+
+def document(service: str) -> dict[str, Any]:
+    """The OpenAPI document of a service; nothing is started for it."""
+    found: dict[str, Any] = import_module(SERVICES[service]).create_app(None).openapi()
+    return found
+
+
+def generator() -> Path:
+    """The generator's environment, made when it is missing or of another version."""
+    stamp = HOME / f"{GENERATOR}+ruff-{version('ruff')}"
+    if not stamp.exists():
+        shutil.rmtree(HOME, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", HOME], check=True)
+        wanted = [GENERATOR, f"ruff=={version('ruff')}"]
+        subprocess.run([HOME / "bin" / "pip", "install", "-q", "--disable-pip-version-check", *wanted], check=True)
+        stamp.touch()
+    return HOME / "bin"
+
+
+def generate(service: str, into: Path) -> None:
+    """Write one service's client as package `into`."""
+    tools = generator()
+    with tempfile.TemporaryDirectory() as folder:
+        described = Path(folder) / "openapi.json"
+        described.write_text(json.dumps(document(service)))
+        config = Path(folder) / "config.yaml"
+        config.write_text("literal_enums: true\n")
+        command = [tools / "openapi-python-client", "generate", "--meta", "none", "--overwrite", "--fail-on-warning"]
+        command += ["--path", described, "--output-path", into, "--config", config]
+        path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PATH": path})
+
+
+def differences(service: str) -> list[str]:
+    """Files of the committed client that are not what would be generated now."""
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Path(folder) / service
+        generate(service, fresh)
+        return sorted(_differing(filecmp.dircmp(CLIENTS / service, fresh, ignore=["__pycache__", ".ruff_cache"])))
+
+
+def _differing(found: filecmp.dircmp[str]) -> Iterator[str]:
+    for name in (*found.left_only, *found.right_only, *found.diff_files):
+        yield str(Path(found.left) / name)
+    for inner in found.subdirs.values():
+        yield from _differing(inner)
+
+
+def main() -> None:
+    """Write the clients, or say what differs."""
+    for service in SERVICES:
+        if "--check" not in sys.argv:
+            generate(service, CLIENTS / service)
+        elif differing := differences(service):
+            sys.exit(f"the {service} client is not what its API says: {', '.join(differing)}; python -m tools.client")
+
+
+if __name__ == "__main__":
+    main()
