@@ -90,7 +90,8 @@ class Registered:
             place = Path(folder)
             (place / "output").mkdir()
             np.savez(place / "windows.npz", x=windows, first_target_ns=times, every_ns=np.int64(part.every))
-            request = {"horizon": part.horizon, "entry_point": self._entry()}
+            given = self.model.recipe.parameters if self.model.recipe is not None else {}
+            request = {"horizon": part.horizon, "entry_point": self._entry(), "parameters": given}
             (place / "request.json").write_text(json.dumps(request))
             ended = asyncio.run(self._run(place))
             return _answer(ended, place, (len(windows), part.horizon))

@@ -26,7 +26,7 @@ def main() -> None:
     if len(found) == 1:
         made = _onnx(found[0], windows)
     elif request["entry_point"]:
-        made = _code(request["entry_point"])
+        made = _code(request["entry_point"], request["parameters"])
     else:
         sys.exit(
             "this model cannot be asked: it has no single .onnx file, and no recipe whose code could be run with "
@@ -60,14 +60,18 @@ def _onnx(path: Path, windows: Any) -> Any:
     return session.run(None, {inputs[0].name: given})[0]
 
 
-def _code(entry: str) -> Any:
-    from headrace.inside.unpack import unpack
+def _code(entry: str, given: dict[str, Any]) -> Any:
+    from headrace.runners.archive import unpack
 
     code, output = Path("/tmp/code"), Path("/tmp/output")  # noqa: S108 - the sandbox's own
-    unpack(WORK / "code.archive", code)
+    code.mkdir()
     output.mkdir()
+    unpack(WORK / "code.archive", code)
+    parameters = Path("/tmp/parameters.json")  # noqa: S108
+    parameters.write_text(json.dumps({**_defaults(code), **given}, sort_keys=True))
     variables = {
         "HEADRACE_MODE": "predict",
+        "HEADRACE_PARAMETERS": str(parameters),
         "HEADRACE_CODE": str(code),
         "HEADRACE_DATA": str(WORK / "data" / "0" / "windows.npz"),
         "HEADRACE_MODEL": str(WORK / "model"),
@@ -80,6 +84,15 @@ def _code(entry: str) -> Any:
     if not answer.is_file():
         sys.exit(f"{entry} wrote no predictions.npy into $HEADRACE_OUTPUT when asked with HEADRACE_MODE=predict")
     return np.load(answer, allow_pickle=False)
+
+
+def _defaults(code: Path) -> dict[str, Any]:
+    """The defaults that the recipe declares; it was checked when it was registered."""
+    import yaml
+
+    declared = code / "headrace-recipe.yaml"
+    found = yaml.safe_load(declared.read_text()) if declared.is_file() else {}
+    return {name: one["default"] for name, one in (found.get("parameters") or {}).items() if "default" in one}
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class Contents:
 
         Args:
             path: one file of a model; "": all.
-            role: "raw": the records a dataset was made of.
+            role: "raw": the records a dataset was made of; "code": the archive of a model's recipe.
 
         Raises UnknownAsset, NotFound, Forbidden.
         """
