@@ -14,6 +14,7 @@ import pytest
 from headrace.assets import Dataset, Model
 from headrace.errors import BadInput, Conflict, Forbidden, NoIsolation, NotFound, NotReady, UnknownAsset
 from headrace.services.sharing.fence import Page
+from headrace.services.sharing.requests import NewDataset
 from tests.hub import (
     ACME,
     BOLT,
@@ -334,10 +335,14 @@ async def test_figures_of_an_evaluation_on_foreign_data_are_held(tmp_path: Path)
 async def test_who_is_cancelled_during_a_commit_loses_no_content(tmp_path: Path) -> None:
     async with opened(tmp_path) as hub:
         for wait in range(12):
-            task = asyncio.create_task(dataset(hub, ACME, f"{wait}".encode() * 100))
+            incoming = await hub.artifacts.receive("acme", f"up_{wait}")
+            await incoming.write(f"{wait}".encode() * 100)
+            registered = hub.register.dataset(ACME, NewDataset(name="x"), "x.csv", incoming.finish)
+            task = asyncio.create_task(registered)
             await asyncio.sleep(wait * 0.002)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            await incoming.pause()
         found = await hub.page(ACME, "dataset", Page())
         for one in found:
             assert await read(hub, ACME, one.id)
