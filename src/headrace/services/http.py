@@ -111,7 +111,8 @@ class Body:
         """Raises BadInput: the client went away before its end, or fell silent."""
         while not self._over:
             try:
-                message = await asyncio.wait_for(self._receive(), IDLE_SECONDS)
+                async with asyncio.timeout(IDLE_SECONDS):
+                    message = await self._receive()
             except TimeoutError as error:
                 raise errors.BadInput(detail=f"nothing more of the body came for {IDLE_SECONDS:g} seconds") from error
             self._over = not message.get("more_body", False)

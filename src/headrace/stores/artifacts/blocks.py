@@ -47,7 +47,7 @@ class Block:
     """Memory for some bytes of the content: `fill` bytes from `place` on, of which the first `known` were hashed before."""
 
     def __init__(self) -> None:
-        self.memory = memoryview(mmap.mmap(-1, BLOCK))
+        self.memory = memoryview(mmap.mmap(-1, BLOCK, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         self.place = self.fill = self.known = 0
 
     def take(self, data: memoryview) -> int:
@@ -149,7 +149,8 @@ class Blocks:
         while self._flying:
             await self._landed()
         await outcome(synced)
-        self._lanes.block = self._free.pop() if self._free else None  # touched memory is dear; one is enough to keep
+        if self._free:
+            self._lanes.block = self._free.pop()  # memory that was touched is dear; one block is enough to keep
 
     async def _fresh(self) -> Block:
         known = self.taken % ALIGN
@@ -181,9 +182,9 @@ class Blocks:
         new, hashes, lanes = block.memory[block.known : block.fill], self._hashes, self._lanes
         hashes.size += len(new)
         jobs: list[Future[Any]] = [
+            lanes.disk.submit(self._write, block.memory[: block.fill], block.place),  # first: it waits for others
             lanes.whole.submit(hashes.whole.update, new),
             lanes.tree.submit(hashes.tree.update, new),
-            lanes.disk.submit(self._write, block.memory[: block.fill], block.place),
         ]
         self._flying.append((block, jobs))
 

@@ -184,6 +184,8 @@ async def rehashed(file: IO[bytes], size: int) -> Hashes:
     """The hashes of what an upload has on the disk, both at the same time."""
     hashes = Hashes()
     hashes.size = size
+    if not size:
+        return hashes
 
     def read(update: Callable[[memoryview], None]) -> None:
         buffer, at = memoryview(bytearray(min(BLOCK, size))), 0
