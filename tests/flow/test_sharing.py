@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from benchmarks import register
 
 from headrace.assets import Dataset, Model
 from headrace.errors import BadInput, Conflict, Forbidden, NoIsolation, NotFound, NotReady, UnknownAsset
@@ -717,3 +718,8 @@ async def test_records_are_what_json_gives_back(tmp_path: Path) -> None:
         data, made = await dataset(hub, ACME, name="Dach Süd ☀"), await recipe(hub, ACME)
         for kind, one in ((Dataset, data), (Model, made)):
             assert kind.model_validate(json.loads(one.model_dump_json())) == one
+
+
+async def test_the_benchmark_of_a_registration_runs(tmp_path: Path) -> None:
+    found = await register.compare(tmp_path, 3)
+    assert found["count"] == 3 and isinstance(found["ratio of medians"], float)
