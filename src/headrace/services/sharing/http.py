@@ -96,6 +96,7 @@ _DOWNLOAD: dict[int | str, dict[str, Any]] = {
     206: {"description": "the range asked for", **_BYTES},
     416: {"description": "the range lies outside"},
 }
+_UPLOADED = {"required": ["upload"], "properties": {"upload": {"type": "string", "minLength": 1}}}
 _TUS = {"name": "Tus-Resumable", "in": "header", "required": True, "schema": {"type": "string", "enum": ["1.0.0"]}}
 _TUS_ANSWERS = {
     "412": {"description": "another version of the protocol"},
@@ -120,7 +121,7 @@ def _form(metadata: type[Plain], *parts: str) -> dict[str, Any]:
             "description": "A form: `metadata` (JSON) first, then the file. Or JSON with `upload`: " + UPLOAD,
             "content": {
                 "multipart/form-data": {"schema": form, "encoding": encoding},
-                "application/json": {"schema": {"allOf": [schema, {"required": ["upload"]}]}},
+                "application/json": {"schema": {"allOf": [schema, _UPLOADED]}},
             },
         }
     }
