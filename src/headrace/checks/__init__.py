@@ -10,6 +10,7 @@ from headrace.checks.brokers import check_broker
 from headrace.checks.decoders import check_decoder
 from headrace.checks.drift import check_detector
 from headrace.checks.explainers import check_explainer
+from headrace.checks.identities import check_identities
 from headrace.checks.intervals import check_interval
 from headrace.checks.logs import check_log
 from headrace.checks.objects import check_objects
@@ -21,6 +22,7 @@ __all__ = [
     "check_decoder",
     "check_detector",
     "check_explainer",
+    "check_identities",
     "check_interval",
     "check_log",
     "check_objects",

@@ -35,7 +35,8 @@ def ask(url: str, method: str, path: str, body: Any = None) -> httpx.Response:
         if again and again != headers:
             answer = _send(url, method, path, body, again)
     if answer.status_code == 401:
-        fail(f"{url} does not let you in: {reason(answer)}\n`headrace login --url {url}` signs in")
+        why = reason(answer).partition("; `headrace login`")[0]
+        fail(f"{url} does not let you in: {why}; `headrace login --url {url}` signs in")
     return answer
 
 

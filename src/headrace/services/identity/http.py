@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from headrace import errors
 from headrace.access import Principal
@@ -29,8 +30,10 @@ from headrace.services.identity.records import (
     NewCompany,
     NewPassword,
     NewPerson,
+    NoGrant,
     Person,
     Rotated,
+    Tokens,
     Url,
     Who,
 )
@@ -52,21 +55,22 @@ _REFUSALS: list[tuple[type[errors.HeadraceError], str]] = [
     (errors.TooMany, "slow_down"),
 ]
 """RFC 6749, section 5.2."""
-_FIELDS = ("username", "password", "company", "client_id", "client_secret", "refresh_token")
+
+
+def _form_of(grant: str, needed: tuple[str, ...], more: tuple[str, ...] = ()) -> dict[str, Any]:
+    fields = {name: {"type": "string", "minLength": 1} for name in needed} | {name: {"type": "string"} for name in more}
+    kind = {"type": "string", "const": grant}
+    return {"type": "object", "required": ["grant_type", *needed], "properties": {"grant_type": kind, **fields}}
+
+
+_FORMS = [
+    _form_of("password", ("username", "password"), ("company", "client_id")),
+    _form_of("client_credentials", ("client_id", "client_secret"), ("company",)),
+    _form_of("refresh_token", ("refresh_token",)),
+]
 _GRANT: dict[str, Any] = {
     "required": True,
-    "content": {
-        "application/x-www-form-urlencoded": {
-            "schema": {
-                "type": "object",
-                "required": ["grant_type"],
-                "properties": {
-                    "grant_type": {"type": "string", "enum": ["password", "client_credentials", "refresh_token"]},
-                    **{name: {"type": "string"} for name in _FIELDS},
-                },
-            }
-        }
-    },
+    "content": {"application/x-www-form-urlencoded": {"schema": {"oneOf": _FORMS}}},
 }
 
 
@@ -117,7 +121,12 @@ def _realm(app: FastAPI, service: IdentityService) -> None:
         """The public keys of tokens (RFC 7517)."""
         return await identities.run(identities.keys.jwks)
 
-    @app.post(f"{_ROOT}/protocol/openid-connect/token", tags=["realm"], openapi_extra={"requestBody": _GRANT})
+    @app.post(
+        f"{_ROOT}/protocol/openid-connect/token",
+        tags=["realm"],
+        openapi_extra={"requestBody": _GRANT},
+        responses={200: {"model": Tokens}, **{status: {"model": NoGrant} for status in (400, 413, 429)}},
+    )
     async def token(request: Request) -> JSONResponse:
         """A form with a grant (password, client_credentials, refresh_token) to tokens (RFC 6749)."""
         try:
@@ -321,4 +330,10 @@ async def _nothing_here(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     missing = f"there is nothing at {request.method} {request.url.path}."
     message = missing if error.status_code in {404, 405} else str(error.detail)
-    return JSONResponse({"error": message}, error.status_code, error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # the framework names the methods of one route only
+        routes = [
+            one for one in request.app.routes if isinstance(one, Route) and one.path_regex.match(request.url.path)
+        ]
+        headers["allow"] = ", ".join(sorted({method for one in routes for method in one.methods or ()}))
+    return JSONResponse({"error": message}, error.status_code, headers)

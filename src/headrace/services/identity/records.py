@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from headrace.access import Kind
+from headrace.access import Kind, Role
+from headrace.trust import passwords
+from headrace.trust.identities import people
+
+Password = Annotated[str, Field(json_schema_extra={"minLength": passwords.SHORTEST, "maxLength": passwords.LONGEST})]
+"""Bounds and patterns are in the schema only: the rows' own checks say in words what is wrong."""
+_NAME: dict[str, Any] = {"pattern": f"^{people.NAME.pattern}$"}
+_COMPANY: dict[str, Any] = {"pattern": f"^{people.COMPANY.pattern}$"}
 
 
 class Plain(BaseModel):
@@ -37,9 +44,9 @@ class Company(Plain):
 class NewCompany(Plain):
     """A company and its first administrator."""
 
-    name: str = Field(description="2 to 32 of a-z, 0-9 and -; a letter first")
-    admin: str = Field("admin", description="name of its first user, who adds the others")
-    password: str | None = Field(None, description="his password; without one, one is made and told once")
+    name: str = Field(description="2 to 32 of a-z, 0-9 and -; a letter first", json_schema_extra=_COMPANY)
+    admin: str = Field("admin", description="name of its first user, who adds the others", json_schema_extra=_NAME)
+    password: Password | None = Field(None, description="his password; without one, one is made and told once")
 
 
 class Person(Plain):
@@ -70,20 +77,22 @@ class AddedCompany(Plain):
 class NewPerson(Asked):
     """Somebody to add to one's own company."""
 
-    name: str
+    name: str = Field(description="letters, digits and . _ @ -; unique in the company", json_schema_extra=_NAME)
     kind: Literal["user", "device", "service"] = "user"
-    roles: list[str] | None = Field(
-        None, description="default: developer, device or service, as the kind is", max_length=10
+    roles: list[Role] | None = Field(
+        None, description="default: developer, device or service, as the kind is", min_length=1, max_length=10
     )
-    topics: list[str] = Field(["#"], description="topic filters inside the company's topics")
-    password: str | None = Field(None, description="chosen; without one, one is made and told once")
+    topics: list[str] = Field(
+        ["#"], description="topic filters inside the company's topics", min_length=1, max_length=people.TOPICS
+    )
+    password: Password | None = Field(None, description="chosen; without one, one is made and told once")
 
 
 class NewPassword(Asked):
     """One's own new password."""
 
     old: str
-    new: str
+    new: Password
 
 
 class Who(Plain):
@@ -120,3 +129,19 @@ class Failure(Plain):
     """Why a request was refused, and what to do."""
 
     error: str
+
+
+class NoGrant(Plain):
+    """Why no token was given (RFC 6749, section 5.2)."""
+
+    error: str
+    error_description: str
+
+
+class Tokens(Plain):
+    """RFC 6749, section 5.1."""
+
+    access_token: str
+    token_type: str
+    expires_in: int = Field(description="seconds")
+    refresh_token: str | None = None

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from headrace.access import Principal
-from headrace.errors import BadInput, Forbidden, Unauthenticated
+from headrace.access import Principal, Role
+from headrace.errors import BadInput, Conflict, Forbidden, Unauthenticated
 from headrace.services.identity.records import Added, AddedCompany, Company, NewCompany, NewPerson, Person, Who
 from headrace.trust import passwords
 from headrace.trust.identities.local import LocalIdentities
 from headrace.trust.identities.people import Person as Row
 from headrace.trust.identities.people import nobody
 
-_ROLE = {"user": "developer", "device": "device", "service": "service"}
+_ROLE: dict[str, Role] = {"user": "developer", "device": "device", "service": "service"}
 """What somebody is who is given no roles."""
 
 
@@ -74,8 +74,7 @@ class IdentityService:
     async def delete_company(self, who: Principal, name: str) -> None:
         """With all its people: their tokens end at once. Raises Forbidden, NotFound, Conflict."""
         who.require("operate")
-        await self.identities.run(self.identities.people.delete_company, name)
-        self.identities.changed()
+        await self._ending(self.identities.people.delete_company, name)
         await self._closed(name)
 
     async def people(self, who: Principal) -> list[Person]:
@@ -100,29 +99,26 @@ class IdentityService:
         """His tokens, logins and sessions end at once. Raises Forbidden, NotFound, Conflict."""
         who.require("manage")
         await self._not_above(who, name)
-        await self.identities.run(self.identities.people.remove, who.company, name)
-        self.identities.changed()
+        await self._ending(self.identities.people.remove, who.company, name)
 
     async def new_password(self, who: Principal, name: str) -> Added:
         """Make another password or secret for somebody who lost his. Raises Forbidden, NotFound."""
         who.require("manage")
         person = await self._not_above(who, name)
         hashed, told = await _secret(None, person.kind)
-        await self.identities.run(self.identities.people.change_secret, person.id, hashed)
-        self.identities.changed()
+        await self._ending(self.identities.people.change_secret, person.id, hashed)
         return Added(**_plain(person).model_dump(), password=told)
 
     async def change_password(self, who: Principal, old: str, new: str, address: str) -> None:
-        """One's own. Raises BadInput, TooManyGuesses."""
+        """One's own. Raises BadInput, TooManyGuesses; Conflict: the caller has none."""
         if who.kind == "install":
-            raise BadInput(detail="the install token has no password; `headrace person add` makes people who have")
+            raise Conflict(detail="the install token has no password; `headrace person add` makes people who have")
         try:
             person = await self.identities.prove(f"{who.company}/{who.subject}", old.encode(), address)
         except Unauthenticated as error:  # he is known; it is not his token that is wrong
             raise BadInput(detail="the old password is wrong") from error
         hashed, _ = await _secret(new, person.kind)
-        await self.identities.run(self.identities.people.change_secret, person.id, hashed)
-        self.identities.changed()
+        await self._ending(self.identities.people.change_secret, person.id, hashed)
 
     async def rotate(self, who: Principal, at_once: bool) -> str:
         """A new signing key; its id. Raises Forbidden."""
@@ -130,6 +126,13 @@ class IdentityService:
         kid = await self.identities.run(self.identities.keys.rotate, at_once)
         self.identities.changed()
         return kid
+
+    async def _ending(self, work: Callable[..., None], *args: str) -> None:
+        """Something after which a token may not count any more; also when the caller goes away meanwhile."""
+        try:
+            await self.identities.run(work, *args)
+        finally:
+            self.identities.changed()
 
     async def _rows(self) -> list[Company]:
         rows = await self.identities.run(self.identities.people.companies)

@@ -230,14 +230,16 @@ class LocalIdentities:
         return await self.run(self._answer, person, client, login, refresh)
 
     async def end(self, token: str) -> None:
-        """Log out: the login of an access or refresh token ends. Raises Unauthenticated."""
+        """Log out: the login of an access or refresh token ends. Raises Unauthenticated; BadInput: it has none."""
         if token.startswith(PREFIX):
             raise Unauthenticated(
                 detail="the install token does not log out: delete its file and start again to have another"
             )
         if token.startswith("eyJ"):
             claims = self._verifier.claims(token)
-            await self.run(self._logins.end, str(claims.get("sid", "")))
+            if "sid" not in claims:
+                raise BadInput(detail="this token belongs to no login; it ends by itself within minutes")
+            await self.run(self._logins.end, str(claims["sid"]))
         else:
             await self.run(self._logins.end_by_token, token)
         self.changed()

@@ -8,7 +8,7 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Engine, Row, delete, func, insert, select, update
@@ -44,7 +44,7 @@ class Person:
     topics: tuple[str, ...]
     created_ms: int
     created_by: str
-    secret: str
+    secret: str = field(repr=False)
 
     def principal(self, expires: float = math.inf) -> Principal:
         """Who he is to every door."""
@@ -123,7 +123,7 @@ class People:
             if len(topic) > 200 or not valid_filter(topic):
                 raise BadInput(detail=f"{topic[:80]!r} is not a topic filter")
         about = frozenset(roles), tuple(topics), self._now(), by[:100], secret
-        return Person(f"pp_{secrets.token_hex(10)}", company, name, _kind(kind), *about)
+        return Person(_new_id(), company, name, _kind(kind), *about)
 
     def add(self, person: Person) -> None:
         """Raises Conflict: that name is taken; NotFound: the company is gone."""
@@ -149,11 +149,11 @@ class People:
             db.execute(delete(tables.people).where(tables.people.c.id == rows[name].id))
 
     def change_secret(self, id: str, secret: str) -> None:
-        """Give somebody another password; his logins and sessions end."""
+        """Give somebody another password. His logins and sessions end; so do his tokens, because he has another id then."""
         with self._engine.begin() as db:
-            db.execute(update(tables.people).where(tables.people.c.id == id).values(secret=secret))
             db.execute(delete(tables.logins).where(tables.logins.c.person == id))
             db.execute(delete(tables.sessions).where(tables.sessions.c.person == id))
+            db.execute(update(tables.people).where(tables.people.c.id == id).values(secret=secret, id=_new_id()))
 
     def find(self, company: str, name: str) -> Person | None:
         """By name."""
@@ -190,6 +190,10 @@ def split(name: str) -> tuple[str, str]:
     """
     company, slash, rest = name.partition("/")
     return (company, rest) if slash else (LOCAL, name)
+
+
+def _new_id() -> str:
+    return f"pp_{secrets.token_hex(10)}"
 
 
 def _of(company: str) -> Any:
