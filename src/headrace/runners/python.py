@@ -120,7 +120,7 @@ def _follow(path: Path, links: dict[str, str]) -> str:
         if not step.is_symlink():
             at = step
             continue
-        target = os.readlink(step)
+        target = str(step.readlink())
         links[str(step)] = target
         if target.startswith("/"):
             at = Path("/")
