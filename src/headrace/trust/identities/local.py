@@ -86,6 +86,7 @@ class LocalIdentities:
 
     def _open(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder.chmod(0o700)  # also what SQLite keeps beside its file
         self.install_token = install_token(self._folder / "token")
         self._install = passwords.hash_secret(self.install_token).encode()
         path = self._folder / "identity.sqlite"
