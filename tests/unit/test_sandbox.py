@@ -122,11 +122,7 @@ def test_a_companys_worker(tmp_path: Path) -> None:
         assert process.wait(20) == 0
     assert told["asked"] == "are you there" and told["cwd"] == str(home) and told["home"] == "/tmp"
     assert told["uid"] != 0 and told["sibling"] == "No such file or directory"
-    assert (
-        told["readable"] == "x"
-        and told["change"] == "Read-only file system"
-        and told["network"] == "Connection refused"
-    )
+    assert told["readable"] == "x" and told["change"] == "Read-only file system" and told["network"] == "Connection refused"
     made = home / "deep" / "er" / "state.bin"
     assert made.read_text() == "learnt" and made.stat().st_uid == os.geteuid()
 
@@ -159,9 +155,7 @@ def test_what_python_is_found_through_links_in_a_home(tmp_path: Path) -> None:
     (venv / "bin").mkdir()
     (venv / "bin" / "python").symlink_to(versions / "current" / "bin" / name)
     (venv / "pyvenv.cfg").write_text(f"home = {versions / 'current' / 'bin'}\nversion = {sys.version.split()[0]}\n")
-    places = [entry for entry in sys.path if entry.endswith("site-packages")] + [
-        str(Path(bubblewrap.__file__).parents[2])
-    ]
+    places = [entry for entry in sys.path if entry.endswith("site-packages")] + [str(Path(bubblewrap.__file__).parents[2])]
     (site / "base.pth").write_text("\n".join(places))
     inner = "import headrace, numpy, sys, os; print(sys.prefix, sorted(os.listdir(sys.prefix + '/..')))"
     program = f"from headrace.runners.local import asked; print(asked({inner!r}).decode())"
@@ -172,9 +166,7 @@ def test_what_python_is_found_through_links_in_a_home(tmp_path: Path) -> None:
 def test_a_folder_of_the_platforms_is_hidden_in_pythons(tmp_path: Path) -> None:
     library = Path(sysconfig.get_path("stdlib")) / "json"
     made = plan({}, "/", [library])
-    assert ["--tmpfs", str(library.resolve())] == [
-        word for word in made.after if word in ("--tmpfs", str(library.resolve()))
-    ][:2]
+    assert ["--tmpfs", str(library.resolve())] == [word for word in made.after if word in ("--tmpfs", str(library.resolve()))][:2]
 
 
 async def test_private(tmp_path: Path) -> None:

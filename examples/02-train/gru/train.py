@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load, save
+
 from series import read, windows
 
 OUTPUT = Path(os.environ["HEADRACE_OUTPUT"])

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+
 from series import read, windows
 
 OUTPUT = Path(os.environ["HEADRACE_OUTPUT"])

@@ -547,7 +547,9 @@ async def environment_described(stage: Stage) -> None:
     ]
     assert one == again and one["digest"] != two["digest"], "the fingerprint does not tell environments apart"
     assert one["python"] and one["threads"] == 1 and isinstance(one["packages"], dict), one
-    asked = stage.environment.model_copy(update={"fingerprint": one["digest"], "requires": {"python": one["python"]}})
+    asked = stage.environment.model_copy(
+        update={"fingerprint": one["digest"], "requires": {"python": one["python"]}}
+    )
     await asyncio.to_thread(stage.runner.check, asked)
 
 

@@ -143,13 +143,9 @@ def _check_names(paths: Sequence[str]) -> None:
 
 def _check_size(total: int, compressed: int, bounds: Bounds) -> None:
     if total > bounds.total:
-        raise BadArchive(
-            detail=f"unpacked it has {total} bytes, over the limit of {bounds.total}; put data into a dataset"
-        )
+        raise BadArchive(detail=f"unpacked it has {total} bytes, over the limit of {bounds.total}; put data into a dataset")
     if total > FREE + bounds.ratio * compressed:
-        raise BadArchive(
-            detail=f"it grows {total // max(1, compressed)} times when unpacked, over the limit of {bounds.ratio}"
-        )
+        raise BadArchive(detail=f"it grows {total // max(1, compressed)} times when unpacked, over the limit of {bounds.ratio}")
 
 
 def _write(source: IO[bytes], member: Member, target: Path) -> None:

@@ -65,13 +65,9 @@ class ContainerRunner:
         if not image:
             raise WrongEnvironment(detail="the recipe names no image, which the container runner needs")
         if "@sha256:" not in image:
-            raise WrongEnvironment(
-                detail=f"{image!r} may be another image tomorrow; name it by its digest: podman images --digests"
-            )
+            raise WrongEnvironment(detail=f"{image!r} may be another image tomorrow; name it by its digest: podman images --digests")
         if _podman("image", "exists", image).returncode:
-            raise WrongEnvironment(
-                detail=f"{image!r} is not on this machine, and nothing is pulled: podman pull it, or load it"
-            )
+            raise WrongEnvironment(detail=f"{image!r} is not on this machine, and nothing is pulled: podman pull it, or load it")
         compare(environment, _ask(image))
 
     def describe(self, environment: Environment, limits: Limits) -> dict[str, Any]:
@@ -112,15 +108,11 @@ class _Contained(Sandboxed):
             for procs in self._group.joining():
                 Path(procs).write_text(str(self._first_pid), encoding="ascii")
         inside = f"/proc/{self._first_pid}/root"
-        self._folders = [
-            os.open(f"{inside}{place}", os.O_RDONLY | os.O_DIRECTORY) for place in (OUTPUT, "/tmp", "/dev/shm")
-        ]  # noqa: S108
+        self._folders = [os.open(f"{inside}{place}", os.O_RDONLY | os.O_DIRECTORY) for place in (OUTPUT, "/tmp", "/dev/shm")]  # noqa: S108
         self._started = True
         await self._guard(stack)
         line = [*_line(), "start", "--attach", name]
-        return await asyncio.create_subprocess_exec(
-            *line, stdin=DEVNULL, stdout=writer, stderr=writer, start_new_session=True
-        )
+        return await asyncio.create_subprocess_exec(*line, stdin=DEVNULL, stdout=writer, stderr=writer, start_new_session=True)
 
     def _hear(self) -> None:
         """Everything is known from the beginning."""
@@ -174,9 +166,7 @@ def _readable(inputs: Mapping[str, Path], uid: int) -> Iterator[Mapping[str, Pat
     with tempfile.TemporaryDirectory(prefix="headrace-inputs-") as folder:
         Path(folder).chmod(0o755)
         yield {
-            target: _copy(source.resolve(), Path(folder) / str(number))
-            if uid and not _public(source)
-            else source.resolve()
+            target: _copy(source.resolve(), Path(folder) / str(number)) if uid and not _public(source) else source.resolve()
             for number, (target, source) in enumerate(inputs.items())
         }
 
@@ -184,10 +174,7 @@ def _readable(inputs: Mapping[str, Path], uid: int) -> Iterator[Mapping[str, Pat
 def _public(path: Path) -> bool:
     """Whether everybody may read it, below the folder it is in."""
     below = [path, *path.rglob("*")] if path.is_dir() else [path]
-    return all(
-        one.is_symlink() or one.stat().st_mode & 0o005 == (5 if one.is_dir() else one.stat().st_mode & 1 | 4)
-        for one in below
-    )
+    return all(one.is_symlink() or one.stat().st_mode & 0o005 == (5 if one.is_dir() else one.stat().st_mode & 1 | 4) for one in below)
 
 
 def _copy(source: Path, place: Path) -> Path:
@@ -225,9 +212,7 @@ def _search() -> str:
 def _podman(*words: str) -> subprocess.CompletedProcess[bytes]:
     """One command. Raises NoIsolation when it hangs."""
     try:
-        return subprocess.run(
-            [*_line(), *words], capture_output=True, check=False, timeout=PATIENCE, stdin=subprocess.DEVNULL
-        )
+        return subprocess.run([*_line(), *words], capture_output=True, check=False, timeout=PATIENCE, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired as error:
         raise NoIsolation(reason=f"`podman {words[0]}` gave no answer", fix="see what `podman info` says") from error
 
@@ -256,15 +241,7 @@ def _ask(image: str) -> partial[bytes]:
 
 
 def _asked(image: str, code: str) -> bytes:
-    options = [
-        "--rm",
-        "--pull=never",
-        "--network=none",
-        "--read-only",
-        "--entrypoint=",
-        "--cap-drop=all",
-        "--log-driver=none",
-    ]
+    options = ["--rm", "--pull=never", "--network=none", "--read-only", "--entrypoint=", "--cap-drop=all", "--log-driver=none"]
     options += ["--security-opt=no-new-privileges", "--ulimit=nproc=256:256", "--ulimit=nofile=1024:1024"]
     options += [f"--env={name}={value}" for name, value in defaults(Limits()).items()]  # type: ignore[call-arg]
     done = _podman("run", *options, image, "python", "-c", code)

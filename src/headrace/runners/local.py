@@ -104,9 +104,7 @@ def asked(code: str) -> bytes:
 def probe() -> None:
     """Whether a sandbox can be had on this machine; found out by making one, once. Raises NoIsolation."""
     if sys.platform != "linux":
-        raise NoIsolation(
-            reason=f"{sys.platform} has no bubblewrap", fix="run the platform on Linux, or in a Linux container"
-        )
+        raise NoIsolation(reason=f"{sys.platform} has no bubblewrap", fix="run the platform on Linux, or in a Linux container")
     if asked("print('inside')").strip() != b"inside":
         raise NoIsolation(reason="the sandbox gave no answer", fix=FIX)
     release = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
