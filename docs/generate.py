@@ -66,7 +66,7 @@ def text() -> str:
             member = family.find(name)
             parts += [f"**`{name}`** {_first(member)}", "", *_rows(member.Params), ""]
     parts += ["## Settings", ""]
-    for one in (settings.PlatformSettings, settings.MqttSettings):
+    for one in (settings.PlatformSettings, settings.MqttSettings, settings.TrainingSettings):
         parts += _table(one.__name__, one)
     return "\n".join(parts).rstrip() + "\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import re
 import subprocess
 import sys
 import zipfile
@@ -16,7 +17,7 @@ import pytest
 
 from headrace.access import Principal
 from headrace.assets import Job, Limits, Model, Recipe
-from headrace.errors import Forbidden
+from headrace.errors import BadInput, Forbidden
 from headrace.runners.local import LocalRunner
 from headrace.services.sharing import Trainer
 from headrace.services.sharing.service import SharingService, now_ms
@@ -123,6 +124,23 @@ async def test_a_child_starts_with_its_parents_weights_and_learns_faster(
         print(
             f"\nloss after one epoch: {child.metrics['train_mse']:.4f} from the parent, {scratch.metrics['train_mse']:.4f} from scratch"
         )
+
+
+async def test_the_recipe_in_the_docs_is_trained_as_it_stands(tmp_path: Path, series: dict[str, bytes]) -> None:
+    page = (EXAMPLES.parent.parent / "docs" / "training.md").read_text()
+    code, declared = (re.findall(f"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("python", "yaml"))
+    into = io.BytesIO()
+    with zipfile.ZipFile(into, "w") as archive:
+        archive.writestr("train.py", code)
+        archive.writestr("headrace-recipe.yaml", declared)
+    async with platform(tmp_path) as (hub, service):
+        data = (await hubs.dataset(hub, ACME, series["train.csv"])).id
+        made = await hubs.recipe(hub, ACME, into.getvalue(), datasets=[data], parameters={"noise": 0.02})
+        job = await ended(service, made.job, ACME)
+        assert (job.state, job.message) == ("done", "fitted"), await text(service, job.id, ACME)
+        assert [one.path for one in (await hub.model(ACME, made.id)).files] == ["metrics.json", "weights.npy"]
+        with pytest.raises(BadInput, match="'noise' is -1.0, at least 0"):
+            await hubs.recipe(hub, ACME, into.getvalue(), datasets=[data], parameters={"noise": -1})
 
 
 async def test_the_restless_recipe_is_marked_never(tmp_path: Path) -> None:

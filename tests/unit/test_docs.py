@@ -31,6 +31,7 @@ def test_the_reference_is_current(reference: ModuleType) -> None:
 
 def test_every_field_is_explained(reference: ModuleType) -> None:
     models = [*reference.SECTIONS, periods.Periods, periods.Drift, settings.PlatformSettings, settings.MqttSettings]
+    models.append(settings.TrainingSettings)
     for _, family in reference.FAMILIES:
         assert isinstance(family, Family)
         models += [family.find(name).Params for name in family.names()]
