@@ -139,7 +139,7 @@ async def test_the_recipe_in_the_docs_is_trained_as_it_stands(tmp_path: Path, se
         job = await ended(service, made.job, ACME)
         assert (job.state, job.message) == ("done", "fitted"), await text(service, job.id, ACME)
         assert [one.path for one in (await hub.model(ACME, made.id)).files] == ["metrics.json", "weights.npy"]
-        with pytest.raises(BadInput, match="'noise' is -1.0, at least 0"):
+        with pytest.raises(BadInput, match=r"'noise' is -1\.0, at least 0"):
             await hubs.recipe(hub, ACME, into.getvalue(), datasets=[data], parameters={"noise": -1})
 
 
