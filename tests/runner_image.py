@@ -13,7 +13,17 @@ from functools import cache
 from pathlib import Path
 
 NAME = f"localhost/headrace-test:{platform.python_version()}"
-LEFT_OUT = ("site-packages", "dist-packages", "test", "idlelib", "tkinter", "ensurepip", "lib2to3", "__pycache__", "turtledemo")
+LEFT_OUT = (
+    "site-packages",
+    "dist-packages",
+    "test",
+    "idlelib",
+    "tkinter",
+    "ensurepip",
+    "lib2to3",
+    "__pycache__",
+    "turtledemo",
+)
 
 
 @cache

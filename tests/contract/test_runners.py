@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-import runner_image
 
+import runner_image
 from headrace.assets import Environment
 from headrace.checks.runners import CHECKS, Stage
 from headrace.errors import NoIsolation

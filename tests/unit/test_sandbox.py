@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from headrace.assets import Environment, Limits
-from headrace.errors import NoIsolation
+from headrace.errors import NoIsolation, StorageUnavailable
 from headrace.runners import RUNNERS, Task, bubblewrap
 from headrace.runners.bubblewrap import confined, plan
 from headrace.runners.local import LocalRunner, asked, probe
@@ -63,8 +63,10 @@ def test_nothing_of_a_job_survives_a_killed_platform(name: str, tmp_path: Path) 
         import runner_image
 
         image = runner_image.image(tmp_path)
-        if not image or os.geteuid() != 0:
-            pytest.skip("needs podman: apt-get install --no-install-recommends podman runc")
+        try:
+            RUNNERS.find(name)().check(Environment.model_validate({"image": image}))
+        except NoIsolation as error:
+            pytest.skip(str(error))
     token, output = secrets.token_hex(12), tmp_path / "output"
     output.mkdir()
     platform = subprocess.Popen([sys.executable, "-c", PLATFORM, name, image, token, str(output)])
@@ -91,6 +93,9 @@ for name, attempt in {
     "sibling": lambda: os.listdir("../other"), "readable": lambda: open(os.environ["EXTRA"]).read(),
     "network": lambda: socket.create_connection(("127.0.0.1", int(os.environ["PORT"])), timeout=1),
     "change": lambda: open(os.environ["EXTRA"], "a"),
+    "setuid": lambda: (open("tool", "w").close(), os.chmod("tool", 0o4755)),
+    "created": lambda: os.open("other", os.O_CREAT | os.O_WRONLY, 0o2755),
+    "mode": lambda: (os.chmod("tool", 0o750), os.stat("tool").st_mode & 0o7777 == 0o750)[1],
 }.items():
     try:
         told[name] = str(attempt())
@@ -122,7 +127,12 @@ def test_a_companys_worker(tmp_path: Path) -> None:
         assert process.wait(20) == 0
     assert told["asked"] == "are you there" and told["cwd"] == str(home) and told["home"] == "/tmp"
     assert told["uid"] != 0 and told["sibling"] == "No such file or directory"
-    assert told["readable"] == "x" and told["change"] == "Read-only file system" and told["network"] == "Connection refused"
+    assert (
+        told["readable"] == "x"
+        and told["change"] == "Read-only file system"
+        and told["network"] == "Connection refused"
+    )
+    assert told["setuid"] == told["created"] == "Operation not permitted" and told["mode"] == "True"
     made = home / "deep" / "er" / "state.bin"
     assert made.read_text() == "learnt" and made.stat().st_uid == os.geteuid()
 
@@ -155,7 +165,9 @@ def test_what_python_is_found_through_links_in_a_home(tmp_path: Path) -> None:
     (venv / "bin").mkdir()
     (venv / "bin" / "python").symlink_to(versions / "current" / "bin" / name)
     (venv / "pyvenv.cfg").write_text(f"home = {versions / 'current' / 'bin'}\nversion = {sys.version.split()[0]}\n")
-    places = [entry for entry in sys.path if entry.endswith("site-packages")] + [str(Path(bubblewrap.__file__).parents[2])]
+    places = [entry for entry in sys.path if entry.endswith("site-packages")] + [
+        str(Path(bubblewrap.__file__).parents[2])
+    ]
     (site / "base.pth").write_text("\n".join(places))
     inner = "import headrace, numpy, sys, os; print(sys.prefix, sorted(os.listdir(sys.prefix + '/..')))"
     program = f"from headrace.runners.local import asked; print(asked({inner!r}).decode())"
@@ -166,11 +178,13 @@ def test_what_python_is_found_through_links_in_a_home(tmp_path: Path) -> None:
 def test_a_folder_of_the_platforms_is_hidden_in_pythons(tmp_path: Path) -> None:
     library = Path(sysconfig.get_path("stdlib")) / "json"
     made = plan({}, "/", [library])
-    assert ["--tmpfs", str(library.resolve())] == [word for word in made.after if word in ("--tmpfs", str(library.resolve()))][:2]
+    assert ["--tmpfs", str(library.resolve())] == [
+        word for word in made.after if word in ("--tmpfs", str(library.resolve()))
+    ][:2]
 
 
 async def test_private(tmp_path: Path) -> None:
-    library = Path(sysconfig.get_path("stdlib")) / "turtledemo"
+    library = Path(sysconfig.get_path("stdlib")) / "wsgiref"
     output = tmp_path / "output"
     output.mkdir()
     program = f"import os; print(os.listdir({str(library)!r}))"
@@ -200,3 +214,40 @@ def test_no_bubblewrap_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_signal_is_told_as_it_was(tmp_path: Path) -> None:
     done = subprocess.run([*confined(tmp_path, {}), "sh", "-c", "kill -TERM $$"], check=False)
     assert done.returncode == 128 + signal.SIGTERM
+
+
+def test_on_the_platforms_event_loop(tmp_path: Path) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    output = tmp_path / "output"
+    output.mkdir()
+    limits, environment = Limits.model_validate({"seconds": 1}), Environment.model_validate({})
+    heard: list[bytes] = []
+    for program, how in (("print('::progress 0.5')", "exit"), ("while True: pass", "time")):
+        task = Task(["python", "-c", program], {}, output, tmp_path / "log", limits, environment, heard=heard.append)
+        assert uvloop.run(LocalRunner().run(task, asyncio.Event())).how == how
+    assert b"".join(heard) == b"::progress 0.5\n"
+
+
+async def test_a_run_whose_caller_gives_up(tmp_path: Path) -> None:
+    """A cancelled asyncio task leaves no process behind either."""
+    token, output = secrets.token_hex(12), tmp_path / "output"
+    output.mkdir()
+    limits, environment = Limits.model_validate({}), Environment.model_validate({})
+    program = f"import time; print('up', flush=True); time.sleep(600) # {token}"
+    task = Task(["python", "-c", program], {}, output, tmp_path / "log", limits, environment)
+    run = asyncio.create_task(LocalRunner().run(task, asyncio.Event()))
+    while not (tmp_path / "log").exists() or not (tmp_path / "log").read_bytes():
+        await asyncio.sleep(0.02)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert not with_token(token)
+
+
+async def test_what_is_gone_from_the_disk_is_told(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    output.mkdir()
+    limits, environment = Limits.model_validate({}), Environment.model_validate({})
+    task = Task(["python", "-c", ""], {"/work/data/0/x": tmp_path / "x"}, output, tmp_path / "log", limits, environment)
+    with pytest.raises(StorageUnavailable, match="/work/data/0/x"):
+        await LocalRunner().run(task, asyncio.Event())

@@ -154,20 +154,20 @@ async def inputs_are_read_only(stage: Stage) -> None:
     folder = stage.folder / "code"
     (folder / "deep").mkdir(parents=True)
     (folder / "deep" / "x.py").write_text("x = 1")
-    data = stage.folder / "günther mit leerzeichen.csv"
+    data = stage.folder / "günther, mit leerzeichen.csv"
     data.write_bytes(b"a,b\n1,2\n")
     data.chmod(0o600)
     before = sorted(str(path) for path in stage.folder.rglob("*"))
     tried = await stage.run(
         """
 import os
-assert open("/work/data/0/ä b.csv").read() == "a,b\\n1,2\\n" and open("/work/code/deep/x.py").read() == "x = 1"
+assert open("/work/data/0/ä,ro=false b.csv").read() == "a,b\\n1,2\\n" and open("/work/code/deep/x.py").read() == "x = 1"
 def tries():
-    yield lambda: open("/work/data/0/ä b.csv", "a")
+    yield lambda: open("/work/data/0/ä,ro=false b.csv", "a")
     yield lambda: open("/work/code/new.py", "w")
     yield lambda: open("/work/code/deep/new.py", "w")
     yield lambda: os.remove("/work/code/deep/x.py")
-    yield lambda: os.chmod("/work/data/0/ä b.csv", 0o777)
+    yield lambda: os.chmod("/work/data/0/ä,ro=false b.csv", 0o777)
     yield lambda: os.rename("/work/code/deep", "/work/code/flat")
     yield lambda: os.utime("/work/code/deep/x.py", (0, 0))
 for attempt in tries():
@@ -177,7 +177,7 @@ for attempt in tries():
         continue
     raise SystemExit("an input was changed")
 """,
-        inputs={"/work/code": folder, "/work/data/0/ä b.csv": data},
+        inputs={"/work/code": folder, "/work/data/0/ä,ro=false b.csv": data},
     )
     tried.went_well()
     after = sorted(str(path) for path in stage.folder.rglob("*") if not path.is_relative_to(tried.home))
@@ -204,8 +204,8 @@ except OSError:
     pass
 else:
     raise SystemExit("names are resolved")
-names = [name for _, name in socket.if_nameindex()]
-assert set(names) <= {{"lo"}} | {{name for name in names if name.startswith(("tunl", "sit", "gre", "erspan", "ip_", "ip6"))}}, names
+tunnels = ("lo", "tunl", "sit", "gre", "erspan", "ip_", "ip6")  # kernels put some into every namespace, and they lead nowhere
+assert all(name.startswith(tunnels) for _, name in socket.if_nameindex()), socket.if_nameindex()
 """
         )
         tried.went_well()
@@ -547,9 +547,7 @@ async def environment_described(stage: Stage) -> None:
     ]
     assert one == again and one["digest"] != two["digest"], "the fingerprint does not tell environments apart"
     assert one["python"] and one["threads"] == 1 and isinstance(one["packages"], dict), one
-    asked = stage.environment.model_copy(
-        update={"fingerprint": one["digest"], "requires": {"python": one["python"]}}
-    )
+    asked = stage.environment.model_copy(update={"fingerprint": one["digest"], "requires": {"python": one["python"]}})
     await asyncio.to_thread(stage.runner.check, asked)
 
 

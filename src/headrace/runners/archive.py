@@ -1,8 +1,8 @@
 """Unpacking a code archive (zip, tar, tar.gz, tar.bz2, tar.xz) so that nothing in it can reach outside or fill the disk.
 
-An archive is a user's file: this runs inside the sandbox (``python -m headrace.inside.unpack``), never in the platform. The result
-is a function of the names and contents alone: files in order of name, mode 0644, folders 0755, no times, no owners.
-Everything is checked before the first byte is written, and sizes again while writing, for what an archive says of itself may be untrue.
+An archive is a user's file: this runs inside the sandbox (``python -m headrace.inside.unpack``), never in the platform. The
+result is a function of the names and contents alone: files in order of name, mode 0644, folders 0755, no times, no owners.
+Everything is checked before the first byte is written, and sizes again while writing: an archive may lie about itself.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Opened(Protocol):
         ...
 
 
-def unpack(archive: Path, into: Path, bounds: Bounds = Bounds()) -> list[str]:  # noqa: B008 immutable
+def unpack(archive: Path, into: Path, bounds: Bounds = Bounds()) -> list[str]:
     """Unpack to the empty folder `into`; returns the paths of the files, sorted.
 
     Raises:
@@ -143,9 +143,13 @@ def _check_names(paths: Sequence[str]) -> None:
 
 def _check_size(total: int, compressed: int, bounds: Bounds) -> None:
     if total > bounds.total:
-        raise BadArchive(detail=f"unpacked it has {total} bytes, over the limit of {bounds.total}; put data into a dataset")
+        raise BadArchive(
+            detail=f"unpacked it has {total} bytes, over the limit of {bounds.total}; put data into a dataset"
+        )
     if total > FREE + bounds.ratio * compressed:
-        raise BadArchive(detail=f"it grows {total // max(1, compressed)} times when unpacked, over the limit of {bounds.ratio}")
+        raise BadArchive(
+            detail=f"it grows {total // max(1, compressed)} times when unpacked, over the limit of {bounds.ratio}"
+        )
 
 
 def _write(source: IO[bytes], member: Member, target: Path) -> None:

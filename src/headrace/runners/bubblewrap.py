@@ -123,7 +123,8 @@ def plan(variables: Mapping[str, str], folder: str, private: Sequence[Path] = ()
     own = {"HOME": HOME, "USER": "job", "PATH": _path(), "LANG": "C.UTF-8", "TZ": "UTC"}
     own |= {"PYTHONUSERBASE": files.user_base} if files.user_base else {}
     made.before += [word for name, value in {**own, **variables}.items() for word in ("--setenv", name, value)]
-    hidden = [path.resolve() for path in private if any(path.resolve().is_relative_to(place) for place in seen.places)]
+    hidden = [path.resolve() for path in private if path.is_dir()]
+    hidden = [path for path in hidden if any(path.is_relative_to(place) for place in seen.places)]
     made.after += [word for path in hidden for word in ("--tmpfs", str(path), "--remount-ro", str(path))]
     made.after += ["--chdir", folder]
     return made

@@ -6,6 +6,7 @@ Kernel documentation: admin-guide/cgroup-v1 (memory, pids) and admin-guide/cgrou
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import subprocess
 import sys
@@ -37,7 +38,19 @@ def places() -> Places | None:
     """None where this process may make no groups, or not with memory and processes limited."""
     mounts = _mounts()
     own = _own()
-    return _second(mounts, own) or _first(mounts, own)
+    found = _second(mounts, own) or _first(mounts, own)
+    for parent in set(found.parents.values()) if found else ():
+        _sweep(parent)
+    return found
+
+
+def _sweep(parent: Path) -> None:
+    """Remove groups of platforms that were killed; a group with processes in it stays."""
+    for folder in parent.glob("headrace-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _mounts() -> dict[str, Path]:
@@ -86,9 +99,14 @@ def _first(mounts: Mapping[str, Path], own: Mapping[str, str]) -> Places | None:
     return Places(1, found) if set(NEEDED) <= set(found) else None
 
 
+def _name() -> str:
+    """Of a new group: whose it is, for the next platform to see."""
+    return f"headrace-{os.getpid()}-{secrets.token_hex(6)}"
+
+
 def _usable(folder: Path) -> bool:
     """Whether a group can be made in it and a process moved there (a user may not move one out of a system's group)."""
-    trial = folder / f"headrace-{secrets.token_hex(6)}"
+    trial = folder / _name()
     try:
         trial.mkdir()
     except OSError:
@@ -104,7 +122,7 @@ class Group:
     """The groups of one run. Raises OSError when they cannot be made."""
 
     def __init__(self, where: Places, limits: Limits) -> None:
-        name = f"headrace-{secrets.token_hex(8)}"
+        name = _name()
         self.version = where.version
         self._folders = {kind: parent / name for kind, parent in where.parents.items()}
         for folder in set(self._folders.values()):
@@ -123,6 +141,11 @@ class Group:
     def joining(self) -> list[str]:
         """Files into which a process writes its id to be in."""
         return [str(folder / "cgroup.procs") for folder in sorted(set(self._folders.values()))]
+
+    def add(self, pid: int) -> None:
+        """Move a process in; its children follow as they are made."""
+        for procs in self.joining():
+            _write(Path(procs), pid)
 
     def over_memory(self) -> bool:
         """Whether the kernel has killed something of it for memory."""

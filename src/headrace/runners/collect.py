@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from headrace.assets import Limits
 from headrace.errors import StorageUnavailable
@@ -53,7 +54,7 @@ class Gathered:
     files: list[Kept] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     """Sentences: the name, quoted, and why."""
-    over: str = ""
+    over: Literal["", "output", "files"] = ""
     """"output" or "files" when a limit was passed; the files above are then not all."""
     size: int = 0
     _left: int = 0

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import csv
+import io
 import json
 import os
 import secrets
@@ -19,6 +21,7 @@ import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -29,14 +32,21 @@ from headrace.runners import Ended, Task
 from headrace.runners.bubblewrap import Plan, new_user
 from headrace.runners.cgroups import Group, places
 from headrace.runners.environment import compare, fingerprint
-from headrace.runners.local import OUTPUT, defaults, limits_by, threads
-from headrace.runners.seccomp import REFUSED
+from headrace.runners.local import OUTPUT, check_inputs, defaults, limits_by, threads
 from headrace.runners.sandboxed import Sandboxed, room
+from headrace.runners.seccomp import REFUSED
 
 INSTALL = "apt-get install --no-install-recommends podman runc (dnf install podman)"
+USER_IDS = "apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME"
 PATIENCE = 120
 """Seconds for one podman command."""
-GUARD = "import os, signal, sys; h = os.pidfd_open(int(sys.argv[1])); print(flush=True); sys.stdin.read(); signal.pidfd_send_signal(h, 9)"
+GUARD = """
+import os, signal, sys
+first = os.pidfd_open(int(sys.argv[1]))
+print(flush=True)
+sys.stdin.read()
+signal.pidfd_send_signal(first, signal.SIGKILL)
+"""
 
 NAMESPACES = 0x7E020000
 """clone(2)'s flags for new namespaces."""
@@ -65,9 +75,13 @@ class ContainerRunner:
         if not image:
             raise WrongEnvironment(detail="the recipe names no image, which the container runner needs")
         if "@sha256:" not in image:
-            raise WrongEnvironment(detail=f"{image!r} may be another image tomorrow; name it by its digest: podman images --digests")
+            raise WrongEnvironment(
+                detail=f"{image!r} may be another image tomorrow; name it by its digest: podman images --digests"
+            )
         if _podman("image", "exists", image).returncode:
-            raise WrongEnvironment(detail=f"{image!r} is not on this machine, and nothing is pulled: podman pull it, or load it")
+            raise WrongEnvironment(
+                detail=f"{image!r} is not on this machine, and nothing is pulled: podman pull it, or load it"
+            )
         compare(environment, _ask(image))
 
     def describe(self, environment: Environment, limits: Limits) -> dict[str, Any]:
@@ -78,12 +92,18 @@ class ContainerRunner:
     async def run(self, task: Task, cancel: asyncio.Event) -> Ended:
         """See the Protocol."""
         await asyncio.to_thread(self.check, task.environment)
-        group = await asyncio.to_thread(Group, where, task.limits) if (where := places()) else None
-        try:
-            return await _Contained(task, Plan(bwrap="", uid=new_user()), group).run(cancel)
-        finally:
-            if group is not None:
-                await asyncio.to_thread(group.close)
+        return await _contained(task, cancel)
+
+
+async def _contained(task: Task, cancel: asyncio.Event) -> Ended:
+    check_inputs(task)
+    where = places()
+    group = await asyncio.to_thread(Group, where, task.limits) if where else None
+    try:
+        return await _Contained(task, Plan(bwrap="", uid=new_user()), group).run(cancel)
+    finally:
+        if group is not None:
+            await asyncio.to_thread(group.close)
 
 
 class _Contained(Sandboxed):
@@ -98,33 +118,52 @@ class _Contained(Sandboxed):
         command = list(self._task.command)
         if command[0] == "python":
             command = ["python", "-I", "-S", "-c", INIT, *command]
-        if os.path.exists(PROFILE):
-            options.append(f"--security-opt=seccomp={stack.enter_context(_profile())}")
+        options += stack.enter_context(_profile())
         await _done("create", "--name", name, *options, image, *command)
         await _done("container", "init", name)
         self._first_pid = int(await _done("inspect", "--format", "{{.State.Pid}}", name))
         self._first = os.pidfd_open(self._first_pid)
         if self._group is not None:
-            for procs in self._group.joining():
-                Path(procs).write_text(str(self._first_pid), encoding="ascii")
-        inside = f"/proc/{self._first_pid}/root"
-        self._folders = [os.open(f"{inside}{place}", os.O_RDONLY | os.O_DIRECTORY) for place in (OUTPUT, "/tmp", "/dev/shm")]  # noqa: S108
+            self._group.add(self._first_pid)
+        self._folders = [_open_inside(self._first_pid, place) for place in (OUTPUT, "/tmp", "/dev/shm")]  # noqa: S108
         self._started = True
-        await self._guard(stack)
+        stack.enter_context(self._guard())
         line = [*_line(), "start", "--attach", name]
-        return await asyncio.create_subprocess_exec(*line, stdin=DEVNULL, stdout=writer, stderr=writer, start_new_session=True)
+        return await asyncio.create_subprocess_exec(
+            *line, stdin=DEVNULL, stdout=writer, stderr=writer, start_new_session=True
+        )
 
     def _hear(self) -> None:
         """Everything is known from the beginning."""
 
-    async def _guard(self, stack: contextlib.ExitStack) -> None:
+    @contextlib.contextmanager
+    def _guard(self) -> Iterator[None]:
         """A process that kills the container when the pipe to us is closed, by our death too."""
         line = [sys.executable, "-I", "-S", "-c", GUARD, str(self._first_pid)]
-        pipe = asyncio.subprocess.PIPE
-        guard = await asyncio.create_subprocess_exec(*line, stdin=pipe, stdout=pipe, start_new_session=True)
-        assert guard.stdout is not None
-        await guard.stdout.readline()
-        stack.callback(guard.kill)
+        pipe = subprocess.PIPE
+        with subprocess.Popen(line, stdin=pipe, stdout=pipe, start_new_session=True) as guard:
+            assert guard.stdout is not None
+            guard.stdout.readline()
+            try:
+                yield
+            finally:
+                guard.kill()
+
+
+def _open_inside(pid: int, place: str) -> int:
+    """A folder of the container, step by step: an image's link may lead anywhere, and out here it would lead to ours."""
+    at = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY)
+    for name in place.strip("/").split("/"):
+        try:
+            below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+        except OSError as error:
+            raise WrongEnvironment(
+                detail=f"in the image {place} is not what it has to be ({error.strerror})"
+            ) from error
+        finally:
+            os.close(at)
+        at = below
+    return at
 
 
 def _options(task: Task, uid: int, inputs: Mapping[str, Path]) -> list[str]:
@@ -140,13 +179,25 @@ def _options(task: Task, uid: int, inputs: Mapping[str, Path]) -> list[str]:
         *([f"--user={uid}:{uid}"] if uid else ["--userns=keep-id"]),
         *[f"--env={name}={value}" for name, value in variables.items()],
         f"--tmpfs=/tmp:{tmpfs},size={half}", f"--tmpfs={OUTPUT}:{tmpfs},size={room(limits)}",
-        *[f"--volume={source}:{target}:ro" for target, source in inputs.items()],
+        *[f"--mount={_mount(source, target)}" for target, source in inputs.items()],
     ]  # fmt: skip
 
 
+def _mount(source: Path, target: str) -> str:
+    """podman reads it as a line of CSV: names with commas and quotes are quoted."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(
+        ["type=bind", f"source={source}", f"destination={target}", "readonly=true"]
+    )
+    return line.getvalue()
+
+
 @contextlib.contextmanager
-def _profile() -> Iterator[str]:
-    """podman's own filter of system calls, without those our sandboxes refuse."""
+def _profile() -> Iterator[list[str]]:
+    """podman's own filter of system calls, without those our sandboxes refuse; where it has none, its built-in one."""
+    if not Path(PROFILE).exists():
+        yield []
+        return
     profile = json.loads(Path(PROFILE).read_text(encoding="utf-8"))
     for rule in profile["syscalls"]:
         if rule["action"] == "SCMP_ACT_ALLOW":
@@ -157,7 +208,7 @@ def _profile() -> Iterator[str]:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(profile, file)
         file.flush()
-        yield file.name
+        yield [f"--security-opt=seccomp={file.name}"]
 
 
 @contextlib.contextmanager
@@ -166,15 +217,18 @@ def _readable(inputs: Mapping[str, Path], uid: int) -> Iterator[Mapping[str, Pat
     with tempfile.TemporaryDirectory(prefix="headrace-inputs-") as folder:
         Path(folder).chmod(0o755)
         yield {
-            target: _copy(source.resolve(), Path(folder) / str(number)) if uid and not _public(source) else source.resolve()
+            target: _copy(source.resolve(), Path(folder) / str(number))
+            if uid and not _public(source)
+            else source.resolve()
             for number, (target, source) in enumerate(inputs.items())
         }
 
 
 def _public(path: Path) -> bool:
-    """Whether everybody may read it, below the folder it is in."""
+    """Whether everybody may read it, and what is in it."""
     below = [path, *path.rglob("*")] if path.is_dir() else [path]
-    return all(one.is_symlink() or one.stat().st_mode & 0o005 == (5 if one.is_dir() else one.stat().st_mode & 1 | 4) for one in below)
+    wanted = ((one.stat().st_mode, 0o005 if one.is_dir() else 0o004) for one in below if not one.is_symlink())
+    return all(mode & bits == bits for mode, bits in wanted)
 
 
 def _copy(source: Path, place: Path) -> Path:
@@ -196,6 +250,8 @@ def probe() -> None:
         raise NoIsolation(reason="there is no podman", fix=INSTALL)
     if done.returncode:
         raise NoIsolation(reason=_last(done.stderr) or "podman does not work", fix="see what `podman info` says")
+    if os.geteuid() != 0 and int(_podman("info", "--format", "{{len .Host.IDMappings.UIDMap}}").stdout or 0) < 2:
+        raise NoIsolation(reason="podman has no user ids of its own for this user", fix=USER_IDS)
 
 
 @cache
@@ -212,7 +268,9 @@ def _search() -> str:
 def _podman(*words: str) -> subprocess.CompletedProcess[bytes]:
     """One command. Raises NoIsolation when it hangs."""
     try:
-        return subprocess.run([*_line(), *words], capture_output=True, check=False, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            [*_line(), *words], capture_output=True, check=False, timeout=PATIENCE, stdin=subprocess.DEVNULL
+        )
     except subprocess.TimeoutExpired as error:
         raise NoIsolation(reason=f"`podman {words[0]}` gave no answer", fix="see what `podman info` says") from error
 
@@ -241,10 +299,21 @@ def _ask(image: str) -> partial[bytes]:
 
 
 def _asked(image: str, code: str) -> bytes:
-    options = ["--rm", "--pull=never", "--network=none", "--read-only", "--entrypoint=", "--cap-drop=all", "--log-driver=none"]
-    options += ["--security-opt=no-new-privileges", "--ulimit=nproc=256:256", "--ulimit=nofile=1024:1024"]
-    options += [f"--env={name}={value}" for name, value in defaults(Limits()).items()]  # type: ignore[call-arg]
-    done = _podman("run", *options, image, "python", "-c", code)
-    if done.returncode:
-        raise WrongEnvironment(detail=f"the image {image!r} does not answer as Python: {_last(done.stderr)}")
-    return done.stdout
+    """An image is a stranger's: the question is a run like any other, in a loop of its own. Blocks."""
+    with tempfile.TemporaryDirectory(prefix="headrace-ask-") as folder, ThreadPoolExecutor(1) as thread:
+        output, log = Path(folder) / "output", Path(folder) / "log"
+        output.mkdir()
+        limits = Limits.model_validate(
+            {"seconds": PATIENCE, "memory_bytes": 2**30, "output_files": 1, "output_bytes": 1}
+        )
+        asked = Environment.model_validate({"image": image})
+        ended = thread.submit(_run, Task(["python", "-c", code], {}, output, log, limits, asked)).result()
+        said = log.read_bytes()
+    if ended.how != "exit" or ended.code:
+        raise WrongEnvironment(detail=f"the image {image!r} does not answer as Python: {ended.detail or _last(said)}")
+    return said
+
+
+def _run(task: Task) -> Ended:
+    with asyncio.Runner() as runner:
+        return runner.run(_contained(task, asyncio.Event()))

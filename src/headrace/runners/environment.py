@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headrace.assets import Environment
 from headrace.errors import WrongEnvironment
@@ -34,6 +35,7 @@ told = {
     "machine": platform.machine(),
     "libc": " ".join(platform.libc_ver()),
     "packages": dict(sorted(found.items())),
+    "mkl_cbwr": os.environ.get("MKL_CBWR", ""),
     "cpu_capability": "",
     "blas": "",
 }
@@ -54,11 +56,31 @@ print(json.dumps(told))
 """
 
 
+class Told(BaseModel):
+    """An environment's answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    python: str
+    implementation: str
+    system: str
+    machine: str
+    libc: str
+    packages: dict[str, str] = Field(max_length=10_000)
+    mkl_cbwr: str
+    cpu_capability: str
+    blas: str
+    numpy_simd: list[str] = Field([], max_length=200)
+
+
 @cache
 def _told(ask: Ask) -> dict[str, Any]:
-    """Asked once a process: it imports torch, in the sandbox."""
-    answer: dict[str, Any] = json.loads(ask(QUESTION).strip().splitlines()[-1])
-    return answer
+    """Asked once a process: it imports torch, in the sandbox. Who answers may be an image of a stranger."""
+    try:
+        answer = Told.model_validate_json(ask(QUESTION).strip().splitlines()[-1])
+    except (ValidationError, IndexError) as error:
+        raise WrongEnvironment(detail="it does not say what is installed in it") from error
+    return answer.model_dump()
 
 
 def fingerprint(threads: int, ask: Ask) -> dict[str, Any]:
@@ -68,7 +90,6 @@ def fingerprint(threads: int, ask: Ask) -> dict[str, Any]:
     made = {
         **told,
         "packages_digest": _digest(packages.encode()),
-        "mkl_cbwr": os.environ.get("MKL_CBWR", ""),
         "threads": threads,
     }
     made = dict(sorted(made.items()))
@@ -91,8 +112,17 @@ def _differences(requires: Mapping[str, str], ask: Ask) -> list[str]:
     return [
         f"{name} {version} is asked for, {'it has ' + here[_name(name)] if _name(name) in here else 'it is not installed'}"
         for name, version in sorted(requires.items())
-        if here.get(_name(name)) != version
+        if not _same(version, here.get(_name(name), ""))
     ]
+
+
+def _same(asked: str, has: str) -> bool:
+    """As ``==`` of pip compares: a build such as +cpu counts only when it is asked for (PEP 440, "version matching").
+
+    >>> _same("2.13.0", "2.13.0+cpu"), _same("2.13.0+cu130", "2.13.0+cpu"), _same("2.13", "2.13.0")
+    (True, False, False)
+    """
+    return asked == (has if "+" in asked else has.partition("+")[0])
 
 
 @cache

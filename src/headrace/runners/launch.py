@@ -1,3 +1,4 @@
+# ruff: noqa: PTH102, PTH112, PTH115, PTH116
 """The last step before bubblewrap: a short program of its own, run as ``python -I -S launch.py PLAN`` and nothing imported.
 
 bubblewrap run by an ordinary user may only bind what that user may read, and knows no tmpfs with a limit on files. So this
@@ -5,7 +6,8 @@ process first makes itself a mount namespace (an ordinary user: in a user namesp
 everything the sandbox shall see, joins the cgroups, gives up root for good, and becomes bubblewrap. It also hands the output's
 tmpfs back through a socket as an open directory: that stays readable when the sandbox is gone.
 
-PLAN is the JSON of `headrace.runners.bubblewrap.Plan`. A failure is said on the socket, as ``failed: REASON``.
+Imports are few, for each is paid for at every start. PLAN is the JSON of `headrace.runners.bubblewrap.Plan`. A failure is said
+on the socket, as ``failed: REASON``.
 """
 
 from __future__ import annotations
@@ -192,7 +194,7 @@ def _become(plan: dict[str, Any]) -> None:
     if plan["channel"] >= 0:
         os.set_inheritable(plan["channel"], True)
     os.chdir("/")
-    os.execve(plan["bwrap"], [plan["bwrap"], *arguments, *plan["after"], *sys.argv[2:]], {})
+    os.execve(plan["bwrap"], [plan["bwrap"], *arguments, *plan["after"], *sys.argv[2:]], {})  # noqa: S606
 
 
 def _pipe(data: bytes) -> int:

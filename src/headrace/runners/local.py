@@ -1,8 +1,8 @@
 """The local runner: bubblewrap on this machine, with the platform's own Python.
 
 Limits hold for the whole tree of processes. Memory, processes and processor time by control groups where this process may make
-them; else a watchdog adds up memory every 50 ms, RLIMIT_NPROC counts within the sandbox's user namespace and the tree is pinned to
-as many processors. The output is a tmpfs of the allowed bytes and files (it counts as memory until it is copied out), so no
+them; else a watchdog adds up memory every 50 ms, RLIMIT_NPROC counts within the sandbox's user namespace, and the tree is pinned
+to as many processors. The output is a tmpfs of the allowed bytes and files (it counts as memory until it is copied out), so no
 program can fill a disk; time ends with the death of the sandbox's first process, which the kernel makes the death of all.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.assets import Environment, Limits
-from headrace.errors import NoIsolation, WrongEnvironment
+from headrace.errors import NoIsolation, StorageUnavailable, WrongEnvironment
 from headrace.runners import Ended, Task
 from headrace.runners.bubblewrap import FIX, STARTER, Plan, finish, plan, scratch
 from headrace.runners.cgroups import Group, places
@@ -73,6 +73,7 @@ class LocalRunner:
 
     def _plan(self, task: Task) -> Plan:
         limits = task.limits
+        check_inputs(task)
         made = plan({**defaults(limits), **task.variables}, task.folder, self._private)
         scratch(made, limits.memory_bytes)
         made.folders.insert(0, ("output", room(limits), limits.output_files + spare(limits) + 2, []))
@@ -104,7 +105,9 @@ def asked(code: str) -> bytes:
 def probe() -> None:
     """Whether a sandbox can be had on this machine; found out by making one, once. Raises NoIsolation."""
     if sys.platform != "linux":
-        raise NoIsolation(reason=f"{sys.platform} has no bubblewrap", fix="run the platform on Linux, or in a Linux container")
+        raise NoIsolation(
+            reason=f"{sys.platform} has no bubblewrap", fix="run the platform on Linux, or in a Linux container"
+        )
     if asked("print('inside')").strip() != b"inside":
         raise NoIsolation(reason="the sandbox gave no answer", fix=FIX)
     release = tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
@@ -121,10 +124,22 @@ def threads(limits: Limits) -> int:
 
 
 def defaults(limits: Limits) -> dict[str, str]:
-    """Variables every task gets, for the same bytes every time; the task's own may differ."""
+    """Variables every task gets, for the same bytes every time; the task's own may differ.
+
+    MKL_CBWR and ATEN_CPU_CAPABILITY are the operator's: for the same bytes on machines that differ, as in the fingerprint.
+    """
     count = str(threads(limits))
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-    return {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "KERAS_BACKEND": "torch", **dict.fromkeys(names, count)}
+    operators = {name: os.environ[name] for name in ("MKL_CBWR", "ATEN_CPU_CAPABILITY") if name in os.environ}
+    own = {"PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", "KERAS_BACKEND": "torch"}
+    return {**own, **operators, **dict.fromkeys(names, count)}
+
+
+def check_inputs(task: Task) -> None:
+    """Raises StorageUnavailable when something the task reads is not there."""
+    gone = [target for target, source in task.inputs.items() if not source.exists()]
+    if gone:
+        raise StorageUnavailable(detail=f"what should be {', '.join(sorted(gone))} for the task is gone from the disk")
 
 
 def limits_by() -> str:
@@ -136,4 +151,4 @@ def limits_by() -> str:
 def _some(cpus: float) -> list[int]:
     """As many processors, any of ours: not the same for every task."""
     ours = sorted(os.sched_getaffinity(0))
-    return sorted(random.sample(ours, min(len(ours), math.ceil(cpus))))  # noqa: S311 no secret
+    return sorted(random.sample(ours, min(len(ours), math.ceil(cpus))))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from types import TracebackType
 
+from headrace.errors import StorageUnavailable
+
 MARK = "\n[... {count} bytes left out ...]\n"
 ROOM = 64
 """Bytes set aside for the mark."""
@@ -26,6 +28,7 @@ class CappedLog:
         self._head_left = size if size <= ROOM else room - self._tail_size
         self._tail = bytearray()
         self._left_out = 0
+        self._error: OSError | None = None
 
     def __enter__(self) -> CappedLog:
         return self
@@ -39,8 +42,8 @@ class CappedLog:
         """More was printed."""
         if self._head_left:
             head, data = data[: self._head_left], data[self._head_left :]
-            self._file.write(head)
             self._head_left -= len(head)
+            self._write(head)
         self._tail += data
         if len(self._tail) > 2 * self._tail_size:
             self._trim()
@@ -55,12 +58,22 @@ class CappedLog:
             return file.read().decode(errors="replace")
 
     def close(self) -> None:
-        """Write the end."""
+        """Write the end. Raises StorageUnavailable if not all could be written."""
         self._trim()
         if self._left_out and self._tail_size:
-            self._file.write(MARK.format(count=self._left_out).encode())
-        self._file.write(bytes(self._tail))
+            self._write(MARK.format(count=self._left_out).encode())
+        self._write(bytes(self._tail))
         self._file.close()
+        if self._error is not None:
+            raise StorageUnavailable(detail=f"the log cannot be written ({self._error.strerror})") from self._error
+
+    def _write(self, data: bytes) -> None:
+        """A disk that is full now is told at the end: who prints is not to blame."""
+        try:
+            while data and self._error is None:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            self._error = error
 
     def _trim(self) -> None:
         over = len(self._tail) - self._tail_size

@@ -88,10 +88,17 @@ class Sandboxed:
         self._made.before = ["--info-fd", str(info), *self._made.before]
         limits = self._task.limits
         command = [sys.executable if word == "python" and not i else word for i, word in enumerate(self._task.command)]
-        line = self._made.line([sys.executable, "-I", "-S", STARTER, str(theirs.fileno()), str(limits.processes + 1), *command])
+        line = self._made.line(
+            [sys.executable, "-I", "-S", STARTER, str(theirs.fileno()), str(limits.processes + 1), *command]
+        )
         try:
             return await asyncio.create_subprocess_exec(
-                *line, stdin=DEVNULL, stdout=writer, stderr=writer, pass_fds=(theirs.fileno(), info), start_new_session=True
+                *line,
+                stdin=DEVNULL,
+                stdout=writer,
+                stderr=writer,
+                pass_fds=(theirs.fileno(), info),
+                start_new_session=True,
             )
         finally:
             theirs.close()

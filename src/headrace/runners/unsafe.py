@@ -45,10 +45,16 @@ class UnsafeRunner:
         """Variables and arguments that begin with ``/work/`` are led to where things really are."""
         await asyncio.to_thread(self.check, task.environment)
         began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="headrace-unsafe-") as folder, CappedLog(task.log, task.limits.log_bytes) as log:
+        with (
+            tempfile.TemporaryDirectory(prefix="headrace-unsafe-") as folder,
+            CappedLog(task.log, task.limits.log_bytes) as log,
+        ):
             home = Path(folder)
             _lay(task, home)
-            words = [sys.executable if word == "python" and not at else _led(word, home) for at, word in enumerate(task.command)]
+            words = [
+                sys.executable if word == "python" and not at else _led(word, home)
+                for at, word in enumerate(task.command)
+            ]
             process = await asyncio.create_subprocess_exec(
                 *words,
                 cwd=_led(task.folder, home),
@@ -86,7 +92,12 @@ def _led(text: str, home: Path) -> str:
 
 
 def _own(home: Path, limits: Limits) -> dict[str, str]:
-    return {**defaults(limits), "HOME": str(home), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "LANG": "C.UTF-8"}
+    return {
+        **defaults(limits),
+        "HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+    }
 
 
 async def _read(process: Process, log: CappedLog, task: Task) -> None:

@@ -43,7 +43,7 @@ def _proportional(pid: int) -> int:
 
 def _listed(folder: str) -> list[str]:
     try:
-        return os.listdir(folder)
+        return os.listdir(folder)  # noqa: PTH208 names, many times a second
     except OSError:
         return []
 
