@@ -66,7 +66,8 @@ def text() -> str:
             member = family.find(name)
             parts += [f"**`{name}`** {_first(member)}", "", *_rows(member.Params), ""]
     parts += ["## Settings", ""]
-    for one in (settings.PlatformSettings, settings.MqttSettings, settings.TrainingSettings):
+    kinds = (settings.PlatformSettings, settings.MqttSettings, settings.ArtifactSettings, settings.TrainingSettings)
+    for one in kinds:
         parts += _table(one.__name__, one)
     return "\n".join(parts).rstrip() + "\n"
 

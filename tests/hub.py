@@ -101,8 +101,11 @@ def taking(hub: SharingService, company: str, data: bytes) -> Take:
 
     async def take() -> Stored:
         incoming = await hub.artifacts.receive(company, new_id("up"))
-        await incoming.write(data)
-        return await incoming.finish()
+        try:
+            await incoming.write(data)
+            return await incoming.finish()
+        finally:
+            await incoming.pause()
 
     return take
 

@@ -14,6 +14,7 @@ import pytest
 from headrace.assets import Dataset, Model
 from headrace.errors import BadInput, Conflict, Forbidden, NoIsolation, NotFound, NotReady, UnknownAsset
 from headrace.services.sharing.fence import Page
+from headrace.services.sharing.requests import NewDataset
 from tests.hub import (
     ACME,
     BOLT,
@@ -318,6 +319,35 @@ async def test_figures_of_an_evaluation_on_foreign_data_are_held(tmp_path: Path)
             await hub.evaluated(job, {"mse": 0.25})
         assert (await hub.model(BOLT, made.id)).metrics == {"loss": 0.5, data.id: {"held_for": ["acme"]}}
         assert await read(hub, BOLT, made.id)  # its files saw nothing of these data
+        seen = await hub.model(ACME, made.id)
+        assert seen.metrics == {data.id: {"mse": 0.25, "job": "jb_e", "held_for": ["acme"]}}
+        assert seen.files == [] and seen.digest == ""  # of the model itself it sees nothing
+        with pytest.raises(Forbidden):
+            await read(hub, ACME, made.id)
+        with pytest.raises(Forbidden):
+            await hub.granting.release(BOLT, made.id)
+        await hub.granting.release(ACME, made.id)
+        assert (await hub.model(BOLT, made.id)).metrics[data.id] == {"mse": 0.25, "job": "jb_e"}
+        with pytest.raises(UnknownAsset):
+            await hub.model(ACME, made.id)
+
+
+async def test_who_is_cancelled_during_a_commit_loses_no_content(tmp_path: Path) -> None:
+    async with opened(tmp_path) as hub:
+        for wait in range(12):
+            incoming = await hub.artifacts.receive("acme", f"up_{wait}")
+            await incoming.write(f"{wait}".encode() * 100)
+            registered = hub.register.dataset(ACME, NewDataset(name="x"), "x.csv", incoming.finish)
+            task = asyncio.create_task(registered)
+            await asyncio.sleep(wait * 0.002)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await incoming.pause()
+        found = await hub.page(ACME, "dataset", Page())
+        for one in found:
+            assert await read(hub, ACME, one.id)
+        await asyncio.wait_for(dataset(hub, ACME), 5)  # and nobody waits for them for ever
+        await asyncio.wait_for(hub.removing.delete(ACME, (await dataset(hub, ACME)).id), 5)
 
 
 async def test_training_needs_the_right_to_train(tmp_path: Path) -> None:

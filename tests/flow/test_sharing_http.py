@@ -18,6 +18,7 @@ import uvicorn
 
 from headrace.errors import BadInput
 from headrace.records import Entry
+from headrace.services import apidocs
 from headrace.services.http import App, Receive, Scope, Send
 from headrace.services.sharing.http import create_app
 from headrace.services.sharing.service import SharingService
@@ -185,6 +186,24 @@ async def test_a_resumable_upload_becomes_a_dataset_once(tmp_path: Path) -> None
         assert (await acme.post("/datasets", json=wanted)).status_code == 404
 
 
+async def test_an_upload_whose_content_was_swept_is_said_to_be_lost(tmp_path: Path) -> None:
+    """Killed after the content was in its place and before its record: the sweep took it, the upload's word is left."""
+    tus = {"tus-resumable": "1.0.0"}
+    async with opened(tmp_path) as hub, _client(hub) as acme:
+        at = (await acme.post("/uploads", headers={**tus, "upload-length": "3"})).headers["location"]
+        headers = {**tus, "upload-offset": "0", "content-type": "application/offset+octet-stream"}
+        await acme.patch(at, headers=headers, content=b"a,b")
+        upload = at.rpartition("/")[2]
+        stored = await (await hub.artifacts.receive("acme", upload)).finish()
+        await hub.artifacts.delete("acme", stored.sha256)
+        for _ in range(2):
+            answer = await acme.post("/datasets", json={"name": "x", "upload": upload})
+            assert answer.status_code == 409 and (await acme.get("/datasets")).json()["items"] == []
+        assert (await acme.head(at, headers=tus)).headers["upload-offset"] == "0"  # it can be sent again
+        await acme.patch(at, headers=headers, content=b"a,b")
+        assert (await acme.post("/datasets", json={"name": "x", "upload": upload})).json()["stored"]["size"] == 3
+
+
 async def test_a_recipe_goes_in_with_its_code(tmp_path: Path) -> None:
     trainer = Trainer()
     async with opened(tmp_path, trainer=trainer) as hub, _client(hub) as acme, _client(hub, "bolt") as bolt:
@@ -289,3 +308,27 @@ async def test_the_document_is_complete(tmp_path: Path) -> None:
         page = (await acme.get("/docs/sharing")).text
         assert "register_dataset" in page or "SwaggerUIBundle" in page or "/datasets/from-stream" in page
         assert "http://" not in page.replace("http://json-schema.org", "") and "https://" not in page
+
+
+async def test_a_method_that_is_not_there_is_told_which_are(tmp_path: Path) -> None:
+    async with opened(tmp_path) as hub, _client(hub) as acme:
+        for path, methods in (
+            ("/datasets", "GET, POST"),
+            ("/datasets/ds_1", "DELETE, GET"),
+            ("/datasets/from-stream", "POST"),
+            ("/models/md_1/files/a/b", "GET"),
+        ):
+            answer = await acme.put(path)
+            assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
+
+async def test_swagger_is_served_from_its_wheel_when_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in apidocs.ASSETS:
+        (tmp_path / name).write_text(f"/* {name} */")
+    monkeypatch.setattr(apidocs, "_swagger", lambda: tmp_path)
+    async with opened(tmp_path / "hub") as hub, _client(hub) as acme:
+        assert "/docs/sharing/swagger-ui-bundle.js" in (await acme.get("/docs/sharing")).text
+        script = await acme.get("/docs/sharing/swagger-ui-bundle.js")
+        assert script.text == "/* swagger-ui-bundle.js */" and "javascript" in script.headers["content-type"]

@@ -89,6 +89,16 @@ def test_tuspy_uploads_in_chunks_and_the_upload_is_registered(server: Server) ->
     assert not [name for name in files(server.folder) if id in name]
 
 
+def test_an_upload_whose_content_was_deleted_is_not_registered_empty(server: Server) -> None:
+    path = created(server, 3)
+    assert go_on(server, path, 0, b"xyz").status_code == 204
+    id = path.rpartition("/")[2]
+    found = Stored.model_validate(server.call("POST", f"/register/{id}").json()["stored"])
+    (server.folder / "acme" / "contents" / found.sha256[7:]).unlink()
+    answer = server.call("POST", f"/register/{id}")
+    assert answer.status_code == 409 and "only 0 of 3 bytes" in answer.json()["error"]
+
+
 def test_an_empty_file(server: Server) -> None:
     uploader = client(server).uploader(file_stream=io.BytesIO(b""))
     uploader.upload()
@@ -126,10 +136,6 @@ def test_the_platform_is_killed_in_mid_upload(tmp_path: Path) -> None:
         except (TusUploadFailed, TusCommunicationError) as error:
             failed.append(error)
 
-    class Slow(io.BytesIO):
-        """A file whose reader has time to kill the server."""
-
-    uploader.file_stream = Slow(data)
     uploader.chunk_size = 6 * LEAF + 1
     thread = threading.Thread(target=upload)
     thread.start()
@@ -177,6 +183,7 @@ def test_a_length_that_is_told_later(server: Server) -> None:
     assert server.call("HEAD", path, headers=TUS).headers["Upload-Defer-Length"] == "1"
     assert go_on(server, path, 0, b"abc").headers["Upload-Offset"] == "3"
     assert server.call("POST", f"/register/{path.rpartition('/')[2]}").status_code == 409
+    assert go_on(server, path, 3, b"", **{"Upload-Length": "2"}).status_code == 409
     assert go_on(server, path, 3, b"de", **{"Upload-Length": "5"}).status_code == 204
     assert server.call("HEAD", path, headers=TUS).headers["Upload-Length"] == "5"
     assert go_on(server, path, 5, b"", **{"Upload-Length": "6"}).status_code == 409

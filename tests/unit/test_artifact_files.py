@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from headrace.settings import ArtifactSettings
 from headrace.stores.artifacts import blocks
 from headrace.stores.artifacts.blocks import BLOCK, Output
 from headrace.stores.artifacts.files import FileArtifacts
+from headrace.stores.artifacts.folder import Folder
 from tests.running import scrubbed
 
 
@@ -107,27 +107,30 @@ from pathlib import Path
 from headrace.checks.artifacts import content
 from headrace.settings import ArtifactSettings
 from headrace.stores.artifacts.files import FileArtifacts
+from headrace.stores.artifacts.folder import Folder
 
 async def main():
     store = FileArtifacts(Path(sys.argv[1]), ArtifactSettings(checkpoint_bytes=2**20))
     incoming = await store.receive("acme", "up_1", {"name": "n"})
-    data = content(30 * 2**20 + 7)[incoming.offset:]
+    data = content(60 * 2**20 + 7)[incoming.offset:]
+    print("begun", flush=True)
     for at in range(0, len(data), 65536):
         await incoming.write(data[at:at + 65536])
-        print(at, flush=True)
-        await asyncio.sleep(0.0005)
+        await asyncio.sleep(0.002)
+    await asyncio.sleep(60)
 asyncio.run(main())
 """
 
 
 async def test_killed_in_mid_upload_and_gone_on_with(tmp_path: Path) -> None:
-    data, before = content(30 * 2**20 + 7), 0
+    data, before = content(60 * 2**20 + 7), 0
     store = FileArtifacts(tmp_path)
-    for megabytes in (7, 5):
+    for _ in range(2):
         child = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, env=scrubbed())
         assert child.stdout is not None
-        while int(child.stdout.readline()) < megabytes * 2**20:
-            pass
+        assert child.stdout.readline() == b"begun\n"
+        while (await store.upload("acme", "up_1")).offset == before:
+            await asyncio.sleep(0.001)
         child.kill()
         child.wait()
         child.stdout.close()
@@ -233,9 +236,16 @@ async def test_a_disk_that_fails_in_one_place(tmp_path: Path, monkeypatch: pytes
             await incoming.finish()
     assert incoming.offset == (await store.upload("acme", "up_1")).offset >= LEAF
     assert await store.list("acme") == []
+    counted(store, tmp_path)
     incoming = await store.receive("acme", "up_1")
     await incoming.write(data[incoming.offset :])
     assert await incoming.finish() == stored(data)
+    counted(store, tmp_path)
+
+
+def counted(store: FileArtifacts, folder: Path) -> None:
+    """What is counted for the quota is what is on the disk."""
+    assert store._shared.used["acme"] == Folder(folder / "acme").used()
 
 
 def _full(*_: Any) -> int:
@@ -315,43 +325,61 @@ async def test_bounds_on_uploads(tmp_path: Path) -> None:
 # -- the way to the disk
 
 
+WAITS = (
+    "open",
+    "pread",
+    "preadv",
+    "pwrite",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "fchmod",
+    "stat",
+    "unlink",
+    "replace",
+    "mkdir",
+)
+
+
 async def test_the_event_loop_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, longest = os.pwrite, 0.0
+    loop, called = threading.get_ident(), set()
 
-    def slow(*given: Any) -> int:
-        time.sleep(0.1)
-        return real(*given)
+    def watched(name: str, real: Any) -> Any:
+        def call(*given: Any, **more: Any) -> Any:
+            assert threading.get_ident() != loop, f"os.{name} on the event loop"
+            called.add(name)
+            return real(*given, **more)
 
-    monkeypatch.setattr(os, "pwrite", slow)
-    monkeypatch.setattr(os, "fsync", lambda _: time.sleep(0.3))
+        return call
 
-    async def watch() -> None:
-        nonlocal longest
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.001)
-            longest = max(longest, time.monotonic() - before)
-
-    watching = asyncio.create_task(watch())
-    store, data = FileArtifacts(tmp_path), content(6 * BLOCK)
-    known = await put(store, "acme", "up_1", data)
+    data, store = content(2 * BLOCK + 100), FileArtifacts(tmp_path, ArtifactSettings(checkpoint_bytes=LEAF))
+    for name in WAITS:
+        monkeypatch.setattr(os, name, watched(name, getattr(os, name)))
+    incoming = await store.receive("acme", "up_1", {})
+    await incoming.write(data[:100])
+    await incoming.pause()
+    incoming = await store.receive("acme", "up_1")
+    await incoming.write(data[100:])
+    known = await incoming.finish()
     assert await get(store, "acme", known) == data
-    watching.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await watching
-    assert longest < 0.1, "something on the loop waited for the disk"
+    async with store.local("acme", known):
+        pass
+    await store.discard("acme", "up_1")
+    await store.list("acme")
+    await store.delete("acme", known.sha256)
+    assert called == set(WAITS)
 
 
 async def test_memory_is_bounded_while_the_disk_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = 0
 
-    class Counted(blocks._Block):
+    class Counted(blocks.Block):
         def __init__(self) -> None:
             nonlocal made
             made += 1
             super().__init__()
 
-    monkeypatch.setattr(blocks, "_Block", Counted)
+    monkeypatch.setattr(blocks, "Block", Counted)
     store = FileArtifacts(tmp_path)
     assert await put(store, "acme", "up_1", content(12 * BLOCK)) == stored(content(12 * BLOCK))
     assert made == blocks.DEPTH
@@ -367,6 +395,7 @@ async def test_a_cancelled_write_loses_no_byte_that_was_counted(tmp_path: Path) 
         writing.cancel()
         await asyncio.wait([writing])
         at = await incoming.pause()
+        counted(store, tmp_path)
         if at == len(data):
             break
     incoming = await store.receive("acme", "up_1")

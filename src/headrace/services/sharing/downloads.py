@@ -45,7 +45,8 @@ class Download(Response):
     """A content as an HTTP response: ETag, ranges, ``Repr-Digest`` (RFC 9530) of the whole.
 
     The first leaf is read before the answer begins. What goes wrong later (a leaf that was changed, a grant that was revoked)
-    breaks the connection: the client has fewer bytes than were announced, and never a clean end.
+    breaks the connection: the client has fewer bytes than were announced, and never a clean end. (The server does that when an
+    application returns before the end of its answer; what stands between the two has to be plain ASGI.)
 
     Args:
         read: gives the bytes from start up to stop; see `Artifacts.read`.

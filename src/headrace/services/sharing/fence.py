@@ -27,6 +27,7 @@ HIDDEN: dict[str, Any] = {
     "digest": "",
     "metrics": {},
     "metadata": {},
+    "framework": "",
     "input_shape": None,
     "output_shape": None,
     "parameters": None,
@@ -127,6 +128,12 @@ class Fence:
         rows = [row.record for row in self.connection.execute(query)]
         return {found.id: found for found in _load(self.connection, kind, rows)}
 
+    def shown(self, found: Asset) -> Asset:
+        """The record as he may see it."""
+        company = self.who.company
+        known = found.company == company or isinstance(found, Dataset) or company in found.held_for
+        return shown(found, company, witness=not known and not self.rights(found.id))
+
     def rights(self, id: str) -> set[str]:
         """What grants in force open to his company."""
         query = select(grants.c.right).where(
@@ -150,14 +157,25 @@ class Fence:
         return found
 
 
-def shown(found: Asset, company: str) -> Asset:
-    """The record as a company may see it: of a held model without what its files, metrics and formats tell."""
+def shown(found: Asset, company: str, witness: bool = False) -> Asset:
+    """The record as a company may see it: of a held model without what its files, metrics and formats tell.
+
+    Args:
+        witness: it may know of the model only because its own data were used to measure it: it sees these figures.
+    """
     if isinstance(found, Dataset):
         return found
+    if witness:
+        figures = {name: value for name, value in found.metrics.items() if _held(value, company)}
+        return found.model_copy(update={**HIDDEN, "metrics": figures})
     if found.held_for and company not in found.held_for:
         return found.model_copy(update=HIDDEN)
     metrics = {name: _measured(value, company) for name, value in found.metrics.items()}
     return found.model_copy(update={"metrics": metrics})
+
+
+def _held(value: Any, company: str) -> bool:
+    return isinstance(value, dict) and company in value.get("held_for", [])
 
 
 def _measured(value: Any, company: str) -> Any:
@@ -203,7 +221,7 @@ def _load(connection: Connection, kind: Kind, records: Sequence[str]) -> list[An
         return [Dataset.model_validate_json(record) for record in records]
     found = [Model.model_validate_json(record) for record in records]
     query = select(holds.c.model, holds.c.company).where(
-        holds.c.model.in_([model.id for model in found]), holds.c.released_ms.is_(None)
+        holds.c.model.in_([model.id for model in found]), holds.c.kind == "result", holds.c.released_ms.is_(None)
     )
     held: dict[str, list[str]] = {}
     for model, company in connection.execute(query.order_by(holds.c.company)):

@@ -10,7 +10,7 @@ from headrace.access import Principal
 from headrace.assets import Grant, Model, new_id
 from headrace.errors import BadInput, Conflict, Forbidden, NotFound, UnknownAsset
 from headrace.services.sharing import auditing
-from headrace.services.sharing.fence import Fence, kind_of, put, shown
+from headrace.services.sharing.fence import Fence, kind_of, put
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.requests import NewGrant
 from headrace.services.sharing.tables import grants, holds
@@ -114,23 +114,24 @@ class Granting:
 
         def write(connection: Connection) -> Model:
             now = self._hub.clock()
-            model = Fence(connection, who, now).find(id)
+            fence = Fence(connection, who, now)
+            model = fence.find(id)
             if not isinstance(model, Model):
                 raise BadInput(detail=f"{id} is no model: only what was trained on granted data is held")
-            measured = _let_go(model.metrics, who.company)
-            if who.company not in model.held_for and measured == model.metrics:
+            held = (holds.c.model == id) & (holds.c.company == who.company) & holds.c.released_ms.is_(None)
+            if connection.execute(select(holds.c.kind).where(held)).first() is None:
                 holders = ", ".join(model.held_for) or "nobody"
                 raise Forbidden(
                     detail=f"{id} is held for {holders}, not for {who.company!r}: there is nothing to release"
                 )
             who.require("share")
-            held = (holds.c.model == id) & (holds.c.company == who.company)
             connection.execute(update(holds).where(held).values(released_ms=now, released_by=who.subject))
+            measured = _let_go(model.metrics, who.company)
             put(connection, model.model_copy(update={"metrics": measured}))
             auditing.note(connection, now, who, "release", id, model.company)
             rest = [company for company in model.held_for if company != who.company]
-            released = model.model_copy(update={"held_for": rest, "metrics": measured})
-            return shown(released, who.company)  # type: ignore[return-value]
+            seen = fence.shown(model)  # as he could see it until now: after this it may be none of his business
+            return seen.model_copy(update={"held_for": rest})  # type: ignore[return-value]
 
         async with self._hub.refusing(who, "release", id):
             model = await self._hub.book.write(write)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, TypeAlias
 
@@ -94,6 +96,14 @@ _DOWNLOAD: dict[int | str, dict[str, Any]] = {
     206: {"description": "the range asked for", **_BYTES},
     416: {"description": "the range lies outside"},
 }
+_UPLOADED = {"required": ["upload"], "properties": {"upload": {"type": "string", "minLength": 1}}}
+_TUS = {"name": "Tus-Resumable", "in": "header", "required": True, "schema": {"type": "string", "enum": ["1.0.0"]}}
+_TUS_ANSWERS = {
+    "412": {"description": "another version of the protocol"},
+    "415": {"description": "another content-type than application/offset+octet-stream"},
+    "460": {"description": "what came has another checksum"},
+}
+"""What the tus protocol adds to a document that does not know it."""
 BODIES = (NewDataset, NewModel)
 """Their schemas are in the document although FastAPI does not read these bodies."""
 
@@ -102,7 +112,8 @@ def _form(metadata: type[Plain], *parts: str) -> dict[str, Any]:
     """The request body of a registration, for the document."""
     schema = {"$ref": f"#/components/schemas/{metadata.__name__}"}
     files = {part: {"type": "string", "format": "binary"} for part in parts}
-    form = {"type": "object", "required": ["metadata"], "properties": {"metadata": schema, **files}}
+    form: dict[str, Any] = {"type": "object", "required": ["metadata"], "properties": {"metadata": schema, **files}}
+    form["oneOf"] = [{"required": [part]} for part in parts]
     encoding = {"metadata": {"contentType": "application/json"}}
     return {
         "requestBody": {
@@ -110,7 +121,7 @@ def _form(metadata: type[Plain], *parts: str) -> dict[str, Any]:
             "description": "A form: `metadata` (JSON) first, then the file. Or JSON with `upload`: " + UPLOAD,
             "content": {
                 "multipart/form-data": {"schema": form, "encoding": encoding},
-                "application/json": {"schema": schema},
+                "application/json": {"schema": {"allOf": [schema, _UPLOADED]}},
             },
         }
     }
@@ -309,13 +320,24 @@ class Archive(Response):
         first = await anext(self._pieces)  # raises while there is a status to say it with
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": first, "more_body": True})
+        gone = asyncio.ensure_future(_gone(receive))
         try:
             async for piece in self._pieces:
+                if gone.done():
+                    return
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
         except HeadraceError as error:
             _log.warning("a download was broken off: %s", error)
-            return
-        await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
+
+
+async def _gone(receive: Receive) -> None:
+    """Returns when the client has gone away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _refused(_: Request, error: Exception) -> Response:
@@ -328,9 +350,25 @@ async def _invalid(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": sentence(error.errors())}, 400)
 
 
-async def _nothing_here(_: Request, error: Exception) -> Response:
+async def _nothing_here(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": f"{error.detail}; see /docs/sharing"}, error.status_code, error.headers)
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if error.status_code == 405:  # Starlette names the methods of the first route of that path only
+        headers["allow"] = ", ".join(_methods(request.app.openapi(), request.url.path))
+    return JSONResponse({"error": f"{error.detail}; see /docs/sharing"}, error.status_code, headers)
+
+
+def _methods(document: dict[str, Any], path: str) -> list[str]:
+    """What the document says of a path."""
+    if path in document["paths"]:
+        return sorted(method.upper() for method in document["paths"][path])
+    found: set[str] = set()
+    for template, operations in document["paths"].items():
+        parts = re.split(r"\{(\w+)\}", template)
+        parts[1::2] = [".+" if name == "path" else "[^/]+" for name in parts[1::2]]
+        if re.fullmatch("".join(parts), path):
+            found.update(method.upper() for method in operations)
+    return sorted(found)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
@@ -339,8 +377,12 @@ def _document(app: FastAPI) -> dict[str, Any]:
         document = get_openapi(
             title=app.title, version=app.version, summary=app.summary, description=app.description, routes=app.routes
         )
-        for operation in (one for path in document["paths"].values() for one in path.values()):
-            operation["responses"].pop("422", None)
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                operation["responses"].pop("422", None)
+                if path.startswith("/uploads") and method != "options":
+                    operation.setdefault("parameters", []).append(_TUS)
+                    operation["responses"] |= _TUS_ANSWERS
         schemas = document["components"]["schemas"]
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)

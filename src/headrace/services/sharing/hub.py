@@ -39,7 +39,7 @@ class Hub:
     """Companies that are written down as having brought contents."""
     _arriving: Counter[str] = field(default_factory=Counter)
     _removing: set[str] = field(default_factory=set)
-    _moved: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)
 
     @contextlib.asynccontextmanager
     async def refusing(self, who: Principal, action: str, id: str) -> AsyncIterator[None]:
@@ -63,29 +63,34 @@ class Hub:
         if company not in self._known:
             await self.book.write(partial(_know, company=company))
             self._known.add(company)
-        async with self._moved:
-            await self._moved.wait_for(lambda: company not in self._removing)
-            self._arriving[company] += 1
+        await self._until(lambda: company not in self._removing)
+        self._arriving[company] += 1
         try:
             yield
         finally:
-            async with self._moved:
-                self._arriving[company] -= 1
-                self._moved.notify_all()
+            self._arriving[company] -= 1
+            self._move()
 
     async def forget(self, company: str, contents: Iterable[str]) -> None:
         """Remove contents that no record names any more."""
-        async with self._moved:
-            await self._moved.wait_for(lambda: not self._arriving[company] and company not in self._removing)
-            self._removing.add(company)
+        await self._until(lambda: not self._arriving[company] and company not in self._removing)
+        self._removing.add(company)
         try:
             for content in sorted(set(contents)):
                 if not await self.book.read(partial(_needed, company=company, sha256=content)):
                     await self.artifacts.delete(company, content)
         finally:
-            async with self._moved:
-                self._removing.discard(company)
-                self._moved.notify_all()
+            self._removing.discard(company)
+            self._move()
+
+    async def _until(self, free: Callable[[], bool]) -> None:
+        while not free():
+            await self._moved.wait()
+
+    def _move(self) -> None:
+        """Wake all who wait. Nothing here can be interrupted: a place that was taken is given back."""
+        self._moved.set()
+        self._moved = asyncio.Event()
 
 
 def _know(connection: Connection, company: str) -> None:

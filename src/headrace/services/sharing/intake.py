@@ -54,6 +54,11 @@ async def arrived(
             done = await completed(artifacts, who, new.upload)
             taking = _Taking(done.incoming)
             try:
+                about = (await artifacts.upload(who.company, done.id)).about
+                if str(done.incoming.offset) != about["length"]:
+                    raise Conflict(
+                        detail=f"upload {done.id!r} was lost with a registration that was cut off; send it again"
+                    )
                 yield Arrived(new, done.filename, taking.take)
             finally:
                 await done.incoming.pause()

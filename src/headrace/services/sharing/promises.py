@@ -87,7 +87,13 @@ class Worker:
         self.wake()
         while True:
             self._wake.clear()
-            found = await self._next()
+            try:
+                found = await self._next()
+            except Exception:
+                _log.exception("what was promised cannot be read; again in %.0f s", PAUSE)
+                await asyncio.sleep(PAUSE)
+                self._wake.set()
+                continue
             if found is not None:
                 await self._keep(found)
                 self._wake.set()

@@ -18,6 +18,7 @@ from headrace.access import Principal
 from headrace.assets import Dataset, Model, OutputFile, Recipe, Stored, StreamRange, new_id
 from headrace.errors import HeadraceError, Temporary, Unsupported
 from headrace.services.sharing import Inspector, Trainer, auditing, lineage
+from headrace.services.sharing.book import to_its_end
 from headrace.services.sharing.contents import rows
 from headrace.services.sharing.fence import Asset, Fence, put, shown, unfenced
 from headrace.services.sharing.hub import Hub
@@ -147,6 +148,11 @@ class Registering:
             _log.warning("the job of %s will be queued later: %s", model.id, error)
             self._hub.nudge()
             return model
+        except HeadraceError:
+            raise
+        except BaseException:
+            self._hub.nudge()  # the model is there, and its job is still to be queued
+            raise
 
     async def _may_train(self, who: Principal, recipe: Recipe) -> None:
         for id in _inputs(recipe):
@@ -170,7 +176,9 @@ class Registering:
         connection.execute(insert(files), rows(made.id, made.company, "code", code))
         held = holders(fence, inputs)
         if held:
-            connection.execute(insert(holds), [{"model": made.id, "company": company} for company in held])
+            connection.execute(
+                insert(holds), [{"model": made.id, "company": company, "kind": "result"} for company in held]
+            )
         lineage.recipe(connection, made)
         detail: dict[str, Any] = {"subject": who.subject, "kind": who.kind, "roles": sorted(who.roles)}
         detail |= {"priority": given.priority, "attempts": given.attempts}
@@ -248,11 +256,14 @@ class _Taken:
         await self._arriving.__aenter__()
         try:
             for take in self._takes:
-                self._stored.append(await take())
+                await to_its_end(self._take(take))
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
             raise
         return self._stored
+
+    async def _take(self, take: Take) -> None:
+        self._stored.append(await take())
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         await self._arriving.__aexit__(None, None, None)

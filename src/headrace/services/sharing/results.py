@@ -16,6 +16,7 @@ from headrace.access import Principal
 from headrace.assets import Job, Model, ModelState, OutputFile, Scalar, Stored, Verdict
 from headrace.errors import BadInput, UnknownAsset
 from headrace.services.sharing import auditing, lineage
+from headrace.services.sharing.book import to_its_end
 from headrace.services.sharing.contents import rows, safe_path
 from headrace.services.sharing.fence import Asset, Fence, put, unfenced
 from headrace.services.sharing.hub import Hub
@@ -64,10 +65,12 @@ class Results:
         fence = Fence(connection, _principal(job), self._hub.clock())
         ids = [*model.recipe.datasets, *model.recipe.evaluation, model.recipe.parent]
         inputs = [found for id in ids if id and (found := unfenced(connection, id)) is not None]
-        known = set(connection.execute(select(holds.c.company).where(holds.c.model == model.id)).scalars())
-        late = [company for company in holders(fence, inputs) if company not in known]
+        there = select(holds.c.company).where(holds.c.model == model.id, holds.c.kind == "result")
+        known = set(connection.execute(there).scalars())
+        late = sorted({*holders(fence, inputs), *job.held_for} - known)
         if late:
-            connection.execute(insert(holds), [{"model": model.id, "company": company} for company in late])
+            rows_ = [{"model": model.id, "company": company, "kind": "result"} for company in late]
+            connection.execute(insert(holds), rows_)
 
     async def trained(self, job: Job, output: Path, paths: Sequence[str], found: dict[str, Any]) -> Model:
         """See `Sharing.trained`. Raises UnknownAsset (the model was deleted), BadInput, StorageUnavailable."""
@@ -115,7 +118,7 @@ class Results:
             try:
                 while chunk := await asyncio.to_thread(os.read, file, CHUNK):
                     await incoming.write(chunk)
-                return await incoming.finish()
+                return await to_its_end(incoming.finish())
             except BaseException:
                 await incoming.pause()
                 await self._hub.artifacts.discard(job.company, name)
@@ -134,10 +137,14 @@ class Results:
             if isinstance(known, dict) and known.get("job") == job.id:
                 return model
             data = unfenced(connection, job.dataset)
-            held = [] if data is None else holders(fence, [data])
+            held = sorted({*job.held_for, *([] if data is None else holders(fence, [data]))})
             entry = {**metrics, "job": job.id, **({"held_for": held} if held else {})}
             changed = model.model_copy(update={"metrics": {**model.metrics, job.dataset: entry}})
             put(connection, changed)
+            for company in held:
+                figures = holds.c.model == model.id, holds.c.company == company, holds.c.kind == "figures"
+                connection.execute(delete(holds).where(*figures))  # of an earlier evaluation, perhaps released
+                connection.execute(insert(holds).values(model=model.id, company=company, kind="figures"))
             auditing.note(connection, now, _principal(job), "evaluated", model.id, model.company, detail=job.dataset)
             if data is not None and data.company != job.company:
                 auditing.note(connection, now, _principal(job), "evaluate", data.id, data.company, detail=model.id)

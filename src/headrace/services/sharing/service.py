@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -15,10 +16,11 @@ from sqlalchemy import Connection, Engine
 
 from headrace.access import Principal
 from headrace.assets import AuditEntry, Dataset, Job, Lineage, Model, Right, Scalar, Verdict
+from headrace.errors import StorageUnavailable
 from headrace.services.sharing import Inspector, Sharing, Trainer, auditing, lineage
 from headrace.services.sharing.book import Book
 from headrace.services.sharing.contents import Contents
-from headrace.services.sharing.fence import Asset, Fence, Kind, Page, of_kind, shown
+from headrace.services.sharing.fence import Asset, Fence, Kind, Page, of_kind
 from headrace.services.sharing.granting import Granting
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.inspecting import Inspecting
@@ -28,6 +30,8 @@ from headrace.services.sharing.removing import Removing
 from headrace.services.sharing.results import Results
 from headrace.services.sharing.streams import FromStreams, Streams
 from headrace.stores.artifacts import Artifacts
+
+_log = logging.getLogger(__name__)
 
 
 def now_ms() -> int:
@@ -78,7 +82,10 @@ class SharingService:
     async def __aenter__(self) -> SharingService:
         if self._hub.scratch is not None:
             await asyncio.to_thread(_emptied, self._hub.scratch)
-        await self.removing.sweep()
+        try:
+            await self.removing.sweep()
+        except StorageUnavailable as error:
+            _log.warning("contents nobody needs are left until the next start: %s", error)
         self._tasks = [asyncio.create_task(worker.run(), name="hub-promises") for worker in self._workers]
         return self
 
@@ -86,6 +93,7 @@ class SharingService:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._hub.book.close()
 
     async def settled(self) -> None:
         """Until every promise that can be kept now has been."""
@@ -110,8 +118,14 @@ class SharingService:
         return found
 
     async def check(self, who: Principal, id: str, right: Right) -> None:
+        def read(connection: Connection) -> None:
+            self._fence(connection, who).allowed(id, right)
+
+        if right == "derive":  # a question about what may be kept, no attempt at anything
+            await self._hub.book.read(read)
+            return
         async with self._hub.refusing(who, right, id):
-            await self._hub.book.read(lambda connection: self._fence(connection, who).allowed(id, right))
+            await self._hub.book.read(read)
 
     def content(self, who: Principal, id: str, right: Right) -> AbstractAsyncContextManager[Path]:
         return self.contents.local(who, id, right)
@@ -136,8 +150,12 @@ class SharingService:
     async def page(self, who: Principal, kind: Kind, page: Page) -> list[Asset]:
         """Datasets or models he may know of, the newest first."""
         who.require("read")
-        found = await self._hub.book.read(lambda connection: self._fence(connection, who).page(kind, page))
-        return [shown(one, who.company) for one in found]
+
+        def read(connection: Connection) -> list[Asset]:
+            fence = self._fence(connection, who)
+            return [fence.shown(one) for one in fence.page(kind, page)]
+
+        return await self._hub.book.read(read)
 
     async def lineage(self, who: Principal, id: str) -> Lineage:
         """What an asset was made of, and what was made of it. Raises UnknownAsset."""
@@ -151,11 +169,15 @@ class SharingService:
         return await self._hub.book.read(lambda connection: auditing.entries(connection, who.company, limit, before))
 
     async def _record(self, who: Principal, id: str, kind: Kind) -> Asset:
+        def read(connection: Connection) -> Asset:
+            fence = self._fence(connection, who)
+            return fence.shown(fence.find(id))
+
         async with self._hub.refusing(who, "look", id):
             of_kind(kind, id)
-            found = await self._hub.book.read(lambda connection: self._fence(connection, who).find(id))
+            found = await self._hub.book.read(read)
             who.require("read")
-        return shown(found, who.company)
+            return found
 
     def _fence(self, connection: Connection, who: Principal) -> Fence:
         return Fence(connection, who, self._hub.clock())

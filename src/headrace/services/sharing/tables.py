@@ -68,12 +68,13 @@ holds = Table(
     "holds",
     metadata,
     Column("model", String(40), primary_key=True),
-    Column("company", String(64), primary_key=True, comment="owner of data it was trained on"),
+    Column("company", String(64), primary_key=True, comment="owner of data it was trained or measured on"),
+    Column("kind", String(8), primary_key=True, comment="result: all it made; figures: an evaluation's"),
     Column("released_ms", BigInteger),
     Column("released_by", String(200), nullable=False, server_default=""),
     Index("holds_by_company", "company"),
 )
-"""Results that stay with the data's owner until he lets them go."""
+"""What stays with the data's owner until he lets it go."""
 
 edges = Table(
     "edges",

@@ -78,7 +78,11 @@ async def completed(artifacts: Artifacts, who: Principal, id: str) -> Completed:
         of = f" of {about['length']}" if about["length"] else ""
         raise Conflict(detail=f"only {offset}{of} bytes of upload {id!r} came; send the rest first")
     metadata = _metadata(about["metadata"])
-    return Completed(id, await artifacts.receive(who.company, id), plain_name(metadata.get("filename", "")), metadata)
+    incoming = await artifacts.receive(who.company, id)
+    if incoming.offset != offset:
+        await incoming.pause()
+        raise Conflict(detail=f"upload {id!r} changed just now")
+    return Completed(id, incoming, plain_name(metadata.get("filename", "")), metadata)
 
 
 def uploads_router(artifacts: Artifacts, largest: int = 0) -> APIRouter:
@@ -142,12 +146,12 @@ class _Tus:
     async def patch(self, request: Request, id: str) -> Response:
         """Go on with an upload at ``Upload-Offset``. What came before a broken connection is kept."""
         who = _caller(request)
-        _, about = await _known(self._artifacts, who, id)
+        offset, about = await _known(self._artifacts, who, id)
         if request.headers.get("content-type") != "application/offset+octet-stream":
             request.scope[_STATUS] = 415
             raise BadInput(detail="the content-type has to be application/offset+octet-stream")
         wanted = _number(request, "upload-offset")
-        about = self._told(request, about)
+        about = self._told(request, about, offset)
         incoming = await self._artifacts.receive(who.company, id, about)
         try:
             if wanted != incoming.offset:
@@ -164,11 +168,13 @@ class _Tus:
         await self._artifacts.discard(who.company, id)
         return Response(status_code=204)
 
-    def _told(self, request: Request, about: Mapping[str, str]) -> dict[str, str]:
+    def _told(self, request: Request, about: Mapping[str, str], offset: int) -> dict[str, str]:
         """What is known of an upload, with a length that is told only now. Raises Conflict."""
         length = self._length(request)
         if length is None:
             return dict(about)
+        if length < offset:
+            raise Conflict(detail=f"{offset} bytes of the upload came; its length cannot be {length}")
         if about["length"] and about["length"] != str(length):
             raise Conflict(detail=f"the upload's length is {about['length']}; it cannot become {length}")
         return {**about, "length": str(length)}

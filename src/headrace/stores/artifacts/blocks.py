@@ -43,10 +43,26 @@ class Hashes:
         return Stored(size=self.size, sha256=f"sha256:{self.whole.hexdigest()}", root=named(self.tree.root()))
 
 
-class Lanes:
-    """Three threads, each doing its jobs one after the other."""
+class Block:
+    """Memory for some bytes of the content: `fill` bytes from `place` on, of which the first `known` were hashed before."""
 
     def __init__(self) -> None:
+        self.memory = memoryview(mmap.mmap(-1, BLOCK))
+        self.place = self.fill = self.known = 0
+
+    def take(self, data: memoryview) -> int:
+        """Bytes taken: as many as have room."""
+        count = min(len(data), BLOCK - self.fill)
+        self.memory[self.fill : self.fill + count] = data[:count]
+        self.fill += count
+        return count
+
+
+class Lanes:
+    """Three threads, each doing its jobs one after the other, and a block; lent to one writer after the other."""
+
+    def __init__(self) -> None:
+        self.block: Block | None = None
         self.whole, self.tree, self.disk = (
             ThreadPoolExecutor(1, thread_name_prefix=f"artifacts-{name}") for name in ("whole", "tree", "disk")
         )
@@ -94,21 +110,6 @@ class Output:
         return True
 
 
-class _Block:
-    """Memory for some bytes of the content: `fill` bytes from `place` on, of which the first `known` were hashed before."""
-
-    def __init__(self) -> None:
-        self.memory = memoryview(mmap.mmap(-1, BLOCK))
-        self.place = self.fill = self.known = 0
-
-    def take(self, data: memoryview) -> int:
-        """Bytes taken: as many as have room."""
-        count = min(len(data), BLOCK - self.fill)
-        self.memory[self.fill : self.fill + count] = data[:count]
-        self.fill += count
-        return count
-
-
 class Blocks:
     """One upload's way to the disk.
 
@@ -121,11 +122,11 @@ class Blocks:
     def __init__(self, file: int, hashes: Hashes, lanes: Lanes, stored: Callable[[int], None]) -> None:
         self._file, self._hashes, self._lanes, self._stored = file, hashes, lanes, stored
         self._output = Output(file)
-        self._block: _Block | None = None
-        self._free: list[_Block] = []
+        self._block: Block | None = None
+        self._free: list[Block] = []
         self._made = 0
         self._broken = False
-        self._flying: deque[tuple[_Block, list[Future[Any]]]] = deque()
+        self._flying: deque[tuple[Block, list[Future[Any]]]] = deque()
         self.taken = hashes.size
         """Bytes of the content that came so far."""
 
@@ -148,19 +149,21 @@ class Blocks:
         while self._flying:
             await self._landed()
         await outcome(synced)
+        self._lanes.block = self._free.pop() if self._free else None  # touched memory is dear; one is enough to keep
 
-    async def _fresh(self) -> _Block:
+    async def _fresh(self) -> Block:
+        known = self.taken % ALIGN
+        place = self.taken - known
+        head = await outcome(self._lanes.disk.submit(os.pread, self._file, known, place)) if known else b""
         if not self._free and self._made == DEPTH:
             await self._landed()
         if self._free:
             block = self._free.pop()
         else:
-            block = _Block()
+            block, self._lanes.block = self._lanes.block or Block(), None
             self._made += 1
-        block.place = self.taken - self.taken % ALIGN
-        block.known = block.fill = self.taken - block.place
-        if block.known:
-            os.preadv(self._file, [block.memory[: block.known]], block.place)
+        block.memory[:known] = head
+        block.place, block.known, block.fill = place, known, known
         self._block = block
         return block
 

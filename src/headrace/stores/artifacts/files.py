@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from headrace.assets import Stored
-from headrace.errors import TooMany, UnknownObject
 from headrace.settings import ArtifactSettings
 from headrace.stores.artifacts import Incoming, Upload, names
 from headrace.stores.artifacts.folder import Folder
@@ -32,17 +31,15 @@ class FileArtifacts:
         self._shared = Shared(self._settings)
         self._folders: dict[str, Folder] = {}
         self._looked: dict[str, float] = {}
+        self._opening = asyncio.Lock()
 
     async def receive(self, company: str, upload: str, about: Mapping[str, str] | None = None) -> Incoming:
         folder = await self._folder(company)
-        await self._look(company, folder)
         names.upload(upload)
-        if await asyncio.to_thread(self._full, folder, upload):
-            raise TooMany(count=self._settings.uploads, what="unfinished uploads")
         lanes = self._shared.lanes()
         incoming: Incoming | None = None
         try:
-            opened = await asyncio.to_thread(folder.open, upload, about)
+            opened = await asyncio.to_thread(folder.open, upload, about, self._settings.uploads)
             if opened.file is None:
                 return Finished(opened.finished())
             self._shared.charge(company, -opened.cut)
@@ -62,12 +59,7 @@ class FileArtifacts:
     async def upload(self, company: str, upload: str) -> Upload:
         folder = await self._folder(company)
         names.upload(upload)
-        state, size = await asyncio.to_thread(lambda: (folder.state(upload), folder.size(upload)))
-        if state is None:
-            raise UnknownObject(name=upload)
-        stored = state.finished()
-        offset = stored.size if stored and size is None else min(state.offset, size or 0)
-        return Upload(offset, state.about or {})
+        return await asyncio.to_thread(folder.known, upload)
 
     async def discard(self, company: str, upload: str) -> None:
         folder = await self._folder(company)
@@ -109,11 +101,13 @@ class FileArtifacts:
         return [f"sha256:{name}" for name in await asyncio.to_thread(folder.list)]
 
     async def _folder(self, company: str) -> Folder:
-        if company not in self._folders:
-            folder = Folder(self._path / names.company(company))
-            await asyncio.to_thread(folder.make)
-            self._shared.used[company] = await asyncio.to_thread(folder.used)
-            self._folders[company] = folder
+        async with self._opening:
+            if company not in self._folders:
+                folder = Folder(self._path / names.company(company))
+                await asyncio.to_thread(folder.make)
+                self._shared.used[company] = await asyncio.to_thread(folder.used)
+                self._folders[company] = folder
+        await self._look(company, self._folders[company])
         return self._folders[company]
 
     async def _look(self, company: str, folder: Folder) -> None:
@@ -122,7 +116,3 @@ class FileArtifacts:
         if now - self._looked.get(company, -EVERY) >= EVERY:
             self._looked[company] = now
             self._shared.charge(company, -await asyncio.to_thread(folder.expire, self._settings.upload_age))
-
-    def _full(self, folder: Folder, upload: str) -> bool:
-        new = folder.size(upload) is None and folder.state(upload) is None
-        return new and folder.unfinished() >= self._settings.uploads

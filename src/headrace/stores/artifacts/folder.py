@@ -22,7 +22,8 @@ import msgspec
 
 from headrace.assets import Stored
 from headrace.disk import write_whole
-from headrace.errors import Conflict, CorruptState, UnknownObject
+from headrace.errors import Conflict, CorruptState, TooMany, UnknownObject
+from headrace.stores.artifacts import Upload
 
 _TEMPORARY = ".new-"
 """How `write_whole` begins its names: what a kill may leave behind."""
@@ -75,13 +76,13 @@ class Folder:
 
     # -- uploads
 
-    def open(self, upload: str, about: Mapping[str, str] | None) -> Open:
-        """Become the writer of an upload. Raises Conflict, OSError."""
+    def open(self, upload: str, about: Mapping[str, str] | None, limit: int) -> Open:
+        """Become the writer of an upload, of which there may be `limit`. Raises Conflict, TooMany, OSError."""
         state, path = self.state(upload), self._uploads / upload
-        if state and (stored := state.finished()) and not path.exists():
-            if (self._contents / stored.sha256.removeprefix("sha256:")).exists():
-                return Open(upload, None, state, stored.size, 0)
-            state.offset, state.stored = 0, None
+        if state is None and not path.exists() and self._count() >= limit:
+            raise TooMany(count=limit, what="unfinished uploads")
+        if state and (stored := self._placed(state, path)):
+            return Open(upload, None, state, stored.size, 0)
         file = self._locked(path)
         try:
             state = state and self.state(upload)  # the last writer may have written it since
@@ -125,12 +126,21 @@ class Folder:
         """Write what is kept beside an upload. Raises OSError."""
         write_whole(self._uploads / f"{upload}.json", msgspec.json.encode(state))
 
-    def size(self, upload: str) -> int | None:
-        """Bytes in an upload's file; None: it has none."""
-        try:
-            return (self._uploads / upload).stat().st_size
-        except FileNotFoundError:
-            return None
+    def known(self, upload: str) -> Upload:
+        """How far an upload has come. Raises UnknownObject."""
+        state, path = self.state(upload), self._uploads / upload
+        if state is None:
+            raise UnknownObject(name=upload)
+        if stored := self._placed(state, path):
+            return Upload(stored.size, state.about or {})
+        size = path.stat().st_size if path.exists() else 0
+        return Upload(min(state.offset, size), state.about or {})
+
+    def _placed(self, state: State, path: Path) -> Stored | None:
+        """What an upload was finished to, if that is still there."""
+        stored = state.finished()
+        placed = stored is not None and not path.exists() and (self._contents / _name(stored)).exists()
+        return stored if placed else None
 
     def discard(self, upload: str) -> int:
         """Forget an upload; bytes freed. Raises Conflict."""
@@ -161,8 +171,7 @@ class Folder:
                     freed += self.discard(upload)
         return freed
 
-    def unfinished(self) -> int:
-        """Number of uploads."""
+    def _count(self) -> int:
         return len({path.name.removesuffix(".json") for path in self._uploads.iterdir()})
 
     # -- contents
@@ -170,7 +179,7 @@ class Folder:
     def place(self, opened: Open, stored: Stored, leaves: bytes) -> int:
         """Make a whole, synced upload a content; bytes freed by that (it was there already). Raises OSError."""
         assert opened.file is not None
-        name = stored.sha256.removeprefix("sha256:")
+        name = _name(stored)
         target = self._contents / name
         os.fchmod(opened.file.fileno(), 0o444)
         if len(leaves) > 32:
@@ -238,6 +247,10 @@ class Folder:
             for path in folder.iterdir()
             if path.suffix not in {".json", ".leaves"}
         )
+
+
+def _name(stored: Stored) -> str:
+    return stored.sha256.removeprefix("sha256:")
 
 
 def _sync(folder: Path) -> None:

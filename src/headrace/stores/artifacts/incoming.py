@@ -68,7 +68,7 @@ class FileIncoming:
         self._shared, self._company, self._folder, self._open, self._file = shared, company, folder, opened, file
         self._hashes, self._lanes = hashes, lanes
         self._blocks = Blocks(file.fileno(), hashes, lanes, self._written)
-        self._durable = opened.offset
+        self._durable = self._charged = opened.offset
         self._over = False
         self._stored: Stored | None = None
         self._marked = (opened.offset, time.monotonic())
@@ -81,6 +81,7 @@ class FileIncoming:
         if self._over:
             raise Conflict(detail=f"upload {self._open.upload!r} takes nothing more: it was ended, or has failed")
         self._shared.charge(self._company, len(data))
+        self._charged += len(data)
         try:
             await self._blocks.write(data)
         except OSError as error:
@@ -106,8 +107,7 @@ class FileIncoming:
             raise Conflict(detail=f"upload {self._open.upload!r} was ended, or has failed: go on with it first")
         try:
             await self._blocks.end()
-            stored, leaves = self._hashes.stored(), self._hashes.tree.leaves()
-            freed = await self._job(lambda: self._folder.place(self._open, stored, leaves))
+            stored, freed = await self._job(self._place)
         except OSError as error:
             await self._fail()
             raise _named(error) from error
@@ -115,6 +115,12 @@ class FileIncoming:
         self._stored, self._durable = stored, stored.size
         await self._leave()
         return stored
+
+    def _place(self) -> tuple[Stored, int]:
+        stored = self._hashes.stored()
+        freed = self._folder.place(self._open, stored, self._hashes.tree.leaves())
+        self._file.close()
+        return stored, freed
 
     async def _job(self, job: Callable[[], Value]) -> Value:
         return await outcome(self._lanes.disk.submit(job))
@@ -138,17 +144,16 @@ class FileIncoming:
 
     async def _fail(self) -> None:
         """Cut off what is not known to be durable, and free its room."""
-        came = self._blocks.taken
         with contextlib.suppress(OSError):
             await self._job(lambda: os.ftruncate(self._file.fileno(), self._durable))
-        self._shared.charge(self._company, self._durable - came)
         await self._leave()
 
     async def _leave(self) -> None:
         self._over = True
-        closed = self._lanes.disk.submit(self._file.close)  # after all that was asked of it
+        self._shared.charge(self._company, self._durable - self._charged)  # what was not taken after all
         self._shared.back(self._lanes)
-        await outcome(closed)
+        if not self._file.closed:
+            await self._job(self._file.close)  # after all that was asked of it
 
 
 class Finished:

@@ -37,31 +37,39 @@ class Leaves:
         if size != stored.size:
             raise CorruptState(detail=f"{stored.sha256} was changed on disk: it has {size} bytes, not {stored.size}")
 
-    def __getitem__(self, index: int) -> bytes:
-        """A leaf. Raises CorruptState."""
-        data = os.pread(self._file.fileno(), LEAF, index * LEAF)
-        if leaf(data) != self._hashes[index]:
+    def read(self, index: int, buffer: memoryview) -> memoryview:
+        """A leaf, in `buffer`. Raises CorruptState."""
+        found = buffer[: os.preadv(self._file.fileno(), [buffer], index * LEAF)]
+        if leaf(found) != self._hashes[index]:
             raise CorruptState(detail=f"leaf {index} of {self._stored.sha256} was changed on disk; it is not given out")
-        return data
+        return found
 
 
 async def given(leaves: Leaves, start: int, stop: int) -> AsyncGenerator[bytes, None]:
-    """The bytes from `start` up to `stop`, leaf by leaf."""
+    """The bytes from `start` up to `stop`, leaf by leaf.
+
+    Leaves are read into the same few buffers again and again: memory that threads ask for and give back a gigabyte at a time
+    costs as much as the hash.
+    """
     loop = asyncio.get_running_loop()
-    todo = iter(range(start // LEAF, -(-stop // LEAF)) if start < stop else ())
-    ahead: deque[tuple[int, asyncio.Future[bytes]]] = deque()
+    todo = range(start // LEAF, -(-stop // LEAF)) if start < stop else range(0)
+    buffers = [memoryview(bytearray(LEAF)) for _ in range(min(AHEAD + 1, len(todo)))]
+    ahead: deque[asyncio.Future[memoryview]] = deque()
+
+    def send(at: int) -> None:
+        if at < len(todo):
+            ahead.append(loop.run_in_executor(None, leaves.read, todo[at], buffers[at % len(buffers)]))
+
     try:
-        while True:
-            while len(ahead) <= AHEAD and (index := next(todo, None)) is not None:
-                ahead.append((index, loop.run_in_executor(None, leaves.__getitem__, index)))
-            if not ahead:
-                return
-            index, reading = ahead[0]
-            data = await asyncio.shield(reading)
+        for at in range(AHEAD):
+            send(at)
+        for at, index in enumerate(todo):
+            send(at + AHEAD)
+            found = await asyncio.shield(ahead[0])
             ahead.popleft()
-            yield data[max(0, start - index * LEAF) : stop - index * LEAF]
+            yield bytes(found[max(0, start - index * LEAF) : stop - index * LEAF])
     finally:  # the file may be closed only when nobody reads it any more
-        await asyncio.gather(*(reading for _, reading in ahead), return_exceptions=True)
+        await asyncio.gather(*ahead, return_exceptions=True)
 
 
 def whole(file: IO[bytes], stored: Stored) -> None:

@@ -4,11 +4,12 @@ from alembic import context
 
 from headrace.services.sharing.tables import metadata
 
-context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=metadata,
-    version_table="sharing_version",
-    render_as_batch=True,
-)
-with context.begin_transaction():
-    context.run_migrations()
+if hasattr(context, "config"):  # not when somebody else imports it
+    context.configure(
+        connection=context.config.attributes["connection"],
+        target_metadata=metadata,
+        version_table="sharing_version",
+        render_as_batch=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()

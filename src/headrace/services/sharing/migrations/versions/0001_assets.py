@@ -49,7 +49,8 @@ def upgrade() -> None:
     op.create_table(
         "holds",
         sa.Column("model", sa.String(40), primary_key=True),
-        sa.Column("company", sa.String(64), primary_key=True, comment="owner of data it was trained on"),
+        sa.Column("company", sa.String(64), primary_key=True, comment="owner of data it was trained or measured on"),
+        sa.Column("kind", sa.String(8), primary_key=True, comment="result: all it made; figures: an evaluation's"),
         sa.Column("released_ms", sa.BigInteger),
         sa.Column("released_by", sa.String(200), nullable=False, server_default=""),
     )
