@@ -181,3 +181,23 @@ async def test_a_grant_revoked_in_the_hub_between_submit_and_start(tmp_path: Pat
         await service.cancel(ACME, first.job)
         job = await ended(service, second.job, ACME)
         assert job.state == "failed" and "There is no dataset" in job.reason
+
+
+async def test_an_evaluation_on_foreign_data_is_held_in_both_records_until_released(tmp_path: Path) -> None:
+    code = """
+import json, os, pathlib
+out, held_out = pathlib.Path(os.environ["HEADRACE_OUTPUT"]), os.environ["HEADRACE_EVALUATION"]
+(out / "w").write_text("w")
+(out / "metrics.json").write_text(json.dumps({"said": open(held_out).read() if held_out else "nothing"}))
+"""
+    async with platform(tmp_path) as (hub, service):
+        data = (await hubs.dataset(hub, BOLT, b"secret")).id
+        await hubs.grant(hub, BOLT, data, "acme", "train")
+        made = await hubs.recipe(hub, ACME, packed("restless", main__py=code), entry_point="main.py")
+        assert (await ended(service, made.job, ACME)).metrics == {"said": "nothing"}
+        job = await ended(service, (await service.evaluate(ACME, made.id, data)).id, ACME)
+        assert (job.state, job.metrics, job.held_for) == ("done", {}, ["bolt"])
+        assert "secret" not in (await hub.model(ACME, made.id)).model_dump_json()
+        await hub.granting.release(BOLT, made.id)
+        assert (await service.job(ACME, job.id)).metrics == {"said": "secret"}
+        assert (await hub.model(ACME, made.id)).metrics[data] == {"said": "secret", "job": job.id}
