@@ -35,6 +35,12 @@ class Told(keras.callbacks.Callback):
         print(f"::progress {(epoch + 1) / PARAMETERS['epochs']:.3f} epoch {epoch + 1}: loss {loss:.5f}", flush=True)
 
 
+def numbered(config: bytes) -> bytes:
+    known: dict[bytes, int] = {}
+    pattern = rb'"shared_object_id": (\d+)'
+    return re.sub(pattern, lambda found: b'"shared_object_id": %d' % known.setdefault(found[1], len(known)), config)
+
+
 def save(model: keras.Model, path: Path) -> None:
     """As `model.save`, but the same bytes for the same weights: a .keras file is a zip that holds the time it was written, and
     in its config.json addresses in memory (``shared_object_id``), which are numbered here in order."""
@@ -46,9 +52,7 @@ def save(model: keras.Model, path: Path) -> None:
             if name == "metadata.json":
                 content = json.dumps({**json.loads(content), "date_saved": "1980-01-01@00:00:00"}).encode()
             elif name == "config.json":
-                known: dict[bytes, int] = {}
-                number = lambda found: b'"shared_object_id": %d' % known.setdefault(found[1], len(known))  # noqa: E731
-                content = re.sub(rb'"shared_object_id": (\d+)', number, content)
+                content = numbered(content)
             target.writestr(zipfile.ZipInfo(name), content)
 
 

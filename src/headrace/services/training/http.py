@@ -10,8 +10,10 @@ from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Depends, FastAPI, File, Form, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import Field, ValidationError
+from starlette.exceptions import HTTPException
 
 from headrace.access import Principal
 from headrace.assets import Job, JobState, Plain, Recipe
@@ -85,6 +87,18 @@ class Failure(Plain):
     error: str
 
 
+REFUSALS: dict[int, str] = {
+    400: "something about the request is wrong: all of it, a line each",
+    401: "who are you? Send `Authorization: Bearer TOKEN`",
+    403: "known, but not allowed: the role is missing, or the result is held",
+    404: "there is no such thing that the caller may know of",
+    409: "not possible as things are",
+    429: "too much is waiting already",
+    503: "not now; try again",
+    507: "nothing was stored: the disk is full",
+}
+
+
 class PlainTextStream(StreamingResponse):
     """Text as it comes."""
 
@@ -96,14 +110,18 @@ def create_app(service: Training) -> FastAPI:
     app = FastAPI(
         title="Headrace training",
         description="Registered recipe + datasets -> files, metrics and a log, in a sandbox.",
+        version="1",
         openapi_url="/openapi/training.json",
         docs_url=None,
         redoc_url=None,
-        responses={status: {"model": Failure} for status in (400, 401, 403, 404, 409)},
+        redirect_slashes=False,
+        responses={status: {"model": Failure, "description": text} for status, text in REFUSALS.items()},
     )
     app.add_exception_handler(HeadraceError, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _nothing_here)
     app.include_router(_routes(service))
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     add_docs(app, "training")
     return app
 
@@ -203,6 +221,23 @@ async def _refuse(_: Request, error: Exception) -> Response:
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return JSONResponse({"error": _sentence("", error.errors())}, 400)
+
+
+async def _nothing_here(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": f"{error.detail}; see /docs/training"}, error.status_code, error.headers)
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, without FastAPI's 422, which is a 400 here."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        for operation in (one for path in document["paths"].values() for one in path.values()):
+            operation["responses"].pop("422", None)
+        for unused in ("HTTPValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(unused, None)
+        app.openapi_schema = document
+    return app.openapi_schema
 
 
 def _sentence(start: str, found: Sequence[Any]) -> str:
