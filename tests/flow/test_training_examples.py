@@ -91,14 +91,14 @@ async def test_twice_the_same_recipe_gives_the_same_bytes(
         data = (await hubs.dataset(hub, ACME, series["train.csv"])).id
         held_out = (await hubs.dataset(hub, ACME, series["held-out.csv"])).id
         model = await trained(hub, service, name, datasets=[data], evaluation=[held_out], parameters={"epochs": 2})
-        assert [one.path for one in model.files] == ["metrics.json", file]
+        assert [one.path for one in model.files] == sorted(["metrics.json", "scale.json", file])
         assert 0 < model.metrics["mse"] < 1 and 0 < model.metrics["train_mse"] < 1
         job = await ended(service, (await service.reproduce(ACME, model.id)).id, ACME)
         assert job.message == "reproduced", (job, await text(service, job.id, ACME))
         judged = await hub.model(ACME, model.id)
         assert (
             judged.reproducible == "reproduced"
-            and "the same 2 files in the same environment" in judged.reproducible_note
+            and "the same 3 files in the same environment" in judged.reproducible_note
         )
         job = await ended(service, (await service.evaluate(ACME, model.id, held_out)).id, ACME)
         assert job.state == "done", await text(service, job.id, ACME)

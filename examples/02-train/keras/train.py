@@ -9,15 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from series import read, windows
-
-OUTPUT = Path(os.environ["HEADRACE_OUTPUT"])
-PARAMETERS = json.loads(Path(os.environ["HEADRACE_PARAMETERS"]).read_text())
-
-
-def data(variable: str) -> tuple[np.ndarray, np.ndarray]:
-    values = [read(path, PARAMETERS["column"]) for path in os.environ[variable].split(":")]
-    return windows(values, PARAMETERS["history"], PARAMETERS["horizon"])
+from series import MODE, OUTPUT, PARAMETERS, Scale, answer, asked, progress, tell, windows
 
 
 def build() -> keras.Model:
@@ -31,8 +23,7 @@ class Told(keras.callbacks.Callback):
     """Progress lines."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        loss = (logs or {}).get("loss", 0.0)
-        print(f"::progress {(epoch + 1) / PARAMETERS['epochs']:.3f} epoch {epoch + 1}: loss {loss:.5f}", flush=True)
+        progress(epoch + 1, "loss", (logs or {}).get("loss", 0.0))
 
 
 def numbered(config: bytes) -> bytes:
@@ -56,17 +47,28 @@ def save(model: keras.Model, path: Path) -> None:
             target.writestr(zipfile.ZipInfo(name), content)
 
 
+def error(model: keras.Model, scale: Scale, x: np.ndarray, y: np.ndarray) -> float:
+    """Mean squared error, scaled."""
+    return float(model.evaluate(scale(x), scale(y), verbose=0))
+
+
 if __name__ == "__main__":
     keras.utils.set_random_seed(int(os.environ["SEED"]))
     metrics = {}
-    if os.environ["HEADRACE_MODE"] == "evaluate":
-        model = keras.saving.load_model(Path(os.environ["HEADRACE_MODEL"], "model.keras"))
-    else:
+    if MODE == "train":
         model = build()
-        x, y = data("HEADRACE_DATA")
-        model.fit(x, y, epochs=PARAMETERS["epochs"], batch_size=128, verbose=0, callbacks=[Told()])
-        metrics["train_mse"] = float(model.evaluate(x, y, verbose=0))
+        x, y = windows("HEADRACE_DATA")
+        scale = Scale.of(x, y)
+        scale.save()
+        model.fit(scale(x), scale(y), epochs=PARAMETERS["epochs"], batch_size=128, verbose=0, callbacks=[Told()])
+        metrics["train_mse"] = error(model, scale, x, y)
         save(model, OUTPUT / "model.keras")
-    if os.environ["HEADRACE_EVALUATION"]:
-        metrics["mse"] = float(model.evaluate(*data("HEADRACE_EVALUATION"), verbose=0))
-    OUTPUT.joinpath("metrics.json").write_text(json.dumps(metrics))
+    else:
+        scale = Scale.load()
+        model = keras.saving.load_model(Path(os.environ["HEADRACE_MODEL"], "model.keras"))
+    if MODE == "predict":
+        answer(scale.inverse(model.predict(scale(asked()), verbose=0)))
+    else:
+        if os.environ["HEADRACE_EVALUATION"]:
+            metrics["mse"] = error(model, scale, *windows("HEADRACE_EVALUATION"))
+        tell(metrics)
