@@ -22,7 +22,7 @@ bench: $(VENV)/.test
 
 # As root, on Debian or Ubuntu: what a few tests need and pip cannot bring.
 system-deps:
-	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium mosquitto mosquitto-clients
+	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium mosquitto mosquitto-clients podman runc
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)

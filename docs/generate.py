@@ -66,14 +66,14 @@ def text() -> str:
             member = family.find(name)
             parts += [f"**`{name}`** {_first(member)}", "", *_rows(member.Params), ""]
     parts += ["## Settings", ""]
-    for one in (
-        settings.PlatformSettings,
-        settings.MqttSettings,
-        settings.ArtifactSettings,
-        settings.InspectionSettings,
-    ):
+    for one in kinds_of_settings():
         parts += _table(one.__name__, one)
     return "\n".join(parts).rstrip() + "\n"
+
+
+def kinds_of_settings() -> list[type[Any]]:
+    """Every class of settings."""
+    return [one for one in vars(settings).values() if isinstance(one, type) and one.__module__ == settings.__name__]
 
 
 def _table(title: str, model: type[Any]) -> list[str]:

@@ -23,7 +23,7 @@ from headrace.services.sharing import http as sharing_http
 from headrace.services.sharing.client import SharingClient
 from headrace.services.training import http as training_http
 from headrace.services.training.client import TrainingClient
-from headrace.settings import ServeSettings
+from headrace.settings import ISSUER, ServeSettings
 from headrace.streams.logs import LogReader, open_reader
 from headrace.trust.identities.local import LocalIdentities
 
@@ -63,7 +63,7 @@ class Alone:
         stack.callback(listener.close)
         port = listener.getsockname()[1]
         self.url = f"http://{settings.host}:{port}"
-        issuer = settings.identity or (self.url if settings.service == "identity" else ServeSettings.ISSUER)
+        issuer = settings.identity or (self.url if settings.service == "identity" else ISSUER)
         identities = LocalIdentities(settings.data / "identity", issuer.rstrip("/"))
         self.identities = await stack.enter_async_context(identities)
         entrance = Entrance(_Alive(await self._app()), identities, identities.sessions)

@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -467,6 +468,9 @@ def evaluate(
     html: Annotated[Path | None, typer.Option(help="Also write a page with figures.")] = None,
     push: Annotated[str, typer.Option(help="Send the report to the platform at this URL.")] = "",
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 2,
+    model: Annotated[str, typer.Option(help="Id of a registered model that takes part; it is asked, not fitted.")] = "",
+    dataset: Annotated[str, typer.Option(help="Id of a registered dataset to evaluate on, instead of --data.")] = "",
+    url: Url = URL,
 ) -> None:
     """Compare models and baselines over rolling periods, or under drift: errors, skill, intervals, without leakage."""
     from headrace.errors import BadSpec
@@ -474,8 +478,27 @@ def evaluate(
     from headrace.evaluation.command import run
 
     options = Options(
-        file, data, target, periods, train, validate, history, only, as_json, csv, html, push, jobs, drift
+        file,
+        data,
+        target,
+        periods,
+        train,
+        validate,
+        history,
+        only,
+        as_json,
+        csv,
+        html,
+        push,
+        jobs,
+        drift,
+        model,
+        dataset,
     )
+    if model or dataset:
+        from headrace.commands.library import HttpLibrary
+
+        options = replace(options, library=HttpLibrary(url))
     try:
         guard(lambda: run(options))
     except BadSpec as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -179,6 +178,10 @@ class LibrarySettings:
     only with a single company."""
 
 
+ISSUER = "http://127.0.0.1:8080"
+"""Where tokens come from, unless said otherwise: the platform's usual address."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeSettings:
     """`headrace serve`: one service alone in its process."""
@@ -199,7 +202,6 @@ class ServeSettings:
     """URL of the identity service as its tokens name it; "": its own address, and for the others `ISSUER`."""
     library: LibrarySettings = LibrarySettings()
     """Datasets, models and jobs."""
-    ISSUER: ClassVar[str] = "http://127.0.0.1:8080"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import sys
 import time
@@ -15,6 +16,7 @@ from headrace.services.learning.isolation import Isolation
 from headrace.settings import PlatformSettings
 from headrace.tenant import Tenant
 
+logger = logging.getLogger("headrace")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 """What may be the name of a company's folder."""
 
@@ -52,9 +54,13 @@ class Tenants:
 
     async def __aexit__(self, *_: object) -> None:
         self.closing = True
-        for company in [*self.open]:
-            async with self._lock(company):
-                await self._close(company)
+        for company in self._others():
+            try:
+                async with self._lock(company):
+                    await self._close(company)
+            except Exception:  # one company's trouble keeps nobody else from saving
+                logger.exception("company %r was not closed cleanly", company)
+        await self._close(LOCAL)
 
     @property
     def local(self) -> Tenant:
@@ -85,8 +91,8 @@ class Tenants:
             folder = self._folder(company, created)
             isolation = await asyncio.to_thread(self._isolation, folder)
             tenant = Tenant(self._settings, company, folder, self._addresses, isolation)
-            self.open[company] = await tenant.__aenter__()
-            self._created[company] = created
+            await tenant.__aenter__()
+            self.open[company], self._created[company] = tenant, created
             tenant.learning.clean()
             for tell in self.opened:
                 tell(tenant)
@@ -96,9 +102,10 @@ class Tenants:
         """Close the companies that were deleted. Whoever lets callers in awaits this after somebody was deleted, so that a new
         company of an old name does not meet what the old one left open."""
         companies = await asyncio.to_thread(self._companies)
-        for company in [name for name in self.open if name != LOCAL and self._created.get(name) != companies.get(name)]:
+        for company in self._others():
             async with self._lock(company):
-                await self._close(company)
+                if company in self.open and self._created[company] != companies.get(company):
+                    await self._close(company)
 
     async def resume(self) -> None:
         """Open the companies that have data, one after the other: their models go on without being asked."""
@@ -126,6 +133,11 @@ class Tenants:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         mark.write_text(str(created))
         return folder
+
+    def _others(self) -> list[str]:
+        """Companies besides the first that are open or being opened."""
+        opening = {company for company, lock in self._locks.items() if lock.locked()}
+        return sorted((opening | self.open.keys()) - {LOCAL})
 
     async def _close(self, company: str) -> None:
         tenant = self.open.pop(company, None)

@@ -99,7 +99,8 @@ def test_an_empty_platform_says_what_to_do(visit: Visit, site: Site) -> None:
     visit.page.goto(site("empty"))
     visit.wait("document.querySelector('#devices .copyable')")
     assert "Waiting for the first reading; no model yet." in visit.text("#headline")
-    assert "curl http://127.0.0.1:8080" in visit.text("#devices")
+    token = '-H "Authorization: Bearer $(headrace token --url http://127.0.0.1:8080)"'
+    assert f"curl {token} http://127.0.0.1:8080/ingest/" in visit.text("#devices")
     assert "headrace apply -f headrace.yaml" in visit.text("#model")
 
 

@@ -10,10 +10,12 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from benchmarks import register
 
 from headrace.assets import Dataset, Model
 from headrace.errors import BadInput, Conflict, Forbidden, NoIsolation, NotFound, NotReady, UnknownAsset
 from headrace.services.sharing.fence import Page
+from headrace.services.sharing.requests import NewDataset
 from tests.hub import (
     ACME,
     BOLT,
@@ -334,10 +336,14 @@ async def test_figures_of_an_evaluation_on_foreign_data_are_held(tmp_path: Path)
 async def test_who_is_cancelled_during_a_commit_loses_no_content(tmp_path: Path) -> None:
     async with opened(tmp_path) as hub:
         for wait in range(12):
-            task = asyncio.create_task(dataset(hub, ACME, f"{wait}".encode() * 100))
+            incoming = await hub.artifacts.receive("acme", f"up_{wait}")
+            await incoming.write(f"{wait}".encode() * 100)
+            registered = hub.register.dataset(ACME, NewDataset(name="x"), "x.csv", incoming.finish)
+            task = asyncio.create_task(registered)
             await asyncio.sleep(wait * 0.002)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            await incoming.pause()
         found = await hub.page(ACME, "dataset", Page())
         for one in found:
             assert await read(hub, ACME, one.id)
@@ -712,3 +718,8 @@ async def test_records_are_what_json_gives_back(tmp_path: Path) -> None:
         data, made = await dataset(hub, ACME, name="Dach Süd ☀"), await recipe(hub, ACME)
         for kind, one in ((Dataset, data), (Model, made)):
             assert kind.model_validate(json.loads(one.model_dump_json())) == one
+
+
+async def test_the_benchmark_of_a_registration_runs(tmp_path: Path) -> None:
+    found = await register.compare(tmp_path, 3)
+    assert found["count"] == 3 and isinstance(found["ratio of medians"], float)

@@ -247,7 +247,18 @@ def test_every_route_asks_who_and_may_he(
         assert (found == 403) == (not may) and found != 401, (person, found)
 
 
-@pytest.mark.parametrize("path", ["/", "/console/main.js", "/v2/health/live", "/v2/health/ready", "/login"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/console/main.js",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/login",
+        "/docs/identity",
+        "/openapi/identity.json",
+    ],
+)
 def test_open_without_a_token(up: Up, path: str) -> None:
     assert status(up, "GET", path, None) == 200
 

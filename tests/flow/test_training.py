@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from headrace.assets import Environment
-from headrace.errors import BadInput, Conflict, Forbidden, HeadraceError, UnknownAsset
+from headrace.errors import BadInput, Conflict, Forbidden, HeadraceError, TooMany, UnknownAsset
 from headrace.runners.local import LocalRunner
 from headrace.services.training.service import TrainingService
 from headrace.settings import TrainingSettings
@@ -283,6 +283,35 @@ async def test_follow_gives_the_log_while_it_grows(tmp_path: Path, shelf: Shelf)
             pieces.append((piece, (await service.job(ANN, id)).state))
     assert b"".join(piece for piece, _ in pieces) == b"0\n1\n2\n3\n4\n"
     assert pieces[0][0] == b"" and next(state for piece, state in pieces if piece) == "running"
+
+
+async def test_progress_is_seen_while_it_runs(tmp_path: Path, shelf: Shelf) -> None:
+    code = archive(train__py="print('::progress 0.35 epoch 7 of 20', flush=True)\nimport time; time.sleep(60)")
+    async with training(tmp_path, RUNNER) as service:
+        id = await submit(service, shelf, shelf.add_model(code))
+        job = await until(service, id, lambda job: job.progress is not None)
+        assert (job.state, job.progress, job.message) == ("running", 0.35, "epoch 7 of 20")
+        assert shelf.at(job.model).state == "training"
+        await service.cancel(ANN, id)
+
+
+async def test_cancelled_through_another_process_on_the_same_table(tmp_path: Path, shelf: Shelf) -> None:
+    slow = archive(train__py="import time; time.sleep(60)")
+    async with training(tmp_path, RUNNER) as one, training(tmp_path, RUNNER, TrainingSettings(parallel=0)) as two:
+        id = await submit(one, shelf, shelf.add_model(slow))
+        await until(two, id, lambda job: job.runner != "")
+        await two.cancel(ANN, id)
+        job = await ended(two, id)
+    assert (job.state, job.reason, job.attempt) == ("cancelled", "cancelled by ann", 1)
+
+
+async def test_only_so_many_jobs_of_a_company_wait(tmp_path: Path, shelf: Shelf) -> None:
+    code = archive(train__py=WRITES)
+    async with training(tmp_path, RUNNER, TrainingSettings(parallel=0, queued=2)) as service:
+        for _ in range(2):
+            await submit(service, shelf, shelf.add_model(code))
+        with pytest.raises(TooMany, match="2 jobs of this company are waiting"):
+            await submit(service, shelf, shelf.add_model(code))
 
 
 # -- whose it is

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import re
 import subprocess
 import sys
 import zipfile
@@ -16,7 +17,7 @@ import pytest
 
 from headrace.access import Principal
 from headrace.assets import Job, Limits, Model, Recipe
-from headrace.errors import Forbidden
+from headrace.errors import BadInput, Forbidden
 from headrace.runners.local import LocalRunner
 from headrace.services.sharing import Trainer
 from headrace.services.sharing.service import SharingService, now_ms
@@ -90,14 +91,14 @@ async def test_twice_the_same_recipe_gives_the_same_bytes(
         data = (await hubs.dataset(hub, ACME, series["train.csv"])).id
         held_out = (await hubs.dataset(hub, ACME, series["held-out.csv"])).id
         model = await trained(hub, service, name, datasets=[data], evaluation=[held_out], parameters={"epochs": 2})
-        assert [one.path for one in model.files] == ["metrics.json", file]
+        assert [one.path for one in model.files] == sorted(["metrics.json", "scale.json", file])
         assert 0 < model.metrics["mse"] < 1 and 0 < model.metrics["train_mse"] < 1
         job = await ended(service, (await service.reproduce(ACME, model.id)).id, ACME)
         assert job.message == "reproduced", (job, await text(service, job.id, ACME))
         judged = await hub.model(ACME, model.id)
         assert (
             judged.reproducible == "reproduced"
-            and "the same 2 files in the same environment" in judged.reproducible_note
+            and "the same 3 files in the same environment" in judged.reproducible_note
         )
         job = await ended(service, (await service.evaluate(ACME, model.id, held_out)).id, ACME)
         assert job.state == "done", await text(service, job.id, ACME)
@@ -123,6 +124,23 @@ async def test_a_child_starts_with_its_parents_weights_and_learns_faster(
         print(
             f"\nloss after one epoch: {child.metrics['train_mse']:.4f} from the parent, {scratch.metrics['train_mse']:.4f} from scratch"
         )
+
+
+async def test_the_recipe_in_the_docs_is_trained_as_it_stands(tmp_path: Path, series: dict[str, bytes]) -> None:
+    page = (EXAMPLES.parent.parent / "docs" / "training.md").read_text()
+    code, declared = (re.findall(f"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("python", "yaml"))
+    into = io.BytesIO()
+    with zipfile.ZipFile(into, "w") as archive:
+        archive.writestr("train.py", code)
+        archive.writestr("headrace-recipe.yaml", declared)
+    async with platform(tmp_path) as (hub, service):
+        data = (await hubs.dataset(hub, ACME, series["train.csv"])).id
+        made = await hubs.recipe(hub, ACME, into.getvalue(), datasets=[data], parameters={"noise": 0.02})
+        job = await ended(service, made.job, ACME)
+        assert (job.state, job.message) == ("done", "fitted"), await text(service, job.id, ACME)
+        assert [one.path for one in (await hub.model(ACME, made.id)).files] == ["metrics.json", "weights.npy"]
+        with pytest.raises(BadInput, match=r"'noise' is -1\.0, at least 0"):
+            await hubs.recipe(hub, ACME, into.getvalue(), datasets=[data], parameters={"noise": -1})
 
 
 async def test_the_restless_recipe_is_marked_never(tmp_path: Path) -> None:
@@ -163,3 +181,23 @@ async def test_a_grant_revoked_in_the_hub_between_submit_and_start(tmp_path: Pat
         await service.cancel(ACME, first.job)
         job = await ended(service, second.job, ACME)
         assert job.state == "failed" and "There is no dataset" in job.reason
+
+
+async def test_an_evaluation_on_foreign_data_is_held_in_both_records_until_released(tmp_path: Path) -> None:
+    code = """
+import json, os, pathlib
+out, held_out = pathlib.Path(os.environ["HEADRACE_OUTPUT"]), os.environ["HEADRACE_EVALUATION"]
+(out / "w").write_text("w")
+(out / "metrics.json").write_text(json.dumps({"said": open(held_out).read() if held_out else "nothing"}))
+"""
+    async with platform(tmp_path) as (hub, service):
+        data = (await hubs.dataset(hub, BOLT, b"secret")).id
+        await hubs.grant(hub, BOLT, data, "acme", "train")
+        made = await hubs.recipe(hub, ACME, packed("restless", main__py=code), entry_point="main.py")
+        assert (await ended(service, made.job, ACME)).metrics == {"said": "nothing"}
+        job = await ended(service, (await service.evaluate(ACME, made.id, data)).id, ACME)
+        assert (job.state, job.metrics, job.held_for) == ("done", {}, ["bolt"])
+        assert "secret" not in (await hub.model(ACME, made.id)).model_dump_json()
+        await hub.granting.release(BOLT, made.id)
+        assert (await service.job(ACME, job.id)).metrics == {"said": "secret"}
+        assert (await hub.model(ACME, made.id)).metrics[data] == {"said": "secret", "job": job.id}

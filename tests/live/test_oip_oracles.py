@@ -30,7 +30,8 @@ SCRIPTS = Path(__file__).parent / "oracles"
 def up(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     if not request.config.getoption("--oracles"):
         pytest.skip("other people's clients are asked with --oracles")
-    with plant.trained(tmp_path_factory.mktemp("oracles") / "data") as up:
+    data = tmp_path_factory.mktemp("oracles") / "data"
+    with plant.trained(data, plant.SPECS, "--open") as up:  # they know of no tokens
         yield up
 
 

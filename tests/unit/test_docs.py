@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from headrace import events, settings
+from headrace import events
 from headrace.evaluation import periods
 from headrace.plugins import Family
 
@@ -30,8 +30,7 @@ def test_the_reference_is_current(reference: ModuleType) -> None:
 
 
 def test_every_field_is_explained(reference: ModuleType) -> None:
-    platform = [settings.PlatformSettings, settings.MqttSettings, settings.InspectionSettings]
-    models = [*reference.SECTIONS, periods.Periods, periods.Drift, *platform]
+    models = [*reference.SECTIONS, periods.Periods, periods.Drift, *reference.kinds_of_settings()]
     for _, family in reference.FAMILIES:
         assert isinstance(family, Family)
         models += [family.find(name).Params for name in family.names()]

@@ -63,8 +63,10 @@ def test_nothing_of_a_job_survives_a_killed_platform(name: str, tmp_path: Path) 
         import runner_image
 
         image = runner_image.image(tmp_path)
-        if not image or os.geteuid() != 0:
-            pytest.skip("needs podman: apt-get install --no-install-recommends podman runc")
+        try:
+            RUNNERS.find(name)().check(Environment.model_validate({"image": image}))
+        except NoIsolation as error:
+            pytest.skip(str(error))
     token, output = secrets.token_hex(12), tmp_path / "output"
     output.mkdir()
     platform = subprocess.Popen([sys.executable, "-c", PLATFORM, name, image, token, str(output)])
@@ -91,6 +93,9 @@ for name, attempt in {
     "sibling": lambda: os.listdir("../other"), "readable": lambda: open(os.environ["EXTRA"]).read(),
     "network": lambda: socket.create_connection(("127.0.0.1", int(os.environ["PORT"])), timeout=1),
     "change": lambda: open(os.environ["EXTRA"], "a"),
+    "setuid": lambda: (open("tool", "w").close(), os.chmod("tool", 0o4755)),
+    "created": lambda: os.open("other", os.O_CREAT | os.O_WRONLY, 0o2755),
+    "mode": lambda: (os.chmod("tool", 0o750), os.stat("tool").st_mode & 0o7777 == 0o750)[1],
 }.items():
     try:
         told[name] = str(attempt())
@@ -127,6 +132,7 @@ def test_a_companys_worker(tmp_path: Path) -> None:
         and told["change"] == "Read-only file system"
         and told["network"] == "Connection refused"
     )
+    assert told["setuid"] == told["created"] == "Operation not permitted" and told["mode"] == "True"
     made = home / "deep" / "er" / "state.bin"
     assert made.read_text() == "learnt" and made.stat().st_uid == os.geteuid()
 

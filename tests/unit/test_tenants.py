@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import time
@@ -168,3 +169,20 @@ async def test_a_connection_moves_to_its_companys_core_and_leaves_nothing_behind
             core.publish("plant/y", b"ours")
             assert (await client.next()).payload == b"ours"
         await core.close()
+
+
+async def test_a_company_deleted_while_it_is_being_opened_does_not_stay(tmp_path: Path) -> None:
+    known = {LOCAL: 1, "acme": 2}
+    async with tenants(tmp_path, known) as house:
+        opening = asyncio.create_task(house.get("acme"))
+        while not (tmp_path / "companies" / "acme" / "created").exists():
+            await asyncio.sleep(0.001)
+        known["acme"] = 7
+        await house.follow()
+        old = await opening
+        assert "acme" not in house.open
+        assert await house.get("acme") is not old
+        late = asyncio.create_task(house.get("bolt"))  # it is nobody's: it may fail, but leaves nothing open
+        await asyncio.sleep(0)
+    with pytest.raises((NotFound, Conflict)):
+        await late

@@ -179,5 +179,5 @@ async def test_the_document_names_every_operation_and_loads_nothing_from_elsewhe
     assert len(names) == len(set(names)) == 10
     assert "422" not in json.dumps(document)
     page = (await http.get("/docs/training")).text
-    assert "submit_job" in page or "swagger-ui-bundle.js" in page
+    assert "/jobs/evaluate" in page or "swagger-ui-bundle.js" in page
     assert "://" not in page.replace("http://www.w3.org", "")

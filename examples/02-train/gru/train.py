@@ -1,17 +1,14 @@
 """A GRU that forecasts the next rows of a column from the last ones; goes on from a parent's weights if there is a parent."""
 
 import hashlib
-import json
 import os
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 
-from series import read, windows
-
-OUTPUT = Path(os.environ["HEADRACE_OUTPUT"])
-PARAMETERS = json.loads(Path(os.environ["HEADRACE_PARAMETERS"]).read_text())
+from series import MODE, OUTPUT, PARAMETERS, Scale, answer, asked, progress, tell, windows
 
 
 class Forecaster(torch.nn.Module):
@@ -29,20 +26,12 @@ class Forecaster(torch.nn.Module):
         return self.out(torch.relu(self.dense(last)))
 
 
-def tensors(variable: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Windows of all files that a variable names."""
-    values = [read(path, PARAMETERS["column"]) for path in os.environ[variable].split(":")]
-    x, y = windows(values, PARAMETERS["history"], PARAMETERS["horizon"])
-    return torch.tensor(x, dtype=torch.float32), torch.tensor(y, dtype=torch.float32)
-
-
-def error(model: Forecaster, x: torch.Tensor, y: torch.Tensor) -> float:
-    with torch.no_grad():
-        return float(torch.nn.functional.mse_loss(model(x), y))
+def tensor(values: np.ndarray) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32)
 
 
 def start() -> Forecaster:
-    """Seeded weights, or what is there already: a parent's, or (to evaluate) the trained model's."""
+    """Seeded weights, or what is there already: a parent's, or (to evaluate and predict) the trained model's."""
     torch.manual_seed(int(os.environ["SEED"]))
     torch.use_deterministic_algorithms(True)
     model = Forecaster()
@@ -52,8 +41,17 @@ def start() -> Forecaster:
     return model
 
 
-def train(model: Forecaster) -> dict[str, float | str]:
-    x, y = tensors("HEADRACE_DATA")
+def error(model: Forecaster, scale: Scale, x: np.ndarray, y: np.ndarray) -> float:
+    """Mean squared error, scaled."""
+    with torch.no_grad():
+        return float(torch.nn.functional.mse_loss(model(tensor(scale(x))), tensor(scale(y))))
+
+
+def train(model: Forecaster) -> tuple[Scale, dict[str, float | str]]:
+    past, future = windows("HEADRACE_DATA")
+    scale = Scale.of(past, future)
+    scale.save()
+    x, y = tensor(scale(past)), tensor(scale(future))
     metrics: dict[str, float | str] = {"initial_weights": hashlib.sha256(save(model.state_dict())).hexdigest()}
     optimiser = torch.optim.Adam(model.parameters(), lr=PARAMETERS["rate"], betas=(0.9, 0.99))
     for epoch in range(PARAMETERS["epochs"]):
@@ -61,19 +59,21 @@ def train(model: Forecaster) -> dict[str, float | str]:
             optimiser.zero_grad()
             torch.nn.functional.mse_loss(model(x[batch]), y[batch]).backward()
             optimiser.step()
-        metrics["train_mse"] = error(model, x, y)
+        metrics["train_mse"] = error(model, scale, past, future)
         metrics.setdefault("train_mse_after_1", metrics["train_mse"])
-        print(
-            f"::progress {(epoch + 1) / PARAMETERS['epochs']:.3f} epoch {epoch + 1}: mse {metrics['train_mse']:.5f}",
-            flush=True,
-        )
+        progress(epoch + 1, "mse", metrics["train_mse"])
     OUTPUT.joinpath("model.safetensors").write_bytes(save(model.state_dict()))
-    return metrics
+    return scale, metrics
 
 
 if __name__ == "__main__":
     model = start()
-    metrics = {} if os.environ["HEADRACE_MODE"] == "evaluate" else train(model)
-    if os.environ["HEADRACE_EVALUATION"]:
-        metrics["mse"] = error(model, *tensors("HEADRACE_EVALUATION"))
-    OUTPUT.joinpath("metrics.json").write_text(json.dumps(metrics))
+    if MODE == "predict":
+        scale = Scale.load()
+        with torch.no_grad():
+            answer(scale.inverse(model(tensor(scale(asked()))).numpy().astype(float)))
+    else:
+        scale, metrics = train(model) if MODE == "train" else (Scale.load(), {})
+        if os.environ["HEADRACE_EVALUATION"]:
+            metrics["mse"] = error(model, scale, *windows("HEADRACE_EVALUATION"))
+        tell(metrics)

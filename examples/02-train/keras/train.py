@@ -9,15 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from series import read, windows
-
-OUTPUT = Path(os.environ["HEADRACE_OUTPUT"])
-PARAMETERS = json.loads(Path(os.environ["HEADRACE_PARAMETERS"]).read_text())
-
-
-def data(variable: str) -> tuple[np.ndarray, np.ndarray]:
-    values = [read(path, PARAMETERS["column"]) for path in os.environ[variable].split(":")]
-    return windows(values, PARAMETERS["history"], PARAMETERS["horizon"])
+from series import MODE, OUTPUT, PARAMETERS, Scale, answer, asked, progress, tell, windows
 
 
 def build() -> keras.Model:
@@ -31,8 +23,13 @@ class Told(keras.callbacks.Callback):
     """Progress lines."""
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        loss = (logs or {}).get("loss", 0.0)
-        print(f"::progress {(epoch + 1) / PARAMETERS['epochs']:.3f} epoch {epoch + 1}: loss {loss:.5f}", flush=True)
+        progress(epoch + 1, "loss", (logs or {}).get("loss", 0.0))
+
+
+def numbered(config: bytes) -> bytes:
+    known: dict[bytes, int] = {}
+    pattern = rb'"shared_object_id": (\d+)'
+    return re.sub(pattern, lambda found: b'"shared_object_id": %d' % known.setdefault(found[1], len(known)), config)
 
 
 def save(model: keras.Model, path: Path) -> None:
@@ -46,23 +43,32 @@ def save(model: keras.Model, path: Path) -> None:
             if name == "metadata.json":
                 content = json.dumps({**json.loads(content), "date_saved": "1980-01-01@00:00:00"}).encode()
             elif name == "config.json":
-                known: dict[bytes, int] = {}
-                number = lambda found: b'"shared_object_id": %d' % known.setdefault(found[1], len(known))  # noqa: E731
-                content = re.sub(rb'"shared_object_id": (\d+)', number, content)
+                content = numbered(content)
             target.writestr(zipfile.ZipInfo(name), content)
+
+
+def error(model: keras.Model, scale: Scale, x: np.ndarray, y: np.ndarray) -> float:
+    """Mean squared error, scaled."""
+    return float(model.evaluate(scale(x), scale(y), verbose=0))
 
 
 if __name__ == "__main__":
     keras.utils.set_random_seed(int(os.environ["SEED"]))
     metrics = {}
-    if os.environ["HEADRACE_MODE"] == "evaluate":
-        model = keras.saving.load_model(Path(os.environ["HEADRACE_MODEL"], "model.keras"))
-    else:
+    if MODE == "train":
         model = build()
-        x, y = data("HEADRACE_DATA")
-        model.fit(x, y, epochs=PARAMETERS["epochs"], batch_size=128, verbose=0, callbacks=[Told()])
-        metrics["train_mse"] = float(model.evaluate(x, y, verbose=0))
+        x, y = windows("HEADRACE_DATA")
+        scale = Scale.of(x, y)
+        scale.save()
+        model.fit(scale(x), scale(y), epochs=PARAMETERS["epochs"], batch_size=128, verbose=0, callbacks=[Told()])
+        metrics["train_mse"] = error(model, scale, x, y)
         save(model, OUTPUT / "model.keras")
-    if os.environ["HEADRACE_EVALUATION"]:
-        metrics["mse"] = float(model.evaluate(*data("HEADRACE_EVALUATION"), verbose=0))
-    OUTPUT.joinpath("metrics.json").write_text(json.dumps(metrics))
+    else:
+        scale = Scale.load()
+        model = keras.saving.load_model(Path(os.environ["HEADRACE_MODEL"], "model.keras"))
+    if MODE == "predict":
+        answer(scale.inverse(model.predict(scale(asked()), verbose=0)))
+    else:
+        if os.environ["HEADRACE_EVALUATION"]:
+            metrics["mse"] = error(model, scale, *windows("HEADRACE_EVALUATION"))
+        tell(metrics)

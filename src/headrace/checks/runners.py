@@ -298,7 +298,7 @@ while True:
     except OSError:
         time.sleep(0.01)
 """,
-        seconds=1.5,
+        seconds=3,
     )
     tried.was("time")
     assert "made " in tried.log and "Error" not in tried.log, tried.log

@@ -5,6 +5,10 @@ the server-sent events of ``GET /api/events``, which whoever mounts these routes
 asked for when it is wanted, and left out where it is not served: ``/api/models/{name}/explanation`` and ``/shadows``,
 ``/api/alerts``, ``/api/reports``.
 
+Its two other views, the library and the jobs, are modules that are loaded when they are first opened. They are clients of
+sharing, training and identity at the same address: ``/datasets``, ``/models``, ``/grants``, ``/lineage``, ``/uploads``
+(tus), ``/jobs``, ``/whoami``, ``/logout``. Which buttons are shown follows the roles; what is allowed, the server decides.
+
 The charts are drawn by the page itself: plotly.min.js (4.8 MB) kept a phone-speed processor busy for 5.8 s before the
 first line and cannot style itself under the Content-Security-Policy below.
 """

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from headrace.assets import Dataset, Model
 from headrace.errors import BadInput
 from headrace.evaluation import data, periods, plans
 from headrace.evaluation.periods import Periods
 from headrace.evaluation.plans import Chosen
+from headrace.evaluation.registered import Library
 from headrace.spec import duration
 
 
@@ -30,6 +34,43 @@ class Options:
     push: str = ""
     jobs: int = 2
     drift: bool = False
+    model: str = ""
+    """Id of a registered model that takes part."""
+    dataset: str = ""
+    """Id of a registered dataset to evaluate on."""
+    library: Library | None = None
+    """Where the two are fetched from."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What was registered, and is here for the time of the evaluation."""
+
+    options: Options
+    """With the dataset's file as its data."""
+    dataset: Dataset | None = None
+    model: Model | None = None
+    files: Path | None = None
+    code: Path | None = None
+
+
+@contextmanager
+def fetched(options: Options) -> Iterator[Fetched]:
+    """The registered model and dataset that were asked for. Raises BadInput, NotFound, Forbidden."""
+    if options.dataset and options.data is not None:
+        raise BadInput(detail="--data and --dataset both say what to evaluate on; give one of them")
+    if options.model and options.drift:
+        raise BadInput(detail="--drift teaches models while they are evaluated; a registered model does not learn")
+    library = options.library
+    with ExitStack() as stack:
+        found = Fetched(options)
+        if library is not None and options.dataset:
+            dataset, path = stack.enter_context(library.dataset(options.dataset))
+            found = replace(found, options=replace(options, data=path), dataset=dataset)
+        if library is not None and options.model:
+            model, files, code = stack.enter_context(library.model(options.model))
+            found = replace(found, model=model, files=files, code=code)
+        yield found
 
 
 def inputs(options: Options) -> tuple[Chosen, data.Source, Periods]:

@@ -13,12 +13,13 @@ import numpy as np
 from headrace.credentials import headers
 from headrace.disk import write_text
 from headrace.errors import BadInput, Permanent
-from headrace.evaluation import contenders, explained, parts, plans, report, rolling, tables, work
-from headrace.evaluation.asked import Options, inputs, report_name
-from headrace.evaluation.contenders import Trained
+from headrace.evaluation import contenders, explained, parts, plans, registered, report, rolling, tables, work
+from headrace.evaluation.asked import Fetched, Options, fetched, inputs, report_name
+from headrace.evaluation.contenders import Contender, Trained
 from headrace.evaluation.parts import Part
 from headrace.evaluation.periods import Periods
 from headrace.evaluation.plans import Chosen
+from headrace.evaluation.registered import Registered
 from headrace.evaluation.report import Report
 from headrace.evaluation.rolling import Result
 
@@ -31,8 +32,8 @@ def run(options: Options) -> None:
 
     What the user's own steps and modules print goes to stderr: stdout is the report's alone.
     """
-    with work.ending(), contextlib.redirect_stdout(sys.stderr):
-        made, drawn = _made(options)
+    with work.ending(), contextlib.redirect_stdout(sys.stderr), fetched(options) as found:
+        made, drawn = _made(found)
     if options.html is not None:
         from headrace.evaluation.page import page
 
@@ -47,23 +48,24 @@ def run(options: Options) -> None:
         push(options.push, made)
 
 
-def _made(options: Options) -> tuple[Report, Any]:
+def _made(found: Fetched) -> tuple[Report, Any]:
     """(report, its figures and why others are missing, if a page is wanted)."""
-    if options.drift:
+    if found.options.drift:
         from headrace.evaluation import drifting
 
-        made, draw = drifting.made(options)
+        made, draw = drifting.made(found.options)
     else:
-        made, draw = rolled(options)
-    return made, draw() if options.html is not None else None
+        made, draw = rolled(found)
+    return made, draw() if found.options.html is not None else None
 
 
-def rolled(options: Options) -> tuple[Report, Any]:
+def rolled(found: Fetched) -> tuple[Report, Any]:
     """(report, a function that draws its figures) of the rolling evaluation."""
+    options = found.options
     chosen, source, when = inputs(options)
     notes = [*source.notes, *plans.negatives(source, chosen)]
     cut = parts.cut(chosen.plan, source, when, notes)
-    people = selected(_people(chosen, when), options.only)
+    people: list[Contender] = [*selected(_people(chosen, when), options.only), *_registered(found, when, notes)]
     results = rolling.evaluate(people, cut, chosen.plan, options.jobs)
     made = tables.rolling(results, cut, chosen.plan, when, report_name(options, source.name), notes)
     return made, lambda: _figures(made, results, people, cut, chosen)
@@ -77,6 +79,14 @@ def _people(chosen: Chosen, when: Periods) -> list[Trained]:
     return standard + [Trained(f"{one.name}*" if one.name in taken else one.name, one.plan, one.seeds) for one in own]
 
 
+def _registered(found: Fetched, when: Periods, notes: list[str]) -> list[Registered]:
+    if found.model is None or found.files is None:
+        return []
+    registered.usable(found.model)
+    notes += registered.flattering(found.model, found.dataset)
+    return [Registered(found.model, found.files, found.code, when.history)]
+
+
 def selected(people: Sequence[Trained], only: str) -> list[Trained]:
     """Those named in `only` (comma-separated; all if empty), and hour-mean, which skill is measured against."""
     wanted = {name.strip() for name in only.split(",") if name.strip()}
@@ -87,7 +97,7 @@ def selected(people: Sequence[Trained], only: str) -> list[Trained]:
 
 
 def _figures(
-    made: Report, results: Sequence[Result], people: Sequence[Trained], cut: Sequence[Part], chosen: Chosen
+    made: Report, results: Sequence[Result], people: Sequence[Contender], cut: Sequence[Part], chosen: Chosen
 ) -> tuple[list[Figure], list[str]]:
     """What is drawn, and what could not be."""
     from headrace.evaluation import figures
@@ -95,7 +105,7 @@ def _figures(
     spec, nominal = chosen.plan.spec, tables.nominal(chosen.plan)
     drawn: list[Figure | None] = []
     notes: list[str] = []
-    main = _main(results, len(people) - len(chosen.own))
+    main = _main(results, sum(isinstance(one, Trained) for one in people) - len(chosen.own))
     if main is not None:
         index, part_index = main
         part, one = cut[part_index], results[index]
@@ -106,7 +116,12 @@ def _figures(
             drawn.append(
                 figures.forecast(one.name, part, one.runs[part_index], due, spec.input.unit, timezone, nominal)
             )
-        told = explained.explain(people[index], part, spec.input.unit)
+        person = people[index]
+        told = (
+            explained.explain(person, part, spec.input.unit)
+            if isinstance(person, Trained)
+            else f"{person.name} is asked in the sandbox, where nothing can be explained"
+        )
         if isinstance(told, str):
             notes.append(f"No figure of contributions: {told}")
         else:

@@ -112,8 +112,17 @@ def _differences(requires: Mapping[str, str], ask: Ask) -> list[str]:
     return [
         f"{name} {version} is asked for, {'it has ' + here[_name(name)] if _name(name) in here else 'it is not installed'}"
         for name, version in sorted(requires.items())
-        if here.get(_name(name)) != version
+        if not _same(version, here.get(_name(name), ""))
     ]
+
+
+def _same(asked: str, has: str) -> bool:
+    """As ``==`` of pip compares: a build such as +cpu counts only when it is asked for (PEP 440, "version matching").
+
+    >>> _same("2.13.0", "2.13.0+cpu"), _same("2.13.0+cu130", "2.13.0+cpu"), _same("2.13", "2.13.0")
+    (True, False, False)
+    """
+    return asked == (has if "+" in asked else has.partition("+")[0])
 
 
 @cache

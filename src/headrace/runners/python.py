@@ -25,6 +25,8 @@ SYSTEM = (
     "/bin",
     "/etc/ld.so.cache",
     "/etc/alternatives",
+    "/etc/fonts",
+    "/usr/share/fonts",
     "/nix/store",
 )
 """Of the system: the loader, shared libraries, a shell. Nothing of anybody's data, no settings."""
@@ -89,8 +91,8 @@ class Seen:
 def closure(wanted: Iterable[str]) -> Seen:
     """The real paths of what is wanted, and every symbolic link on the way there.
 
-    >>> closure(["/proc/self/exe"]).links[0][0]
-    '/proc/self'
+    >>> any(link == "/proc/self" for link, _ in closure(["/proc/self/exe"]).links)
+    True
     """
     links: dict[str, str] = {}
     real = {_follow(Path(path), links) for path in wanted}

@@ -71,6 +71,7 @@ class Sandboxed:
             process = await self._start(writer, stack)
         finally:
             os.close(writer)
+        self._began = time.monotonic()  # making a container is not the program's time
         with _read_into(reader, log, self._task) as drained:
             how = await self._watch(process, cancel)
             with contextlib.suppress(TimeoutError):

@@ -1,7 +1,8 @@
 """A filter of system calls for the sandbox: what no training needs and what has opened kernels before is refused with EPERM.
 
 Also refused: kinds of memory that no limit of ours sees where there are no cgroups (memfd, System V), and changing the set of
-processors. A program for the kernel's classic BPF machine: seccomp(2), linux/seccomp.h, linux/audit.h.
+processors; and modes with set-user-id or set-group-id, for what a worker of root's platform writes to its company's folder is
+root's on the disk. A program for the kernel's classic BPF machine: seccomp(2), linux/seccomp.h, linux/audit.h.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import platform
 import struct
 
 _EPERM, _ENOSYS = 1, 38
-_LOAD, _EQUAL, _ABOVE, _RETURN = 0x20, 0x15, 0x35, 0x06
+_LOAD, _EQUAL, _ABOVE, _ANY, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _X32 = 0x40000000
 
@@ -38,10 +39,16 @@ _OLD = {
 """Numbers: the kernel's arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h."""
 _NEW = {
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "move_mount": 429, "fsopen": 430,
-    "fsconfig": 431, "fsmount": 432, "fspick": 433, "pidfd_getfd": 438, "mount_setattr": 442, "memfd_secret": 447,
+    "fsconfig": 431, "fsmount": 432, "fspick": 433, "openat2": 437, "pidfd_getfd": 438, "mount_setattr": 442, "memfd_secret": 447,
 }  # fmt: skip
 """The same number on every architecture; programs know that a kernel may not have them: ENOSYS."""
 
+_MODES = {
+    "x86_64": {2: 2, 257: 3, 85: 1, 90: 1, 91: 1, 268: 2, 133: 1, 259: 2, 452: 2},
+    "aarch64": {56: 3, 52: 1, 53: 2, 33: 2, 452: 2},
+}
+"""open, openat, creat, chmod, fchmod, fchmodat, mknod, mknodat, fchmodat2 -> which argument is the mode."""
+_SET_ID = 0o6000
 REFUSED = frozenset(_NEW) | frozenset(_OLD["x86_64"])
 """Their names."""
 
@@ -67,6 +74,17 @@ def refusing(machine: str = platform.machine()) -> bytes:
         for numbers, error in ((_OLD[machine], _EPERM), (_NEW, _ENOSYS))
         for number in sorted(numbers.values())
         for step in (_step(_EQUAL, 0, 1, number), _step(_RETURN, 0, 0, _ERROR | error))
+    ]
+    tests += [
+        step
+        for number, argument in _MODES[machine].items()
+        for step in (
+            _step(_EQUAL, 0, 4, number),
+            _step(_LOAD, 0, 0, 16 + 8 * argument),
+            _step(_ANY, 0, 1, _SET_ID),
+            _step(_RETURN, 0, 0, _ERROR | _EPERM),
+            _step(_RETURN, 0, 0, _ALLOW),
+        )
     ]
     return b"".join([*head, *tests, _step(_RETURN, 0, 0, _ALLOW)])
 

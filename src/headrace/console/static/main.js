@@ -112,6 +112,7 @@ function listen() {
   heard = Date.now();
   source.addEventListener("open", () => {
     connected("connected");
+    if (!who.me()) who.ask(); // it could not be asked while nothing answered
     for (const pair of pairs()) if (state.details.has(pair.id)) reload(pair); // what was missed while away
   });
   source.addEventListener("error", () => {

@@ -11,7 +11,12 @@ export function poll(work) {
     if (state.stopped || document.hidden) return;
     if (state.running) { state.again = true; return; }
     state.running = true;
-    const busy = await work();
+    let busy = false;
+    try {
+      busy = await work();
+    } catch (error) {
+      console.error(error); // a fault of one turn does not end the asking
+    }
     state.running = false;
     if (state.stopped) return;
     if (state.again) { state.again = false; await turn(); return; }

@@ -70,7 +70,8 @@ function missing(column) {
 function range({ min, max, first, last, shortest, longest }) {
   if (finite(min) && finite(max)) return `${number(min)} to ${number(max)}`;
   if (first) return `${clip(String(first), 30)} to ${clip(String(last), 30)}`;
-  return finite(longest) ? `${count(shortest)} to ${many(longest, "letter")}` : "–";
+  if (!finite(longest)) return "–";
+  return shortest === longest ? many(longest, "letter") : `${count(shortest)} to ${many(longest, "letter")}`;
 }
 
 function line(column, shaped) {

@@ -15,7 +15,7 @@ const ROLES = {
 };
 const AGAIN = 15_000;
 
-const who = { known: null, locked: false, asking: null, timer: null, onopen: () => {}, onlocked: () => {} };
+const who = { known: null, absent: false, locked: false, asking: null, timer: null, onopen: () => {}, onlocked: () => {} };
 
 export const me = () => who.known;
 export const mine = ({ company }) => who.known !== null && who.known.company === company;
@@ -24,6 +24,7 @@ export const locked = () => who.locked;
 
 /** Ask the platform; a second call while the first is under way waits for that. */
 export function ask() {
+  if (who.absent) return Promise.resolve();
   who.asking ??= fetchWho().finally(() => { who.asking = null; });
   return who.asking;
 }
@@ -37,7 +38,9 @@ async function fetchWho() {
     paint();
     if (changed) dispatchEvent(new Event("headrace:who"));
   } catch (error) {
-    if (error.status === 404) byId("views").hidden = true; // a platform that shares nothing
+    if (error.status !== 404) return;
+    who.absent = true; // a platform that shares nothing
+    byId("views").hidden = true;
   }
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -37,14 +37,7 @@ class Book:
 
         A caller who is cancelled learns of it when it is over: nobody tidies up beside a commit that goes on.
         """
-        doing = asyncio.get_running_loop().run_in_executor(self._writer, self._run, work, True)
-        try:
-            return await asyncio.shield(doing)
-        except asyncio.CancelledError:
-            while not doing.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([doing])
-            raise
+        return await to_its_end(asyncio.get_running_loop().run_in_executor(self._writer, self._run, work, True))
 
     async def close(self) -> None:
         """Let the threads go, after what they are doing."""
@@ -65,3 +58,17 @@ class Book:
             if error.orig is not None and unavailable(error.orig):
                 raise StorageUnavailable(detail=str(error.orig)) from error
             raise
+
+
+async def to_its_end(work: Awaitable[T]) -> T:
+    """What `work` gives. A caller who is cancelled meanwhile is so when it is over: it is not cut off in the middle."""
+    doing = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        while not doing.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([doing])
+        if not doing.cancelled():
+            doing.exception()  # nobody is left to be told
+        raise

@@ -38,7 +38,7 @@ class Opened:
     """One: that file; several: they go into a zip."""
     who: Principal
     right: Right = "read"
-    role: str = ""
+    own: bool = False
 
 
 class Contents:
@@ -48,13 +48,21 @@ class Contents:
         self._hub = hub
 
     async def open(
-        self, who: Principal, id: str, path: str = "", role: str = "", right: Right = "read", noted: bool = True
+        self,
+        who: Principal,
+        id: str,
+        path: str = "",
+        role: str = "",
+        right: Right = "read",
+        own: bool = False,
+        noted: bool = True,
     ) -> Opened:
         """Look up a download, and write it down.
 
         Args:
             path: one file of a model; "": all.
-            role: "raw": the records a dataset was made of; "code": the code archive of one's own recipe.
+            role: "raw": the records a dataset was made of; "code": the archive of a model's recipe.
+            own: only of what is his company's, whatever was granted: `Sharing.code`.
             noted: false: that he did was written down when he asked for all.
 
         Raises UnknownAsset, NotFound, Forbidden.
@@ -62,15 +70,15 @@ class Contents:
 
         def write(connection: Connection) -> Opened:
             now = self._hub.clock()
-            asset = _allowed(Fence(connection, who, now), id, right, role)
+            asset = _allowed(Fence(connection, who, now), id, right, own)
             who.require("read")
             found = _files(connection, id, role or ("data" if isinstance(asset, Dataset) else "output"), path)
             detail = path or role
-            if noted and role != "code":
+            if noted:
                 action = "download" if right == "read" else right
                 auditing.note(connection, now, who, action, id, asset.company, detail=detail)
             name = PurePosixPath(found[0].path).name if len(found) == 1 else f"{id}.zip"
-            return Opened(id, asset.company, name, found, who, right, role)
+            return Opened(id, asset.company, name, found, who, right, own)
 
         async with self._hub.refusing(who, "download", id):
             return await self._hub.book.write(write)
@@ -102,7 +110,7 @@ class Contents:
                 seen, checked = hub.changes, time.monotonic()
                 async with hub.refusing(opened.who, "download", opened.id):
                     await hub.book.read(
-                        lambda c: _allowed(Fence(c, opened.who, hub.clock()), opened.id, opened.right, opened.role)
+                        lambda c: _allowed(Fence(c, opened.who, hub.clock()), opened.id, opened.right, opened.own)
                     )
             yield chunk
 
@@ -113,7 +121,7 @@ class Contents:
         def write(connection: Connection) -> tuple[str, list[OutputFile]]:
             now = self._hub.clock()
             fence = Fence(connection, who, now)
-            asset = _allowed(fence, id, right, role)
+            asset = _allowed(fence, id, right, own=role == "code")
             kept = _files(connection, id, role or ("data" if isinstance(asset, Dataset) else "output"))
             if role != "code":
                 auditing.note(connection, now, who, right, id, asset.company)
@@ -141,9 +149,9 @@ class Contents:
             await asyncio.to_thread(shutil.rmtree, made, ignore_errors=True)
 
 
-def _allowed(fence: Fence, id: str, right: Right, role: str) -> Asset:
-    """The asset, if he may: the code of a recipe is its owner's alone, whatever he granted."""
-    return fence.own(id, "read the code of") if role == "code" else fence.allowed(id, right)
+def _allowed(fence: Fence, id: str, right: Right, own: bool) -> Asset:
+    """The asset, if he may use it so, or it is his own."""
+    return fence.own(id, "read the code of") if own else fence.allowed(id, right)
 
 
 def safe_path(path: str) -> PurePosixPath:

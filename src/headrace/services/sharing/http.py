@@ -261,6 +261,11 @@ def _models(service: SharingService) -> APIRouter:
         """One of its files."""
         return _download(service, await service.contents.open(who, of_kind("model", id), path or "/"))
 
+    @routes.get("/{id}/code", operation_id="download_model_code", responses=_DOWNLOAD, response_class=Response)
+    async def code(who: Who, id: Id) -> Response:
+        """The code archive of its recipe."""
+        return _download(service, await service.contents.open(who, of_kind("model", id), role="code"))
+
     @routes.post("/{id}/release", operation_id="release_model")
     async def release(who: Who, id: Id) -> Model:
         """Let go of a result that is held for one's company."""

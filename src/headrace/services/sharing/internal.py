@@ -92,7 +92,8 @@ def internal_router(
     @routes.get("/assets/{id}/files", operation_id="list_files")
     async def listed(who: Who, id: Id, right: Wanted = "read", role: Role = "content") -> Files:
         """The files of a content, for `get_file`; or the code archive of a recipe."""
-        found = await service.contents.open(who, id, role=_stored_as(role), right=right)
+        own = role == "code"
+        found = await service.contents.open(who, id, "", "code" if own else "", right, own=own, noted=not own)
         return Files(items=list(found.files))
 
     @routes.get("/assets/{id}/file", operation_id="get_file", responses=answers, response_class=Response)
@@ -104,15 +105,12 @@ def internal_router(
         role: Role = "content",
     ) -> Response:
         """One file of a content; `Range` is understood. It breaks off when the right ends meanwhile."""
-        kept = _stored_as(role)
-        return download(await service.contents.open(who, id, path or "/", kept, right, noted=False))
+        own = role == "code"
+        kept = "code" if own else ""
+        return download(await service.contents.open(who, id, path or "/", kept, right, own=own, noted=False))
 
     _reports(routes, service)
     return routes
-
-
-def _stored_as(role: Role) -> str:
-    return "code" if role == "code" else ""
 
 
 def _reports(routes: APIRouter, service: SharingService) -> None:

@@ -18,6 +18,7 @@ from headrace.access import Principal
 from headrace.assets import Dataset, Model, OutputFile, Recipe, Stored, StreamRange, new_id
 from headrace.errors import HeadraceError, Temporary, Unsupported
 from headrace.services.sharing import Inspector, Trainer, auditing, lineage
+from headrace.services.sharing.book import to_its_end
 from headrace.services.sharing.contents import rows
 from headrace.services.sharing.fence import Asset, Fence, put, shown, unfenced
 from headrace.services.sharing.hub import Hub
@@ -255,11 +256,14 @@ class _Taken:
         await self._arriving.__aenter__()
         try:
             for take in self._takes:
-                self._stored.append(await take())
+                await to_its_end(self._take(take))
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
             raise
         return self._stored
+
+    async def _take(self, take: Take) -> None:
+        self._stored.append(await take())
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         await self._arriving.__aexit__(None, None, None)

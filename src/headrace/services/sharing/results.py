@@ -16,6 +16,7 @@ from headrace.access import Principal
 from headrace.assets import Job, Model, ModelState, OutputFile, Scalar, Stored, Verdict
 from headrace.errors import BadInput, UnknownAsset
 from headrace.services.sharing import auditing, lineage
+from headrace.services.sharing.book import to_its_end
 from headrace.services.sharing.contents import rows, safe_path
 from headrace.services.sharing.fence import Asset, Fence, put, unfenced
 from headrace.services.sharing.hub import Hub
@@ -117,7 +118,7 @@ class Results:
             try:
                 while chunk := await asyncio.to_thread(os.read, file, CHUNK):
                     await incoming.write(chunk)
-                return await incoming.finish()
+                return await to_its_end(incoming.finish())
             except BaseException:
                 await incoming.pause()
                 await self._hub.artifacts.discard(job.company, name)

@@ -23,20 +23,20 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import msgspec
 
 from headrace.access import Principal
-from headrace.assets import Dataset, Stored, StreamRange, new_id
+from headrace.assets import Dataset, StreamRange, new_id
 from headrace.errors import BadInput, Undecodable, UnknownTopic
 from headrace.merkle import Root, leaf, named
 from headrace.records import INTERNAL, Reading, Record
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.registering import Registering
 from headrace.services.sharing.requests import FromStream, NewDataset, plain_name
+from headrace.stores.artifacts import Incoming
 from headrace.streams import decoders
 from headrace.streams.logs import LogReader
 
@@ -115,21 +115,25 @@ class FromStreams:
         told = NewDataset(
             name=new.name, description=new.description, media="csv", confidential=new.confidential, filename=name
         )
-        table, raw = (partial(self._feed, who.company, folder / file) for file in ("table", "raw"))
-        return await self._registering.stream(who, told, found, table, raw)
-
-    async def _feed(self, company: str, path: Path) -> Stored:
-        upload = new_id("up")
-        incoming = await self._hub.artifacts.receive(company, upload)
+        uploads = {file: new_id("up") for file in ("table", "raw")}
+        fed: list[Incoming] = []
         try:
-            with path.open("rb") as file:
-                while chunk := await asyncio.to_thread(file.read, CHUNK):
-                    await incoming.write(chunk)
-            return await incoming.finish()
+            for file, upload in uploads.items():
+                fed.append(await self._hub.artifacts.receive(who.company, upload))
+                await _feed(fed[-1], folder / file)
+            return await self._registering.stream(who, told, found, *(incoming.finish for incoming in fed))
         except BaseException:
-            await incoming.pause()
-            await self._hub.artifacts.discard(company, upload)
+            for incoming in fed:
+                await incoming.pause()
+            for upload in uploads.values():
+                await self._hub.artifacts.discard(who.company, upload)
             raise
+
+
+async def _feed(incoming: Incoming, path: Path) -> None:
+    with path.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK):
+            await incoming.write(chunk)
 
 
 def _write(opened: Callable[[], LogReader], new: FromStream, folder: Path, stop: threading.Event) -> Taken:

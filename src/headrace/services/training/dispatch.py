@@ -46,7 +46,6 @@ class Dispatcher:
         self._queue, self._worker, self._running, self._recipes = queue, worker, running, recipes
         self._sharing, self._logs, self._settings, self._clock, self._runner = sharing, logs, settings, clock, runner
         self._jobs: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
-        self._lost: set[str] = set()
         self._wake = asyncio.Event()
         self._stopping = False
         self._cleaned = -CLEAN
@@ -103,8 +102,9 @@ class Dispatcher:
 
     async def _beat(self) -> None:
         """Say that this process lives; end what was cancelled elsewhere, or is not its job any more."""
-        mine = await asyncio.to_thread(self._queue.beat) if self._jobs else {}
-        for id, (_, cancel) in list(self._jobs.items()):
+        before = list(self._jobs.items())  # what is claimed while the table is read is not in the answer
+        mine = await asyncio.to_thread(self._queue.beat) if before else {}
+        for id, (_, cancel) in before:
             if mine.get(id, "lost"):
                 cancel.set()
         await asyncio.sleep(min(self._settings.look, self._settings.lease / 5))

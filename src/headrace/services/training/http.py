@@ -96,6 +96,7 @@ def create_app(service: Training) -> FastAPI:
     app = FastAPI(
         title="Headrace training",
         description="Registered recipe + datasets -> files, metrics and a log, in a sandbox.",
+        version="1",
         openapi_url="/openapi/training.json",
         docs_url=None,
         redoc_url=None,
