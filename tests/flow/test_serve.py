@@ -103,7 +103,7 @@ def test_sharing_and_training_are_two_processes(tmp_path: Path) -> None:
         assert token == token_of(training)
         dataset = headrace("dataset", "add", str(tmp_path / "plant.csv"), "--url", sharing.url, token=token)
         made = headrace("model", "train", str(code), "--data", dataset["id"], "--url", sharing.url, token=token)
-        model = _trained(sharing.url, made["id"], token)
+        model = _until(sharing.url, made["id"], token, {"trained", "failed"})
         assert (model["state"], model["metrics"]["mean"]) == ("trained", 249.75), model
         job = headrace("job", "show", model["job"], "--url", training.url, token=token)
         assert job["state"] == "done"
@@ -116,12 +116,35 @@ def test_sharing_and_training_are_two_processes(tmp_path: Path) -> None:
         assert httpx.get(f"{sharing.url}/", trust_env=False).json() == {"status": "alive"}
 
 
-def _trained(url: str, id: str, token: str) -> dict[str, Any]:
+def test_sharing_is_killed_while_a_job_runs(tmp_path: Path) -> None:
+    data, code, port, own = tmp_path / "data", tmp_path / "code", free_port(), free_port()
+    code.mkdir()
+    (code / "train.py").write_text("import time\ntime.sleep(3)\n" + TRAIN)
+    (tmp_path / "plant.csv").write_text("time,power\n0,1\n1,2\n")
+    more = ("--training", f"http://127.0.0.1:{port}")
+    first = Alone("sharing", data, own, *more)
+    try:
+        with alone("training", data, port, "--sharing", first.url) as training:
+            token = token_of(training)
+            dataset = headrace("dataset", "add", str(tmp_path / "plant.csv"), "--url", first.url, token=token)
+            made = headrace("model", "train", str(code), "--data", dataset["id"], "--url", first.url, token=token)
+            _until(first.url, made["id"], token, {"training"})
+            first.process.kill()
+            first.process.wait()
+            time.sleep(4)  # the job ends, and there is nobody to take its files
+            with alone("sharing", data, own, *more) as second:
+                model = _until(second.url, made["id"], token, {"trained", "failed"})
+                assert (model["state"], model["metrics"]["mean"]) == ("trained", 1.5), model
+    finally:
+        first.stop()
+
+
+def _until(url: str, id: str, token: str, states: set[str]) -> dict[str, Any]:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         headers = {"authorization": f"Bearer {token}"}
         model: dict[str, Any] = httpx.get(f"{url}/models/{id}", headers=headers, trust_env=False).json()
-        if model["state"] in {"trained", "failed"}:
+        if model["state"] in states:
             return model
         time.sleep(0.1)
     raise TimeoutError(id)
