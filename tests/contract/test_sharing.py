@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -179,3 +180,20 @@ async def test_a_service_that_is_away_is_temporary(tmp_path: Path) -> None:
     async with SharingClient("http://127.0.0.1:9", lambda who: "x", tmp_path) as sharing:
         with pytest.raises(Temporary, match="does not answer"):
             await sharing.dataset(ACME, "ds_1")
+
+
+async def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path) as hub, remote(House(hub, hub, Trainer()), tmp_path) as house:
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Path, "replace", full)
+        headers = {"authorization": f"Bearer {house.token_for(ACME)}"}
+        async with httpx.AsyncClient(base_url=house.url, headers=headers) as http:
+            answer = await http.put(f"/internal/jobs/jb_{'0' * 20}/output", params={"path": "w"}, content=b"w" * MIB)
+            assert answer.status_code == 507 and "No space left" in answer.json()["error"]
+            for odd in ("../w", "/etc/w", "a/../../w", ""):
+                answer = await http.put(f"/internal/jobs/jb_{'0' * 20}/output", params={"path": odd}, content=b"w")
+                assert answer.status_code == 404, odd
+        assert not [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()]

@@ -16,7 +16,8 @@ from pydantic import Field
 
 from headrace.access import Principal
 from headrace.assets import Job, Model, OutputFile, Plain, Right, Scalar, Verdict
-from headrace.errors import Forbidden, Temporary
+from headrace.disk import unavailable
+from headrace.errors import Forbidden, StorageUnavailable, Temporary
 from headrace.services.entrance import caller
 from headrace.services.sharing.contents import Opened, safe_path
 from headrace.services.sharing.service import SharingService
@@ -152,7 +153,7 @@ def _folder(service: SharingService, job: str) -> Path:
 
 
 async def _keep(body: AsyncIterator[bytes], target: Path) -> None:
-    """A body as a file: whole or not at all."""
+    """A body as a file: whole or not at all. Raises StorageUnavailable."""
     await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True, mode=0o700)
     handle, part = await asyncio.to_thread(tempfile.mkstemp, dir=target.parent, prefix=".part-")
     try:
@@ -160,8 +161,10 @@ async def _keep(body: AsyncIterator[bytes], target: Path) -> None:
             async for piece in body:
                 await asyncio.to_thread(file.write, piece)
         await asyncio.to_thread(Path(part).replace, target)
-    except BaseException:
+    except BaseException as error:
         _forget(Path(part))
+        if unavailable(error):
+            raise StorageUnavailable(detail=str(error)) from error
         raise
 
 
