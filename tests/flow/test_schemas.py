@@ -13,7 +13,7 @@ import pytest
 import schemathesis
 from schemathesis import Case
 from schemathesis.checks import CHECKS, load_all_checks
-from tools.client import document
+from tools.client import SERVICES, document
 
 from tests.running import FULL, Up
 
@@ -70,16 +70,31 @@ def ask(case: Case, platform: Up) -> None:
     case.call_and_validate(platform.http, headers=platform.headers, excluded_checks=excluded, timeout=20)
 
 
-@schema("identity").parametrize()
-def test_identity_keeps_its_schema(case: Case, platform: Up) -> None:
-    ask(case, platform)
+def kept(api: Any, operation: str) -> Any:
+    """The test of one operation. Each has a name of its own: workers that share tests by name would run one of them all."""
+
+    @api.include(operation_id=operation).parametrize()
+    def test(case: Case, platform: Up) -> None:
+        ask(case, platform)
+
+    return test
 
 
-@schema("sharing").parametrize()
-def test_sharing_keeps_its_schema(case: Case, platform: Up) -> None:
-    ask(case, platform)
+def _name_of(found: Any) -> str:
+    return str(found.ok().definition.raw["operationId"])
 
 
-@schema("training").parametrize()
-def test_training_keeps_its_schema(case: Case, platform: Up) -> None:
-    ask(case, platform)
+OPERATIONS = {service: schema(service) for service in SERVICES}
+for _service, _api in OPERATIONS.items():
+    for _found in _api.get_all_operations():
+        _name = _name_of(_found)
+        globals()[f"test_{_service}_{_name}"] = kept(_api, _name)
+
+
+def test_every_operation_is_tested(request: pytest.FixtureRequest) -> None:
+    wanted = {
+        f"test_{service}_{_name_of(one)}" for service, api in OPERATIONS.items() for one in api.get_all_operations()
+    }
+    assert len(wanted) > 50 and wanted <= set(globals())
+    ids = [item.nodeid for item in request.session.items if item.path == request.path]
+    assert len(ids) == len(set(ids))
