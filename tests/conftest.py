@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.running import HOME
+from tests.running import FULL, HOME
 
 SCRUBBED = ("HEADRACE_", "OMP_", "MKL_", "OPENBLAS_", "PIP_", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 collect_ignore_glob = ["live/oracles/*"]
@@ -31,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if name.startswith(SCRUBBED) and name != "HEADRACE_KSERVE_ENV":
             del os.environ[name]
     os.environ["HEADRACE_HOME"] = HOME
+    if config.getoption("--full"):
+        os.environ[FULL] = "1"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -19,6 +19,8 @@ import httpx
 import psutil
 
 READY = 30.0
+FULL = "_TESTS_FULL"
+"""Set in the environment while tests run with `--full`: for what is decided before any test runs."""
 HOME = tempfile.mkdtemp(prefix="headrace-tests-home-")
 """Where the commands of tests keep credentials: not among the user's own."""
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)

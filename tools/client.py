@@ -9,6 +9,7 @@ from __future__ import annotations
 import filecmp
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,12 +28,24 @@ SERVICES = {
     "identity": "headrace.services.identity.http",
 }
 GENERATOR = "openapi-python-client==0.29.1"
+CONFIG = {
+    "literal_enums": True,
+    "post_hooks": ["ruff check . --isolated --fix-only", "ruff format . --isolated"],
+    "content_type_overrides": {"application/offset+octet-stream": "application/octet-stream"},
+}
 HOME = ROOT / ".venv-client"
+
+
+class _Unused:
+    """In the place of a service: an app needs one to answer requests, not to say which it answers."""
+
+    def __getattr__(self, name: str) -> _Unused:
+        return self
 
 
 def document(service: str) -> dict[str, Any]:
     """The OpenAPI document of a service; nothing is started for it."""
-    found: dict[str, Any] = import_module(SERVICES[service]).create_app(None).openapi()
+    found: dict[str, Any] = import_module(SERVICES[service]).create_app(_Unused()).openapi()
     return found
 
 
@@ -49,17 +62,34 @@ def generator() -> Path:
 
 
 def generate(service: str, into: Path) -> None:
-    """Write one service's client as package `into`."""
+    """Write one service's client as package `into`, which is replaced."""
     tools = generator()
     with tempfile.TemporaryDirectory() as folder:
         described = Path(folder) / "openapi.json"
         described.write_text(json.dumps(document(service)))
-        config = Path(folder) / "config.yaml"
-        config.write_text("literal_enums: true\n")
+        config, made = Path(folder) / "config.yaml", Path(folder) / service
+        config.write_text(json.dumps(CONFIG))  # JSON is YAML
         command = [tools / "openapi-python-client", "generate", "--meta", "none", "--overwrite", "--fail-on-warning"]
-        command += ["--path", described, "--output-path", into, "--config", config]
+        command += ["--path", described, "--output-path", made, "--config", config]
         path = f"{tools}{os.pathsep}{os.environ['PATH']}"
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PATH": path})
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, "PATH": path})
+        if done.returncode:
+            sys.exit(f"the {service} client cannot be generated:\n{done.stdout}{done.stderr}")
+        _mend(made)
+        shutil.rmtree(into, ignore_errors=True)
+        shutil.copytree(made, into, ignore=shutil.ignore_patterns(".*"))
+
+
+def _mend(package: Path) -> None:
+    """Mend what the generator gets wrong: a form's boundary is the same for all, and could stand in somebody's file (httpx
+    chooses another each time); a body of several types uses a name that is not imported."""
+    for module in package.rglob("*.py"):
+        text = module.read_text()
+        changed = re.sub(r"\n+ +headers\[.Content-Type.\] = .multipart/form-data; boundary=\+\+\+.\n", "\n", text)
+        if "| Unset" in changed and not re.search(r"import [^\n]*\bUnset\b", changed):
+            changed = changed.replace("types import UNSET, Response", "types import UNSET, Response, Unset")
+        if changed != text:
+            module.write_text(changed)
 
 
 def differences(service: str) -> list[str]:

@@ -47,6 +47,8 @@ class Principal:
     """Seconds since the epoch until which he is who he says."""
     topics: tuple[str, ...] = ("#",)
     """Topic filters he may publish and subscribe to, inside his company's topics."""
+    acting: str = ""
+    """Name of the service of this platform that acts for him, as its token says; "": he is here himself."""
 
     def may(self, action: Action) -> bool:
         """Whether one of his roles has this action. Unknown roles have none.

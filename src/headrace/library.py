@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from headrace.access import Principal
 from headrace.assets import Job, Recipe
 from headrace.errors import Temporary
 from headrace.runners import Runner
-from headrace.services.http import App
-from headrace.services.sharing import Trainer
+from headrace.services.http import App, Receive, Scope, Send
+from headrace.services.sharing import Sharing, Trainer
 from headrace.services.sharing import http as sharing_http
 from headrace.services.sharing.sandboxed import SandboxInspector
 from headrace.services.sharing.service import SharingService
@@ -31,11 +32,13 @@ SHARING = (
     "/grants",
     "/audit",
     "/uploads",
+    "/internal",
     "/openapi/sharing.json",
     "/docs/sharing",
 )
 TRAINING = ("/jobs", "/openapi/training.json", "/docs/training")
 """How the paths of the two services begin."""
+REPRODUCE = re.compile(r"/models/[^/]+/reproduce")
 
 
 class Library:
@@ -65,27 +68,60 @@ class Library:
         await self._stack.aclose()
 
     async def _open(self) -> None:
-        folder, settings, runner = self._folder, self._settings, self._runner
+        folder, settings, runner, stack = self._folder, self._settings, self._runner, self._stack
         trainer = Later()
-        hub = SharingService(
-            await self._database("sharing"),
-            FileArtifacts(folder / "artifacts", settings.artifacts),
-            SandboxInspector(runner, folder / "looks", settings.inspection),
-            trainer,
-            streams=self._streams,
-            scratch=folder / "scratch",
-        )
-        self.sharing = await self._stack.enter_async_context(hub)
-        queue = TrainingService(await self._database("training"), hub, runner, folder / "training", settings.training)
-        self.training = trainer.trainer = await self._stack.enter_async_context(queue)
+        self.sharing = hub = await open_hub(stack, folder, runner, self._streams, settings, trainer)
+        self.training = trainer.trainer = queue = await open_queue(stack, folder, hub, runner, settings)
         self.apps |= dict.fromkeys(SHARING, sharing_http.create_app(hub))
         self.apps |= dict.fromkeys(TRAINING, training_http.create_app(queue))
+        self.apps["/models"] = Models(self.apps["/models"], self.apps["/jobs"])
 
-    async def _database(self, service: str) -> Engine:
-        url = sqlite_url(self._folder / f"{service}.db")
-        engine = await asyncio.to_thread(open_database, url, f"headrace.services.{service}")
-        self._stack.callback(engine.dispose)
-        return engine
+
+async def open_hub(
+    stack: AsyncExitStack,
+    folder: Path,
+    runner: Runner,
+    streams: Streams,
+    settings: LibrarySettings,
+    trainer: Trainer | None,
+) -> SharingService:
+    """The hub over a library's folder, until the stack is closed."""
+    hub = SharingService(
+        await _database(stack, folder, "sharing"),
+        FileArtifacts(folder / "artifacts", settings.artifacts),
+        SandboxInspector(runner, folder / "looks", settings.inspection),
+        trainer,
+        streams=streams,
+        scratch=folder / "scratch",
+    )
+    return await stack.enter_async_context(hub)
+
+
+async def open_queue(
+    stack: AsyncExitStack, folder: Path, sharing: Sharing, runner: Runner, settings: LibrarySettings
+) -> TrainingService:
+    """The queue over a library's folder, until the stack is closed."""
+    engine = await _database(stack, folder, "training")
+    queue = TrainingService(engine, sharing, runner, folder / "training", settings.training)
+    return await stack.enter_async_context(queue)
+
+
+async def _database(stack: AsyncExitStack, folder: Path, service: str) -> Engine:
+    url = sqlite_url(folder / f"{service}.db")
+    engine = await asyncio.to_thread(open_database, url, f"headrace.services.{service}")
+    stack.callback(engine.dispose)
+    return engine
+
+
+class Models:
+    """``/models`` is the hub's, but for ``/models/ID/reproduce``: that asks the queue for a job."""
+
+    def __init__(self, hub: App, queue: App) -> None:
+        self._hub, self._queue = hub, queue
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        door = self._queue if REPRODUCE.fullmatch(scope["path"]) else self._hub
+        await door(scope, receive, send)
 
 
 class Later:

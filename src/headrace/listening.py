@@ -81,9 +81,22 @@ def locked(data: Path) -> Iterator[None]:
         DirectoryInUse: another platform runs on it.
         UnusableDirectory: it cannot be made or written.
     """
-    with _lock_file(data) as file:
+    with _held(data, "lock", fcntl.LOCK_EX):
+        yield
+
+
+@contextlib.contextmanager
+def locked_for(data: Path, service: str) -> Iterator[None]:
+    """One process per service on a data directory, and no platform, which is all of them. Raises as `locked` does."""
+    with _held(data, "lock", fcntl.LOCK_SH), _held(data, f"{service}.lock", fcntl.LOCK_EX):
+        yield
+
+
+@contextlib.contextmanager
+def _held(data: Path, name: str, kind: int) -> Iterator[None]:
+    with _lock_file(data, name) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
             raise DirectoryInUse(path=data, pid=file.read().strip() or "?") from error
@@ -94,9 +107,9 @@ def locked(data: Path) -> Iterator[None]:
         yield
 
 
-def _lock_file(data: Path) -> Any:
+def _lock_file(data: Path, name: str) -> Any:
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)  # what devices send is nobody else's business
-        return (data / "lock").open("a+")
+        return (data / name).open("a+")
     except OSError as error:
         raise UnusableDirectory(path=data, reason=error.strerror) from error

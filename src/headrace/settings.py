@@ -178,6 +178,32 @@ class LibrarySettings:
     only with a single company."""
 
 
+ISSUER = "http://127.0.0.1:8080"
+"""Where tokens come from, unless said otherwise: the platform's usual address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """`headrace serve`: one service alone in its process."""
+
+    service: str
+    """sharing, training or identity."""
+    data: Path = Path("data")
+    """Data directory; the same for all services of a platform on one machine."""
+    host: str = "127.0.0.1"
+    """Address of its door. Loopback, because HTTP is not encrypted."""
+    port: int = 0
+    """TCP port; 0 takes a free one."""
+    sharing: str = ""
+    """URL of the sharing service; training needs it."""
+    training: str = ""
+    """URL of the training service, for sharing; without one, models with a recipe are refused."""
+    identity: str = ""
+    """URL of the identity service as its tokens name it; "": its own address, and for the others `ISSUER`."""
+    library: LibrarySettings = LibrarySettings()
+    """Datasets, models and jobs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformSettings:
     """`headrace up`: one process and its workers on embedded defaults."""

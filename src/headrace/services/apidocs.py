@@ -85,7 +85,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     parts = {key: operation[key] for key in ("parameters", "requestBody", "responses") if key in operation}
     return (
         f"<details><summary><b>{method.upper()}</b><code>{html.escape(path)}</code> "
-        f"{html.escape(operation.get('summary', ''))}</summary><p>{html.escape(operation.get('description', ''))}</p>"
+        f"{html.escape(operation.get('operationId', ''))}</summary><p>{html.escape(operation.get('description', ''))}</p>"
         f"{_json(parts)}</details>"
     )
 

@@ -10,13 +10,12 @@ from urllib.parse import parse_qsl, unquote_plus
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.exceptions import HTTPException
-from starlette.routing import Route
 
 from headrace import errors
 from headrace.access import Principal
 from headrace.services.apidocs import add_docs
 from headrace.services.bounded import Bounded
+from headrace.services.documents import RESPONSES, describe
 from headrace.services.entrance import caller
 from headrace.services.http import code as status_of
 from headrace.services.http import read_body
@@ -26,7 +25,6 @@ from headrace.services.identity.records import (
     AddedCompany,
     Company,
     Deleted,
-    Failure,
     NewCompany,
     NewPassword,
     NewPerson,
@@ -84,15 +82,15 @@ def create_app(service: IdentityService) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
-        responses={status: {"model": Failure} for status in (400, 401, 403, 404, 409, 429)},
+        responses=RESPONSES,
     )
     app.exception_handler(errors.HeadraceError)(_refused)
     app.exception_handler(RequestValidationError)(_invalid)
-    app.exception_handler(HTTPException)(_nothing_here)
     _realm(app, service)
     _companies(app, service)
     _people(app, service)
     _browsers(app, service)
+    describe(app)
     add_docs(app, "identity")
     app.add_middleware(Bounded, limit=BODY)
     return app
@@ -324,16 +322,3 @@ def _problem(one: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in one["loc"] if part != "body")
     message = str(one["msg"]).removeprefix("Value error, ")
     return f"{place}: {message}" if place else message
-
-
-async def _nothing_here(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    missing = f"there is nothing at {request.method} {request.url.path}."
-    message = missing if error.status_code in {404, 405} else str(error.detail)
-    headers = dict(error.headers or {})
-    if error.status_code == 405:  # the framework names the methods of one route only
-        routes = [
-            one for one in request.app.routes if isinstance(one, Route) and one.path_regex.match(request.url.path)
-        ]
-        headers["allow"] = ", ".join(sorted({method for one in routes for method in one.methods or ()}))
-    return JSONResponse({"error": message}, error.status_code, headers)

@@ -125,12 +125,6 @@ class Rotated(Plain):
     kid: str
 
 
-class Failure(Plain):
-    """Why a request was refused, and what to do."""
-
-    error: str
-
-
 class NoGrant(Plain):
     """Why no token was given (RFC 6749, section 5.2)."""
 

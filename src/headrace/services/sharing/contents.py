@@ -19,7 +19,7 @@ from headrace.access import Principal
 from headrace.assets import Dataset, OutputFile, Right, Stored
 from headrace.errors import NotFound, UnknownAsset
 from headrace.services.sharing import auditing
-from headrace.services.sharing.fence import Fence
+from headrace.services.sharing.fence import Asset, Fence
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.tables import files
 
@@ -37,6 +37,8 @@ class Opened:
     files: Sequence[OutputFile]
     """One: that file; several: they go into a zip."""
     who: Principal
+    right: Right = "read"
+    own: bool = False
 
 
 class Contents:
@@ -45,25 +47,38 @@ class Contents:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    async def open(self, who: Principal, id: str, path: str = "", role: str = "") -> Opened:
+    async def open(
+        self,
+        who: Principal,
+        id: str,
+        path: str = "",
+        role: str = "",
+        right: Right = "read",
+        own: bool = False,
+        noted: bool = True,
+    ) -> Opened:
         """Look up a download, and write it down.
 
         Args:
             path: one file of a model; "": all.
             role: "raw": the records a dataset was made of; "code": the archive of a model's recipe.
+            own: only of what is his company's, whatever was granted: `Sharing.code`.
+            noted: false: that he did was written down when he asked for all.
 
         Raises UnknownAsset, NotFound, Forbidden.
         """
 
         def write(connection: Connection) -> Opened:
             now = self._hub.clock()
-            asset = Fence(connection, who, now).allowed(id, "read")
+            asset = _allowed(Fence(connection, who, now), id, right, own)
             who.require("read")
             found = _files(connection, id, role or ("data" if isinstance(asset, Dataset) else "output"), path)
             detail = path or role
-            auditing.note(connection, now, who, "download", id, asset.company, detail=detail)
+            if noted:
+                action = "download" if right == "read" else right
+                auditing.note(connection, now, who, action, id, asset.company, detail=detail)
             name = PurePosixPath(found[0].path).name if len(found) == 1 else f"{id}.zip"
-            return Opened(id, asset.company, name, found, who)
+            return Opened(id, asset.company, name, found, who, right, own)
 
         async with self._hub.refusing(who, "download", id):
             return await self._hub.book.write(write)
@@ -94,7 +109,9 @@ class Contents:
             if hub.changes != seen or time.monotonic() - checked > AGAIN:
                 seen, checked = hub.changes, time.monotonic()
                 async with hub.refusing(opened.who, "download", opened.id):
-                    await hub.book.read(lambda c: Fence(c, opened.who, hub.clock()).allowed(opened.id, "read"))
+                    await hub.book.read(
+                        lambda c: _allowed(Fence(c, opened.who, hub.clock()), opened.id, opened.right, opened.own)
+                    )
             yield chunk
 
     @contextlib.asynccontextmanager
@@ -104,7 +121,7 @@ class Contents:
         def write(connection: Connection) -> tuple[str, list[OutputFile]]:
             now = self._hub.clock()
             fence = Fence(connection, who, now)
-            asset = fence.own(id, "read the code of") if role == "code" else fence.allowed(id, right)
+            asset = _allowed(fence, id, right, own=role == "code")
             kept = _files(connection, id, role or ("data" if isinstance(asset, Dataset) else "output"))
             if role != "code":
                 auditing.note(connection, now, who, right, id, asset.company)
@@ -130,6 +147,11 @@ class Contents:
             yield made
         finally:
             await asyncio.to_thread(shutil.rmtree, made, ignore_errors=True)
+
+
+def _allowed(fence: Fence, id: str, right: Right, own: bool) -> Asset:
+    """The asset, if he may use it so, or it is his own."""
+    return fence.own(id, "read the code of") if own else fence.allowed(id, right)
 
 
 def safe_path(path: str) -> PurePosixPath:

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from pydantic import Field
-from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from headrace.access import Principal
 from headrace.assets import AuditEntry, Dataset, Grant, Lineage, Model, Plain
 from headrace.errors import HeadraceError, Unauthenticated
 from headrace.services.apidocs import add_docs
+from headrace.services.documents import RESPONSES, describe
 from headrace.services.http import code
 from headrace.services.sharing.contents import Opened
 from headrace.services.sharing.downloads import Download
 from headrace.services.sharing.fence import Page, of_kind
 from headrace.services.sharing.intake import arrived, sentence
+from headrace.services.sharing.internal import internal_router
 from headrace.services.sharing.requests import FOREVER, UPLOAD, FromStream, NewDataset, NewGrant, NewModel
 from headrace.services.sharing.service import SharingService
 from headrace.services.sharing.uploads import uploads_router
@@ -44,12 +43,6 @@ Who: TypeAlias = Annotated[Principal, Depends(caller)]
 Id: TypeAlias = Annotated[str, Field(max_length=64)]
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=1000)]
 Word: TypeAlias = Annotated[str, Query(max_length=200)]
-
-
-class Failure(Plain):
-    """Why a request was refused, and what to do."""
-
-    error: str
 
 
 class Datasets(Plain):
@@ -79,52 +72,71 @@ class Deleted(Plain):
     tombstone: bool = Field(description="true: its record is left, because something depends on it")
 
 
-REFUSALS: dict[int, str] = {
-    400: "what was sent is wrong",
-    401: "nobody we know",
-    403: "known, but not allowed",
-    404: "there is no such thing that the caller may know of",
-    409: "not possible while something else is as it is",
-    413: "too large",
-    501: "not offered here",
-    503: "try again later",
-    507: "nothing was stored: the disk is full",
-}
 _BYTES: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 _DOWNLOAD: dict[int | str, dict[str, Any]] = {
     200: {"description": "the content, every MiB checked before it is sent", **_BYTES},
     206: {"description": "the range asked for", **_BYTES},
     416: {"description": "the range lies outside"},
 }
-_UPLOADED = {"required": ["upload"], "properties": {"upload": {"type": "string", "minLength": 1}}}
-_TUS = {"name": "Tus-Resumable", "in": "header", "required": True, "schema": {"type": "string", "enum": ["1.0.0"]}}
+
+
+def _header(name: str, schema: dict[str, Any], description: str = "", required: bool = False) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": required, "schema": schema, "description": description}
+
+
+_BYTES_COUNT = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
+_VERSION = _header("Tus-Resumable", {"type": "string", "enum": ["1.0.0"]}, "version of the protocol", True)
+_LENGTH = _header("Upload-Length", _BYTES_COUNT, "bytes of the whole; or Upload-Defer-Length")
+_TUS: dict[str, list[dict[str, Any]]] = {
+    "post": [_LENGTH, _header("Upload-Defer-Length", {"type": "string", "enum": ["1"]}, "its length is told later")],
+    "patch": [_header("Upload-Offset", _BYTES_COUNT, "where it goes on", True), _LENGTH],
+}
+_PIECE = {"application/offset+octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _TUS_ANSWERS = {
     "412": {"description": "another version of the protocol"},
     "415": {"description": "another content-type than application/offset+octet-stream"},
     "460": {"description": "what came has another checksum"},
 }
 """What the tus protocol adds to a document that does not know it."""
-BODIES = (NewDataset, NewModel)
-"""Their schemas are in the document although FastAPI does not read these bodies."""
+BODIES: dict[type[Plain], tuple[str, ...]] = {NewDataset: ("file",), NewModel: ("code", "file")}
+"""Bodies that FastAPI does not read: their schemas, and the files of their forms, are added to the document."""
 
 
-def _form(metadata: type[Plain], *parts: str) -> dict[str, Any]:
+_UPLOADED = {"required": ["upload"], "properties": {"upload": {"type": "string", "pattern": "^up_[0-9a-f]{20}$"}}}
+
+
+def _form(metadata: type[Plain]) -> dict[str, Any]:
     """The request body of a registration, for the document."""
-    schema = {"$ref": f"#/components/schemas/{metadata.__name__}"}
-    files = {part: {"type": "string", "format": "binary"} for part in parts}
-    form: dict[str, Any] = {"type": "object", "required": ["metadata"], "properties": {"metadata": schema, **files}}
-    form["oneOf"] = [{"required": [part]} for part in parts]
     encoding = {"metadata": {"contentType": "application/json"}}
+    form, upload = (
+        {"$ref": f"#/components/schemas/{name}"}
+        for name in (f"{metadata.__name__}Form", f"{metadata.__name__}OfUpload")
+    )
     return {
         "requestBody": {
             "required": True,
             "description": "A form: `metadata` (JSON) first, then the file. Or JSON with `upload`: " + UPLOAD,
             "content": {
                 "multipart/form-data": {"schema": form, "encoding": encoding},
-                "application/json": {"schema": {"allOf": [schema, _UPLOADED]}},
+                "application/json": {"schema": upload},
             },
         }
     }
+
+
+def _schemas(metadata: type[Plain], parts: tuple[str, ...]) -> dict[str, Any]:
+    """The schemas of such a body."""
+    schema = metadata.model_json_schema(ref_template="#/components/schemas/{model}")
+    itself, name = {"$ref": f"#/components/schemas/{metadata.__name__}"}, metadata.__name__
+    form = {
+        "type": "object",
+        "description": "`metadata`, then the file.",
+        "required": ["metadata", *(parts if len(parts) == 1 else ())],  # of several one; generators know no oneOf here
+        "properties": {"metadata": itself, **{part: {"type": "string", "format": "binary"} for part in parts}},
+        "additionalProperties": False,
+    }
+    upload = {"description": "It was uploaded before.", "allOf": [itself, _UPLOADED]}
+    return {**schema.pop("$defs", {}), name: schema, f"{name}Form": form, f"{name}OfUpload": upload}
 
 
 def create_app(service: SharingService, *, largest_upload: int = 0) -> FastAPI:
@@ -142,15 +154,16 @@ def create_app(service: SharingService, *, largest_upload: int = 0) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses={status: {"model": Failure, "description": text} for status, text in REFUSALS.items()},
+        separate_input_output_schemas=False,
+        responses=RESPONSES,
     )
     app.add_exception_handler(HeadraceError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _nothing_here)
     for routes in (_datasets(service), _models(service), _rights(service)):
         app.include_router(routes)
     app.include_router(uploads_router(service.artifacts, largest_upload))
-    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    app.include_router(internal_router(service, lambda found: _download(service, found), _DOWNLOAD))
+    describe(app, _add)
     add_docs(app, "sharing")
     return app
 
@@ -172,7 +185,7 @@ Wanted: TypeAlias = Annotated[Page, Depends(_page)]
 def _datasets(service: SharingService) -> APIRouter:
     routes = APIRouter(prefix="/datasets", tags=["datasets"])
 
-    @routes.post("", status_code=201, operation_id="register_dataset", openapi_extra=_form(NewDataset, "file"))
+    @routes.post("", status_code=201, operation_id="register_dataset", openapi_extra=_form(NewDataset))
     async def register(who: Who, request: Request) -> Dataset:
         """Register a dataset. Its statistics are made afterwards: see `statistics_state`."""
         who.require("write")
@@ -216,7 +229,7 @@ def _datasets(service: SharingService) -> APIRouter:
 def _models(service: SharingService) -> APIRouter:
     routes = APIRouter(prefix="/models", tags=["models"])
 
-    @routes.post("", status_code=201, operation_id="register_model", openapi_extra=_form(NewModel, "code", "file"))
+    @routes.post("", status_code=201, operation_id="register_model", openapi_extra=_form(NewModel))
     async def register(who: Who, request: Request) -> Model:
         """Register a model: with a `recipe` and its `code` it is trained here; with a `file` it is taken as it is."""
         who.require("write")
@@ -355,44 +368,15 @@ async def _invalid(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": sentence(error.errors())}, 400)
 
 
-async def _nothing_here(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-    if error.status_code == 405:  # Starlette names the methods of the first route of that path only
-        headers["allow"] = ", ".join(_methods(request.app.openapi(), request.url.path))
-    return JSONResponse({"error": f"{error.detail}; see /docs/sharing"}, error.status_code, headers)
-
-
-def _methods(document: dict[str, Any], path: str) -> list[str]:
-    """What the document says of a path."""
-    if path in document["paths"]:
-        return sorted(method.upper() for method in document["paths"][path])
-    found: set[str] = set()
-    for template, operations in document["paths"].items():
-        parts = re.split(r"\{(\w+)\}", template)
-        parts[1::2] = [".+" if name == "path" else "[^/]+" for name in parts[1::2]]
-        if re.fullmatch("".join(parts), path):
-            found.update(method.upper() for method in operations)
-    return sorted(found)
-
-
-def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document: without FastAPI's 422, which is a 400 here, and with the bodies it does not read itself."""
-    if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title, version=app.version, summary=app.summary, description=app.description, routes=app.routes
-        )
-        for path, operations in document["paths"].items():
-            for method, operation in operations.items():
-                operation["responses"].pop("422", None)
-                if path.startswith("/uploads") and method != "options":
-                    operation.setdefault("parameters", []).append(_TUS)
-                    operation["responses"] |= _TUS_ANSWERS
-        schemas = document["components"]["schemas"]
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
-        for body in BODIES:
-            schema = body.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas |= {**schema.pop("$defs", {}), **schemas, body.__name__: schema}
-        app.openapi_schema = document
-    return app.openapi_schema
+def _add(document: dict[str, Any]) -> None:
+    """Say what FastAPI does not know: the tus protocol, and the bodies it does not read itself."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if path.startswith("/uploads") and method != "options":
+                operation.setdefault("parameters", []).extend([_VERSION, *_TUS.get(method, [])])
+                operation["responses"] |= _TUS_ANSWERS
+            if path.startswith("/uploads") and method == "patch":
+                operation["requestBody"] = {"required": True, "content": _PIECE}
+    schemas = document["components"]["schemas"]
+    for body, parts in BODIES.items():
+        schemas |= {**_schemas(body, parts), **schemas}

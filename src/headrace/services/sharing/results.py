@@ -111,7 +111,7 @@ class Results:
     async def _take(self, job: Job, index: int, output: Path, path: str) -> Stored:
         """One file into the store; opened without following links."""
         name = f"up_{hashlib.sha256(f'{job.id}/{index}'.encode()).hexdigest()[:20]}"
-        file = await asyncio.to_thread(_open_plain, output, path)
+        file = await asyncio.to_thread(open_plain, output, path)
         try:
             await self._hub.artifacts.discard(job.company, name)  # of an attempt that was killed
             incoming = await self._hub.artifacts.receive(job.company, name)
@@ -200,7 +200,7 @@ def _principal(job: Job) -> Principal:
     return Principal(job.company, job.created_by, "service", frozenset({"service"}))
 
 
-def _open_plain(output: Path, path: str) -> int:
+def open_plain(output: Path, path: str) -> int:
     """A regular file under a folder, no step of the way a link. Raises BadInput."""
     folder = os.open(output, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -64,6 +64,7 @@ class SharingService:
         scratch: Path | None = None,
     ) -> None:
         self.artifacts = artifacts
+        self.scratch = scratch
         self.registering: set[tuple[str, str]] = set()
         """(company, upload) of resumable uploads that are being registered."""
         self._hub = Hub(Book(engine), artifacts, clock, scratch, self.nudge)

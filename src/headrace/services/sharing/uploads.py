@@ -93,14 +93,16 @@ def uploads_router(artifacts: Artifacts, largest: int = 0) -> APIRouter:
     """
     router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=_Route)
     tus = _Tus(artifacts, largest)
-    for path, method, handle, status in (
-        ("", "OPTIONS", tus.options, 204),
-        ("", "POST", tus.create, 201),
-        ("/{id}", "HEAD", tus.head, 200),
-        ("/{id}", "PATCH", tus.patch, 204),
-        ("/{id}", "DELETE", tus.delete, 204),
+    for path, method, handle, status, name in (
+        ("", "OPTIONS", tus.options, 204, "upload_options"),
+        ("", "POST", tus.create, 201, "create_upload"),
+        ("/{id}", "HEAD", tus.head, 200, "get_upload"),
+        ("/{id}", "PATCH", tus.patch, 204, "append_upload"),
+        ("/{id}", "DELETE", tus.delete, 204, "delete_upload"),
     ):
-        router.add_api_route(path, handle, methods=[method], status_code=status, response_class=Response)
+        router.add_api_route(
+            path, handle, methods=[method], status_code=status, response_class=Response, operation_id=name
+        )
     return router
 
 
@@ -121,7 +123,8 @@ class _Tus:
         """Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the ``filename``."""
         who = _caller(request)
         length = self._length(request)
-        if length is None and request.headers.get("upload-defer-length") != "1":
+        deferred = request.headers.get("upload-defer-length")
+        if deferred not in {None, "1"} or (length is None and deferred is None):
             raise BadInput(detail="say Upload-Length, or Upload-Defer-Length: 1")
         said = request.headers.get("upload-metadata", "")
         if len(said) > SPOKEN:

@@ -10,15 +10,14 @@ from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Depends, FastAPI, File, Form, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import Field, ValidationError
-from starlette.exceptions import HTTPException
 
 from headrace.access import Principal
 from headrace.assets import Job, JobState, Plain, Recipe
 from headrace.errors import BadInput, HeadraceError, Unauthenticated
 from headrace.services.apidocs import add_docs
+from headrace.services.documents import RESPONSES, describe
 from headrace.services.http import code
 from headrace.services.training import Training
 
@@ -81,28 +80,15 @@ class Valid(Plain):
     valid: bool
 
 
-class Failure(Plain):
-    """Why a request was refused, and what to do."""
-
-    error: str
-
-
-REFUSALS: dict[int, str] = {
-    400: "something about the request is wrong: all of it, a line each",
-    401: "who are you? Send `Authorization: Bearer TOKEN`",
-    403: "known, but not allowed: the role is missing, or the result is held",
-    404: "there is no such thing that the caller may know of",
-    409: "not possible as things are",
-    429: "too much is waiting already",
-    503: "not now; try again",
-    507: "nothing was stored: the disk is full",
-}
-
-
 class PlainTextStream(StreamingResponse):
     """Text as it comes."""
 
     media_type = "text/plain; charset=utf-8"
+
+
+_LOG: dict[int | str, dict[str, Any]] = {
+    200: {"description": "what it printed, as it comes", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
 
 
 def create_app(service: Training) -> FastAPI:
@@ -115,13 +101,13 @@ def create_app(service: Training) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses={status: {"model": Failure, "description": text} for status, text in REFUSALS.items()},
+        separate_input_output_schemas=False,
+        responses=RESPONSES,
     )
     app.add_exception_handler(HeadraceError, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _nothing_here)
     app.include_router(_routes(service))
-    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    describe(app)
     add_docs(app, "training")
     return app
 
@@ -179,7 +165,7 @@ def _more(routes: APIRouter, service: Training) -> None:
         """What happened to a job: queued, started, tried again and why."""
         return Events(items=[Event(**event) for event in await service.events(who, id)])
 
-    @routes.get("/jobs/{id}/log", operation_id="read_job_log", response_class=PlainTextStream)
+    @routes.get("/jobs/{id}/log", operation_id="read_job_log", response_class=Response, responses=_LOG)
     async def log(
         request: Request, who: Who, id: Id, offset: Annotated[int, Query(ge=0, le=2**62)] = 0, follow: bool = False
     ) -> StreamingResponse:
@@ -221,23 +207,6 @@ async def _refuse(_: Request, error: Exception) -> Response:
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     return JSONResponse({"error": _sentence("", error.errors())}, 400)
-
-
-async def _nothing_here(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"error": f"{error.detail}; see /docs/training"}, error.status_code, error.headers)
-
-
-def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, without FastAPI's 422, which is a 400 here."""
-    if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        for operation in (one for path in document["paths"].values() for one in path.values()):
-            operation["responses"].pop("422", None)
-        for unused in ("HTTPValidationError", "ValidationError"):
-            document["components"]["schemas"].pop(unused, None)
-        app.openapi_schema = document
-    return app.openapi_schema
 
 
 def _sentence(start: str, found: Sequence[Any]) -> str:

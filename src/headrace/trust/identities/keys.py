@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,9 @@ from headrace.trust.identities import tables
 
 AGE = 30 * 86400.0
 """Seconds for which a key signs."""
+AGAIN, UNKNOWN = 30.0, 5.0
+"""Seconds after which the table is read again, and after which it is for a key we do not know: services that run alone share
+it, and each may change the key."""
 
 
 class Keys:
@@ -40,30 +44,41 @@ class Keys:
         self._lock = threading.Lock()
         self._public: dict[str, tuple[jwt.PyJWK, float | None]] = {}
         """Key id -> key, and when it was retired (seconds since the epoch)."""
+        self._looked = -math.inf
         self._signing: tuple[str, ec.EllipticCurvePrivateKey, float]
 
     def load(self) -> None:
         """Read the keys; make the first."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._lock:
-            self._read()
-            rows = [kid for kid, (_, retired) in self._public.items() if retired is None]
-            found = self._private(rows[-1]) if rows else None
-            if found is None or self._clock() - found[2] >= AGE:
-                self._change()
-            else:
-                self._signing = found
+            self._load()
+
+    def _load(self) -> None:
+        self._read()
+        rows = [kid for kid, (_, retired) in self._public.items() if retired is None]
+        found = self._private(rows[-1]) if rows else None
+        if found is None or self._clock() - found[2] >= AGE:
+            self._change()
+        else:
+            self._signing = found
 
     def sign(self, claims: dict[str, Any]) -> str:
         """A token. Makes a new key when the last is too old."""
         with self._lock:
             if self._clock() - self._signing[2] >= AGE:
                 self._change()
+            elif self._public.get(self._signing[0], (None, 0.0))[1] is not None:
+                self._load()  # another process on this folder has changed it
             kid, private, _ = self._signing
         return jwt.encode(claims, private, "ES256", headers={"kid": kid, "typ": "at+jwt"})
 
     def public(self, kid: str) -> jwt.PyJWK | None:
         """The key of that id, if its signatures still count."""
+        if self._clock() - self._looked >= (AGAIN if kid in self._public else UNKNOWN) and self._lock.acquire(False):
+            try:
+                self._read()
+            finally:
+                self._lock.release()
         found = self._public.get(kid)
         if found is None or (found[1] is not None and self._clock() > found[1] + self._keep):
             return None
@@ -112,6 +127,7 @@ class Keys:
         self._read()
 
     def _read(self) -> None:
+        self._looked = self._clock()
         with self._engine.connect() as db:
             rows = db.execute(select(tables.keys).order_by(tables.keys.c.created_ms)).all()
         self._public = {

@@ -28,11 +28,13 @@ from headrace.trust.identities.logins import Logins
 from headrace.trust.identities.people import People, Person, split
 from headrace.trust.identities.sessions import Sessions
 from headrace.trust.identities.threads import Run, Threads
-from headrace.trust.identities.verifying import AUDIENCE, LEEWAY, Verifier, principal
+from headrace.trust.identities.verifying import ACTOR, AUDIENCE, LEEWAY, Verifier, principal
 
 REALM = "headrace"
 LIFE = 300.0
 """Seconds an access token lives: what a service elsewhere, which cannot look into our table, may be wrong about."""
+ACTING = 60.0
+"""Seconds a token lives with which one of our services acts for somebody at another: made anew for each request."""
 CLIENT = "headrace-cli"
 SLOW, WAITING = 2, 64
 """scrypts at one time, and passwords that may wait for one."""
@@ -277,6 +279,28 @@ class LocalIdentities:
             answer["refresh_token"] = refresh
         return {"access_token": self.keys.sign(claims), **answer}
 
+    def on_behalf(self, who: Principal, service: str) -> str:
+        """A token with which a service of this platform acts for somebody at another (``act``; RFC 8693, section 4.1).
+
+        It is believed as it is: a job outlives the person who started it. Only who holds our private keys can make one.
+        """
+        now = int(self._clock())
+        claims = {
+            "iss": self.issuer,
+            "aud": AUDIENCE,
+            "sub": f"{who.company}/{who.subject}",
+            "act": {"sub": f"{ACTOR}{service}"},
+            "typ": "Bearer",
+            "iat": now,
+            "exp": now + int(ACTING),
+            "preferred_username": who.subject,
+            "company": who.company,
+            "kind": who.kind,
+            "topics": [],
+            "realm_access": {"roles": sorted(who.roles)},
+        }
+        return self.keys.sign(claims)
+
     def _key(self, kid: str) -> Any:
         return self.keys.public(kid)
 
@@ -288,7 +312,10 @@ class LocalIdentities:
         return person
 
     def _verify(self, claims: dict[str, Any]) -> Principal:
-        said, person = principal(claims), self.people.by_id(str(claims["sub"]))
+        said = principal(claims)
+        if said.acting:
+            return said
+        person = self.people.by_id(str(claims["sub"]))
         if person is None or (said.company, said.subject) != (person.company, person.name):
             raise Unauthenticated(detail="the person of this token is gone")
         if "sid" in claims and not self._logins.alive(str(claims["sid"])):

@@ -18,6 +18,8 @@ LONGEST = 8192
 """Characters of a token that is looked at."""
 ALGORITHMS = frozenset({"ES256", "RS256"})
 """Never taken from the token: each key has its own, and no key has ``none`` or a shared secret."""
+ACTOR = "headrace:"
+"""How the subject of a token's ``act`` begins, before the name of a service."""
 _REQUIRED = ["iss", "aud", "sub", "exp", "iat", "company", "preferred_username"]
 _TYPES = {"at+jwt", "application/at+jwt", "jwt"}
 _KINDS: dict[str, Kind] = {"user": "user", "device": "device", "service": "service"}
@@ -93,7 +95,18 @@ def principal(claims: Mapping[str, Any]) -> Principal:
         raise Unauthenticated(detail="the token names no company, person or roles")
     kind = _KINDS.get(str(claims.get("kind")), "service" if name.startswith("service-account-") else "user")
     known = frozenset(role for role in roles or () if role in ROLES)
-    return Principal(company, name, kind, known, float(claims["exp"]), tuple(topics))
+    return Principal(company, name, kind, known, float(claims["exp"]), tuple(topics), _actor(claims))
+
+
+def _actor(claims: Mapping[str, Any]) -> str:
+    """Who acts for him: ``act`` (RFC 8693, section 4.1). Only services of the platform are given such tokens."""
+    if "act" not in claims:
+        return ""
+    act = claims["act"]
+    actor = act.get("sub") if isinstance(act, dict) else None
+    if not _text(actor) or not str(actor).startswith(ACTOR):
+        raise Unauthenticated(detail="the token does not say which service acts")
+    return str(actor).removeprefix(ACTOR)
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float:

@@ -1,0 +1,267 @@
+from http import HTTPStatus
+from typing import Any, cast
+
+import httpx
+
+from ... import errors
+from ...client import AuthenticatedClient, Client
+from ...models.create_upload_tus_resumable import (
+    CreateUploadTusResumable,
+)
+from ...models.create_upload_upload_defer_length import (
+    CreateUploadUploadDeferLength,
+)
+from ...models.failure import Failure
+from ...types import UNSET, Response, Unset
+
+
+def _get_kwargs(
+    *,
+    tus_resumable: CreateUploadTusResumable,
+    upload_length: int | Unset = UNSET,
+    upload_defer_length: CreateUploadUploadDeferLength | Unset = UNSET,
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    headers["Tus-Resumable"] = str(tus_resumable)
+
+    if not isinstance(upload_length, Unset):
+        headers["Upload-Length"] = str(upload_length)
+
+    if not isinstance(upload_defer_length, Unset):
+        headers["Upload-Defer-Length"] = str(upload_defer_length)
+
+    _kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/uploads",
+    }
+
+    _kwargs["headers"] = headers
+    return _kwargs
+
+
+def _parse_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Any | Failure | None:
+    if response.status_code == 201:
+        response_201 = cast(Any, None)
+        return response_201
+
+    if response.status_code == 400:
+        response_400 = Failure.from_dict(response.json())
+
+        return response_400
+
+    if response.status_code == 401:
+        response_401 = Failure.from_dict(response.json())
+
+        return response_401
+
+    if response.status_code == 403:
+        response_403 = Failure.from_dict(response.json())
+
+        return response_403
+
+    if response.status_code == 404:
+        response_404 = Failure.from_dict(response.json())
+
+        return response_404
+
+    if response.status_code == 409:
+        response_409 = Failure.from_dict(response.json())
+
+        return response_409
+
+    if response.status_code == 412:
+        response_412 = cast(Any, None)
+        return response_412
+
+    if response.status_code == 413:
+        response_413 = Failure.from_dict(response.json())
+
+        return response_413
+
+    if response.status_code == 415:
+        response_415 = cast(Any, None)
+        return response_415
+
+    if response.status_code == 429:
+        response_429 = Failure.from_dict(response.json())
+
+        return response_429
+
+    if response.status_code == 460:
+        response_460 = cast(Any, None)
+        return response_460
+
+    if response.status_code == 501:
+        response_501 = Failure.from_dict(response.json())
+
+        return response_501
+
+    if response.status_code == 503:
+        response_503 = Failure.from_dict(response.json())
+
+        return response_503
+
+    if response.status_code == 507:
+        response_507 = Failure.from_dict(response.json())
+
+        return response_507
+
+    if client.raise_on_unexpected_status:
+        raise errors.UnexpectedStatus(response.status_code, response.content)
+    else:
+        return None
+
+
+def _build_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Response[Any | Failure]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(client=client, response=response),
+    )
+
+
+def sync_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    tus_resumable: CreateUploadTusResumable,
+    upload_length: int | Unset = UNSET,
+    upload_defer_length: CreateUploadUploadDeferLength | Unset = UNSET,
+) -> Response[Any | Failure]:
+    """Create
+
+     Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
+    ``filename``.
+
+    Args:
+        tus_resumable (CreateUploadTusResumable):
+        upload_length (int | Unset):
+        upload_defer_length (CreateUploadUploadDeferLength | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[Any | Failure]
+    """
+
+    kwargs = _get_kwargs(
+        tus_resumable=tus_resumable,
+        upload_length=upload_length,
+        upload_defer_length=upload_defer_length,
+    )
+
+    response = client.get_httpx_client().request(
+        **kwargs,
+    )
+
+    return _build_response(client=client, response=response)
+
+
+def sync(
+    *,
+    client: AuthenticatedClient | Client,
+    tus_resumable: CreateUploadTusResumable,
+    upload_length: int | Unset = UNSET,
+    upload_defer_length: CreateUploadUploadDeferLength | Unset = UNSET,
+) -> Any | Failure | None:
+    """Create
+
+     Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
+    ``filename``.
+
+    Args:
+        tus_resumable (CreateUploadTusResumable):
+        upload_length (int | Unset):
+        upload_defer_length (CreateUploadUploadDeferLength | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Any | Failure
+    """
+
+    return sync_detailed(
+        client=client,
+        tus_resumable=tus_resumable,
+        upload_length=upload_length,
+        upload_defer_length=upload_defer_length,
+    ).parsed
+
+
+async def asyncio_detailed(
+    *,
+    client: AuthenticatedClient | Client,
+    tus_resumable: CreateUploadTusResumable,
+    upload_length: int | Unset = UNSET,
+    upload_defer_length: CreateUploadUploadDeferLength | Unset = UNSET,
+) -> Response[Any | Failure]:
+    """Create
+
+     Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
+    ``filename``.
+
+    Args:
+        tus_resumable (CreateUploadTusResumable):
+        upload_length (int | Unset):
+        upload_defer_length (CreateUploadUploadDeferLength | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[Any | Failure]
+    """
+
+    kwargs = _get_kwargs(
+        tus_resumable=tus_resumable,
+        upload_length=upload_length,
+        upload_defer_length=upload_defer_length,
+    )
+
+    response = await client.get_async_httpx_client().request(**kwargs)
+
+    return _build_response(client=client, response=response)
+
+
+async def asyncio(
+    *,
+    client: AuthenticatedClient | Client,
+    tus_resumable: CreateUploadTusResumable,
+    upload_length: int | Unset = UNSET,
+    upload_defer_length: CreateUploadUploadDeferLength | Unset = UNSET,
+) -> Any | Failure | None:
+    """Create
+
+     Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
+    ``filename``.
+
+    Args:
+        tus_resumable (CreateUploadTusResumable):
+        upload_length (int | Unset):
+        upload_defer_length (CreateUploadUploadDeferLength | Unset):
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Any | Failure
+    """
+
+    return (
+        await asyncio_detailed(
+            client=client,
+            tus_resumable=tus_resumable,
+            upload_length=upload_length,
+            upload_defer_length=upload_defer_length,
+        )
+    ).parsed

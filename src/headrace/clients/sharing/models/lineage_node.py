@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self, TypeVar
+
+from attrs import define as _attrs_define
+
+from ..models.lineage_node_kind import LineageNodeKind, check_lineage_node_kind
+from ..types import UNSET, Unset
+
+T = TypeVar("T", bound="LineageNode")
+
+
+@_attrs_define
+class LineageNode:
+    """One thing in a lineage; what the caller may not see has an id and a kind only.
+
+    Attributes:
+        id (str):
+        kind (LineageNodeKind):
+        name (str | Unset):  Default: ''.
+        company (str | Unset):  Default: ''.
+        state (str | Unset):  Default: ''.
+        deleted (bool | Unset):  Default: False.
+    """
+
+    id: str
+    kind: LineageNodeKind
+    name: str | Unset = ""
+    company: str | Unset = ""
+    state: str | Unset = ""
+    deleted: bool | Unset = False
+
+    def to_dict(self) -> dict[str, Any]:
+        id = self.id
+
+        kind: str = self.kind
+
+        name = self.name
+
+        company = self.company
+
+        state = self.state
+
+        deleted = self.deleted
+
+        field_dict: dict[str, Any] = {}
+
+        field_dict.update(
+            {
+                "id": id,
+                "kind": kind,
+            }
+        )
+        if name is not UNSET:
+            field_dict["name"] = name
+        if company is not UNSET:
+            field_dict["company"] = company
+        if state is not UNSET:
+            field_dict["state"] = state
+        if deleted is not UNSET:
+            field_dict["deleted"] = deleted
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        d = dict(src_dict)
+        id = d.pop("id")
+
+        kind = check_lineage_node_kind(d.pop("kind"))
+
+        name = d.pop("name", UNSET)
+
+        company = d.pop("company", UNSET)
+
+        state = d.pop("state", UNSET)
+
+        deleted = d.pop("deleted", UNSET)
+
+        lineage_node = cls(
+            id=id,
+            kind=kind,
+            name=name,
+            company=company,
+            state=state,
+            deleted=deleted,
+        )
+
+        return lineage_node

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from attrs import define as _attrs_define
+
+from ..types import UNSET, Unset
+
+if TYPE_CHECKING:
+    from ..models.environment import Environment
+    from ..models.limits import Limits
+    from ..models.new_recipe_parameters import NewRecipeParameters
+    from ..models.new_recipe_seeds import NewRecipeSeeds
+
+
+T = TypeVar("T", bound="NewRecipe")
+
+
+@_attrs_define
+class NewRecipe:
+    """A recipe without its code, which comes as a part of its own.
+
+    Attributes:
+        entry_point (str | Unset):  Default: 'train.py'.
+        parameters (NewRecipeParameters | Unset):
+        seeds (NewRecipeSeeds | Unset):
+        environment (Environment | Unset): Where a training has to run: the platform's own Python with exact versions,
+            or a container image.
+        datasets (list[str] | Unset):
+        evaluation (list[str] | Unset):
+        parent (str | Unset):  Default: ''.
+        limits (Limits | Unset): What a job's whole process tree may use.
+        deterministic (bool | Unset):  Default: True.
+        priority (int | Unset): of its job; higher goes first Default: 0.
+        attempts (int | Unset): how often its job may be started Default: 1.
+    """
+
+    entry_point: str | Unset = "train.py"
+    parameters: NewRecipeParameters | Unset = UNSET
+    seeds: NewRecipeSeeds | Unset = UNSET
+    environment: Environment | Unset = UNSET
+    datasets: list[str] | Unset = UNSET
+    evaluation: list[str] | Unset = UNSET
+    parent: str | Unset = ""
+    limits: Limits | Unset = UNSET
+    deterministic: bool | Unset = True
+    priority: int | Unset = 0
+    attempts: int | Unset = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        entry_point = self.entry_point
+
+        parameters: dict[str, Any] | Unset = UNSET
+        if not isinstance(self.parameters, Unset):
+            parameters = self.parameters.to_dict()
+
+        seeds: dict[str, Any] | Unset = UNSET
+        if not isinstance(self.seeds, Unset):
+            seeds = self.seeds.to_dict()
+
+        environment: dict[str, Any] | Unset = UNSET
+        if not isinstance(self.environment, Unset):
+            environment = self.environment.to_dict()
+
+        datasets: list[str] | Unset = UNSET
+        if not isinstance(self.datasets, Unset):
+            datasets = self.datasets
+
+        evaluation: list[str] | Unset = UNSET
+        if not isinstance(self.evaluation, Unset):
+            evaluation = self.evaluation
+
+        parent = self.parent
+
+        limits: dict[str, Any] | Unset = UNSET
+        if not isinstance(self.limits, Unset):
+            limits = self.limits.to_dict()
+
+        deterministic = self.deterministic
+
+        priority = self.priority
+
+        attempts = self.attempts
+
+        field_dict: dict[str, Any] = {}
+
+        field_dict.update({})
+        if entry_point is not UNSET:
+            field_dict["entry_point"] = entry_point
+        if parameters is not UNSET:
+            field_dict["parameters"] = parameters
+        if seeds is not UNSET:
+            field_dict["seeds"] = seeds
+        if environment is not UNSET:
+            field_dict["environment"] = environment
+        if datasets is not UNSET:
+            field_dict["datasets"] = datasets
+        if evaluation is not UNSET:
+            field_dict["evaluation"] = evaluation
+        if parent is not UNSET:
+            field_dict["parent"] = parent
+        if limits is not UNSET:
+            field_dict["limits"] = limits
+        if deterministic is not UNSET:
+            field_dict["deterministic"] = deterministic
+        if priority is not UNSET:
+            field_dict["priority"] = priority
+        if attempts is not UNSET:
+            field_dict["attempts"] = attempts
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        from ..models.environment import Environment
+        from ..models.limits import Limits
+        from ..models.new_recipe_parameters import NewRecipeParameters
+        from ..models.new_recipe_seeds import NewRecipeSeeds
+
+        d = dict(src_dict)
+        entry_point = d.pop("entry_point", UNSET)
+
+        _parameters = d.pop("parameters", UNSET)
+        parameters: NewRecipeParameters | Unset
+        if isinstance(_parameters, Unset):
+            parameters = UNSET
+        else:
+            parameters = NewRecipeParameters.from_dict(_parameters)
+
+        _seeds = d.pop("seeds", UNSET)
+        seeds: NewRecipeSeeds | Unset
+        if isinstance(_seeds, Unset):
+            seeds = UNSET
+        else:
+            seeds = NewRecipeSeeds.from_dict(_seeds)
+
+        _environment = d.pop("environment", UNSET)
+        environment: Environment | Unset
+        if isinstance(_environment, Unset):
+            environment = UNSET
+        else:
+            environment = Environment.from_dict(_environment)
+
+        datasets = cast(list[str], d.pop("datasets", UNSET))
+
+        evaluation = cast(list[str], d.pop("evaluation", UNSET))
+
+        parent = d.pop("parent", UNSET)
+
+        _limits = d.pop("limits", UNSET)
+        limits: Limits | Unset
+        if isinstance(_limits, Unset):
+            limits = UNSET
+        else:
+            limits = Limits.from_dict(_limits)
+
+        deterministic = d.pop("deterministic", UNSET)
+
+        priority = d.pop("priority", UNSET)
+
+        attempts = d.pop("attempts", UNSET)
+
+        new_recipe = cls(
+            entry_point=entry_point,
+            parameters=parameters,
+            seeds=seeds,
+            environment=environment,
+            datasets=datasets,
+            evaluation=evaluation,
+            parent=parent,
+            limits=limits,
+            deterministic=deterministic,
+            priority=priority,
+            attempts=attempts,
+        )
+
+        return new_recipe
