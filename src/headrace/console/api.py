@@ -18,9 +18,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from headrace import __version__
+from headrace.access import Principal
 from headrace.errors import BadInput, FixedLimit, HeadraceError, Unsupported
 from headrace.records import DAY, Record
-from headrace.services.entrance import still
+from headrace.services.entrance import PRINCIPAL, still
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import DAMAGED, Scope, code
 from headrace.services.learning.explanations import Ask, Explanations
@@ -149,6 +150,7 @@ class ConsoleApi:
         return {
             "name": entered.name,
             "backend": spec.backend.name,
+            "parent": {"id": parent.id, "digest": parent.digest} if (parent := entered.applied.parent) else None,
             "state": state,
             "detail": detail,
             "progress": progress,
@@ -217,9 +219,10 @@ class ConsoleApi:
         except DAMAGED as error:
             raise BadInput(detail=f'expected {{"text": "...", "file": "...", "files": {{}}}}: {error}') from error
         documents: list[Document] = await asyncio.to_thread(parse, wanted.text, wanted.file)
+        who: Principal | None = request.scope.get(PRINCIPAL)
         if "dry_run" in request.query_params:
-            return {"changes": self._learning.diff(documents, wanted.files)}
-        return {"changes": await self._learning.apply(documents, wanted.files)}
+            return {"changes": await self._learning.diff(documents, wanted.files, who)}
+        return {"changes": await self._learning.apply(documents, wanted.files, who)}
 
     async def _delete(self, request: Request) -> Any:
         await self._learning.delete(request.path_params["name"])
