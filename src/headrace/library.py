@@ -14,7 +14,7 @@ from headrace.errors import BadInput, Conflict, Forbidden, Temporary, TooLarge
 from headrace.models.backends.parent import ADVICE
 from headrace.runners import Runner
 from headrace.services.http import App
-from headrace.services.sharing import Trainer
+from headrace.services.sharing import Sharing, Trainer
 from headrace.services.sharing import http as sharing_http
 from headrace.services.sharing.sandboxed import SandboxInspector
 from headrace.services.sharing.service import SharingService
@@ -85,22 +85,28 @@ class Library:
 
     async def weights(self, who: Principal, id: str) -> tuple[str, bytes]:
         """See `headrace.services.learning.parents.Weights`."""
-        model = await self.sharing.model(who, id)
-        if model.held_for:  # a job's result would be held like it; forecasts cannot be
-            held = ", ".join(model.held_for)
-            raise Forbidden(detail=f"{id} was trained on data of {held} and is held until they release it")
-        if model.deleted_ms is None and model.state not in {"trained", "uploaded"}:
-            raise Conflict(
-                detail=f"{id} has no weights to start from: it is {model.state}; apply this once it is trained"
-            )
-        async with self.sharing.content(who, id, "derive") as path:
-            return await asyncio.to_thread(weights_in, path, id, self._settings.parent_bytes)
+        return await weights_of(self.sharing, who, id, self._settings.parent_bytes)
 
     async def _database(self, service: str) -> Engine:
         url = sqlite_url(self._folder / f"{service}.db")
         engine = await asyncio.to_thread(open_database, url, f"headrace.services.{service}")
         self._stack.callback(engine.dispose)
         return engine
+
+
+async def weights_of(sharing: Sharing, who: Principal, id: str, limit: int) -> tuple[str, bytes]:
+    """(digest, bytes) of a registered model's weights, at most `limit` bytes, for whoever may derive from it.
+
+    Raises NotFound, Forbidden, Conflict, BadInput, TooLarge, CorruptState.
+    """
+    model = await sharing.model(who, id)
+    if model.held_for:  # a job's result would be held like it; forecasts cannot be
+        held = ", ".join(model.held_for)
+        raise Forbidden(detail=f"{id} was trained on data of {held} and is held until they release it")
+    if model.deleted_ms is None and model.state not in {"trained", "uploaded"}:
+        raise Conflict(detail=f"{id} has no weights to start from: it is {model.state}; apply this once it is trained")
+    async with sharing.content(who, id, "derive") as path:
+        return await asyncio.to_thread(weights_in, path, id, limit)
 
 
 def weights_in(path: Path, id: str, limit: int) -> tuple[str, bytes]:

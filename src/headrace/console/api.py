@@ -150,7 +150,7 @@ class ConsoleApi:
         return {
             "name": entered.name,
             "backend": spec.backend.name,
-            "parent": {"id": parent.id, "digest": parent.digest} if (parent := entered.applied.parent) else None,
+            "parent": _parent(entered),
             "state": state,
             "detail": detail,
             "progress": progress,
@@ -222,7 +222,9 @@ class ConsoleApi:
         who: Principal | None = request.scope.get(PRINCIPAL)
         if "dry_run" in request.query_params:
             return {"changes": await self._learning.diff(documents, wanted.files, who)}
-        return {"changes": await self._learning.apply(documents, wanted.files, who)}
+        changes = await self._learning.apply(documents, wanted.files, who)
+        parents = {e.name: _parent(e) for e in self._learning.entered() if e.name in changes and e.applied.parent}
+        return {"changes": changes, "parents": parents} if parents else {"changes": changes}
 
     async def _delete(self, request: Request) -> Any:
         await self._learning.delete(request.path_params["name"])
@@ -365,6 +367,12 @@ class Feed:
             return []
         self._counts[*place, "forecast"] = stamp
         return [forecast]
+
+
+def _parent(entered: Entered) -> dict[str, str] | None:
+    """What a model started from."""
+    found = entered.applied.parent
+    return None if found is None else {"id": found.id, "digest": found.digest}
 
 
 def model(view: View, key: str, days: float) -> dict[str, Any]:
