@@ -16,12 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import BadInput, BadSpec, CorruptState
+from headrace.evaluation.plans import of_file
 from headrace.models.backends import Shape, parent
 from headrace.models.backends.rls import Rls
 from headrace.models.backends.saved import safetensors
 from headrace.models.backends.torch import Torch, gru_tensors
 from headrace.records import Array
 from headrace.services.learning import parents
+from headrace.services.learning.decoded import DecodedLog
 from headrace.services.learning.parents import Parent
 from headrace.services.learning.plan import Plan
 from headrace.services.learning.registry import Applied, Registry, apply_entry, bare, code_folder
@@ -34,6 +36,16 @@ SHAPE = Shape((36, 1), 24)
 ID = "md_" + "5" * 20
 OLD = "ceb7bde560f93b473cdd04368366e590241784a18bd8bec4cf0296b69d655eb9"
 """Of a plan without a parent, as it was computed before there were any."""
+
+
+NET = """
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, shape, horizon):
+        super().__init__()
+        self.norm, self.line = nn.BatchNorm1d(shape[0]), nn.Linear(shape[0], horizon)
+    def forward(self, x): return self.line(self.norm(x[:, :, 0]))
+"""
 
 
 def net(epochs: int = 1, seed: int = 0, folder: str = ".", **more: Any) -> Torch:
@@ -95,14 +107,7 @@ def test_the_gru_s_tensors_are_known_without_torch(shape: Shape, options: dict[s
 
 
 def test_a_users_own_network_starts_from_a_parent_of_its_names(tmp_path: Path) -> None:
-    (tmp_path / "my.py").write_text(
-        "from torch import nn\n"
-        "class Net(nn.Module):\n"
-        "    def __init__(self, shape, horizon):\n"
-        "        super().__init__()\n"
-        "        self.norm, self.line = nn.BatchNorm1d(shape[0]), nn.Linear(shape[0], horizon)\n"
-        "    def forward(self, x): return self.line(self.norm(x[:, :, 0]))\n"
-    )
+    (tmp_path / "my.py").write_text(NET)
     mother = net(seed=1, folder=str(tmp_path), module="my.py:Net")
     mother.fit(*days(40, 1.0))
     child = net(seed=2, folder=str(tmp_path), module="my.py:Net")
@@ -233,7 +238,7 @@ def test_a_tensor_that_differs_is_named_with_what_was_expected_and_found(change:
     assert message in str(caught.value) and child.dump() == before
     (document,) = parse(spec(), "my.yaml")
     (problem,) = parents.misfits([document], {"child": Parent(ID, digest(weights), weights)})
-    assert str(problem).startswith(f"my.yaml:15: parent: {ID} cannot be started from: ") and message in str(problem)
+    assert str(problem).startswith(f"my.yaml:13: parent: {ID} cannot be started from: ") and message in str(problem)
 
 
 # -- the log and the folder
@@ -291,9 +296,27 @@ def test_ids_cover_the_parents_content_and_are_what_they_were_without_one(tmp_pa
 
 
 async def test_without_a_library_a_parent_is_refused_on_its_line() -> None:
-    with pytest.raises(BadSpec, match=r"my.yaml:15: parent: there is nobody here to ask for registered models"):
+    with pytest.raises(BadSpec, match=r"my.yaml:13: parent: there is nobody here to ask for registered models"):
         await parents.fetch(parse(spec(), "my.yaml"), None, None)
 
 
 def test_gru_tensors_are_float32() -> None:
     assert {kind.dtype for kind in gru_tensors(SHAPE).values()} == {"F32"}
+
+
+def test_a_users_network_that_is_not_its_parent_fails_with_the_tensor_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "my.py").write_text(NET)
+    (tmp_path / parent.FILE).write_bytes(net().weights())
+    learner = sun.learner(tmp_path / "m.db", spec("{torch: {module: 'my.py:Net'}}"), str(tmp_path))
+    log = MemoryLog()
+    log.submit(sun.entries(1), lambda error: None)
+    assert not learner.step(DecodedLog(log))
+    assert "tensor 'norm.weight' is missing, expected F32 [36]" in learner.failed
+    assert "mend it and `headrace apply` again" in learner.failed
+    learner.store.close()
+
+
+def test_a_comparison_from_nothing_refuses_a_parent(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text(spec("rls"))
+    with pytest.raises(BadInput, match=f"child starts from {ID}, and a comparison starts every model from nothing"):
+        of_file(tmp_path / "my.yaml")
