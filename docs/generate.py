@@ -69,6 +69,7 @@ def text() -> str:
     for one in (
         settings.PlatformSettings,
         settings.MqttSettings,
+        settings.LibrarySettings,
         settings.ArtifactSettings,
         settings.InspectionSettings,
     ):

@@ -121,7 +121,7 @@ def weights_in(path: Path, id: str, limit: int) -> tuple[str, bytes]:
             )
         path = path / found[0]
     if (size := path.stat().st_size) > limit:
-        what = f"the weights of {id}, which would be kept in the log,"
+        what = f"the weights file of {id} (it would be kept in the log)"
         raise TooLarge(what=what, size=size, limit=limit, setting="LibrarySettings.parent_bytes")
     data = path.read_bytes()
     return digest(data), data

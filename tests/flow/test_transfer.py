@@ -20,6 +20,8 @@ from headrace.models.backends.torch import Torch
 from headrace.records import DAY
 from headrace.replaying import replay
 from headrace.services.gateway.mqtt.publisher import publish_all
+from headrace.services.learning.plan import Plan, default_features, make_contender
+from headrace.spec import Plug, parse
 from headrace.states import digest
 from tests import hub as hubs
 from tests import sun
@@ -179,26 +181,25 @@ def test_the_command_line_says_what_a_model_starts_from(tmp_path: Path) -> None:
 # -- a replay asks nobody
 
 
-def test_killed_and_rebuilt_from_the_log_alone_without_the_parent(tmp_path: Path) -> None:
+def test_killed_and_rebuilt_from_the_log_alone_without_the_parents(tmp_path: Path) -> None:
     data = tmp_path / "data"
     weights = Torch(Torch.Params(options={"hidden": 6, "dense": 5}), Shape((36, 1), 24), seed=9).weights()
+    linear = make_contender(Plan(parse(sun.spec())[0].spec), Plug(name="rls"), default_features("rls", 24))
+    row = np.full((1, linear.shape.input[1]), 0.1)
     up = Up(data)
-    id = register(up.call, weights)
-    served, moon = sun.spec("sun"), sun.spec("moon", STILL, "steps")
-    deep = sun.spec("child", "{torch: {options: {hidden: 6, dense: 5}, epochs: 2, steps: 1}}", "steps")
-    candidate = moon + f"parent: {id}\nshadow: sun\n"
-    child = deep + f"parent: {id}\n"
-    assert put(up.call, "---".join([served, candidate, child])).json()["parents"].keys() == {"moon", "child"}
+    net, line = register(up.call, weights), register(up.call, safetensors({"weights": row}))
+    moon = sun.spec("moon", STILL, "steps") + f"parent: {net}\nshadow: sun\n"
+    child = sun.spec("child") + f"parent: {line}\n"
+    assert put(up.call, "---".join([sun.spec(), moon, child])).json()["parents"].keys() == {"moon", "child"}
     asyncio.run(publish_all("127.0.0.1", up.mqtt[1], sun.messages(9), window=200, client_id="dev"))
-    up.caught_up()
-    (shown,) = [one for one in up.overview()["models"] if one["name"] == "moon"]
-    assert shown["parent"] == {"id": id, "digest": digest(weights)}
+    (shown,) = [one for one in up.caught_up()["models"] if one["name"] == "moon"]
+    assert shown["parent"] == {"id": net, "digest": digest(weights)}
     assert shown["snapshot"] == digest(weights), "it publishes what it started from, bit for bit"
-    assert up.call("DELETE", f"/models/{id}").is_success and up.call("GET", f"/models/{id}").status_code == 404
+    for id in (net, line):
+        assert up.call("DELETE", f"/models/{id}").is_success and up.call("GET", f"/models/{id}").status_code == 404
     assert put(up.call, child).json()["changes"] == {"child": "unchanged"}, "what the log has, nobody is asked for"
-    assert id in error(put(up.call, child + "seed: 1\n"), 404), "a change is a new start, and its parent is gone"
+    assert line in error(put(up.call, child + "seed: 1\n"), 404), "a change is a new start, and its parent is gone"
     assert up.call("POST", "/api/models/moon/promote").is_success
-    up.caught_up()
     up.kill()
     up = Up(data)
     up.caught_up()
@@ -210,12 +211,11 @@ def test_killed_and_rebuilt_from_the_log_alone_without_the_parent(tmp_path: Path
     for file in data.glob("registry.db*"):
         file.unlink()
     up = Up(data)
-    up.caught_up(120)
-    (shown,) = [one for one in up.overview()["models"] if one["name"] == "sun"]
-    assert shown["parent"]["id"] == id and shown["snapshot"] == digest(weights)
+    (shown,) = [one for one in up.caught_up()["models"] if one["name"] == "sun"]
+    assert shown["parent"]["id"] == net and shown["snapshot"] == digest(weights)
     assert up.stop() == 0
     assert result(data) == before
-    _replayed(data, child, id)
+    _replayed(data, child, line)
 
 
 def _replayed(data: Path, child: str, id: str) -> None:

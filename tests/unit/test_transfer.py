@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.errors import BadInput, BadSpec, CorruptState
+from headrace.access import Principal
+from headrace.errors import BadInput, BadSpec, CorruptState, FixedLimit
 from headrace.evaluation.plans import of_file
 from headrace.models.backends import Shape, parent
 from headrace.models.backends.rls import Rls
@@ -30,6 +31,7 @@ from headrace.services.learning.registry import Applied, Registry, apply_entry, 
 from headrace.spec import parse
 from headrace.states import digest
 from headrace.streams.logs.memory import MemoryLog
+from tests import hub as hubs
 from tests import sun
 
 SHAPE = Shape((36, 1), 24)
@@ -320,3 +322,17 @@ def test_a_comparison_from_nothing_refuses_a_parent(tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text(spec("rls"))
     with pytest.raises(BadInput, match=f"child starts from {ID}, and a comparison starts every model from nothing"):
         of_file(tmp_path / "my.yaml")
+
+
+async def test_a_file_of_many_models_cannot_fill_the_log_with_parents() -> None:
+    class Large:
+        asked = 0
+
+        async def weights(self, who: Principal, id: str) -> tuple[str, bytes]:
+            self.asked += 1
+            return "sha256:0", bytes(parents.MOST // 3)
+
+    large, text = Large(), "---".join(spec().replace("child", f"child-{one}") for one in range(100))
+    with pytest.raises(FixedLimit, match="what the models of this file start from"):
+        await parents.fetch(parse(text), large, hubs.ACME)
+    assert large.asked == 4

@@ -14,12 +14,15 @@ import msgspec
 
 from headrace.access import Principal
 from headrace.disk import write_whole
-from headrace.errors import BadInput, BadSpec, CorruptState, Problem
+from headrace.errors import BadInput, BadSpec, CorruptState, FixedLimit, Problem
 from headrace.models.backends import BACKENDS, parent
 from headrace.models.transformers.pipeline import build
 from headrace.services.learning.plan import Plan, shape_from
 from headrace.spec import Document
 from headrace.states import digest
+
+MOST = 64 * 2**20
+"""Bytes of the parents of all models that one `apply` changes: they become one log entry."""
 
 
 class Weights(Protocol):
@@ -48,8 +51,9 @@ class Parent(msgspec.Struct, frozen=True):
 
 
 async def fetch(documents: Iterable[Document], source: Weights | None, who: Principal | None) -> dict[str, Parent]:
-    """Name of each model that has a parent -> the parent. Raises BadSpec, and what `Weights` raises."""
+    """Name of each model that has a parent -> the parent. Raises BadSpec, FixedLimit, and what `Weights` raises."""
     found: dict[str, Parent] = {}
+    total = 0
     for document in documents:
         if not (id := document.spec.parent):
             continue
@@ -57,6 +61,9 @@ async def fetch(documents: Iterable[Document], source: Weights | None, who: Prin
             message = "there is nobody here to ask for registered models; apply it on a platform (`headrace up`)"
             raise BadSpec([document.problem(("parent",), message)])
         name, weights = await source.weights(who, id)
+        total += len(weights)
+        if total > MOST:
+            raise FixedLimit(what="what the models of this file start from", size=total, limit=MOST)
         found[document.spec.name] = Parent(id, name, weights)
     return found
 
