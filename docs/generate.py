@@ -69,7 +69,6 @@ def text() -> str:
     for one in (
         settings.PlatformSettings,
         settings.MqttSettings,
-        settings.LibrarySettings,
         settings.ArtifactSettings,
         settings.InspectionSettings,
     ):
