@@ -121,8 +121,11 @@ def apply(
     url: Url = URL,
 ) -> None:
     """Take the models of a spec file into service, all or none."""
-    for name, change in _put(url, file, dry=False).items():
-        typer.echo(f"{name}: {change}")
+    answer = _put(url, file, dry=False)
+    parents = answer.get("parents", {})
+    for name, change in answer["changes"].items():
+        from_ = f", starts from {parents[name]['id']} ({parents[name]['digest'][:19]})" if name in parents else ""
+        typer.echo(f"{name}: {change}{from_}")
 
 
 @app.command()
@@ -134,7 +137,7 @@ def diff(file: Annotated[Path, typer.Option("--file", "-f", help="The spec file.
 
     from headrace.spec import plain_documents
 
-    changes = _put(url, file, dry=True)
+    changes = _put(url, file, dry=True)["changes"]
     known = {one["name"]: one["spec"] for one in call(url, "GET", "/api/specs")}
     wanted = {document["metadata"]["name"]: document for document in plain_documents(file.read_text()) if document}
     for name, change in changes.items():
@@ -543,15 +546,15 @@ def version() -> None:
     typer.echo(__version__)
 
 
-def _put(url: str, file: Path, *, dry: bool) -> dict[str, str]:
+def _put(url: str, file: Path, *, dry: bool) -> dict[str, Any]:
     text = _text(file)
     body = {"text": text, "file": str(file), "files": _beside(text, file.parent)}
     answer = ask(url, "PUT", "/api/specs" + ("?dry_run=1" if dry else ""), body)
     if answer.status_code == 400:
         typer.echo(reason(answer), err=True)
         fail("nothing was applied")
-    changes: dict[str, str] = read(answer)["changes"]
-    return changes
+    found: dict[str, Any] = read(answer)
+    return found
 
 
 def _text(file: Path) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from headrace import console, metrics
 from headrace.access import LOCAL, Principal
 from headrace.confining import isolation
-from headrace.errors import Conflict, HeadraceError, NotAlone, NotOpen
+from headrace.errors import Conflict, HeadraceError, NotAlone, NotOpen, Temporary
 from headrace.front import LOOPBACK, Front, Guard, hosts
 from headrace.library import Library
 from headrace.listening import listen, locked, port_errors, served
@@ -51,6 +51,7 @@ class Platform:
         self.ready_seconds = 0.0
         self.apps: dict[str, App] = {}
         """Doors of other services, by the first part of their paths: ``{"/datasets": app}``."""
+        self.library: Library | None = None
         self._followed = 0
         """Generation of the identities up to which deleted companies were closed."""
         self._stack = AsyncExitStack()
@@ -79,7 +80,7 @@ class Platform:
         self.identities = identities = LocalIdentities(settings.data / "identity")
         await stack.enter_async_context(identities)
         self._check_open()
-        tenants = Tenants(settings, self.addresses, self._companies, isolation)
+        tenants = Tenants(settings, self.addresses, self._companies, isolation, self)
         self.tenants = await stack.enter_async_context(tenants)
         logins = CompanyLogins(identities, self._tenant, loopback=self._loopback, open_=settings.open)
         self.door = door = MqttDoor(self.local.core, logins)
@@ -98,9 +99,16 @@ class Platform:
         """Open the library and mount its doors."""
         data, settings = self.settings.data.resolve(), self.settings.library
         runner = UnsafeRunner() if settings.unsafe else LocalRunner(private=[data])
-        library = Library(data / "library", runner, self._stream, settings)
-        self.library = await self._stack.enter_async_context(library)
+        self.library = library = await self._stack.enter_async_context(
+            Library(data / "library", runner, self._stream, settings)
+        )
         self.apps |= library.apps
+
+    async def weights(self, who: Principal, id: str) -> tuple[str, bytes]:
+        """See `headrace.services.learning.parents.Weights`: from the library, which is opened after the companies."""
+        if self.library is None:
+            raise Temporary(detail="the library of models is starting")
+        return await self.library.weights(who, id)
 
     def _stream(self, company: str) -> LogReader:
         return open_reader(self.tenants.folder(company))

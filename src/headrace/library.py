@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 
 from headrace.access import Principal
 from headrace.assets import Job, Recipe
-from headrace.errors import Temporary
+from headrace.errors import BadInput, Conflict, Forbidden, Temporary, TooLarge
+from headrace.models.backends.parent import ADVICE
 from headrace.runners import Runner
 from headrace.services.http import App, Receive, Scope, Send
 from headrace.services.sharing import Sharing, Trainer
@@ -22,6 +23,7 @@ from headrace.services.sharing.streams import Streams
 from headrace.services.training import http as training_http
 from headrace.services.training.service import TrainingService
 from headrace.settings import LibrarySettings
+from headrace.states import digest
 from headrace.stores.artifacts.files import FileArtifacts
 from headrace.stores.database import open_database, sqlite_url
 
@@ -76,6 +78,10 @@ class Library:
         self.apps |= dict.fromkeys(TRAINING, training_http.create_app(queue))
         self.apps["/models"] = Models(self.apps["/models"], self.apps["/jobs"])
 
+    async def weights(self, who: Principal, id: str) -> tuple[str, bytes]:
+        """See `headrace.services.learning.parents.Weights`."""
+        return await weights_of(self.sharing, who, id, self._settings.parent_bytes)
+
 
 async def open_hub(
     stack: AsyncExitStack,
@@ -122,6 +128,39 @@ class Models:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         door = self._queue if REPRODUCE.fullmatch(scope["path"]) else self._hub
         await door(scope, receive, send)
+
+
+async def weights_of(sharing: Sharing, who: Principal, id: str, limit: int) -> tuple[str, bytes]:
+    """(digest, bytes) of a registered model's weights, at most `limit` bytes, for whoever may derive from it.
+
+    Raises NotFound, Forbidden, Conflict, BadInput, TooLarge, CorruptState.
+    """
+    model = await sharing.model(who, id)
+    if model.held_for:  # a job's result would be held like it; forecasts cannot be
+        held = ", ".join(model.held_for)
+        raise Forbidden(detail=f"{id} was trained on data of {held} and is held until they release it")
+    if model.deleted_ms is None and model.state not in {"trained", "uploaded"}:
+        raise Conflict(detail=f"{id} has no weights to start from: it is {model.state}; apply this once it is trained")
+    async with sharing.content(who, id, "derive") as path:
+        return await asyncio.to_thread(weights_in, path, id, limit)
+
+
+def weights_in(path: Path, id: str, limit: int) -> tuple[str, bytes]:
+    """(digest, bytes) of the one safetensors file of a model. Raises BadInput, TooLarge."""
+    if path.is_dir():
+        names = sorted(one.relative_to(path).as_posix() for one in path.rglob("*") if one.is_file())
+        found = [name for name in names if name.endswith(".safetensors")]
+        if len(found) != 1:
+            has = ", ".join(names[:8])[:300]
+            raise BadInput(
+                detail=f"{id} has {len(found)} .safetensors files and one is needed (it has {has}); {ADVICE}"
+            )
+        path = path / found[0]
+    if (size := path.stat().st_size) > limit:
+        what = f"the weights file of {id} (it would be kept in the log)"
+        raise TooLarge(what=what, size=size, limit=limit, setting="LibrarySettings.parent_bytes")
+    data = path.read_bytes()
+    return digest(data), data
 
 
 class Later:

@@ -11,7 +11,7 @@ import contextlib
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,11 +21,12 @@ from headrace.services.learning import shadows
 from headrace.services.learning.compare import Comparison
 from headrace.services.learning.decoded import BLOCK, Block, DecodedLog
 from headrace.services.learning.learner import Learner, open_store
+from headrace.services.learning.parents import Parent, lent, misfits
 from headrace.services.learning.plan import Plan
-from headrace.services.learning.registry import Applied, Entered, enter, in_service, write_code
+from headrace.services.learning.registry import Entered, as_applied, enter, in_service, write_code
 from headrace.services.learning.service import check_all
 from headrace.services.learning.store import Store, generation_file
-from headrace.spec import Document, Plug, needed_files, parse
+from headrace.spec import Document, Plug, parse
 from headrace.states import digest
 from headrace.stores.objects.files import FileObjects
 from headrace.streams.logs import LogReader, open_reader
@@ -88,14 +89,15 @@ def replay(
     if not (data / FILE).is_file():
         raise NoLog(path=data)
     models = in_service(data)
-    served = _matched(documents, files, models, against)
+    parents = _parents(documents, models)
+    served = _matched(documents, files, models, against, parents)
     with (
         tempfile.TemporaryDirectory(prefix="headrace-replay-") as folder,
         contextlib.closing(open_reader(data)) as log,
         contextlib.ExitStack() as stack,
     ):
         contests = [
-            stack.enter_context(_contest(document, files, one, Path(folder)))
+            stack.enter_context(_contest(document, files, one, Path(folder), parents.get(document.spec.name)))
             for document, one in zip(documents, served, strict=True)
         ]
         with contextlib.redirect_stdout(sys.stderr):  # what a user's step prints is no result
@@ -104,11 +106,15 @@ def replay(
 
 
 def _matched(
-    documents: Sequence[Document], files: dict[str, str], models: dict[str, Entered], against: str
+    documents: Sequence[Document],
+    files: dict[str, str],
+    models: dict[str, Entered],
+    against: str,
+    parents: Mapping[str, Parent],
 ) -> list[Entered]:
     """The model in service for each document. Raises BadSpec, BadInput."""
     problems: list[Problem] = [problem for document in documents for problem in check_all(document, files)]
-    if problems:
+    if problems := problems or misfits(documents, parents):
         raise BadSpec(problems)
     served = [_served(document, models, against) for document in documents]
     for document, one in zip(documents, served, strict=True):
@@ -116,6 +122,22 @@ def _matched(
     if problems:
         raise BadSpec(problems)
     return served
+
+
+def _parents(documents: Sequence[Document], models: dict[str, Entered]) -> dict[str, Parent]:
+    """What candidates start from, of the parents that models in service have. Raises BadSpec."""
+    found = lent(documents, [(one.applied.parent, one.folder) for one in models.values()])
+    message = (
+        "no model in service starts from it, and a replay asks no library: apply the candidate as a `shadow` instead"
+    )
+    problems = [
+        document.problem(("parent",), message)
+        for document in documents
+        if document.spec.parent and document.spec.name not in found
+    ]
+    if problems:
+        raise BadSpec(problems)
+    return found
 
 
 def _served(document: Document, models: dict[str, Entered], against: str) -> Entered:
@@ -131,11 +153,13 @@ def _served(document: Document, models: dict[str, Entered], against: str) -> Ent
 
 
 @contextlib.contextmanager
-def _contest(document: Document, files: dict[str, str], served: Entered, folder: Path) -> Iterator[Contest]:
+def _contest(
+    document: Document, files: dict[str, str], served: Entered, folder: Path, parent: Parent | None
+) -> Iterator[Contest]:
     """A fresh learner on a store of its own. It heeds the ticks the served generation heeded."""
     name, generation = document.spec.name, served.generation
-    own = {one: files[one] for one in needed_files(document.plain)}
-    entered = enter(Applied(document.plain, own), generation, write_code(folder / "code", own))
+    applied = as_applied(document, files, parent)
+    entered = enter(applied, generation, write_code(folder / "code", applied))
     with contextlib.closing(open_store(generation_file(folder, name, generation))) as store:
         yield Contest(Learner(entered.plan, generation, store, FileObjects(folder / "objects")), served)
 

@@ -173,6 +173,9 @@ class LibrarySettings:
     """What a look into somebody's file may use."""
     training: TrainingSettings = TrainingSettings()
     """The queue of jobs."""
+    parent_bytes: int = 16 * MIB
+    """Bytes of the weights an online model may start from. They travel in the log: 4 million float32 numbers, 800 times
+    the chapter's GRU."""
     unsafe: bool = False
     """Run other people's code without a sandbox. Off: it could read and change everything the platform can. Only on loopback, and
     only with a single company."""

@@ -422,6 +422,9 @@ class OnlineModel(_Strict):
     """How forecasts are explained; has no influence on them."""
     learning: Learning = Learning()
     """When it learns, and from what."""
+    parent: str = ""
+    """A registered model (`headrace model list`) whose weights the first fit starts from, for every key, instead of random
+    ones. Its one safetensors file must hold the backend's tensors; it is copied into the log when the spec is applied."""
     publish: Publish = Publish()
     """When a snapshot is published, and what is served."""
     output: Output = Output()
@@ -436,6 +439,13 @@ class OnlineModel(_Strict):
     forecasts what it does: on the page, with `headrace explain`, at `/api/models/{name}/explanation`."""
     seed: int = 0
     """Of everything random in the model."""
+
+    @field_validator("parent")
+    @classmethod
+    def _registered(cls, id: str) -> str:
+        if id and re.fullmatch(r"md_[0-9a-f]{20}", id) is None:
+            raise ValueError(f"expected the id of a registered model, md_ and 20 hex digits, got {_short(id)}")
+        return id
 
     @property
     def name(self) -> str:

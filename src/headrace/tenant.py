@@ -29,6 +29,7 @@ from headrace.services.gateway.service import GatewayService
 from headrace.services.learning.explanations import Explanations
 from headrace.services.learning.http import InferenceDoor
 from headrace.services.learning.isolation import TRUSTED, Isolation
+from headrace.services.learning.parents import Weights
 from headrace.services.learning.service import LearningService, Publish
 from headrace.services.learning.webhooks import Webhooks
 from headrace.settings import PlatformSettings
@@ -46,6 +47,7 @@ class Tenant:
         folder: its data directory.
         addresses: where the platform's doors are, for people to copy.
         isolation: how processes that run the company's own code are kept from everything else.
+        weights: gives registered models to those that start from them.
     """
 
     def __init__(
@@ -55,9 +57,10 @@ class Tenant:
         folder: Path,
         addresses: dict[str, str],
         isolation: Isolation = TRUSTED,
+        weights: Weights | None = None,
     ) -> None:
         self.company, self.folder = company, folder
-        self._settings, self._addresses, self._isolation = settings, addresses, isolation
+        self._settings, self._addresses, self._isolation, self._weights = settings, addresses, isolation, weights
         self._stack = AsyncExitStack()
         self.outputs: list[Publish] = []
         """Where forecasts and alerts go."""
@@ -82,7 +85,7 @@ class Tenant:
         await stack.enter_async_context(hooks)
         learning = LearningService(
             log, self.folder, self._publish, checkpoint_seconds=settings.checkpoint_seconds, hooks=hooks,
-            isolation=self._isolation,
+            isolation=self._isolation, weights=self._weights,
         )  # fmt: skip
         self.explanations = Explanations(learning, isolation=self._isolation)
         self.inference = InferenceDoor(learning, self.explanations, settings.body_limit, company=self.company)

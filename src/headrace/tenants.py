@@ -13,6 +13,7 @@ from pathlib import Path
 from headrace.access import LOCAL
 from headrace.errors import Conflict, HeadraceError, NotFound
 from headrace.services.learning.isolation import Isolation
+from headrace.services.learning.parents import Weights
 from headrace.settings import PlatformSettings
 from headrace.tenant import Tenant
 
@@ -28,6 +29,7 @@ class Tenants:
         addresses: where the platform's doors are.
         companies: name -> time of creation of every company there is now: what makes two of one name two.
         isolation: how a company's own code is kept from others, by its folder.
+        weights: gives registered models to those that start from them.
     """
 
     def __init__(
@@ -36,9 +38,10 @@ class Tenants:
         addresses: dict[str, str],
         companies: Callable[[], Mapping[str, int]],
         isolation: Callable[[Path], Isolation],
+        weights: Weights | None = None,
     ) -> None:
         self._settings, self._addresses, self._isolation = settings, addresses, isolation
-        self._companies = companies
+        self._companies, self._weights = companies, weights
         self._locks: dict[str, asyncio.Lock] = {}
         self._created: dict[str, int] = {}
         self.open: dict[str, Tenant] = {}
@@ -49,7 +52,9 @@ class Tenants:
         self.closing = False
 
     async def __aenter__(self) -> Tenants:
-        self.open[LOCAL] = await Tenant(self._settings, LOCAL, self._settings.data, self._addresses).__aenter__()
+        settings = self._settings
+        local = Tenant(settings, LOCAL, settings.data, self._addresses, weights=self._weights)
+        self.open[LOCAL] = await local.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -90,7 +95,7 @@ class Tenants:
                 raise NotFound(detail=f"there is no company {company[:80]!r}")
             folder = self._folder(company, created)
             isolation = await asyncio.to_thread(self._isolation, folder)
-            tenant = Tenant(self._settings, company, folder, self._addresses, isolation)
+            tenant = Tenant(self._settings, company, folder, self._addresses, isolation, self._weights)
             await tenant.__aenter__()
             self.open[company], self._created[company] = tenant, created
             tenant.learning.clean()

@@ -62,6 +62,10 @@ def temperature(hour: int) -> float:
     return round(20.5 + 0.9 * math.sin(day / 3) + swing + random.Random(hour).gauss(0, 0.25), 2)
 
 
+PARENT = {"id": "md_0123456789abcdef0123", "digest": "sha256:" + "5" * 64}
+"""What the network started from."""
+
+
 @dataclass
 class Learner:
     """One fake model: how much of the coming day it guesses right, and what it has published."""
@@ -305,6 +309,7 @@ class Fake:
             **({"shadow_of": learner.shadow_of} if self.trust else {}),
             "name": learner.name,
             "backend": learner.backend,
+            "parent": PARENT if learner.backend == "torch-gru" else None,
             "state": "live" if ready else "collecting",
             "detail": "" if ready else f"needs 16 d of readings, has {self.hour / 24:.1f} d",
             "progress": 1.0 if ready else self.hour / 24 / 16,

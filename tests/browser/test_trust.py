@@ -286,6 +286,14 @@ def test_a_quiet_platform_says_so(visit: Visit, site: Site) -> None:
     visit.wait("document.querySelector('#report').textContent.includes('headrace evaluate')")
 
 
+def test_a_model_says_what_it_started_from(visit: Visit, site: Site) -> None:
+    with_forecast(visit, site("running"))
+    for model, told in (("pv-gru", True), ("pv-rls", False)):
+        visit.page.goto(visit.page.url.partition("#")[0] + f"#model={model}&key=trio")
+        visit.wait(f"document.querySelector('#model-name').textContent.includes('{model}')")
+        assert ("started from md_0123456789abcdef0123" in visit.text("#model-facts")) == told
+
+
 def test_a_candidate_stands_against_what_is_served(visit: Visit, site: Site) -> None:
     with_forecast(visit, site("running"))
     visit.page.locator("#candidates .comparison").wait_for()

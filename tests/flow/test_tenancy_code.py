@@ -122,7 +122,7 @@ async def test_without_a_sandbox_files_of_a_company_are_refused(tmp_path: Path) 
     log = MemoryLog()
     service = LearningService(log, tmp_path, lambda *_: None, isolation=Isolation(reason="no bubblewrap; install it"))
     with pytest.raises(BadSpec, match=r"headrace.yaml:5: .*cannot be run here.*no bubblewrap; install it"):
-        service.diff(documents, {"mine.py": STEP})
+        await service.diff(documents, {"mine.py": STEP})
     with pytest.raises(BadSpec, match="cannot be run here"):
         await service.apply(documents, {"mine.py": STEP})
-    assert service.diff(parse(SPEC, "headrace.yaml"), {}) == {"room": "created"}
+    assert await service.diff(parse(SPEC, "headrace.yaml"), {}) == {"room": "created"}

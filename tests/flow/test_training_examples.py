@@ -18,6 +18,10 @@ import pytest
 from headrace.access import Principal
 from headrace.assets import Job, Limits, Model, Recipe
 from headrace.errors import BadInput, Forbidden
+from headrace.library import weights_of
+from headrace.models.backends import Shape
+from headrace.models.backends.parent import fit, read
+from headrace.models.backends.torch import gru_tensors
 from headrace.runners.local import LocalRunner
 from headrace.services.sharing import Trainer
 from headrace.services.sharing.service import SharingService, now_ms
@@ -118,6 +122,8 @@ async def test_a_child_starts_with_its_parents_weights_and_learns_faster(
         scratch = await trained(hub, service, "gru", **one)
         async with hub.content(ACME, parent.id, "train") as folder:
             weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        _, online = await weights_of(hub, ACME, parent.id, 2**20)  # what an online model would start from
+        fit(read(online), gru_tensors(Shape((36, 1), 24)))
         assert child.parent == parent.id and child.metrics["initial_weights"] == weights
         assert scratch.metrics["initial_weights"] != weights
         assert child.metrics["train_mse_after_1"] < scratch.metrics["train_mse_after_1"]

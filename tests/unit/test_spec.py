@@ -137,6 +137,8 @@ MISTAKES = [
     ("backend: rls", "backend: rls\nalert: {webhook: example.org/x}"),
     ("backend: rls", "backend: rls\nalert: {webhook: 'ftp://example.org'}"),
     ("backend: rls", "backend: rls\nalert: {webhook: 'https://me:secret@example.org'}"),
+    ("backend: rls", "backend: rls\nparent: net"),
+    ("backend: rls", "backend: {ridge: {}}\nparent: md_0123456789abcdef0123"),
     ("backend: rls", "backend: rls\nshadow: moon"),
     ("backend: rls", "backend: rls\nshadow: sun"),
     ("backend: rls", "backend: rls\nshadow: [moon]"),

@@ -17,13 +17,13 @@ class Forecaster(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         hidden = PARAMETERS["hidden"]
-        self.gru = torch.nn.GRU(1, hidden, batch_first=True)
+        self.recurrent = torch.nn.GRU(1, hidden, batch_first=True)
         self.dense = torch.nn.Linear(hidden, hidden)
-        self.out = torch.nn.Linear(hidden, PARAMETERS["horizon"])
+        self.output = torch.nn.Linear(hidden, PARAMETERS["horizon"])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        last = self.gru(x.unsqueeze(-1))[0][:, -1]
-        return self.out(torch.relu(self.dense(last)))
+        last = self.recurrent(x.unsqueeze(-1))[0][:, -1]
+        return self.output(torch.relu(self.dense(last)))
 
 
 def tensor(values: np.ndarray) -> torch.Tensor:

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from headrace.errors import HeadraceError
-from headrace.models.backends import Additive, Backend, Networked, Restorable, Shape
+from headrace.errors import BadInput, HeadraceError
+from headrace.models.backends import Additive, Backend, Networked, Restorable, Shape, Startable
 from headrace.records import Array
 from headrace.services.learning import serving
 
@@ -235,6 +235,32 @@ def check_insides(make: Make, shape: Shape) -> None:
         assert np.allclose(found, predicted, rtol=1e-4, atol=1e-5), "the network predicts something else"
 
 
+def check_start(make: Make, shape: Shape) -> None:
+    """One that can start from a parent is it, bit for bit, and begins every fit with it; what it refuses leaves no trace."""
+    backend = make(shape)
+    if not isinstance(backend, Startable):
+        return
+    parent, (x, y) = _fitted(make, shape, seed=5).weights(), examples(shape, 20)
+    for bad in (b"", parent[:40], parent[:-8], parent + bytes(8), make(Shape(shape.input, 5)).weights()):
+        before = backend.dump()
+        try:
+            backend.start_from(bad)
+        except BadInput as error:
+            assert str(error)
+            assert backend.dump() == before, "refused weights left traces"
+        else:
+            raise AssertionError("weights that are damaged, or another model's, were taken")
+    backend.start_from(parent)
+    assert backend.weights() == parent, "the first weights are not the parent's"
+    scratch = make(shape)
+    for one in (backend, scratch):
+        one.fit(x, y)
+    after = backend.dump()
+    assert after != scratch.dump(), "a fit does not begin with the parent"
+    backend.fit(x, y)
+    assert backend.dump() == after, "a second fit does not begin with the parent"
+
+
 def check_export(make: Make, shape: Shape) -> None:
     """The exported model predicts what the backend does, within 1e-6."""
     backend = _fitted(make, shape)
@@ -286,6 +312,7 @@ CHECKS: list[Callable[[Make, Shape], None]] = [
     check_poison,
     check_weights,
     check_restore,
+    check_start,
     check_insides,
     check_export,
     check_no_pickle,

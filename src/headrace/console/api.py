@@ -18,9 +18,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from headrace import __version__
+from headrace.access import Principal
 from headrace.errors import BadInput, FixedLimit, HeadraceError, Unsupported
 from headrace.records import DAY, Record
-from headrace.services.entrance import still
+from headrace.services.entrance import PRINCIPAL, still
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import DAMAGED, Scope, code
 from headrace.services.learning.explanations import Ask, Explanations
@@ -149,6 +150,7 @@ class ConsoleApi:
         return {
             "name": entered.name,
             "backend": spec.backend.name,
+            "parent": _parent(entered),
             "state": state,
             "detail": detail,
             "progress": progress,
@@ -217,9 +219,12 @@ class ConsoleApi:
         except DAMAGED as error:
             raise BadInput(detail=f'expected {{"text": "...", "file": "...", "files": {{}}}}: {error}') from error
         documents: list[Document] = await asyncio.to_thread(parse, wanted.text, wanted.file)
+        who: Principal | None = request.scope.get(PRINCIPAL)
         if "dry_run" in request.query_params:
-            return {"changes": self._learning.diff(documents, wanted.files)}
-        return {"changes": await self._learning.apply(documents, wanted.files)}
+            return {"changes": await self._learning.diff(documents, wanted.files, who)}
+        changes = await self._learning.apply(documents, wanted.files, who)
+        parents = {e.name: _parent(e) for e in self._learning.entered() if e.name in changes and e.applied.parent}
+        return {"changes": changes, "parents": parents} if parents else {"changes": changes}
 
     async def _delete(self, request: Request) -> Any:
         await self._learning.delete(request.path_params["name"])
@@ -362,6 +367,12 @@ class Feed:
             return []
         self._counts[*place, "forecast"] = stamp
         return [forecast]
+
+
+def _parent(entered: Entered) -> dict[str, str] | None:
+    """What a model started from."""
+    found = entered.applied.parent
+    return None if found is None else {"id": found.id, "digest": found.digest}
 
 
 def model(view: View, key: str, days: float) -> dict[str, Any]:

@@ -42,6 +42,11 @@ def of_file(path: Path) -> Chosen:
         raise BadSpec(problems)
     plans = [Plan(document.spec, folder) for document in documents]
     for plan in plans:
+        if plan.spec.parent:
+            raise BadInput(
+                detail=f"{plan.spec.name} starts from {plan.spec.parent}, and a comparison starts every model from nothing: "
+                "take `parent` out of this file, or apply it as a `shadow` of a model without"
+            )
         if not plan.grid:
             raise BadInput(detail=f"{plan.spec.name} has no `resample` step: only forecasts on a grid can be evaluated")
         if _grid(plan) != _grid(plans[0]):

@@ -231,6 +231,7 @@ export function modelHead(pair, overview) {
   badge.dataset.state = model.state;
   const facts = [
     `backend ${model.backend}`, `forecasts ${model.target}`, `from ${model.topics.join(", ")}`, model.shadow_of ? `candidate, not served: runs beside ${model.shadow_of}` : `serves the ${model.serve} version`,
+    model.parent ? `started from ${model.parent.id}` : "",
     model.published ? `published ${many(model.published, "time")}` : "never published", model.lag ? `${many(model.lag, "reading")} behind` : "",
     ...Object.entries(model.dropped || {}).map(([why, size]) => `${count(size)} ${clip(why, 20)}`),
     model.snapshot ? brief(model.snapshot) : "",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from headrace.models.backends.parent import Tensor
 from headrace.plugins import Family, Params
 from headrace.records import Array
 
@@ -81,7 +82,7 @@ class Backend(Protocol):
         ...
 
 
-# What a backend may offer beyond that, for explanations (`headrace.models.explainers`):
+# What a backend may offer beyond that: for explanations (`headrace.models.explainers`), and for transfer learning:
 
 
 @runtime_checkable
@@ -93,6 +94,24 @@ class Restorable(Protocol):
 
         Raises:
             CorruptState: damaged, or of another model.
+        """
+        ...
+
+
+@runtime_checkable
+class Startable(Protocol):
+    """Can start from the weights of another model instead of its own first ones."""
+
+    @classmethod
+    def tensors(cls, params: Any, shape: Shape) -> dict[str, Tensor] | None:
+        """What a parent's weights must hold, in order, told without loading a library; None: only the made model knows."""
+        ...
+
+    def start_from(self, weights: bytes) -> None:
+        """Be, and begin every `fit` with, the model of these weights (safetensors); call it before anything else.
+
+        Raises:
+            BadInput: they are another model's; the message names the tensor.
         """
         ...
 

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from headrace import plugins
 from headrace.errors import LearningError, Unsupported
-from headrace.models.backends import Servable, Shape
+from headrace.models.backends import Servable, Shape, parent
 from headrace.models.backends.saved import expect, finite_inputs, read_safetensors, safetensors, seal, unseal
 from headrace.records import Array
 from headrace.states import pack
@@ -55,7 +55,22 @@ class Rls:
         self._params, self._shape = params, shape
         self._size = columns if shape.per_target else rows * columns + 1
         self._outputs = 1 if shape.per_target else shape.horizon
+        self._parent: Array | None = None
         # P and, below it, the transposed weights: one product gives both the gain and the prediction of a record.
+        self._both = self._fresh()
+
+    @classmethod
+    def tensors(cls, params: Params, shape: Shape) -> dict[str, parent.Tensor]:
+        """As `weights` writes them: a row for each output, for a window with the constant last."""
+        rows, columns = shape.input
+        size = (1, columns) if shape.per_target else (shape.horizon, rows * columns + 1)
+        return {"weights": parent.Tensor("F64", size)}
+
+    def start_from(self, weights: bytes) -> None:
+        """The parent's weights with a covariance that knows nothing yet: a ridge penalty on the distance from them."""
+        found = parent.read(weights)
+        parent.fit(found, self.tensors(self._params, self._shape))
+        self._parent = found["weights"]
         self._both = self._fresh()
 
     def predict(self, x: Array) -> Array:
@@ -133,6 +148,8 @@ class Rls:
     def _fresh(self) -> Array:
         both = np.zeros((self._size + self._outputs, self._size))
         np.fill_diagonal(both, self._params.covariance)
+        if self._parent is not None:
+            both[self._size :] = self._parent
         return both
 
     def _weights(self) -> Array:

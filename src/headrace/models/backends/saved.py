@@ -17,7 +17,7 @@ from headrace.states import pack, unpack
 _SEAL = 16
 """Bytes of SHA-256 before a state: enough to notice damage, no protection against an attacker."""
 
-_DTYPES = {
+DTYPES = {
     "<f8": "F64",
     "<f4": "F32",
     "<f2": "F16",
@@ -27,7 +27,8 @@ _DTYPES = {
     "|i1": "I8",
     "|b1": "BOOL",
 }
-_CODES = {name: code for code, name in _DTYPES.items()}
+"""numpy's name of a type -> that of safetensors."""
+_CODES = {name: code for code, name in DTYPES.items()}
 
 
 def seal(backend: str, state: Mapping[str, Any]) -> bytes:
@@ -113,7 +114,7 @@ def safetensors(tensors: Mapping[str, NDArray[Any]]) -> bytes:
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
         part = little.tobytes()
         header[name] = {
-            "dtype": _DTYPES[little.dtype.str],
+            "dtype": DTYPES[little.dtype.str],
             "shape": list(array.shape),
             "data_offsets": [end, end + len(part)],
         }

@@ -21,7 +21,7 @@ from pydantic import Field, field_validator, model_validator
 
 from headrace import plugins
 from headrace.errors import BadInput, CorruptState, HeadraceError, LearningError, MissingExtra, Unsupported
-from headrace.models.backends import Servable, Shape
+from headrace.models.backends import Servable, Shape, parent
 from headrace.models.backends.saved import expect, finite_inputs, read_safetensors, safetensors, seal, unseal
 from headrace.records import Array
 
@@ -91,10 +91,22 @@ class Torch:
         torch.set_num_threads(1)
         torch.use_deterministic_algorithms(True)
         self._params, self._shape, self._seed = params, shape, seed
+        self._parent: dict[str, NDArray[Any]] = {}
         self._order = torch.Generator()
         self._noise_state = torch.Generator().manual_seed(seed).get_state()
         with self._noise(keep=False):
             self._class = _module_class(params.module, folder)
+        self._start()
+
+    @classmethod
+    def tensors(cls, params: Params, shape: Shape) -> dict[str, parent.Tensor] | None:
+        """Those of the GRU; a user's own module has to be made to know."""
+        return gru_tensors(shape, **params.options) if params.module == "gru" else None
+
+    def start_from(self, weights: bytes) -> None:
+        found, mine = parent.read(weights), _arrays(self._module.state_dict())
+        parent.fit(found, {name: parent.tensor(array) for name, array in mine.items()})
+        self._parent = found
         self._start()
 
     def predict(self, x: Array) -> Array:
@@ -196,13 +208,15 @@ class Torch:
         return copy if floor is None else onnx_export.Floored(copy, floor)
 
     def _start(self) -> None:
-        """The untrained model of this seed."""
+        """The untrained model of this seed, or the parent."""
         torch, params, shape = self._torch, self._params, self._shape
         self._order.manual_seed(self._seed)
         self._noise_state = torch.Generator().manual_seed(self._seed).get_state()
         try:
             with self._noise(keep=True):
                 self._module = self._class(shape.input, shape.horizon, **params.options).float()
+            if self._parent:
+                self._module.load_state_dict(self._tensors(self._parent))
             self._optimizer = torch.optim.Adam(self._module.parameters(), lr=params.lr, betas=params.betas)
             found = self.predict(np.zeros((2, *shape.input))).shape
         except Exception as error:  # Whatever a user's module raises.
@@ -268,6 +282,22 @@ class Torch:
             if isinstance(error, HeadraceError) or not isinstance(error, Exception):
                 raise
             raise LearningError(detail=f"{self._params.module} failed: {error}") from error
+
+
+def gru_tensors(shape: Shape, hidden: int = 32, dense: int = 32) -> dict[str, parent.Tensor]:
+    """Names and shapes of the GRU's weights, without torch: three gates, one below the other, then two dense layers."""
+    fields, gates = shape.input[1], 3 * hidden
+    sizes: dict[str, tuple[int, ...]] = {
+        "recurrent.weight_ih_l0": (gates, fields),
+        "recurrent.weight_hh_l0": (gates, hidden),
+        "recurrent.bias_ih_l0": (gates,),
+        "recurrent.bias_hh_l0": (gates,),
+        "dense.weight": (dense, hidden),
+        "dense.bias": (dense,),
+        "output.weight": (shape.horizon, dense),
+        "output.bias": (shape.horizon,),
+    }
+    return {name: parent.Tensor("F32", size) for name, size in sizes.items()}
 
 
 def _import_torch() -> ModuleType:

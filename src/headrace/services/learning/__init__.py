@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from headrace.access import Principal
 from headrace.spec import Document
 
 
 class Learning(Protocol):
     """What the other parts may ask of the learning service."""
 
-    async def apply(self, documents: list[Document], files: dict[str, str]) -> dict[str, str]:
-        """Take models into service, all or none: name -> created, changed or unchanged. Raises BadSpec."""
+    async def apply(
+        self, documents: list[Document], files: dict[str, str], who: Principal | None = None
+    ) -> dict[str, str]:
+        """Take models into service, all or none: name -> created, changed or unchanged. Parents are read with the rights of
+        `who`. Raises BadSpec, and what `parents.Weights` raises."""
         ...
 
     async def delete(self, name: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from headrace.errors import HeadraceError, MissingExtra, Problem
-from headrace.models.backends import BACKENDS, Backend, Shape
+from headrace.models.backends import BACKENDS, Backend, Shape, Startable, parent
 from headrace.models.explainers import EXPLAINERS
 from headrace.models.intervals import INTERVALS, Interval
 from headrace.models.transformers import TRANSFORMERS, Context
@@ -74,8 +74,10 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Digest of the spec and the user's files (their folder is named by its content): part of every prediction id."""
-        spec = json.dumps(self.spec.model_dump(mode="json", exclude=set(BESIDE)), sort_keys=True)
+        """Digest of the spec, the user's files and the parent's weights (their folder is named by its content): part of
+        every prediction id."""
+        beside = {*BESIDE} if self.spec.parent else {*BESIDE, "parent"}  # ids of before there were parents stay
+        spec = json.dumps(self.spec.model_dump(mode="json", exclude=beside), sort_keys=True)
         return digest(f"{spec}\0{Path(self.folder).name}".encode())
 
     @property
@@ -94,8 +96,12 @@ class Plan:
         return build(self.base, self.context)
 
     def contender(self) -> Contender:
-        """The model itself, untrained."""
-        return make_contender(self, self.spec.backend, self.features)
+        """The model itself, untrained: with first weights of its own, or its parent's."""
+        made = make_contender(self, self.spec.backend, self.features)
+        if self.spec.parent:
+            assert isinstance(made.backend, Startable)
+            made.backend.start_from(parent.weights(self.folder))
+        return made
 
     def yardsticks(self) -> dict[str, Contender]:
         """The baselines, untrained."""
@@ -194,7 +200,7 @@ def check(document: Document, folder: str = ".") -> list[Problem]:
     ):
         problems += _check_plug(document, family, plug, path)
     if not problems:
-        problems = _check_explainer(document, folder)
+        problems = _check_explainer(document, folder) + _check_parent(document)
     try:
         every = grid_step(spec.transform)
     except ValidationError:
@@ -216,7 +222,7 @@ def _check_whole(document: Document, folder: str) -> list[Problem]:
         plan = Plan(document.spec, folder)
         shape, _ = shape_from(plan, build(plan.features, plan.context))
         if not plan.heavy and math.prod(shape.input) <= SMALL:
-            plan.contender()
+            make_contender(plan, plan.spec.backend, plan.features)
     except MissingExtra:
         return []
     except (HeadraceError, ValueError, ArithmeticError, MemoryError) as error:
@@ -255,6 +261,18 @@ def _check_explainer(document: Document, folder: str) -> list[Problem]:
         )
         return [document.problem(("explain",), message)]
     return []
+
+
+def _check_parent(document: Document) -> list[Problem]:
+    """Whether the backend can start from other weights."""
+    name = document.spec.backend.name
+    try:
+        if not document.spec.parent or hasattr(BACKENDS.find(name), "start_from"):
+            return []
+    except MissingExtra:
+        return []
+    message = f"backend {name!r} cannot start from a parent's weights; leave `parent` out, or use torch or rls"
+    return [document.problem(("parent",), message)]
 
 
 def _check_schedule(document: Document, context: Context) -> list[Problem]:

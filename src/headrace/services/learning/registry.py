@@ -7,9 +7,10 @@ import hashlib
 import shutil
 import sqlite3
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -17,6 +18,8 @@ import msgspec
 from headrace.disk import damaged, open_file, set_aside, transaction
 from headrace.errors import CorruptState, HeadraceError
 from headrace.records import CONTROL, Entry, Record
+from headrace.services.learning import parents
+from headrace.services.learning.parents import Parent
 from headrace.services.learning.plan import Plan
 from headrace.spec import Document, from_plain, needed_files
 from headrace.streams.logs import LogReader
@@ -35,6 +38,8 @@ class Applied(msgspec.Struct):
     plain: dict[str, Any]
     files: dict[str, str] = {}
     """The user's own Python files, name -> source."""
+    parent: Parent | None = None
+    """What it starts from."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ class Registry:
         return self.models.pop(name, None) is not None
 
     def _enter(self, applied: Applied, generation: int) -> None:
-        folder = write_code(self._code, applied.files)
+        folder = write_code(self._code, applied)
         try:
             entered = enter(applied, generation, folder)
             self.models[entered.name] = entered
@@ -177,14 +182,21 @@ class Registry:
 def enter(applied: Applied, generation: int, folder: str) -> Entered:
     """A model as it runs. Raises HeadraceError or ValueError if it cannot (any more)."""
     spec = from_plain(applied.plain).spec
-    return Entered(applied, generation, folder, Plan(spec, folder))
+    return Entered(bare(applied), generation, folder, Plan(spec, folder))
 
 
-def write_code(code: Path, files: dict[str, str]) -> str:
-    """The user's files in a folder named by their content, in the folder `code`."""
-    folder = code_folder(code, files)
+def bare(applied: Applied) -> Applied:
+    """Without the parent's bytes, which lie in the code folder: the platform need not hold them."""
+    return applied if applied.parent is None else Applied(applied.plain, applied.files, applied.parent.bare)
+
+
+def write_code(code: Path, applied: Applied) -> str:
+    """The user's files and the parent's weights in a folder named by their content, in the folder `code`."""
+    folder = code_folder(code, applied)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, source in files.items():
+    if applied.parent is not None:
+        parents.put(applied.parent, folder)
+    for name, source in applied.files.items():
         path = folder / Path(name).name
         if not path.exists():
             temporary = path.with_suffix(".new")
@@ -193,9 +205,10 @@ def write_code(code: Path, files: dict[str, str]) -> str:
     return str(folder)
 
 
-def code_folder(code: Path, files: dict[str, str]) -> Path:
+def code_folder(code: Path, applied: Applied) -> Path:
     """Where `write_code` puts them."""
-    text = msgspec.json.encode(sorted(files.items()))
+    weights = [] if applied.parent is None else [("", applied.parent.digest)]
+    text = msgspec.json.encode(weights + sorted(applied.files.items()))
     return code / hashlib.sha256(text).hexdigest()[:32]
 
 
@@ -216,14 +229,27 @@ def in_service(data: Path) -> dict[str, Entered]:
     for generation, text in entries:
         applied = msgspec.json.decode(text, type=Applied)
         with contextlib.suppress(HeadraceError, ValueError):  # the platform does not run it either
-            entered = enter(applied, generation, str(code_folder(data / "code", applied.files)))
+            entered = enter(applied, generation, str(code_folder(data / "code", applied)))
             models[entered.name] = entered
     return models
 
 
-def apply_entry(documents: list[Document], files: dict[str, str], deletes: Sequence[str] = ()) -> Entry:
-    """The control entry that takes documents into service, and at the same moment models out of it."""
-    items = [{"plain": document.plain, "files": _own(document, files)} for document in documents]
+def apply_entry(
+    documents: list[Document],
+    files: dict[str, str],
+    deletes: Sequence[str] = (),
+    parents: Mapping[str, Parent] = MappingProxyType({}),
+) -> Entry:
+    """The control entry that takes documents into service, and at the same moment models out of it.
+
+    Args:
+        parents: by the names of the models that have one.
+    """
+    items: list[dict[str, Any]] = [
+        {"plain": document.plain, "files": _own(document, files)}
+        | ({"parent": parents[document.spec.name]} if document.spec.parent else {})
+        for document in documents
+    ]
     entry = {"kind": "apply", "documents": items}
     return control({**entry, "deletes": list(deletes)} if deletes else entry)
 
@@ -235,3 +261,8 @@ def control(entry: dict[str, Any]) -> Entry:
 
 def _own(document: Document, files: dict[str, str]) -> dict[str, str]:
     return {name: files[name] for name in needed_files(document.plain) if name in files}
+
+
+def as_applied(document: Document, files: dict[str, str], found: Parent | None = None) -> Applied:
+    """A document as its apply entry would have it."""
+    return Applied(document.plain, _own(document, files), found)

@@ -19,13 +19,15 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from headrace.access import Principal
 from headrace.errors import BadInput, BadSpec, BadTensor, Problem, StorageUnavailable, UnknownModel
 from headrace.records import MINUTE, Array
 from headrace.services.learning import shadows
 from headrace.services.learning.alerting import Alerting, speaks
 from headrace.services.learning.isolation import TRUSTED, Isolation
+from headrace.services.learning.parents import Parent, Weights, fetch, full, misfits
 from headrace.services.learning.plan import check
-from headrace.services.learning.registry import Applied, Entered, Registry, apply_entry, control
+from headrace.services.learning.registry import Entered, Registry, apply_entry, as_applied, control
 from headrace.services.learning.store import Run, generation_file
 from headrace.services.learning.supervisor import SILENCE, Supervisor
 from headrace.services.learning.view import ORIGINS, View
@@ -54,6 +56,7 @@ class LearningService:
         tick: seconds between the ticks of models with ``clock: wall``.
         hooks: the queue of webhooks; None: alerts are not sent to any.
         isolation: what the processes that run users' code can reach.
+        weights: gives registered models to those that start from them; None: nobody does.
     """
 
     def __init__(
@@ -68,8 +71,9 @@ class LearningService:
         silence: float = SILENCE,
         hooks: Webhooks | None = None,
         isolation: Isolation = TRUSTED,
+        weights: Weights | None = None,
     ) -> None:
-        self._isolation = isolation
+        self._isolation, self._weights = isolation, weights
         self._log, self._data, self._publish, self._tick, self._clock = log, data, publish, tick, clock
         self._registry = Registry(data)
         self.alerting = Alerting(publish, self._registry, hooks)
@@ -114,22 +118,39 @@ class LearningService:
 
     # -- the set of models
 
-    async def apply(self, documents: list[Document], files: dict[str, str]) -> dict[str, str]:
+    async def apply(
+        self, documents: list[Document], files: dict[str, str], who: Principal | None = None
+    ) -> dict[str, str]:
         self._check(documents, files)
         async with self._applying:
-            _refuse(shadows.check(documents, self._registry.models))
-            changes = {document.spec.name: self._change(document, files) for document in documents}
+            changes, parents = await self._changes(documents, files, who)
             changed = [document for document in documents if changes[document.spec.name] != "unchanged"]
             if changed:
-                await self._log.append([apply_entry(changed, files)])
+                await self._log.append([apply_entry(changed, files, parents=parents)])
                 await self._follow()
         return changes
 
-    def diff(self, documents: list[Document], files: dict[str, str]) -> dict[str, str]:
-        """What `apply` would do, without doing it. Raises BadSpec."""
+    async def diff(
+        self, documents: list[Document], files: dict[str, str], who: Principal | None = None
+    ) -> dict[str, str]:
+        """What `apply` would do, without doing it. Raises what it raises."""
         self._check(documents, files)
+        changes, _ = await self._changes(documents, files, who)
+        return changes
+
+    async def _changes(
+        self, documents: list[Document], files: dict[str, str], who: Principal | None
+    ) -> tuple[dict[str, str], dict[str, Parent]]:
+        """(change of each model, the parents of those that change): nobody is asked for what the log has already.
+
+        Raises BadSpec, and what the keeper of a parent says.
+        """
         _refuse(shadows.check(documents, self._registry.models))
-        return {document.spec.name: self._change(document, files) for document in documents}
+        changes = {document.spec.name: self._change(document, files) for document in documents}
+        changed = [document for document in documents if changes[document.spec.name] != "unchanged"]
+        parents = await fetch(changed, self._weights, who)
+        _refuse(await asyncio.to_thread(misfits, changed, parents))
+        return changes, parents
 
     def _check(self, documents: list[Document], files: dict[str, str]) -> None:
         """Raises BadSpec; other people's code is not even parsed where it cannot be run apart from everything else."""
@@ -142,11 +163,12 @@ class LearningService:
         return f"Python files of this company cannot be run here, isolated from others ({self._isolation.reason})"
 
     def _change(self, document: Document, files: dict[str, str]) -> str:
+        """What applying it would be to the model in service; the parent of an unchanged spec is the one it has."""
         known = self._registry.models.get(document.spec.name)
         if known is None:
             return "created"
-        entry = msgspec.json.decode(apply_entry([document], files).payload)["documents"][0]
-        return "unchanged" if msgspec.convert(entry, Applied) == known.applied else "changed"
+        same = as_applied(document, files, known.applied.parent if document.spec.parent else None)
+        return "unchanged" if same == known.applied else "changed"
 
     async def delete(self, name: str) -> None:
         async with self._applying:
@@ -167,7 +189,9 @@ class LearningService:
             served = shadows.candidate_of(candidate, self._registry.models)
             shadows.fit_to_serve(name, self.state_of(self.view(name)))
             document = shadows.promoted(candidate, served)
-            await self._log.append([apply_entry([document], candidate.applied.files, deletes=[name])])
+            parent = await asyncio.to_thread(full, candidate.applied.parent, candidate.folder)
+            parents = {} if parent is None else {document.spec.name: parent}
+            await self._log.append([apply_entry([document], candidate.applied.files, [name], parents)])
             await self._follow()
         return served.name
 
