@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from headrace.access import Principal
 from headrace.assets import Job, Recipe
 from headrace.errors import Temporary
 from headrace.runners import Runner
-from headrace.services.http import App
+from headrace.services.http import App, Receive, Scope, Send
 from headrace.services.sharing import Trainer
 from headrace.services.sharing import http as sharing_http
 from headrace.services.sharing.sandboxed import SandboxInspector
@@ -36,6 +37,7 @@ SHARING = (
 )
 TRAINING = ("/jobs", "/openapi/training.json", "/docs/training")
 """How the paths of the two services begin."""
+_REPRODUCE = re.compile(r"/models/[^/]+/reproduce")
 
 
 class Library:
@@ -78,14 +80,25 @@ class Library:
         self.sharing = await self._stack.enter_async_context(hub)
         queue = TrainingService(await self._database("training"), hub, runner, folder / "training", settings.training)
         self.training = trainer.trainer = await self._stack.enter_async_context(queue)
-        self.apps |= dict.fromkeys(SHARING, sharing_http.create_app(hub))
-        self.apps |= dict.fromkeys(TRAINING, training_http.create_app(queue))
+        sharing, training = sharing_http.create_app(hub), training_http.create_app(queue)
+        self.apps |= dict.fromkeys(SHARING, sharing) | dict.fromkeys(TRAINING, training)
+        self.apps["/models"] = split(sharing, training)
 
     async def _database(self, service: str) -> Engine:
         url = sqlite_url(self._folder / f"{service}.db")
         engine = await asyncio.to_thread(open_database, url, f"headrace.services.{service}")
         self._stack.callback(engine.dispose)
         return engine
+
+
+def split(sharing: App, training: App) -> App:
+    """The doors of registered models: their jobs are the training service's."""
+
+    async def models(scope: Scope, receive: Receive, send: Send) -> None:
+        app = training if scope["type"] == "http" and _REPRODUCE.fullmatch(scope["path"]) else sharing
+        await app(scope, receive, send)
+
+    return models
 
 
 class Later:
