@@ -19,6 +19,8 @@ from headrace.front import LOOPBACK, Front, Guard, hosts
 from headrace.library import Library
 from headrace.listening import listen, locked, port_errors, served
 from headrace.logins import CompanyLogins
+from headrace.runners.choosing import ChoosingRunner
+from headrace.runners.container import ContainerRunner
 from headrace.runners.local import LocalRunner
 from headrace.runners.unsafe import UnsafeRunner
 from headrace.services import identity
@@ -97,7 +99,8 @@ class Platform:
     async def _share(self) -> None:
         """Open the library and mount its doors."""
         data, settings = self.settings.data.resolve(), self.settings.library
-        runner = UnsafeRunner() if settings.unsafe else LocalRunner(private=[data])
+        own = UnsafeRunner() if settings.unsafe else LocalRunner(private=[data])
+        runner = ChoosingRunner(own, ContainerRunner())
         library = Library(data / "library", runner, self._stream, settings)
         self.library = await self._stack.enter_async_context(library)
         self.apps |= library.apps

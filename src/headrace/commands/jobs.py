@@ -26,6 +26,11 @@ Watch = Annotated[
     bool, typer.Option("--watch", help="Show its log and progress until it ends; exit code 1 if it fails.")
 ]
 Priority = Annotated[int, typer.Option(min=-1000, max=1000, help="Higher goes first.")]
+_RUNNERS = {
+    "local": "a sandbox on the platform's machine",
+    "container": "a container of its image",
+    "unsafe": "no sandbox at all (the platform was started with --unsafe-no-sandbox)",
+}
 _STATES = "queued, running, done, failed or cancelled"
 
 
@@ -72,6 +77,8 @@ def job_show(id: str, as_json: Json = False, url: Url = URL) -> None:
         typer.echo(
             f"started {clock(one['started_ms'])}{ended} ({_lasted(one)}), attempt {one['attempt']} of {one['attempts']}"
         )
+    if one["runner"]:
+        typer.echo(f"ran in: {_RUNNERS.get(one['runner'], one['runner'])}")
     if one["peak_memory_bytes"] is not None:
         typer.echo(f"at most {one['peak_memory_bytes'] / 2**20:,.0f} MiB of memory")
     for text in (f"{_percent(one)} {one['message']}".strip(), one["reason"]):

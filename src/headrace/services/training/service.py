@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from headrace.access import Action, Principal
 from headrace.assets import Job, JobState, Model, Recipe, new_id
 from headrace.errors import BadInput, Forbidden, NotFound, TooMany, UnknownAsset
 from headrace.runners import Runner
+from headrace.runners.choosing import name_of
 from headrace.services.sharing import Sharing
 from headrace.services.training.dispatch import Dispatcher
 from headrace.services.training.logs import Logs
@@ -53,9 +55,9 @@ class TrainingService:
         self._logs = Logs(folder / "logs")
         self._recipes = Recipes(sharing, runner, settings, self._worker.folder)
         running = Running(sharing, runner, Verdicts(engine), settings)
-        name = type(runner).__name__.removesuffix("Runner").lower()
+        named = partial(name_of, runner)
         self._dispatcher = Dispatcher(
-            self._queue, self._worker, running, self._recipes, sharing, self._logs, settings, clock, name
+            self._queue, self._worker, running, self._recipes, sharing, self._logs, settings, clock, named
         )
         self._stack = AsyncExitStack()
 
