@@ -119,6 +119,6 @@ def test_without_a_sandbox_only_alone_and_it_is_said(folder: Path, tmp_path: Pat
     with Up(tmp_path / "two") as up:
         assert up.call("POST", "/companies", json={"name": "acme", "admin": "root"}).status_code == 201
         assert up.stop() == 0
-    for data, more, why in (("two", [], "several companies"), ("data", ["--host", "0.0.0.0"], "--host")):  # noqa: S104
+    for data, more, why in (("two", [], "several companies"), ("data", ["--host", "0.0.0.0"], "--host")):
         with pytest.raises(RuntimeError, match=why):
             Up(tmp_path / data, "--unsafe-no-sandbox", *more)
