@@ -101,8 +101,9 @@ class Platform:
         data, settings = self.settings.data.resolve(), self.settings.library
         own = UnsafeRunner() if settings.unsafe else LocalRunner(private=[data])
         runner = ChoosingRunner(own, ContainerRunner())
-        library = Library(data / "library", runner, self._stream, settings)
+        library = Library(data / "library", runner, self._stream, settings, self._companies)
         self.library = await self._stack.enter_async_context(library)
+        await self.library.follow(await asyncio.to_thread(self._companies))
         self.apps |= library.apps
 
     def _stream(self, company: str) -> LogReader:
@@ -137,10 +138,13 @@ class Platform:
             raise Conflict(
                 detail="jobs run without a sandbox here (`--unsafe-no-sandbox`); start it without to add companies"
             )
+        await self.library.opened(company)
         await self.tenants.get(company)
 
     async def _deleted(self, company: str) -> None:
+        """One was deleted: nothing of it goes on."""
         await self.tenants.follow()
+        await self.library.closed(company)
 
     async def _tenant(self, company: str) -> Tenant:
         """A company's part of the platform; what deleted companies left open is closed first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable, Container
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from sqlalchemy import Engine
 
 from headrace.access import Principal
 from headrace.assets import Job, Recipe
-from headrace.errors import Temporary
+from headrace.errors import Conflict, Temporary
 from headrace.runners import Runner
 from headrace.services.http import App, Receive, Scope, Send
 from headrace.services.sharing import Trainer
@@ -47,9 +48,18 @@ class Library:
         folder: databases, artifacts and runs; ours alone.
         runner: where other people's code runs.
         streams: opens a company's log.
+        companies: names of those there are; blocks. None: not known, and grants to anybody are taken.
     """
 
-    def __init__(self, folder: Path, runner: Runner, streams: Streams, settings: LibrarySettings) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        runner: Runner,
+        streams: Streams,
+        settings: LibrarySettings,
+        companies: Callable[[], Container[str]] | None = None,
+    ) -> None:
+        self._companies = companies
         self._folder, self._runner, self._streams, self._settings = folder, runner, streams, settings
         self._stack = AsyncExitStack()
         self.apps: dict[str, App] = {}
@@ -76,6 +86,7 @@ class Library:
             trainer,
             streams=self._streams,
             scratch=folder / "scratch",
+            companies=self._companies,
         )
         self.sharing = await self._stack.enter_async_context(hub)
         queue = TrainingService(await self._database("training"), hub, runner, folder / "training", settings.training)
@@ -83,6 +94,26 @@ class Library:
         sharing, training = sharing_http.create_app(hub), training_http.create_app(queue)
         self.apps |= dict.fromkeys(SHARING, sharing) | dict.fromkeys(TRAINING, training)
         self.apps["/models"] = split(sharing, training)
+
+    async def opened(self, company: str) -> None:
+        """A company was added. Raises Conflict where another one of that name has left something: it would be the new one's."""
+        if await self.sharing.leaving.known(company) or await self.training.known(company):
+            raise Conflict(
+                detail=f"a company {company!r} was deleted, and records are left that name it (tombstones, grants, jobs, "
+                "the audit log): a new one would be taken for it; choose another name"
+            )
+        self.sharing.leaving.opened(company)
+
+    async def closed(self, company: str) -> None:
+        """A company was deleted: its jobs end, its uploads and contents go, its grants end."""
+        await self.training.close(company)
+        await self.sharing.leaving.close(company)
+
+    async def follow(self, companies: Container[str]) -> None:
+        """Close those that were deleted when nobody could do so: the platform was killed in between."""
+        for company in sorted(await self.sharing.leaving.companies() | await self.training.companies()):
+            if company not in companies:
+                await self.closed(company)
 
     async def _database(self, service: str) -> Engine:
         url = sqlite_url(self._folder / f"{service}.db")

@@ -223,6 +223,12 @@ class Folder:
             return []
         return sorted(path.name for path in self._contents.iterdir() if len(path.name) == 64)
 
+    def empty(self) -> None:
+        """Forget everything; who reads a content reads on."""
+        for folder in (self._uploads, self._contents):
+            for path in folder.iterdir():
+                path.unlink(missing_ok=True)
+
     def lend(self, name: str) -> tuple[Path, IO[bytes]]:
         """A path of its own to a content, whoever deletes or replaces it meanwhile; `back` ends it. Raises UnknownObject."""
         link = self._lent / secrets.token_hex(16)
