@@ -7,18 +7,17 @@ from sqlalchemy import Connection, delete, or_, select, update
 
 from headrace.access import Principal
 from headrace.services.sharing import auditing, lineage
-from headrace.services.sharing.fence import TABLES, Asset, unfenced
+from headrace.services.sharing.fence import belongings, owners
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.removing import buried, erased
-from headrace.services.sharing.tables import audit, companies, datasets, grants, holds, models, nodes, pending
+from headrace.services.sharing.tables import audit, companies, grants, holds, nodes, pending
 
 PLATFORM = Principal("local", "platform", "service", frozenset())
 """Who does it."""
 _NAMED = (
-    companies.c.company, datasets.c.company, models.c.company, grants.c.company, grants.c.grantee,
-    holds.c.company, nodes.c.company, audit.c.company, audit.c.owner,
+    companies.c.company, grants.c.company, grants.c.grantee, holds.c.company, nodes.c.company, audit.c.company, audit.c.owner,
 )  # fmt: skip
-"""Where a company's name stands."""
+"""Where a company's name stands, besides its own records."""
 
 
 class Leaving:
@@ -39,9 +38,8 @@ class Leaving:
         """Those that have something, or were granted something."""
 
         def read(connection: Connection) -> set[str]:
-            owners = [select(table.c.company).where(table.c.deleted_ms.is_(None)) for table in TABLES.values()]
-            queries = [*owners, select(grants.c.grantee).where(grants.c.revoked_ms.is_(None))]
-            return {name for query in queries for name in connection.execute(query.distinct()).scalars()}
+            granted = select(grants.c.grantee).where(grants.c.revoked_ms.is_(None)).distinct()
+            return owners(connection) | set(connection.execute(granted).scalars())
 
         return await self._hub.book.read(read)
 
@@ -58,7 +56,7 @@ class Leaving:
         ended = grants.c.revoked_ms.is_(None) & or_(grants.c.company == company, grants.c.grantee == company)
         connection.execute(update(grants).where(ended).values(revoked_ms=now))
         connection.execute(delete(pending).where(pending.c.company == company))
-        left = _assets(connection, company)
+        left = belongings(connection, company)
         while free := [one for one in left if not lineage.depended_on(connection, one)]:
             for one in free:
                 erased(connection, one)
@@ -69,16 +67,7 @@ class Leaving:
             auditing.note(connection, now, PLATFORM, "delete", "", company, detail="the company was deleted")
 
 
-def _assets(connection: Connection, company: str) -> list[Asset]:
-    ids = [
-        id
-        for table in TABLES.values()
-        for id in connection.execute(
-            select(table.c.id).where(table.c.company == company, table.c.deleted_ms.is_(None))
-        ).scalars()
-    ]
-    return [found for id in ids if (found := unfenced(connection, id)) is not None]
-
-
 def _known(connection: Connection, company: str) -> bool:
-    return any(connection.execute(select(name).where(name == company).limit(1)).first() for name in _NAMED)
+    return company in owners(connection, deleted=True) or any(
+        connection.execute(select(name).where(name == company).limit(1)).first() for name in _NAMED
+    )
