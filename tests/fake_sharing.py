@@ -57,6 +57,8 @@ class Fake:
         self.script: dict[str, list[Job]] = {}
         self.log = b""
         self.held = False
+        self.breaks = 0
+        """Contents and logs break off, or end, after so many bytes, as when a token ends. 0: they do not."""
         self.break_at = -1
         """Uploads break off at this byte. -1: they do not."""
         self.lying = False
@@ -76,6 +78,8 @@ class Fake:
             Route("/audit", self.audit), Route("/lineage/{id}", self.lineage),
             Route("/uploads", self.begin, methods=["POST"]),
             Route("/uploads/{id}", self.piece, methods=["PATCH", "HEAD"]),
+            Route("/jobs/evaluate", self.evaluate, methods=["POST"]), Route("/models/{id}/reproduce", self.reproduce, methods=["POST"]),
+            Route("/jobs/{id}/events", self.events),
             Route("/jobs", self.all_jobs), Route("/jobs/{id}", self.job), Route("/jobs/{id}/log", self.read_log),
             Route("/jobs/{id}/{what}", self.act, methods=["POST"]),
             Route("/datasets/{id}", self.one, methods=["GET", "DELETE"]), Route("/models/{id}", self.one, methods=["GET", "DELETE"]),
@@ -171,7 +175,18 @@ class Fake:
     async def content(self, request: Request) -> Response:
         files = self.contents[request.path_params["id"]]
         data = files[request.path_params["path"]] if "path" in request.path_params else next(iter(files.values()))
-        return Response((b"?" + data[1:]) if self.lying else data)
+        data = (b"?" + data[1:]) if self.lying else data
+        if not self.breaks:
+            return Response(data)
+        start = int(request.headers.get("range", "bytes=0-")[6:-1])
+        headers = {"content-length": str(len(data) - start)}
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield data[start : start + self.breaks]
+            if start + self.breaks < len(data):
+                raise ConnectionResetError
+
+        return StreamingResponse(pieces(), 206 if start else 200, headers)
 
     async def grant(self, request: Request) -> Response:
         asked = await request.json()
@@ -250,10 +265,22 @@ class Fake:
         state = {"cancel": "cancelled", "retry": "queued"}[request.path_params["what"]]
         return JSONResponse(one.model_copy(update={"state": state}).model_dump())
 
+    async def evaluate(self, request: Request) -> Response:
+        self.asked.append(await request.json())
+        return JSONResponse(self.script["jb_2"][0].model_dump(), 201)
+
+    async def reproduce(self, request: Request) -> Response:
+        self.asked.append({"model": request.path_params["id"], **request.query_params})
+        return JSONResponse(self.script["jb_2"][0].model_dump(), 201)
+
+    async def events(self, request: Request) -> Response:
+        return JSONResponse({"items": [{"time_ms": 1_700_000_000_000, "what": "queued", "detail": "by eva"}]})
+
     async def read_log(self, request: Request) -> Response:
         if self.held:
             return JSONResponse({"error": "held for solar until it is released"}, 403)
-        data = self.log[int(request.query_params.get("offset", 0)) :]
+        offset = int(request.query_params.get("offset", 0))
+        data = self.log[offset : self.breaks + offset if self.breaks else None]
 
         async def pieces() -> AsyncIterator[bytes]:
             for start in range(0, len(data), 7):

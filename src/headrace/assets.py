@@ -172,7 +172,7 @@ class Job(Plain):
     exit_code: int | None = None
     peak_memory_bytes: int | None = None
     log_bytes: int = 0
-    runner: str = ""
+    runner: str = Field("", description="local, container, or unsafe: without a sandbox (`--unsafe-no-sandbox`)")
     metrics: dict[str, Scalar] = Field({}, description="what the code measured; empty while held")
     held_for: list[str] = Field(
         [],

@@ -19,6 +19,8 @@ from headrace.front import LOOPBACK, Front, Guard, hosts
 from headrace.library import Library
 from headrace.listening import listen, locked, port_errors, served
 from headrace.logins import CompanyLogins
+from headrace.runners.choosing import ChoosingRunner
+from headrace.runners.container import ContainerRunner
 from headrace.runners.local import LocalRunner
 from headrace.runners.unsafe import UnsafeRunner
 from headrace.services import identity
@@ -51,7 +53,7 @@ class Platform:
         self.ready_seconds = 0.0
         self.apps: dict[str, App] = {}
         """Doors of other services, by the first part of their paths: ``{"/datasets": app}``."""
-        self.library: Library | None = None
+        self._library: Library | None = None
         self._followed = 0
         """Generation of the identities up to which deleted companies were closed."""
         self._stack = AsyncExitStack()
@@ -98,17 +100,24 @@ class Platform:
     async def _share(self) -> None:
         """Open the library and mount its doors."""
         data, settings = self.settings.data.resolve(), self.settings.library
-        runner = UnsafeRunner() if settings.unsafe else LocalRunner(private=[data])
-        self.library = library = await self._stack.enter_async_context(
-            Library(data / "library", runner, self._stream, settings)
+        own = UnsafeRunner() if settings.unsafe else LocalRunner(private=[data])
+        runner = ChoosingRunner(own, ContainerRunner())
+        self._library = library = await self._stack.enter_async_context(
+            Library(data / "library", runner, self._stream, settings, self._companies)
         )
+        await library.follow(await asyncio.to_thread(self._companies))
         self.apps |= library.apps
 
     async def weights(self, who: Principal, id: str) -> tuple[str, bytes]:
         """See `headrace.services.learning.parents.Weights`: from the library, which is opened after the companies."""
-        if self.library is None:
-            raise Temporary(detail="the library of models is starting")
         return await self.library.weights(who, id)
+
+    @property
+    def library(self) -> Library:
+        """Datasets, models and jobs. Raises Temporary while it is being opened, after the companies."""
+        if self._library is None:
+            raise Temporary(detail="the library of models is starting")
+        return self._library
 
     def _stream(self, company: str) -> LogReader:
         return open_reader(self.tenants.folder(company))
@@ -142,10 +151,13 @@ class Platform:
             raise Conflict(
                 detail="jobs run without a sandbox here (`--unsafe-no-sandbox`); start it without to add companies"
             )
+        await self.library.opened(company)
         await self.tenants.get(company)
 
     async def _deleted(self, company: str) -> None:
+        """One was deleted: nothing of it goes on."""
         await self.tenants.follow()
+        await self.library.closed(company)
 
     async def _tenant(self, company: str) -> Tenant:
         """A company's part of the platform; what deleted companies left open is closed first."""

@@ -24,7 +24,7 @@ HeadraceError
 ├── Temporary           try again later
 │   ├── NotReady        exists, but has nothing to serve yet
 │   ├── TooMany         others are being answered first
-│   │   └── TooManyGuesses   wrong passwords
+│   │   └── TooManyGuesses, TooManyNames   wrong passwords, wrong names of companies
 │   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
 └── Permanent           the operator has to act
     ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, NotOpen, NotAlone, Fenced, CorruptState, LearningError
@@ -180,6 +180,10 @@ class TooMany(Temporary):
 
 class TooManyGuesses(TooMany):
     """Too many wrong passwords for this name or from this address; try again in {seconds:.0f} s."""
+
+
+class TooManyNames(TooMany):
+    """Your company has named {count} companies within an hour that do not exist; ask for the right name, and try again later."""
 
 
 class StorageUnavailable(Temporary):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable, Container
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -50,9 +51,18 @@ class Library:
         folder: databases, artifacts and runs; ours alone.
         runner: where other people's code runs.
         streams: opens a company's log.
+        companies: names of those there are; blocks. None: not known, and grants to anybody are taken.
     """
 
-    def __init__(self, folder: Path, runner: Runner, streams: Streams, settings: LibrarySettings) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        runner: Runner,
+        streams: Streams,
+        settings: LibrarySettings,
+        companies: Callable[[], Container[str]] | None = None,
+    ) -> None:
+        self._companies = companies
         self._folder, self._runner, self._streams, self._settings = folder, runner, streams, settings
         self._stack = AsyncExitStack()
         self.apps: dict[str, App] = {}
@@ -72,11 +82,31 @@ class Library:
     async def _open(self) -> None:
         folder, settings, runner, stack = self._folder, self._settings, self._runner, self._stack
         trainer = Later()
-        self.sharing = hub = await open_hub(stack, folder, runner, self._streams, settings, trainer)
+        self.sharing = hub = await open_hub(stack, folder, runner, self._streams, settings, trainer, self._companies)
         self.training = trainer.trainer = queue = await open_queue(stack, folder, hub, runner, settings)
         self.apps |= dict.fromkeys(SHARING, sharing_http.create_app(hub))
         self.apps |= dict.fromkeys(TRAINING, training_http.create_app(queue))
         self.apps["/models"] = Models(self.apps["/models"], self.apps["/jobs"])
+
+    async def opened(self, company: str) -> None:
+        """A company was added. Raises Conflict where another one of that name has left something: it would be the new one's."""
+        if await self.sharing.leaving.known(company) or await self.training.known(company):
+            raise Conflict(
+                detail=f"a company {company!r} was deleted, and records are left that name it (tombstones, grants, jobs, "
+                "the audit log): a new one would be taken for it; choose another name"
+            )
+        self.sharing.leaving.opened(company)
+
+    async def closed(self, company: str) -> None:
+        """A company was deleted: its jobs end, its uploads and contents go, its grants end."""
+        await self.training.close(company)
+        await self.sharing.leaving.close(company)
+
+    async def follow(self, companies: Container[str]) -> None:
+        """Close those that were deleted when nobody could do so: the platform was killed in between."""
+        for company in sorted(await self.sharing.leaving.companies() | await self.training.companies()):
+            if company not in companies:
+                await self.closed(company)
 
     async def weights(self, who: Principal, id: str) -> tuple[str, bytes]:
         """See `headrace.services.learning.parents.Weights`."""
@@ -90,6 +120,7 @@ async def open_hub(
     streams: Streams,
     settings: LibrarySettings,
     trainer: Trainer | None,
+    companies: Callable[[], Container[str]] | None = None,
 ) -> SharingService:
     """The hub over a library's folder, until the stack is closed."""
     hub = SharingService(
@@ -99,6 +130,7 @@ async def open_hub(
         trainer,
         streams=streams,
         scratch=folder / "scratch",
+        companies=companies,
     )
     return await stack.enter_async_context(hub)
 

@@ -18,6 +18,10 @@ from headrace.errors import HeadraceError
 from headrace.settings import MIB, LibrarySettings, MqttSettings, PlatformSettings, TrainingSettings
 
 GIB = 1024**3
+UNSAFE = (
+    "WARNING: --unsafe-no-sandbox: training code, and whatever opens uploaded files, runs without a sandbox and can read and "
+    "change everything this platform can"
+)
 
 
 def settings_of(
@@ -90,6 +94,8 @@ async def stop_signals() -> Any:
 async def _serve(settings: PlatformSettings, as_json: bool) -> None:
     async with stop_signals() as stop, Platform(settings) as platform:
         remember(platform)
+        if settings.library.unsafe:
+            print(f"headrace: {UNSAFE}", file=sys.stderr)
         gc.freeze()  # what a platform is made of stays: looking through it again and again stops the loop for 15-40 ms
         gc.set_threshold(10_000, 20, 20)
         if as_json:

@@ -214,7 +214,7 @@ async def test_a_worker_that_dies_while_it_is_started_is_started_again(
 
     monkeypatch.setattr(Worker, "_run", fragile)
     ready: list[str] = []
-    workers = Supervisor(data, lambda name, event: ready.append(name) if event.ready else None, lambda name: None)
+    workers = Supervisor(data, lambda name, event: ready.append(name) if event.ready else None, lambda name, how: None)
     await workers.assign([], {}, [])
     try:
         await started(workers, ready)
@@ -227,7 +227,10 @@ async def test_a_silent_worker_is_replaced(data: Path) -> None:
     ready: list[str] = []
     died: list[str] = []
     workers = Supervisor(
-        data, lambda name, event: ready.append(name) if event.ready else None, died.append, silence=1.5
+        data,
+        lambda name, event: ready.append(name) if event.ready else None,
+        lambda name, how: died.append(name),
+        silence=1.5,
     )
     await workers.assign([], {}, [])
     try:
@@ -263,7 +266,7 @@ async def test_a_worker_that_cannot_start_does_not_spin(
     monkeypatch.setenv("PYTHONPATH", f"{broken}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setattr(supervisor, "BACKOFF", (0.2, 10.0))
     deaths: list[float] = []
-    workers = Supervisor(tmp_path, lambda name, event: None, lambda name: deaths.append(time.monotonic()))
+    workers = Supervisor(tmp_path, lambda name, event: None, lambda name, how: deaths.append(time.monotonic()))
     await workers.assign([], {}, [("x" * size, {"name": "auto"})])
     for _ in range(60):
         await asyncio.sleep(0.05)

@@ -573,7 +573,7 @@ async def test_statistics_come_after_the_registration(tmp_path: Path) -> None:
         await hub.settled()
         found = await hub.dataset(ACME, made.id)
         assert (found.statistics_state, found.samples, found.sample_shape) == ("done", 1, [2])
-        assert found.statistics == {"a": {"mean": 1.0}} and inspector.seen == [("dataset", "csv", True)]
+        assert found.statistics == {"a": {"mean": 1.0}} and inspector.seen == [("dataset", "", True)]
         model = await uploaded(hub, ACME)
         inspector.found = {"framework": "onnx", "parameters": 7, "metadata": {"opset": 17}}
         await hub.settled()

@@ -126,3 +126,22 @@ async def test_without_a_sandbox_files_of_a_company_are_refused(tmp_path: Path) 
     with pytest.raises(BadSpec, match="cannot be run here"):
         await service.apply(documents, {"mine.py": STEP})
     assert await service.diff(parse(SPEC, "headrace.yaml"), {}) == {"room": "created"}
+
+
+def test_code_that_takes_its_worker_with_it_is_named_in_the_models_state(tmp_path: Path) -> None:
+    step = "import os, sys\nprint('no plant today', file=sys.stderr, flush=True)\nos._exit(3)\n"
+    raising = "class Step:\n    def __init__(self, params, context): raise ValueError('no such plant')\n"
+    raising += (
+        "    def state(self): return {}\n    def load(self, state): ...\n    def apply(self, rows): return rows\n"
+    )
+    text = SPEC.replace("transform: [", "transform: [{python: {file: mine.py}}, ")
+    with Up(tmp_path / "data") as up:
+        acme, bolt = Company(up, "acme"), Company(up, "bolt")
+        for one, code in ((acme, step), (bolt, raising)):
+            assert one.call("PUT", "/api/specs", json={"text": text, "files": {"mine.py": code}}).is_success
+            one.call("POST", f"/ingest/{TOPIC}", content=reading(1, 7)).raise_for_status()
+        until(lambda: "exit code 3: no plant today" in acme.get("/api/specs")[0]["detail"], "the reason")
+        until(lambda: "no such plant" in bolt.get("/api/specs")[0]["detail"], "the reason")
+        assert "the worker of 'room'" in up.errors() and "exit code 3: no plant today" in up.errors()
+        assert bolt.get("/api/specs")[0]["state"] == "failed"
+        assert up.stop() == 0

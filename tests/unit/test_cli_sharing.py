@@ -344,7 +344,11 @@ def test_jobs(run: Run, fake: Fake, tmp_path: Path) -> None:
     assert "25%" in run("job", "list") and run("job", "list", "--state", "failed").startswith("no jobs")
     shown = run("job", "show", id)
     assert "256 MiB" in shown and "25% epoch 1" in shown
-    assert run("job", "log", id) == "hello\nworld\n" == run("job", "log", "-f", id)
+    assert run("job", "log", id) == "hello\nworld\n"
+    going = fake.script[id]
+    fake.script[id] = [*going, job("done")]
+    assert run("job", "log", "-f", id) == "hello\nworld\n"
+    fake.script[id] = going
     assert run("job", "log", id, "--offset", "6", "--json")["text"] == "world\n"
     assert run("job", "cancel", id) == f"{id}: cancelled\n"
     assert run("job", "retry", id) == f"{id}: queued\n"
@@ -368,4 +372,41 @@ def test_grants_audit_and_lineage(run: Run, fake: Fake) -> None:
         "(this)",
         "trained",
         "ds_1",
+    ]
+
+
+def test_what_breaks_off_goes_on_where_it_stopped(run: Run, fake: Fake, tmp_path: Path) -> None:
+    """As it does when the token ends in the middle."""
+    data = random.Random(2).randbytes(10_000)
+    (tmp_path / "a.bin").write_bytes(data)
+    made = run("dataset", "add", "a.bin", "--json")
+    fake.breaks = 3_000
+    run("dataset", "get", made["id"], "-o", "b.bin")
+    assert (tmp_path / "b.bin").read_bytes() == data
+    fake.log, fake.breaks = b"one\ntwo\nthree\n", 6
+    running = [job("running", id="jb_1")]
+    fake.script["jb_1"] = [*running * 3, job("done", id="jb_1")]
+    assert run("job", "log", "-f", "jb_1") == "one\ntwo\nthree\n"
+
+
+def test_a_trained_model_is_measured_and_reproduced(run: Run, fake: Fake) -> None:
+    measured = {"kind": "evaluate", "dataset": "ds_1", "metrics": {"rmse": 0.25}}
+    fake.script["jb_2"] = [job("queued", id="jb_2", model="md_1", **measured)]
+    said = run("job", "evaluate", "md_1", "ds_1", "--entry", "measure.py", "--priority", "3")
+    assert said == "jb_2: queued; `headrace job log -f jb_2` shows what it prints\n"
+    assert fake.asked.pop() == {"model": "md_1", "dataset": "ds_1", "entry_point": "measure.py", "priority": 3}
+    assert run("model", "reproduce", "md_1", "--json")["id"] == "jb_2" and fake.asked.pop() == {"model": "md_1"}
+    run("model", "reproduce", "md_1", "--priority", "-2")
+    assert fake.asked.pop() == {"model": "md_1", "priority": "-2"}
+    fake.script["jb_2"] = [job(state, id="jb_2", model="md_1", **measured) for state in ("queued", "running", "done")]
+    said = run("job", "evaluate", "md_1", "ds_1", "--watch")
+    assert "jb_2: done" in said and "rmse" in said and "0.25" in said
+    fake.script["jb_2"] = [job("running", id="jb_2"), job("failed", id="jb_2", reason="two runs differ")]
+    assert "two runs differ" in run("model", "reproduce", "md_1", "--watch", code=1)
+
+
+def test_what_happened_to_a_job(run: Run) -> None:
+    assert "2023-11-14 22:13" in run("job", "events", "jb_1") and "by eva" in run("job", "events", "jb_1")
+    assert run("job", "events", "jb_1", "--json") == [
+        {"time_ms": 1_700_000_000_000, "what": "queued", "detail": "by eva"}
     ]

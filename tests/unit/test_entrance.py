@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
@@ -12,7 +14,7 @@ from fastapi import Depends, FastAPI
 from headrace.access import Principal
 from headrace.errors import BadInput, StorageUnavailable, Unauthenticated
 from headrace.services import entrance
-from headrace.services.entrance import PRINCIPAL, Entrance, OpenEntrance, caller, still
+from headrace.services.entrance import PRINCIPAL, Entrance, OpenEntrance, caller, known_still, lasting, still
 from headrace.services.http import Receive, Scope, Send, answer_json
 
 ANNA = Principal("acme", "anna", "user", frozenset({"developer"}))
@@ -287,3 +289,41 @@ async def test_it_costs_little() -> None:
 async def test_an_error_is_said_as_everywhere() -> None:
     answer = await ask(Entrance(echo, Book()), "GET", "/x?token=1")
     assert answer.json() == {"error": str(BadInput(detail=answer.json()["error"].removesuffix(".")))}
+
+
+@pytest.mark.parametrize("talks", [True, False])
+async def test_an_answer_that_goes_on_ends_with_the_right_to_it(talks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while nothing comes; and what makes it is told to stop."""
+    monkeypatch.setattr(entrance, "AGAIN", 0.02)
+    book, closed = Book(good=ANNA), asyncio.Event()
+
+    async def source() -> AsyncGenerator[bytes]:
+        try:
+            while True:
+                yield b"more"
+                await asyncio.sleep(0.005 if talks else 3600)
+        finally:
+            closed.set()
+
+    async def streaming(scope: Scope, receive: Receive, send: Send) -> None:
+        got = 0
+        async for piece in lasting(scope, source()):
+            got += len(piece)
+            if got == 4:
+                del book.known["good"]
+                book.generation += 1
+        with pytest.raises(Unauthenticated, match="in the middle"):
+            await known_still(scope)
+        await answer_json(send, {"got": got})
+
+    async with asyncio.timeout(5):
+        answer = await ask(Entrance(streaming, book), authorization="Bearer good")
+    assert answer.json()["got"] >= 4 and closed.is_set()
+
+
+async def test_an_answer_whose_caller_may_have_it_comes_whole() -> None:
+    async def source() -> AsyncGenerator[bytes]:
+        for number in range(3):
+            yield b"%d" % number
+
+    assert [piece async for piece in lasting({}, source())] == [b"0", b"1", b"2"]

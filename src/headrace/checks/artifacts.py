@@ -62,6 +62,7 @@ async def check_artifacts(make: Callable[[Path], Artifacts], path: Path, *, dura
     await _racing(store)
     await _companies(store)
     await _deleted(store)
+    await _forgotten(store)
     await _lent(store)
     await _names(store)
 
@@ -160,6 +161,25 @@ async def _deleted(store: Artifacts) -> None:
     assert got == data, "a reader lost what was deleted while he read it"
     await _raises(NotFound, get(store, "acme", mine), "deleted content is still there")
     assert mine.sha256 not in await store.list("acme"), "deleted content is still listed"
+
+
+async def _forgotten(store: Artifacts) -> None:
+    """A company that goes takes everything with it, also what is being written; another keeps its own."""
+    data = content(LEAF + 3)
+    wanted = await put(store, "leaver", "a", data)
+    await put(store, "stayer", "a", data)
+    incoming = await store.receive("leaver", "b", {"name": "b"})
+    await incoming.write(b"half")
+    await store.forget("leaver")
+    assert await store.list("leaver") == [], "a forgotten company still has contents"
+    await _raises(NotFound, get(store, "leaver", wanted), "a forgotten company's content was given")
+    await _raises(NotFound, store.upload("leaver", "b"), "a forgotten company's upload is still known")
+    await _raises(HeadraceError, incoming.finish(), "an upload of a forgotten company became a content")
+    await incoming.pause()
+    assert await store.list("leaver") == [], "an upload of a forgotten company became a content"
+    assert await get(store, "stayer", wanted) == data, "another company lost its content"
+    await store.forget("leaver")
+    assert await put(store, "leaver", "c", data) == wanted, "nothing can be stored any more"
 
 
 async def _lent(store: Artifacts) -> None:

@@ -7,11 +7,12 @@ import hashlib
 import io
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from headrace.commands.calling import fail, guard, quoted, read
-from headrace.commands.sending import CHUNK, SECONDS, Watch, progress
+from headrace.commands.sending import SECONDS, Watch, progress
 
 
 def download(url: str, path: str, stored: dict[str, Any], target: Path, *, force: bool) -> None:
@@ -62,32 +63,44 @@ def _placed(temporary: Path, target: Path, *, force: bool) -> None:
 
 
 def _fetched(url: str, path: str, size: int, file: io.BufferedWriter, watch: Watch) -> str:
-    """Write what comes; its sha256. Ends the command if it breaks off, or is longer than it should be."""
+    """Write what comes; its sha256. What breaks off goes on where it stopped, with a fresh token: one that ends in the middle
+    ends the answer. Ends the command if nothing more comes, or more than there should be."""
     import httpx
 
-    from headrace import credentials
-
     digest, count = hashlib.sha256(), 0
-    headers = guard(lambda: credentials.headers(url))
-    try:
-        with httpx.stream(
-            "GET", credentials.normal(url) + path, headers=headers, timeout=SECONDS, trust_env=False
-        ) as answer:
-            if answer.is_error:
-                answer.read()
-                read(answer)
-            for data in answer.iter_raw(CHUNK):
+    while True:
+        before, why = count, ""
+        try:
+            for data in _pieces(url, path, count):
                 count += len(data)
                 if count > size:
                     fail(f"{url} sends more than the {size:,} bytes of the record; nothing was kept")
                 digest.update(data)
                 file.write(data)
                 watch(len(data))
-    except httpx.HTTPError as error:
-        fail(
-            f"broken off after {count:,} of {size:,} bytes ({str(error) or type(error).__name__}); nothing was kept, try again"
-        )
-    return digest.hexdigest()
+        except httpx.HTTPError as error:
+            why = str(error) or type(error).__name__
+        if not why or count == size:
+            return digest.hexdigest()
+        if count == before:
+            fail(f"broken off after {count:,} of {size:,} bytes ({why}); nothing was kept, try again")
+
+
+def _pieces(url: str, path: str, start: int) -> Iterator[bytes]:
+    """A content from that byte on. Ends the command if it is refused."""
+    import httpx
+
+    from headrace import credentials
+
+    headers = guard(lambda: credentials.headers(url)) | ({"Range": f"bytes={start}-"} if start else {})
+    place = credentials.normal(url) + path
+    with httpx.stream("GET", place, headers=headers, timeout=SECONDS, trust_env=False) as answer:
+        if answer.is_error:
+            answer.read()
+            read(answer)
+        if start and answer.status_code != 206:
+            fail(f"{url} cannot go on with a content in its middle; nothing was kept, try again")
+        yield from answer.iter_raw()  # not in larger chunks: what came before it broke off counts
 
 
 def inside(name: str) -> PurePosixPath:

@@ -13,6 +13,7 @@ import typer
 
 from headrace.commands.calling import URL, Json, Url, call, fail, guard, quoted, read, reason
 from headrace.commands.printing import clock, table
+from headrace.commands.records import print_metrics
 
 if TYPE_CHECKING:
     import httpx
@@ -21,6 +22,15 @@ job = typer.Typer(no_args_is_help=True, help="Training jobs: what runs, what it 
 ENDED = {"done", "failed", "cancelled"}
 POLL = 0.5
 """Seconds between looks at a job that is watched."""
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Show its log and progress until it ends; exit code 1 if it fails.")
+]
+Priority = Annotated[int, typer.Option(min=-1000, max=1000, help="Higher goes first.")]
+_RUNNERS = {
+    "local": "a sandbox on the platform's machine",
+    "container": "a container of its image",
+    "unsafe": "no sandbox at all (the platform was started with --unsafe-no-sandbox)",
+}
 _STATES = "queued, running, done, failed or cancelled"
 
 
@@ -67,6 +77,8 @@ def job_show(id: str, as_json: Json = False, url: Url = URL) -> None:
         typer.echo(
             f"started {clock(one['started_ms'])}{ended} ({_lasted(one)}), attempt {one['attempt']} of {one['attempts']}"
         )
+    if one["runner"]:
+        typer.echo(f"ran in: {_RUNNERS.get(one['runner'], one['runner'])}")
     if one["peak_memory_bytes"] is not None:
         typer.echo(f"at most {one['peak_memory_bytes'] / 2**20:,.0f} MiB of memory")
     for text in (f"{_percent(one)} {one['message']}".strip(), one["reason"]):
@@ -104,7 +116,7 @@ def job_cancel(id: str, as_json: Json = False, url: Url = URL) -> None:
 @job.command("retry")
 def job_retry(
     id: str,
-    watch: Annotated[bool, typer.Option("--watch", help="Show its log and progress until it ends.")] = False,
+    watch: Watch = False,
     as_json: Json = False,
     url: Url = URL,
 ) -> None:
@@ -114,6 +126,44 @@ def job_retry(
         typer.echo(json.dumps(one, indent=2) if as_json else f"{id}: {one['state']}")
         return
     end(watched(url, id, quiet=as_json), as_json)
+
+
+@job.command("evaluate")
+def job_evaluate(
+    model: Annotated[str, typer.Argument(help="Id of a model that was trained here.")],
+    dataset: Annotated[str, typer.Argument(help="Id of a held-out dataset.")],
+    entry: Annotated[str, typer.Option(help="Python file of the model's code (default: the recipe's).")] = "",
+    priority: Priority = 0,
+    watch: Watch = False,
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Measure a trained model on a held-out dataset, by its own code."""
+    asked = {"model": model, "dataset": dataset, "entry_point": entry, "priority": priority}
+    begun(url, call(url, "POST", "/jobs/evaluate", asked), watch=watch, as_json=as_json)
+
+
+@job.command("events")
+def job_events(id: str, as_json: Json = False, url: Url = URL) -> None:
+    """What happened to a job: queued, started, tried again and why."""
+    found = call(url, "GET", f"/jobs/{quoted(id)}/events")["items"]
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    table(["time (UTC)", "what", "detail"], [[clock(one["time_ms"]), one["what"], one["detail"]] for one in found])
+
+
+def begun(url: str, one: dict[str, Any], *, watch: bool, as_json: bool) -> None:
+    """Print a job that was queued just now, or show it until it ends."""
+    if watch:
+        if not as_json:
+            typer.echo(f"job {one['id']}", err=True)
+        end(watched(url, one["id"], quiet=as_json), as_json)
+        return
+    if as_json:
+        typer.echo(json.dumps(one, indent=2))
+        return
+    typer.echo(f"{one['id']}: {one['state']}; `headrace job log -f {one['id']}` shows what it prints")
 
 
 def _cancelled(one: dict[str, Any]) -> str:
@@ -146,11 +196,14 @@ def watched(url: str, id: str, *, quiet: bool = False) -> dict[str, Any]:
 
 
 def end(one: dict[str, Any], as_json: bool) -> None:
-    """Print how a job ended; exit code 1 unless it is done."""
+    """Print how a job ended and what it measured; exit code 1 unless it is done."""
     if as_json:
         typer.echo(json.dumps(one, indent=2))
     elif one["state"] == "done":
         typer.echo(f"{one['id']}: done in {_lasted(one)}; the model is {one['model']}")
+        if one["reason"]:
+            typer.echo(one["reason"])
+        print_metrics(one["metrics"])
     if one["state"] != "done":
         fail(f"{one['id']}: {one['state']}: {one['reason'] or 'no reason was recorded'}")
 
@@ -182,12 +235,24 @@ def _sent(url: str, work: Any) -> httpx.Response:
 
 
 def _log(url: str, id: str, offset: int, *, follow: bool) -> Iterator[bytes]:
+    """The log from a byte on; a followed one until its attempt ends: when the token ends before, with a fresh one."""
+    one = call(url, "GET", f"/jobs/{quoted(id)}")  # renews a token that has ended
+    while True:
+        for data in _answered(url, id, offset, follow=follow):
+            offset += len(data)
+            yield data
+        attempt, one = one["attempt"], call(url, "GET", f"/jobs/{quoted(id)}")
+        if not follow or one["state"] in ENDED or (attempt and one["attempt"] != attempt):
+            return
+        time.sleep(POLL)
+
+
+def _answered(url: str, id: str, offset: int, *, follow: bool) -> Iterator[bytes]:
     import httpx
 
     from headrace import credentials
     from headrace.commands.sending import lost
 
-    call(url, "GET", f"/jobs/{quoted(id)}")  # renews a token that has ended
     headers = guard(lambda: credentials.headers(url))
     place = f"{credentials.normal(url)}/jobs/{quoted(id)}/log?offset={offset}" + ("&follow=1" if follow else "")
     try:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from headrace.commands.calling import URL, Json, Url, call, fail, quoted
+from headrace.commands.jobs import Priority, Watch, begun
 from headrace.commands.printing import table
 from headrace.commands.records import (
     Company,
@@ -77,6 +78,15 @@ def model_show(id: str, as_json: Json = False, url: Url = URL) -> None:
     print_metrics(one["metrics"])
     files = [[file["path"], size_of(file["stored"]["size"]), file["stored"]["sha256"]] for file in one["files"]]
     table(["file", "size", "digest"], files, empty="no files")
+
+
+@model.command("reproduce")
+def model_reproduce(
+    id: str, priority: Priority = 0, watch: Watch = False, as_json: Json = False, url: Url = URL
+) -> None:
+    """Train a model's recipe once more, and compare the files digest by digest."""
+    query = f"?priority={priority}" if priority else ""
+    begun(url, call(url, "POST", f"/models/{quoted(id)}/reproduce{query}"), watch=watch, as_json=as_json)
 
 
 @model.command("add")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-WORK = Path(os.environ.get("HEADRACE_WORK", "/work"))
+from headrace.inside.place import WORK
 
 
 def main() -> None:

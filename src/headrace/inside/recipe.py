@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import BadArchive
+from headrace.inside.place import WORK, led
 from headrace.runners.archive import Bounds, unpack
 
-REQUEST, ANSWER, CODE = Path("/work/request.json"), Path("/work/output/answer.json"), Path("/work/output/code")
+REQUEST, ANSWER, CODE = WORK / "request.json", WORK / "output" / "answer.json", WORK / "output" / "code"
 DECLARED = "headrace-recipe.yaml"
 DECLARED_BYTES = 64 * 1024
 
@@ -28,7 +29,7 @@ def main() -> None:
         code = CODE if request["keep"] else Path(private) / "code"
         code.mkdir()
         try:
-            unpack(Path(request["archive"]), code, Bounds(entries=request["files"], total=request["bytes"]))
+            unpack(led(request["archive"]), code, Bounds(entries=request["files"], total=request["bytes"]))
             answer = look(code, request["entry_point"])
         except BadArchive as error:
             answer = {"problems": [str(error).removesuffix(".")], "parameters": None}

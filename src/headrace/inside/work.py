@@ -17,9 +17,10 @@ from types import FrameType
 from typing import Any
 
 from headrace.errors import BadInput
+from headrace.inside.place import WORK, led
 from headrace.settings import MIB, InspectionSettings
 
-REQUEST, ANSWER = Path("/work/request.json"), Path("/work/output/answer.json")
+REQUEST, ANSWER = WORK / "request.json", WORK / "output" / "answer.json"
 DIGITS = 12
 """Significant digits of figures that are sums: what is left of a double after a billion additions, on any processor."""
 _EXTRAS = {
@@ -48,7 +49,7 @@ def main(inspect: Inspect) -> None:
         os.environ[variable] = "1"  # before numpy is loaded: one thread adds up in one order
     request = json.loads(asked.request.read_bytes())
     limits = InspectionSettings(**request["limits"])
-    answer = encoded(_bounded(inspect, Path(request["path"]), request["media"], limits))
+    answer = encoded(_bounded(inspect, led(request["path"]), request["media"], limits))
     if len(answer) > limits.answer_bytes:
         answer = encoded(
             {"error": f"what is known of it takes {len(answer):,} bytes; {limits.answer_bytes:,} are the most"}

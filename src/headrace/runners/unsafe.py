@@ -95,6 +95,7 @@ def _own(home: Path, limits: Limits) -> dict[str, str]:
     return {
         **defaults(limits),
         "HOME": str(home),
+        "HEADRACE_WORK": str(home / "work"),
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "LANG": "C.UTF-8",
     }

@@ -7,9 +7,10 @@ URL: those stand in logs and histories. Only paths named open are served to stra
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from typing import Protocol
 
 from starlette.requests import HTTPConnection
@@ -34,6 +35,8 @@ REMEMBERED = 10_000
 KEPT = 30.0
 """Seconds until a credential is checked again. What revokes one in this process is seen at once (`Identities.generation`);
 this bounds how long another process's word takes."""
+AGAIN = 1.0
+"""Seconds between looks at whether the caller of an answer that goes on may still be given more of it."""
 LONGEST = 8192
 """Bytes of the longest credential that is looked at."""
 _SECRET = re.compile(
@@ -141,6 +144,40 @@ async def still(scope: Scope) -> bool:
         return again is None or bool(await again(scope))
     except HeadraceError:
         return False
+
+
+async def known_still(scope: Scope) -> None:
+    """Raises Unauthenticated once `still` is no longer so: for an answer that must not seem whole."""
+    if not await still(scope):
+        raise Unauthenticated(detail="your token has expired or was revoked in the middle of the answer")
+
+
+async def lasting(scope: Scope, pieces: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    """An answer that goes on and on, as long as its caller may have it: asked every `AGAIN` seconds, also while nothing comes."""
+    coming: asyncio.Task[bytes | None] | None = None
+    looked = time.monotonic()
+    try:
+        while True:
+            coming = coming or asyncio.ensure_future(_next(pieces))
+            await asyncio.wait([coming], timeout=AGAIN)
+            if time.monotonic() - looked >= AGAIN:
+                if not await still(scope):
+                    return
+                looked = time.monotonic()
+            if coming.done():
+                piece, coming = coming.result(), None
+                if piece is None:
+                    return
+                yield piece
+    finally:
+        if coming is not None:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+        await pieces.aclose()
+
+
+async def _next(pieces: AsyncGenerator[bytes]) -> bytes | None:
+    return await anext(pieces, None)
 
 
 class _Checked:

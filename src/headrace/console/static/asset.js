@@ -80,7 +80,7 @@ async function remove(record) {
     title: `Delete the ${kind} “${clip(record.name, 60)}”?`,
     words: [
       `Its content (${bytes(sizeOf(record))}) is removed and cannot be brought back.`,
-      `If something was made of it, a tombstone stays: the record without the content (name, digests, statistics), so that the lineage of what was made of it can still be read. If nothing depends on it, the record goes as well.`,
+      `If something was made of it, or it is granted to somebody, a tombstone stays: the record without the content (name, digests, statistics), so that the lineage of what was made of it can still be read. If nothing depends on it, the record goes as well.`,
     ],
     action: `Delete the ${kind}`,
   });
@@ -88,7 +88,7 @@ async function remove(record) {
   await act(async () => {
     const { tombstone } = await send("DELETE", pathOf(record));
     if (!tombstone) location.hash = "#library";
-  }, "Deleted. A tombstone stays, because other things were made of it.");
+  }, "Deleted. A tombstone stays, because other things were made of it or it was granted to somebody.");
 }
 
 async function release(record) {
@@ -171,7 +171,7 @@ function lost(error) {
 function notes(record) {
   const note = (look, text) => el("p", { class: "note", "data-look": look }, text);
   const found = [];
-  if (record.deleted_ms !== null) found.push(note("mute", `Deleted on ${when(record.deleted_ms)}. This is a tombstone: the content is gone; the record stays because other things were made of it.`));
+  if (record.deleted_ms !== null) found.push(note("mute", `Deleted on ${when(record.deleted_ms)}. This is a tombstone: the content is gone; the record stays because other things were made of it or it was granted to somebody.`));
   if (isModel(record)) found.push(...modelNotes(record, note));
   else if (record.statistics_state === "failed") found.push(note("warn", `It is stored and can be used, but it could not be measured: ${record.statistics_error || "no reason is known"}`));
   return found;

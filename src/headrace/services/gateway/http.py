@@ -6,8 +6,10 @@ from urllib.parse import parse_qs, unquote
 
 import msgspec
 
-from headrace.errors import BadInput, HeadraceError, NotFound
+from headrace.errors import BadInput, Forbidden, HeadraceError, NotFound
 from headrace.records import SECOND, Entry
+from headrace.services.entrance import PRINCIPAL
+from headrace.services.gateway.mqtt.logins import access_of
 from headrace.services.http import Receive, Scope, Send, answer, answer_json, header, read_body, refuse
 from headrace.streams.logs import Log
 from headrace.topics import level, valid
@@ -43,6 +45,7 @@ class IngestDoor:
             raise BadInput(
                 detail=f"{topic[:80]!r} is no topic one can publish to (no +, #, NUL; not under $ or headrace/)"
             )
+        _inside(scope, topic)
         body = await read_body(scope, receive, self._limit, "--body-limit-mb")
         entry = Entry(topic, body, headers=_headers(scope), time=_event_time(scope))
         await self._log.append([entry])
@@ -55,12 +58,24 @@ class IngestDoor:
         precision = query.get("precision", ["ns"])[0]
         if precision not in PRECISIONS:
             raise BadInput(detail=f"precision {precision[:20]!r} is not one of {', '.join(sorted(PRECISIONS))}")
+        topic = f"influx/{level(bucket)}"
+        _inside(scope, topic)
         body = await read_body(scope, receive, self._limit, "--body-limit-mb")
         precision = {"u": "us", "µ": "us"}.get(precision, precision)
         headers = msgspec.json.encode({"precision": precision})
-        await self._log.append([Entry(f"influx/{level(bucket)}", body, headers=headers)])
+        await self._log.append([Entry(topic, body, headers=headers)])
         self.received += 1
         await answer(send, 204, b"", [])
+
+
+def _inside(scope: Scope, topic: str) -> None:
+    """Raises Forbidden for a topic outside of what the caller may publish to over MQTT, too."""
+    who = scope.get(PRINCIPAL)
+    if who is not None and not access_of(who).may_publish(topic, ""):
+        filters = ", ".join(who.topics)[:200]
+        raise Forbidden(
+            detail=f"{who.subject!r} may not publish to {topic[:80]!r}: its topics are {filters} (`headrace person add --topic`)"
+        )
 
 
 def _topic(scope: Scope) -> str:

@@ -316,10 +316,10 @@ class LearningService:
 
     # -- what the workers say
 
-    def _died(self, worker: str) -> None:
+    def _died(self, worker: str, how: str) -> None:
         self.restarts += 1
         for view in self._of(worker):
-            view.restarting, view.busy = True, 0.0
+            view.restarting, view.busy, view.ended = True, 0.0, how
 
     def _report(self, worker: str, event: Event) -> None:
         if event.rebuilt:
@@ -592,7 +592,8 @@ class LearningService:
         if view.failed:
             return "failed", view.failed
         if view.restarting:
-            return "restarting", "its worker stopped and is being started again; nothing is lost"
+            how = f" ({view.ended})" if view.ended else ""
+            return "restarting", f"its worker stopped{how} and is being started again; nothing is lost"
         before = self._before.get(view.name)
         if before is not None and before.view is not view:
             where = f"{min(view.position, before.until):,}/{before.until:,}"

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from headrace.services.learning.isolation import TRUSTED, Isolation
+from headrace.services.learning.said import Said, ending
 from headrace.services.learning.worker import Config, Event, ModelConfig
 
 logger = logging.getLogger("headrace.learning")
@@ -29,11 +30,14 @@ BACKOFF = (0.2, 10.0)
 """First and longest pause before a restart, seconds."""
 
 READ = 2**18
+SAID = {1, 10, 100, 1000}
+"""Which of a worker's deaths in a row, each soon after its start, the operator is told of."""
 SEND = 2**20
 """Bytes a worker may have said that are not read yet (if the system allows): it goes on while the platform is busy."""
 
 Report = Callable[[str, Event], None]
-Died = Callable[[str], None]
+Died = Callable[[str, str], None]
+"""A worker's name, and how it ended."""
 _decode = msgspec.msgpack.Decoder(Event).decode
 
 
@@ -141,28 +145,41 @@ class Worker:
             await self._task
 
     async def _keep_alive(self) -> None:
-        pause = BACKOFF[0]
+        pause, short = BACKOFF[0], 0
         while True:
-            started = time.monotonic()
+            started, how = time.monotonic(), ""
             try:
-                await self._run()
+                how = await self._run()
             except Exception as error:  # no memory, no file handle, dead before its first line was written: try again
-                print(f"headrace: a worker cannot be started ({error})", file=sys.stderr)
+                how = f"it cannot be started: {error}"
             if self._stopping:
                 return
             self.restarts += 1
-            self._died(self.name)
+            short = 0 if time.monotonic() - started > 30 else short + 1
+            if short in SAID:
+                self._say(how, short)
+            self._died(self.name, how)
             pause = BACKOFF[0] if time.monotonic() - started > 30 else min(pause * 2, BACKOFF[1])
             await asyncio.sleep(pause)
 
-    async def _run(self) -> None:
+    def _say(self, how: str, times: int) -> None:
+        """To the operator: a company's own page says it, too."""
+        what = f"the worker of {self.name!r}" if self.name else "a worker"
+        more = f", {times} times in a row" if times > 1 else ""
+        place = "" if self._isolation.trusted else f" in {self.config.data}"
+        print(f"headrace: {what}{place} stopped{more} ({how}); it is started again", file=sys.stderr)
+
+    async def _run(self) -> str:
+        """Start the process and wait for its end; how it ended."""
         ours, theirs = socket.socketpair()
+        said = Said()
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND)
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._isolation.command([sys.executable, "-m", "headrace.services.learning.worker"]),
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
+                stderr=said.into,
                 env={name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
                 start_new_session=True,  # Ctrl-C in a terminal is for the platform, which lets its workers save
             )
@@ -171,6 +188,7 @@ class Worker:
             raise
         finally:
             theirs.close()
+            said.begun()
         frames = Frames(ours, self._heard)
         self.process, self._seen = process, time.monotonic()
         watch = asyncio.create_task(self._watch(process))
@@ -192,6 +210,7 @@ class Worker:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
+        return ending(process.returncode or 0, "" if self._stopping else await asyncio.to_thread(said.last))
 
     def _heard(self, event: Event) -> None:
         self._seen = time.monotonic()

@@ -58,6 +58,8 @@ class View:
         """Seconds the worker has been at one and the same block."""
         self.failed = ""
         self.restarting = False
+        self.ended = ""
+        """How its worker ended, the last time it did so by itself."""
 
     @property
     def store(self) -> Store | None:

@@ -194,6 +194,24 @@ def unfenced(connection: Connection, id: str) -> Asset | None:
     return None if row is None else _load(connection, kind, [row.record])[0]
 
 
+def belongings(connection: Connection, company: str) -> list[Asset]:
+    """Every record of a company that was not deleted, for the platform's own work."""
+    found: list[Asset] = []
+    for kind, table in TABLES.items():
+        wanted = select(table.c.record).where(table.c.company == company, table.c.deleted_ms.is_(None))
+        found += _load(connection, kind, list(connection.execute(wanted).scalars()))
+    return found
+
+
+def owners(connection: Connection, *, deleted: bool = False) -> set[str]:
+    """Companies that have records; with `deleted` also those that have tombstones only."""
+    found: set[str] = set()
+    for table in TABLES.values():
+        wanted = select(table.c.company).distinct()
+        found |= set(connection.execute(wanted if deleted else wanted.where(table.c.deleted_ms.is_(None))).scalars())
+    return found
+
+
 def put(connection: Connection, asset: Asset) -> None:
     """Write a record, new or changed. Who holds it is not part of it: `holds` says that."""
     table = TABLES[kind_of(asset.id)]

@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Container
 from typing import Any
 
 from sqlalchemy import Connection, insert, or_, select, update
 
 from headrace.access import Principal
 from headrace.assets import Grant, Model, new_id
-from headrace.errors import BadInput, Conflict, Forbidden, NotFound, UnknownAsset
+from headrace.errors import BadInput, Conflict, Forbidden, NotFound, TooManyNames, UnknownAsset
 from headrace.services.sharing import auditing
 from headrace.services.sharing.fence import Fence, kind_of, put
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.requests import NewGrant
 from headrace.services.sharing.tables import grants, holds
 
+MISSES = 20
+"""Names nobody has that one company may try in an hour."""
+HOUR = 3_600_000
+"""Milliseconds."""
+
 
 class Granting:
     """Opens and closes assets to other companies."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, hub: Hub, companies: Callable[[], Container[str]] | None = None) -> None:
+        """
+        Args:
+            companies: names of those that may be granted something; blocks. None: anybody.
+        """
+        self._hub, self._companies = hub, companies
+        self._missed: dict[str, list[int]] = {}
+        """company -> when it named one that does not exist, ms"""
 
     async def grant(self, who: Principal, new: NewGrant) -> Grant:
-        """Open one of his company's assets. Raises UnknownAsset, Forbidden, BadInput, Conflict (held, deleted)."""
+        """Open one of his company's assets. Raises UnknownAsset, Forbidden, BadInput (also: there is no such company),
+        Conflict (held, deleted), TooManyNames.
+
+        Whether a company exists is told to those only who may grant this asset, and `MISSES` times an hour: so much they have to
+        know, and a list of names cannot be made of it.
+        """
+        exists = self._companies is None or new.grantee in await asyncio.to_thread(self._companies)
 
         def write(connection: Connection) -> Grant:
             now = self._hub.clock()
+            self._hub.here(who.company)
             asset = Fence(connection, who, now).own(new.asset, "grant")
             who.require("share")
             _check(new, asset.company, now)
+            if not exists:
+                self._miss(who.company, now)
             if asset.deleted_ms is not None:
                 raise Conflict(detail=f"{asset.id} was deleted; there is nothing left to grant")
             if isinstance(asset, Model) and asset.held_for:
@@ -54,6 +76,14 @@ class Granting:
             made = await self._hub.book.write(write)
         self._hub.changes += 1
         return made
+
+    def _miss(self, company: str, now: int) -> None:
+        """Raises BadInput: nobody has this name; TooManyNames."""
+        missed = [at for at in self._missed.get(company, []) if at > now - HOUR]
+        if len(missed) >= MISSES:
+            raise TooManyNames(count=len(missed))
+        self._missed[company] = [*missed, now]
+        raise BadInput(detail="there is no company of that name here; ask its people how they are called")
 
     async def list(self, who: Principal, asset: str = "") -> list[Grant]:
         """Grants his company gave or got, the newest first; also those that have ended."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
@@ -15,9 +16,10 @@ from starlette.types import Receive, Scope, Send
 
 from headrace.access import Principal
 from headrace.assets import AuditEntry, Dataset, Grant, Lineage, Model, Plain
-from headrace.errors import HeadraceError, Unauthenticated
+from headrace.errors import HeadraceError
 from headrace.services.apidocs import add_docs
 from headrace.services.documents import RESPONSES, describe
+from headrace.services.entrance import caller, known_still
 from headrace.services.http import code
 from headrace.services.sharing.contents import Opened
 from headrace.services.sharing.downloads import Download
@@ -29,14 +31,6 @@ from headrace.services.sharing.service import SharingService
 from headrace.services.sharing.uploads import uploads_router
 
 _log = logging.getLogger(__name__)
-
-
-async def caller(request: Request) -> Principal:
-    """Who asks, as the entrance in front of every door has found out."""
-    found = request.scope.get("headrace.principal")
-    if not isinstance(found, Principal):
-        raise Unauthenticated(detail="nobody's credentials were checked here")
-    return found
 
 
 Who: TypeAlias = Annotated[Principal, Depends(caller)]
@@ -162,7 +156,7 @@ def create_app(service: SharingService, *, largest_upload: int = 0) -> FastAPI:
     for routes in (_datasets(service), _models(service), _rights(service)):
         app.include_router(routes)
     app.include_router(uploads_router(service.artifacts, largest_upload))
-    app.include_router(internal_router(service, lambda found: _download(service, found), _DOWNLOAD))
+    app.include_router(internal_router(service, lambda request, found: _download(request, service, found), _DOWNLOAD))
     describe(app, _add)
     add_docs(app, "sharing")
     return app
@@ -209,14 +203,14 @@ def _datasets(service: SharingService) -> APIRouter:
         return await service.dataset(who, id)
 
     @routes.get("/{id}/content", operation_id="download_dataset", responses=_DOWNLOAD, response_class=Response)
-    async def content(who: Who, id: Id) -> Response:
+    async def content(request: Request, who: Who, id: Id) -> Response:
         """The file; `Range` is understood. It breaks off when a grant ends meanwhile, or a piece is not what was stored."""
-        return _download(service, await service.contents.open(who, of_kind("dataset", id)))
+        return _download(request, service, await service.contents.open(who, of_kind("dataset", id)))
 
     @routes.get("/{id}/raw", operation_id="download_dataset_records", responses=_DOWNLOAD, response_class=Response)
-    async def raw(who: Who, id: Id) -> Response:
+    async def raw(request: Request, who: Who, id: Id) -> Response:
         """The raw records a dataset was made of: JSON lines, each one a leaf of `stream.root`."""
-        return _download(service, await service.contents.open(who, of_kind("dataset", id), role="raw"))
+        return _download(request, service, await service.contents.open(who, of_kind("dataset", id), role="raw"))
 
     @routes.delete("/{id}", operation_id="delete_dataset")
     async def delete(who: Who, id: Id) -> Deleted:
@@ -250,21 +244,21 @@ def _models(service: SharingService) -> APIRouter:
         return await service.model(who, id)
 
     @routes.get("/{id}/content", operation_id="download_model", responses=_DOWNLOAD, response_class=Response)
-    async def content(who: Who, id: Id) -> Response:
+    async def content(request: Request, who: Who, id: Id) -> Response:
         """Its file (`Range` is understood), or of several a zip."""
-        return _download(service, await service.contents.open(who, of_kind("model", id)))
+        return _download(request, service, await service.contents.open(who, of_kind("model", id)))
 
     @routes.get(
         "/{id}/files/{path:path}", operation_id="download_model_file", responses=_DOWNLOAD, response_class=Response
     )
-    async def file(who: Who, id: Id, path: Annotated[str, Field(max_length=1024)]) -> Response:
+    async def file(request: Request, who: Who, id: Id, path: Annotated[str, Field(max_length=1024)]) -> Response:
         """One of its files."""
-        return _download(service, await service.contents.open(who, of_kind("model", id), path or "/"))
+        return _download(request, service, await service.contents.open(who, of_kind("model", id), path or "/"))
 
     @routes.get("/{id}/code", operation_id="download_model_code", responses=_DOWNLOAD, response_class=Response)
-    async def code(who: Who, id: Id) -> Response:
+    async def code(request: Request, who: Who, id: Id) -> Response:
         """The code archive of its recipe."""
-        return _download(service, await service.contents.open(who, of_kind("model", id), role="code"))
+        return _download(request, service, await service.contents.open(who, of_kind("model", id), role="code"))
 
     @routes.post("/{id}/release", operation_id="release_model")
     async def release(who: Who, id: Id) -> Model:
@@ -317,22 +311,26 @@ def _next(found: list[Any], page: Page) -> str | None:
     return found[page.limit - 2].id if len(found) == page.limit else None
 
 
-def _download(service: SharingService, found: Opened) -> Response:
+def _download(request: Request, service: SharingService, found: Opened) -> Response:
+    still = partial(known_still, request.scope)
     if len(found.files) > 1:
-        return Archive(found.filename, service.contents.zipped(found))
+        return Archive(found.filename, service.contents.zipped(found), still)
     return Download(
-        found.files[0].stored, lambda start, stop: service.contents.read(found, start, stop), found.filename
+        found.files[0].stored,
+        lambda start, stop: service.contents.read(found, start, stop),
+        found.filename,
+        still=still,
     )
 
 
 class Archive(Response):
     """A zip that is made while it is sent; broken off without a clean end when something goes wrong."""
 
-    def __init__(self, filename: str, pieces: AsyncIterator[bytes]) -> None:
+    def __init__(self, filename: str, pieces: AsyncIterator[bytes], still: Callable[[], Awaitable[None]]) -> None:
         super().__init__(media_type="application/zip")
         del self.headers["content-length"]
         self.headers["content-disposition"] = f'attachment; filename="{filename}"'
-        self._pieces = pieces
+        self._pieces, self._still = pieces, still
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         first = await anext(self._pieces)  # raises while there is a status to say it with
@@ -343,6 +341,7 @@ class Archive(Response):
             async for piece in self._pieces:
                 if gone.done():
                     return
+                await self._still()
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         except HeadraceError as error:

@@ -35,6 +35,8 @@ class Hub:
     """Something was promised: look now."""
     changes: int = 0
     """How often rights changed in this process: downloads under way look again when it does."""
+    gone: set[str] = field(default_factory=set)
+    """Companies that were deleted since the start: what they were still sending comes to nothing."""
     _known: set[str] = field(default_factory=set)
     """Companies that are written down as having brought contents."""
     _arriving: Counter[str] = field(default_factory=Counter)
@@ -64,12 +66,23 @@ class Hub:
             await self.book.write(partial(_know, company=company))
             self._known.add(company)
         await self._until(lambda: company not in self._removing)
+        self.here(company)
         self._arriving[company] += 1
         try:
             yield
         finally:
             self._arriving[company] -= 1
             self._move()
+
+    def here(self, company: str) -> None:
+        """Raises NotFound for a company that was deleted."""
+        if company in self.gone:
+            raise NotFound(detail=f"the company {company!r} is gone")
+
+    async def leaving(self, company: str) -> None:
+        """From now on nothing of a company arrives; what was arriving has."""
+        self.gone.add(company)
+        await self._until(lambda: not self._arriving[company] and company not in self._removing)
 
     async def forget(self, company: str, contents: Iterable[str]) -> None:
         """Remove contents that no record names any more."""

@@ -44,7 +44,7 @@ class Inspecting:
             elif promise.attempts >= TRIES:
                 raise BadInput(detail=f"looking into it was begun {promise.attempts} times and gave no answer")
             else:
-                async with self._path(asset) as (path, kind, media):
+                async with self._path(asset, promise) as (path, kind, media):
                     changed = _found(asset, await self._inspector.inspect(path, kind, media))
         except Temporary:
             raise
@@ -60,10 +60,10 @@ class Inspecting:
         await self._hub.book.write(write)
 
     @contextlib.asynccontextmanager
-    async def _path(self, asset: Asset) -> AsyncIterator[tuple[Path, str, str]]:
+    async def _path(self, asset: Asset, promise: Promise) -> AsyncIterator[tuple[Path, str, str]]:
         if isinstance(asset, Dataset):
             async with self._hub.artifacts.local(asset.company, asset.stored) as path:
-                yield path, "dataset", "" if asset.media == "other" else asset.media
+                yield path, "dataset", str(promise.detail.get("media", ""))
         elif len(asset.files) == 1:
             async with self._hub.artifacts.local(asset.company, asset.files[0].stored) as path:
                 yield path, "model", asset.files[0].path

@@ -75,7 +75,7 @@ Who: TypeAlias = Annotated[Principal, Depends(acting)]
 
 
 def internal_router(
-    service: SharingService, download: Callable[[Opened], Response], answers: dict[int | str, dict[str, Any]]
+    service: SharingService, download: Callable[[Request, Opened], Response], answers: dict[int | str, dict[str, Any]]
 ) -> APIRouter:
     """Routes under ``/internal``.
 
@@ -99,6 +99,7 @@ def internal_router(
 
     @routes.get("/assets/{id}/file", operation_id="get_file", responses=answers, response_class=Response)
     async def file(
+        request: Request,
         who: Who,
         id: Id,
         path: Annotated[str, Query(max_length=1024)],
@@ -108,7 +109,7 @@ def internal_router(
         """One file of a content; `Range` is understood. It breaks off when the right ends meanwhile."""
         own = role == "code"
         kept = "code" if own else ""
-        return download(await service.contents.open(who, id, path or "/", kept, right, own=own, noted=False))
+        return download(request, await service.contents.open(who, id, path or "/", kept, right, own=own, noted=False))
 
     _reports(routes, service)
     return routes

@@ -24,7 +24,7 @@ from headrace.services.sharing.fence import Asset, Fence, put, shown, unfenced
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.promises import Promise, kept, promise
 from headrace.services.sharing.removing import erased
-from headrace.services.sharing.requests import NewDataset, NewModel, NewRecipe, Take, media_of, plain_name
+from headrace.services.sharing.requests import Media, NewDataset, NewModel, NewRecipe, Take, media_of, plain_name
 from headrace.services.sharing.results import digest_of, holders
 from headrace.services.sharing.tables import files, holds
 
@@ -48,7 +48,7 @@ class Registering:
         name = plain_name(new.filename or filename, "data")
         async with self._taken(who.company, [take]) as stored:
             dataset = self._dataset(who, new, name, stored[0])
-            await self._hub.book.write(lambda connection: self._write_dataset(connection, who, dataset))
+            await self._hub.book.write(lambda connection: self._write_dataset(connection, who, dataset, new.media))
         self._hub.nudge()
         return dataset
 
@@ -60,7 +60,7 @@ class Registering:
             dataset = self._dataset(who, new, new.filename, stored[0]).model_copy(update={"stream": found})
 
             def write(connection: Connection) -> None:
-                self._write_dataset(connection, who, dataset)
+                self._write_dataset(connection, who, dataset, new.media)
                 lines = OutputFile(path=plain_name(f"{new.filename}.jsonl", "raw"), stored=stored[1])
                 connection.execute(insert(files), rows(dataset.id, who.company, "raw", [lines]))
                 lineage.from_stream(connection, who.company, found.topic, dataset.id)
@@ -88,12 +88,12 @@ class Registering:
         )
         return made if self._inspects and new.media != "other" else made.model_copy(update={"statistics_state": "none"})
 
-    def _write_dataset(self, connection: Connection, who: Principal, made: Dataset) -> None:
+    def _write_dataset(self, connection: Connection, who: Principal, made: Dataset, said: Media | None) -> None:
         put(connection, made)
         content = [OutputFile(path=made.filename, stored=made.stored)]
         connection.execute(insert(files), rows(made.id, made.company, "data", content))
         if made.statistics_state == "pending":
-            promise(connection, "inspect", made.id, made.company)
+            promise(connection, "inspect", made.id, made.company, {"media": said or ""})  # a name's end is a guess
         auditing.note(connection, made.created_ms, who, "register", made.id, made.company, detail=made.name)
 
     async def model(self, who: Principal, new: NewModel, filename: str, take: Take) -> Model:

@@ -35,7 +35,7 @@ class Removing:
             if isinstance(asset, Model) and asset.job and asset.state in {"registered", "training"}:
                 raise Conflict(detail=f"{id} is being trained; `headrace job cancel {asset.job}` first")
             stays = lineage.depended_on(connection, asset)
-            contents = _bury(connection, asset, now) if stays else erased(connection, asset)
+            contents = buried(connection, asset, now) if stays else erased(connection, asset)
             detail = "a tombstone stays" if stays else ""
             auditing.note(connection, now, who, "delete", id, asset.company, detail=detail)
             return asset, stays, contents
@@ -66,7 +66,7 @@ def _named(connection: Connection, company: str) -> set[str]:
     return set(connection.execute(select(files.c.sha256).where(files.c.company == company)).scalars())
 
 
-def _bury(connection: Connection, asset: Asset, now: int) -> list[str]:
+def buried(connection: Connection, asset: Asset, now: int) -> list[str]:
     """Leave the record and its place in the lineage; returns the contents that may go."""
     put(connection, asset.model_copy(update={"deleted_ms": now}))
     drop(connection, asset.id, "inspect", "submit")

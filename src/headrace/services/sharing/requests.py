@@ -33,7 +33,7 @@ class NewDataset(Plain):
     name: Name
     description: Text = ""
     media: Media | None = Field(
-        default=None, description="left out: by the file's name; images: an archive of an image folder"
+        default=None, description="left out: by what is in it; images: an archive of an image folder"
     )
     confidential: bool = False
     filename: Annotated[str, StringConstraints(max_length=255)] = Field(

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from headrace.services.sharing.fence import Asset, Fence, Kind, Page, of_kind
 from headrace.services.sharing.granting import Granting
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.inspecting import Inspecting
+from headrace.services.sharing.leaving import Leaving
 from headrace.services.sharing.promises import Doing, Worker
 from headrace.services.sharing.registering import Registering
 from headrace.services.sharing.removing import Removing
@@ -50,6 +51,7 @@ class SharingService:
         clock: ms since the epoch; decides which grants are in force.
         streams: opens a company's log; None: no datasets of streams.
         scratch: a folder of its own for files that are being made; None: the system's.
+        companies: names of those that may be granted something; blocks. None: not known, anybody.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class SharingService:
         *,
         streams: Streams | None = None,
         scratch: Path | None = None,
+        companies: Callable[[], Container[str]] | None = None,
     ) -> None:
         self.artifacts = artifacts
         self.scratch = scratch
@@ -69,8 +72,9 @@ class SharingService:
         """(company, upload) of resumable uploads that are being registered."""
         self._hub = Hub(Book(engine), artifacts, clock, scratch, self.nudge)
         self.contents = Contents(self._hub)
-        self.granting = Granting(self._hub)
+        self.granting = Granting(self._hub, companies)
         self.removing = Removing(self._hub)
+        self.leaving = Leaving(self._hub)
         self.register = Registering(self._hub, trainer, inspect)
         self.streams = FromStreams(self._hub, self.register, streams)
         self.results = Results(self._hub, inspect is not None)

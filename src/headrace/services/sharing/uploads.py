@@ -20,7 +20,8 @@ from fastapi.routing import APIRoute
 
 from headrace.access import Principal
 from headrace.assets import new_id
-from headrace.errors import BadInput, Conflict, FixedLimit, HeadraceError, NotFound, TooLarge, Unauthenticated
+from headrace.errors import BadInput, Conflict, FixedLimit, HeadraceError, NotFound, TooLarge
+from headrace.services.entrance import caller
 from headrace.services.http import Body, code
 from headrace.services.sharing.multipart import plain_name
 from headrace.stores.artifacts import Artifacts, Incoming
@@ -121,7 +122,7 @@ class _Tus:
 
     async def create(self, request: Request) -> Response:
         """Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the ``filename``."""
-        who = _caller(request)
+        who = await _caller(request)
         length = self._length(request)
         deferred = request.headers.get("upload-defer-length")
         if deferred not in {None, "1"} or (length is None and deferred is None):
@@ -139,7 +140,7 @@ class _Tus:
 
     async def head(self, request: Request, id: str) -> Response:
         """How far an upload has come: ``Upload-Offset``, all on stable storage."""
-        offset, about = await _known(self._artifacts, _caller(request), id)
+        offset, about = await _known(self._artifacts, await _caller(request), id)
         headers = {"Upload-Offset": str(offset)}
         headers |= {"Upload-Length": about["length"]} if about["length"] else {"Upload-Defer-Length": "1"}
         if about["metadata"]:
@@ -148,7 +149,7 @@ class _Tus:
 
     async def patch(self, request: Request, id: str) -> Response:
         """Go on with an upload at ``Upload-Offset``. What came before a broken connection is kept."""
-        who = _caller(request)
+        who = await _caller(request)
         offset, about = await _known(self._artifacts, who, id)
         if request.headers.get("content-type") != "application/offset+octet-stream":
             request.scope[_STATUS] = 415
@@ -166,7 +167,7 @@ class _Tus:
 
     async def delete(self, request: Request, id: str) -> Response:
         """Forget an upload."""
-        who = _caller(request)
+        who = await _caller(request)
         await _known(self._artifacts, who, id)
         await self._artifacts.discard(who.company, id)
         return Response(status_code=204)
@@ -218,11 +219,9 @@ async def _compared(request: Request, body: AsyncIterator[bytes]) -> AsyncIterat
     yield bytes(whole)
 
 
-def _caller(request: Request) -> Principal:
+async def _caller(request: Request) -> Principal:
     """Who asks, if he may write here and speaks this version."""
-    who = request.scope.get("headrace.principal")
-    if not isinstance(who, Principal):
-        raise Unauthenticated(detail="uploads need to know whose they are")
+    who = await caller(request)
     if request.headers.get("tus-resumable") != VERSION:
         request.scope[_STATUS] = 412
         raise BadInput(detail=f"this door speaks tus {VERSION}: say Tus-Resumable: {VERSION}")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from headrace.assets import Job
+from headrace.assets import Environment, Job
 from headrace.errors import HeadraceError, Temporary
 from headrace.services.sharing import Sharing
 from headrace.services.training.logs import Logs
@@ -41,10 +41,10 @@ class Dispatcher:
         logs: Logs,
         settings: TrainingSettings,
         clock: Callable[[], float],
-        runner: str,
+        named: Callable[[Environment], str],
     ) -> None:
         self._queue, self._worker, self._running, self._recipes = queue, worker, running, recipes
-        self._sharing, self._logs, self._settings, self._clock, self._runner = sharing, logs, settings, clock, runner
+        self._sharing, self._logs, self._settings, self._clock, self._named = sharing, logs, settings, clock, named
         self._jobs: dict[str, tuple[asyncio.Task[None], asyncio.Event]] = {}
         self._wake = asyncio.Event()
         self._stopping = False
@@ -144,8 +144,9 @@ class Dispatcher:
         job = entry.job
         try:
             held_for = sorted({*job.held_for, *await self._recipes.holders(on_behalf(job), entry.recipe)})
-            started = job.model_copy(update={"held_for": held_for, "runner": self._runner})
-            await asyncio.to_thread(self._queue.note, job.id, held_for=held_for, runner=self._runner)
+            runner = self._named(entry.recipe.environment)
+            started = job.model_copy(update={"held_for": held_for, "runner": runner})
+            await asyncio.to_thread(self._queue.note, job.id, held_for=held_for, runner=runner)
             if job.kind == "train":
                 await self._sharing.began(started)
                 await asyncio.to_thread(self._queue.told, started)

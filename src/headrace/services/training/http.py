@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -15,21 +16,15 @@ from pydantic import Field, ValidationError
 
 from headrace.access import Principal
 from headrace.assets import Job, JobState, Plain, Recipe
-from headrace.errors import BadInput, HeadraceError, Unauthenticated
+from headrace.errors import BadInput, HeadraceError
 from headrace.services.apidocs import add_docs
 from headrace.services.documents import RESPONSES, describe
+from headrace.services.entrance import caller, lasting
 from headrace.services.http import code
 from headrace.services.training import Training
 
 TAG = "training"
-
-
-async def caller(request: Request) -> Principal:
-    """Who asks, as the entrance in front of every door has found out."""
-    found = request.scope.get("headrace.principal")
-    if not isinstance(found, Principal):
-        raise Unauthenticated(detail="nobody's credentials were checked here")
-    return found
+_log = logging.getLogger("headrace.training")
 
 
 Who: TypeAlias = Annotated[Principal, Depends(caller)]
@@ -169,10 +164,10 @@ def _more(routes: APIRouter, service: Training) -> None:
     async def log(
         request: Request, who: Who, id: Id, offset: Annotated[int, Query(ge=0, le=2**62)] = 0, follow: bool = False
     ) -> StreamingResponse:
-        """What the last attempt printed, from byte `offset` on; with `follow=1` until it ends."""
+        """What the last attempt printed, from byte `offset` on; with `follow=1` until it ends, or the caller's token does."""
         pieces = service.log(who, id, offset, follow)
         first = await anext(pieces, b"")  # after all checks: from here on the answer is 200
-        return PlainTextStream(_joined(first, pieces))
+        return PlainTextStream(lasting(request.scope, _joined(id, first, pieces)))
 
     @routes.post("/jobs/validate", operation_id="validate_recipe", responses={200: {"model": Valid}})
     async def validate(
@@ -193,10 +188,13 @@ def _more(routes: APIRouter, service: Training) -> None:
         return Valid(valid=True)
 
 
-async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _joined(id: str, first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
     yield first
-    async for piece in rest:
-        yield piece
+    try:
+        async for piece in rest:
+            yield piece
+    except HeadraceError as error:  # held, or deleted, in the middle: the status has been sent
+        _log.info("the log of %s ends for a reader: %s", id, error)
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
 
@@ -27,6 +28,10 @@ class Logs:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.write_bytes(b"")
         return path
+
+    def forget(self, job: str) -> None:
+        """Delete a job's logs."""
+        shutil.rmtree(self._folder / job, ignore_errors=True)
 
     async def read(
         self, job: str, attempt: int, offset: int, growing: Callable[[], Awaitable[bool]]

@@ -16,8 +16,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from headrace.assets import Job, JobState, Recipe
 from headrace.errors import Conflict, StorageUnavailable
-from headrace.services.training.tables import ATTEMPTS, EVENTS, JOBS
+from headrace.services.training.tables import ATTEMPTS, EVENTS, JOBS, VERDICTS
 
+OPEN = ("queued", "running")
 SIGNS = 5
 """Signs of life in one lease."""
 _PUBLIC = [JOBS.c[name] for name in Job.model_fields]
@@ -107,6 +108,30 @@ class Queue:
         wanted = select(func.count()).where(JOBS.c.company == company, JOBS.c.state == "queued")
         with self._begin() as db:
             return db.execute(wanted).scalar_one()
+
+    def open(self, company: str) -> list[str]:
+        """Ids of a company's jobs that have not ended."""
+        wanted = select(JOBS.c.id).where(JOBS.c.company == company, JOBS.c.state.in_(OPEN))
+        with self._begin() as db:
+            return list(db.execute(wanted).scalars())
+
+    def companies(self) -> set[str]:
+        """Companies that have jobs which have not ended."""
+        with self._begin() as db:
+            return set(db.execute(select(JOBS.c.company).where(JOBS.c.state.in_(OPEN)).distinct()).scalars())
+
+    def all(self, company: str) -> list[str]:
+        """Ids of every job of a company."""
+        with self._begin() as db:
+            return list(db.execute(select(JOBS.c.id).where(JOBS.c.company == company)).scalars())
+
+    def known(self, company: str) -> bool:
+        """Whether a job, or a verdict about a recipe, is written down under this name."""
+        with self._begin() as db:
+            return any(
+                db.execute(select(table.c.company).where(table.c.company == company).limit(1)).first() is not None
+                for table in (JOBS, VERDICTS)
+            )
 
     def cancel(self, id: str, by: str) -> None:
         """A queued job ends; a running one is asked to. Raises Conflict."""

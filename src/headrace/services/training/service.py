@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ from sqlalchemy import Engine
 
 from headrace.access import Action, Principal
 from headrace.assets import Job, JobState, Model, Recipe, new_id
-from headrace.errors import BadInput, Forbidden, NotFound, TooMany, UnknownAsset
+from headrace.errors import BadInput, Conflict, Forbidden, NotFound, TooMany, UnknownAsset
 from headrace.runners import Runner
+from headrace.runners.choosing import name_of
 from headrace.services.sharing import Sharing
 from headrace.services.training.dispatch import Dispatcher
 from headrace.services.training.logs import Logs
@@ -53,9 +56,9 @@ class TrainingService:
         self._logs = Logs(folder / "logs")
         self._recipes = Recipes(sharing, runner, settings, self._worker.folder)
         running = Running(sharing, runner, Verdicts(engine), settings)
-        name = type(runner).__name__.removesuffix("Runner").lower()
+        named = partial(name_of, runner)
         self._dispatcher = Dispatcher(
-            self._queue, self._worker, running, self._recipes, sharing, self._logs, settings, clock, name
+            self._queue, self._worker, running, self._recipes, sharing, self._logs, settings, clock, named
         )
         self._stack = AsyncExitStack()
 
@@ -158,6 +161,26 @@ class TrainingService:
 
         async for piece in self._logs.read(id, attempt, offset, growing):
             yield piece
+
+    # -- companies
+
+    async def companies(self) -> set[str]:
+        """Those that have jobs which have not ended."""
+        return await asyncio.to_thread(self._queue.companies)
+
+    async def known(self, company: str) -> bool:
+        """Whether anything is written down under this name."""
+        return await asyncio.to_thread(self._queue.known, company)
+
+    async def close(self, company: str) -> None:
+        """A company was deleted: its jobs end, their logs go; the rows stay, so that its name is not given again. May be called
+        twice."""
+        for id in await asyncio.to_thread(self._queue.open, company):
+            with contextlib.suppress(Conflict):  # it has ended meanwhile
+                await asyncio.to_thread(self._queue.cancel, id, "the deletion of its company")
+                await self._dispatcher.cancel(id)
+        for id in await asyncio.to_thread(self._queue.all, company):
+            await asyncio.to_thread(self._logs.forget, id)
 
     # -- inside
 

@@ -100,6 +100,13 @@ class FileArtifacts:
         folder = await self._folder(company)
         return [f"sha256:{name}" for name in await asyncio.to_thread(folder.list)]
 
+    async def forget(self, company: str) -> None:
+        folder = await self._folder(company)
+        await asyncio.to_thread(folder.empty)
+        for key in [key for key in self._shared.hashes if key[0] == company]:
+            del self._shared.hashes[key]
+        self._shared.used[company] = 0
+
     async def _folder(self, company: str) -> Folder:
         async with self._opening:
             if company not in self._folders:

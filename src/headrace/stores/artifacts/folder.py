@@ -188,7 +188,12 @@ class Folder:
             opened.state.stored = stored.model_dump()
             self.keep(opened.upload, opened.state)
         freed = stored.size if target.exists() else 0
-        (self._uploads / opened.upload).replace(target)  # also over one that was there: it might have been damaged
+        try:
+            (self._uploads / opened.upload).replace(target)  # also over one that was there: it might have been damaged
+        except FileNotFoundError as error:  # its company was forgotten
+            (self._uploads / f"{opened.upload}.json").unlink(missing_ok=True)
+            target.with_name(f"{name}.leaves").unlink(missing_ok=True)
+            raise UnknownObject(name=opened.upload) from error
         _sync(self._contents)
         return freed
 
@@ -222,6 +227,12 @@ class Folder:
         if not self._contents.exists():
             return []
         return sorted(path.name for path in self._contents.iterdir() if len(path.name) == 64)
+
+    def empty(self) -> None:
+        """Forget everything; who reads a content reads on."""
+        for folder in (self._uploads, self._contents):
+            for path in folder.iterdir():
+                path.unlink(missing_ok=True)
 
     def lend(self, name: str) -> tuple[Path, IO[bytes]]:
         """A path of its own to a content, whoever deletes or replaces it meanwhile; `back` ends it. Raises UnknownObject."""

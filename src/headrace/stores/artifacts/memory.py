@@ -77,6 +77,11 @@ class MemoryArtifacts:
         wanted = names.company(company)
         return sorted(f"sha256:{name}" for owner, name in self._contents if owner == wanted)
 
+    async def forget(self, company: str) -> None:
+        wanted = names.company(company)
+        self._uploads = {key: one for key, one in self._uploads.items() if key[0] != wanted}
+        self._contents = {key: one for key, one in self._contents.items() if key[0] != wanted}
+
     def charge(self, company: str, count: int) -> None:
         """Whether there is room for more bytes. Raises TooLarge."""
         held = [each.data for (owner, _), each in self._uploads.items() if owner == company]
@@ -86,7 +91,9 @@ class MemoryArtifacts:
             raise TooLarge(what=f"all that {company} keeps", size=used, limit=self._quota, setting="--company-quota")
 
     def place(self, key: tuple[str, str], upload: _Upload) -> Stored:
-        """Make an upload a content."""
+        """Make an upload a content. Raises UnknownObject: its company was forgotten."""
+        if self._uploads.get(key) is not upload:
+            raise UnknownObject(name=key[1])
         tree, data = Tree(), bytes(upload.data)
         tree.update(data)
         name = hashlib.sha256(data).hexdigest()
