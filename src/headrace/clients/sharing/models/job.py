@@ -40,7 +40,7 @@ class Job:
         exit_code (int | None | Unset):
         peak_memory_bytes (int | None | Unset):
         log_bytes (int | Unset):  Default: 0.
-        runner (str | Unset):  Default: ''.
+        runner (str | Unset): local, container, or unsafe: without a sandbox (`--unsafe-no-sandbox`) Default: ''.
         metrics (JobMetrics | Unset): what the code measured; empty while held
         held_for (list[str] | Unset): companies whose data it may only train on: until they release, its log and metrics
             are not shown

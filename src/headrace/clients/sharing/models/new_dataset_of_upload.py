@@ -23,7 +23,7 @@ class NewDatasetOfUpload:
         name (str):
         upload (str): id of a finished resumable upload (`/uploads`), instead of a `file` or `code` part Default: ''.
         description (str | Unset):  Default: ''.
-        media (NewDatasetMediaType0 | None | Unset): left out: by the file's name; images: an archive of an image folder
+        media (NewDatasetMediaType0 | None | Unset): left out: by what is in it; images: an archive of an image folder
         confidential (bool | Unset):  Default: False.
         filename (str | Unset): left out: the part's own Default: ''.
     """

@@ -119,7 +119,8 @@ def sync_detailed(
 ) -> Response[Failure | str]:
     """Log
 
-     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends.
+     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends, or the caller's
+    token does.
 
     Args:
         id (str):
@@ -156,7 +157,8 @@ def sync(
 ) -> Failure | str | None:
     """Log
 
-     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends.
+     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends, or the caller's
+    token does.
 
     Args:
         id (str):
@@ -188,7 +190,8 @@ async def asyncio_detailed(
 ) -> Response[Failure | str]:
     """Log
 
-     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends.
+     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends, or the caller's
+    token does.
 
     Args:
         id (str):
@@ -223,7 +226,8 @@ async def asyncio(
 ) -> Failure | str | None:
     """Log
 
-     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends.
+     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends, or the caller's
+    token does.
 
     Args:
         id (str):
