@@ -113,7 +113,7 @@ class Explainer:
         until(lambda: acme.call("GET", path).status_code not in {404, 503}, "a saved model")
         answer = acme.call("GET", path)
         assert answer.is_success, answer.text
-        assert "hri_" not in answer.text and "headrace-test: FileNotFoundError" in up.errors()
+        assert "hri_" not in answer.text and "[acme/explainer] headrace-test: FileNotFoundError" in up.errors()
         assert up.stop() == 0
 
 

@@ -316,10 +316,11 @@ class LearningService:
 
     # -- what the workers say
 
-    def _died(self, worker: str) -> None:
+    def _died(self, worker: str, why: str = "") -> None:
         self.restarts += 1
         for view in self._of(worker):
             view.restarting, view.busy = True, 0.0
+            view.stop(why)
 
     def _report(self, worker: str, event: Event) -> None:
         if event.rebuilt:
@@ -354,6 +355,7 @@ class LearningService:
             return
         if event.saved:
             view.failed = event.failed
+            view.steady()
             view.saved = max(view.saved, event.position or 0)
             view.refresh()
             self._mind_cursor(view)
@@ -589,8 +591,8 @@ class LearningService:
 
     def state_of(self, view: View) -> tuple[str, str]:
         """(waiting | collecting | live | busy | failed | restarting, a sentence)."""
-        if view.failed:
-            return "failed", view.failed
+        if trouble := view.failed or view.stopped:
+            return "failed", trouble
         if view.restarting:
             return "restarting", "its worker stopped and is being started again; nothing is lost"
         before = self._before.get(view.name)

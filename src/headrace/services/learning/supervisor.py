@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.services.learning.cell import Cell, Over
 from headrace.services.learning.isolation import TRUSTED, Isolation
 from headrace.services.learning.worker import Config, Event, ModelConfig
 
@@ -32,16 +33,21 @@ READ = 2**18
 SEND = 2**20
 """Bytes a worker may have said that are not read yet (if the system allows): it goes on while the platform is busy."""
 
+FRAME = 2**25
+"""Bytes of one report. The largest honest one carries `worker.REPORT` of predictions; a longer one ends the worker."""
+
 Report = Callable[[str, Event], None]
-Died = Callable[[str], None]
+Died = Callable[[str, str], None]
+"""Worker, and which bound it was ended for; "": it ended by itself."""
 _decode = msgspec.msgpack.Decoder(Event).decode
 
 
 class Frames:
-    """What a worker says, from the bytes of its output; ends with `done`."""
+    """What a worker says, from the bytes of its output; ends with `done`, and then `wrong` says what was wrong with it."""
 
     def __init__(self, source: socket.socket, report: Callable[[Event], None]) -> None:
         self.done = asyncio.Event()
+        self.wrong = ""
         self._source, self._report = source, report
         self._rest = bytearray()
         self._loop = asyncio.get_running_loop()
@@ -59,12 +65,19 @@ class Frames:
             self.close()
             return
         self._rest += data
-        self._take()
+        try:
+            self._take()
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            self.wrong = f"its worker said what no worker says ({error})"
+            self.close()
 
     def _take(self) -> None:
         rest, start = self._rest, 0
         while len(rest) - start >= 4:
-            stop = start + 4 + int.from_bytes(rest[start : start + 4], "big")
+            size = int.from_bytes(rest[start : start + 4], "big")
+            if size > FRAME:
+                raise ValueError(f"a report of {size:,} bytes, and {FRAME:,} may be")
+            stop = start + 4 + size
             if stop > len(rest):
                 break
             event = _decode(memoryview(rest)[start + 4 : stop])
@@ -84,7 +97,7 @@ class Worker:
 
     Args:
         report: called with every event the process sends.
-        died: called when it has ended without being told to.
+        died: called when it has ended without being told to, with the bound it was ended for, if any.
         silence: seconds without a sign of life after which it is killed and replaced.
         isolation: what its code can reach.
     """
@@ -145,27 +158,34 @@ class Worker:
         while True:
             started = time.monotonic()
             try:
-                await self._run()
+                why = await self._run()
+            except Over as error:
+                why = str(error)
             except Exception as error:  # no memory, no file handle, dead before its first line was written: try again
+                why = ""
                 print(f"headrace: a worker cannot be started ({error})", file=sys.stderr)
             if self._stopping:
                 return
             self.restarts += 1
-            self._died(self.name)
-            pause = BACKOFF[0] if time.monotonic() - started > 30 else min(pause * 2, BACKOFF[1])
+            self._died(self.name, why)
+            pause = BACKOFF[0] if time.monotonic() - started > 30 and not why else min(pause * 2, BACKOFF[1])
             await asyncio.sleep(pause)
 
-    async def _run(self) -> None:
+    async def _run(self) -> str:
+        """One life of the process; returns the bound it was ended for, or ""."""
+        cell = Cell(self._isolation, self.name or "models")
+        try:
+            await self._live(cell)
+        finally:
+            why = await cell.close()
+        return why
+
+    async def _live(self, cell: Cell) -> None:
         ours, theirs = socket.socketpair()
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._isolation.command([sys.executable, "-m", "headrace.services.learning.worker"]),
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-                env={name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
-                start_new_session=True,  # Ctrl-C in a terminal is for the platform, which lets its workers save
-            )
+            line = [sys.executable, "-m", "headrace.services.learning.worker"]
+            process = await cell.start(line, stdin=theirs.fileno(), stdout=theirs.fileno())
         except BaseException:
             ours.close()
             raise
@@ -179,6 +199,8 @@ class Worker:
                 await asyncio.get_running_loop().sock_sendall(ours, msgspec.json.encode(self.config) + b"\n")
                 self._link = ours
             await frames.done.wait()
+            if frames.wrong:
+                cell.end(process, frames.wrong)
             await process.wait()
         except asyncio.CancelledError:
             with contextlib.suppress(ProcessLookupError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ from headrace.topics import level
 
 REFUSALS = 100
 """Refused requests remembered per model, until their senders have been told."""
+STEADY = 60.0
+"""Seconds a worker stays within its bounds until people are no longer told that it was over one."""
 ORIGINS = (0, 9_000_000_000_000)
 """Times in ms that fit into 64 bits of ns, with room for a history before and a horizon after."""
 
@@ -58,6 +61,9 @@ class View:
         """Seconds the worker has been at one and the same block."""
         self.failed = ""
         self.restarting = False
+        self.stopped = ""
+        """Which bound its worker was ended for, lately."""
+        self._stopped = 0.0
 
     @property
     def store(self) -> Store | None:
@@ -78,6 +84,16 @@ class View:
         """Its worker put a new file in the place of a damaged one: nothing of the old one counts."""
         self.close()
         self._loaded, self.position, self.failed = {}, 0, ""
+
+    def stop(self, why: str) -> None:
+        """Its worker was ended for going over a bound (or not: "")."""
+        if why:
+            self.stopped, self._stopped = f"{why}; it is started again now and then", time.monotonic()
+
+    def steady(self) -> None:
+        """Its worker saved: it is within its bounds again, once that has lasted."""
+        if self.stopped and time.monotonic() - self._stopped > STEADY:
+            self.stopped = ""
 
     def refresh(self) -> None:
         """The worker saved: exported models may be newer."""
