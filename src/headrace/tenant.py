@@ -11,6 +11,7 @@ import hmac
 import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -23,12 +24,14 @@ from starlette.routing import Route
 from headrace.access import LOCAL
 from headrace.console.api import ConsoleApi
 from headrace.console.reports import Reports
+from headrace.distrust import reading
 from headrace.services.gateway.http import IngestDoor
 from headrace.services.gateway.mqtt import Core
 from headrace.services.gateway.service import GatewayService
 from headrace.services.learning.explanations import Explanations
 from headrace.services.learning.http import InferenceDoor
 from headrace.services.learning.isolation import TRUSTED, Isolation
+from headrace.services.learning.observer import SCHEMA as OBSERVED
 from headrace.services.learning.parents import Weights
 from headrace.services.learning.service import LearningService, Publish
 from headrace.services.learning.webhooks import Webhooks
@@ -113,6 +116,7 @@ class Tenant:
             size=settings.retention_size,
             every=settings.retention_seconds,
             pinned=self.learning.pinned,
+            reader=None if self._isolation.trusted else partial(reading, schema=OBSERVED),
         )
 
     def _secret(self) -> bytes:

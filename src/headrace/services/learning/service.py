@@ -215,7 +215,7 @@ class LearningService:
                 del self.views[name]
         for name, entered in models.items():
             if name not in self.views:
-                self.views[name] = View(entered, self._data)
+                self.views[name] = View(entered, self._data, trusted=self._isolation.trusted)
                 self._cursors[_place(entered)] = self._registry.cursor(_place(entered))
                 self._due.add(name)
         if self._tasks:  # at the start nobody listens yet
@@ -311,7 +311,9 @@ class LearningService:
         served = models.get(entered.plan.spec.shadow, entered)
         candidates = shadows.of(served.name, models.values())
         failed = {one.name: self.view(one.name).failed for one in candidates}
-        found = await asyncio.to_thread(shadows.compared, served, candidates, self._data, failed)
+        found = await asyncio.to_thread(
+            shadows.compared, served, candidates, self._data, failed, trusted=self._isolation.trusted
+        )
         return [one for one in found if name in {one["candidate"], one["served"]}]
 
     # -- what the workers say
@@ -330,7 +332,15 @@ class LearningService:
             for view in self._of(worker):
                 view.restarting = False
         elif event.model:
-            self._moved_on(event)
+            try:
+                self._moved_on(event)
+            except sqlite3.Error as error:  # a file that is locked or being replaced: the next second will do
+                logger.warning("model %r waits: %s", event.model, error)
+                self._due.add(event.model)
+            except Exception as error:
+                if event.model not in self.views or self._isolation.trusted:
+                    raise
+                self.views[event.model].distrust(error)
 
     def _rebuilt(self, event: Event) -> None:
         """A worker put a new file in the place of a damaged one."""
@@ -400,19 +410,34 @@ class LearningService:
         due, self._due = self._due, set()
         for name in due:
             view = self.views.get(name)
-            while view is not None and view.store is not None and self._page(view):
+            while view is not None and self._news(view):
                 await asyncio.sleep(0)
                 view = self.views.get(name)
             while view is not None and self._follow_alerts(view):
                 await asyncio.sleep(0)
                 view = self.views.get(name)
 
+    def _news(self, view: View) -> bool:
+        """Publish one page of what is in its store; whether there may be more."""
+        if self._isolation.trusted:
+            return view.store is not None and self._page(view)
+        try:
+            return view.store is not None and self._page(view)
+        except sqlite3.Error as error:
+            logger.warning("forecasts of model %r wait: %s", view.name, view.fault or error)
+            if not view.fault:
+                self._due.add(view.name)
+        except Exception as error:  # whatever stands in a stranger's file, the company's other models go on
+            view.distrust(error)
+        return False
+
     def _follow_alerts(self, view: View) -> bool:
         try:
             return self.alerting.follow(view)
         except sqlite3.Error as error:  # a full disk, a file that is being replaced: the next second will do
             logger.warning("alerts of model %r wait: %s", view.name, error)
-            self._due.add(view.name)
+            if not view.fault:
+                self._due.add(view.name)
             return False
 
     def _page(self, view: View) -> bool:
@@ -591,7 +616,7 @@ class LearningService:
 
     def state_of(self, view: View) -> tuple[str, str]:
         """(waiting | collecting | live | busy | failed | restarting, a sentence)."""
-        if trouble := view.failed or view.stopped:
+        if trouble := view.fault or view.failed or view.stopped:
             return "failed", trouble
         if view.restarting:
             return "restarting", "its worker stopped and is being started again; nothing is lost"

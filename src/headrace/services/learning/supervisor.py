@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.distrust import JOURNAL
 from headrace.services.learning.cell import Cell, Over
 from headrace.services.learning.isolation import TRUSTED, Isolation
 from headrace.services.learning.worker import Config, Event, ModelConfig
@@ -266,6 +267,7 @@ class Supervisor:
             observer=observer,
             pinned=pinned,
             checkpoint_seconds=self._checkpoint,
+            journal="WAL" if self._isolation.trusted else JOURNAL,
         )
 
     def nudge(self) -> None:
