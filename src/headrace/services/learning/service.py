@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from headrace.access import Principal
-from headrace.errors import BadInput, BadSpec, BadTensor, Problem, StorageUnavailable, UnknownModel
+from headrace.errors import BadInput, BadSpec, BadTensor, Forbidden, Problem, StorageUnavailable, UnknownModel
 from headrace.records import MINUTE, Array
 from headrace.services.learning import shadows
 from headrace.services.learning.alerting import Alerting, speaks
@@ -57,6 +57,7 @@ class LearningService:
         hooks: the queue of webhooks; None: alerts are not sent to any.
         isolation: what the processes that run users' code can reach.
         weights: gives registered models to those that start from them; None: nobody does.
+        several: whether there are other companies on this platform. Blocks.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class LearningService:
         hooks: Webhooks | None = None,
         isolation: Isolation = TRUSTED,
         weights: Weights | None = None,
+        several: Callable[[], bool] = bool,
     ) -> None:
+        self._several = several
         self._isolation, self._weights = isolation, weights
         self._log, self._data, self._publish, self._tick, self._clock = log, data, publish, tick, clock
         self._registry = Registry(data)
@@ -143,14 +146,27 @@ class LearningService:
     ) -> tuple[dict[str, str], dict[str, Parent]]:
         """(change of each model, the parents of those that change): nobody is asked for what the log has already.
 
-        Raises BadSpec, and what the keeper of a parent says.
+        Raises BadSpec, Forbidden, and what the keeper of a parent says.
         """
         _refuse(shadows.check(documents, self._registry.models))
         changes = {document.spec.name: self._change(document, files) for document in documents}
         changed = [document for document in documents if changes[document.spec.name] != "unchanged"]
+        await self._permit(changed, who)
         parents = await fetch(changed, self._weights, who)
         _refuse(await asyncio.to_thread(misfits, changed, parents))
         return changes, parents
+
+    async def _permit(self, documents: list[Document], who: Principal | None) -> None:
+        """Code of the platform's own company runs as the platform: where that holds other people's data too, only whoever
+        operates it may bring any. Raises Forbidden."""
+        files = [name for document in documents for _, name, _ in user_code(document.plain)]
+        if not (files and self._isolation.trusted) or (who is not None and who.may("operate")):
+            return
+        if await asyncio.to_thread(self._several):
+            raise Forbidden(
+                detail=f"{files[0]!r} would run as the platform itself, beside the data of other companies: in this company "
+                "applying Python files needs the role operator; a company of its own runs them sandboxed"
+            )
 
     def _check(self, documents: list[Document], files: dict[str, str]) -> None:
         """Raises BadSpec; other people's code is not even parsed where it cannot be run apart from everything else."""
