@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,9 @@ class Platform:
         self.identities = identities = LocalIdentities(settings.data / "identity")
         await stack.enter_async_context(identities)
         self._check_open()
-        tenants = Tenants(settings, self.addresses, self._companies, isolation, self)
+        tenants = Tenants(
+            settings, self.addresses, self._companies, partial(isolation, settings=settings.confined), self
+        )
         self.tenants = await stack.enter_async_context(tenants)
         logins = CompanyLogins(identities, self._tenant, loopback=self._loopback, open_=settings.open)
         self.door = door = MqttDoor(self.local.core, logins)

@@ -208,6 +208,24 @@ class ServeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfinedSettings:
+    """What the processes that run the code of a company other than the first may use; one that is over is ended, and says so."""
+
+    memory: int = 1024 * MIB
+    """Bytes of memory of one worker or explainer with all it starts. With torch one takes 350 MB, with Captum 530."""
+    processes: int = 128
+    """Processes and threads of one. A worker has three threads, numeric libraries one more per core."""
+    cpus: float = 1.0
+    """Processor cores of one, where there are control groups. A learner computes on one thread."""
+    file: int = 4 * 1024 * MIB
+    """Bytes of the largest file one may write. State files keep bounded numbers of predictions, far below."""
+    folder: int = 20 * 1024 * MIB
+    """Bytes in a company's folder, its log included: twice what the log keeps by default. Over it, its workers are stopped."""
+    files: int = 200_000
+    """Files in a company's folder, for a disk also runs out of those. A model has a few, and one object per snapshot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformSettings:
     """`headrace up`: one process and its workers on embedded defaults."""
 
@@ -240,6 +258,8 @@ class PlatformSettings:
     companies: int = 32
     """Companies open at one time, the first one included; one more is refused until one is deleted. Each costs a worker process
     of some 60 MB."""
+    confined: ConfinedSettings = ConfinedSettings()
+    """What the processes of each company but the first may use."""
     open: bool = False
     """Ask nobody who he is: every HTTP request and MQTT client may do everything. Only on loopback with no other company."""
     retention_seconds: float = 60.0

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -23,12 +24,14 @@ from starlette.routing import Route
 from headrace.access import LOCAL
 from headrace.console.api import ConsoleApi
 from headrace.console.reports import Reports
+from headrace.distrust import reading
 from headrace.services.gateway.http import IngestDoor
 from headrace.services.gateway.mqtt import Core
 from headrace.services.gateway.service import GatewayService
 from headrace.services.learning.explanations import Explanations
 from headrace.services.learning.http import InferenceDoor
 from headrace.services.learning.isolation import TRUSTED, Isolation
+from headrace.services.learning.observer import SCHEMA as OBSERVED
 from headrace.services.learning.parents import Weights
 from headrace.services.learning.service import LearningService, Publish
 from headrace.services.learning.webhooks import Webhooks
@@ -48,6 +51,7 @@ class Tenant:
         addresses: where the platform's doors are, for people to copy.
         isolation: how processes that run the company's own code are kept from everything else.
         weights: gives registered models to those that start from them.
+        several: whether there are other companies; asked where code would run as the platform itself. Blocks.
     """
 
     def __init__(
@@ -58,9 +62,11 @@ class Tenant:
         addresses: dict[str, str],
         isolation: Isolation = TRUSTED,
         weights: Weights | None = None,
+        several: Callable[[], bool] = bool,
     ) -> None:
         self.company, self.folder = company, folder
         self._settings, self._addresses, self._isolation, self._weights = settings, addresses, isolation, weights
+        self._several = several
         self._stack = AsyncExitStack()
         self.outputs: list[Publish] = []
         """Where forecasts and alerts go."""
@@ -85,7 +91,7 @@ class Tenant:
         await stack.enter_async_context(hooks)
         learning = LearningService(
             log, self.folder, self._publish, checkpoint_seconds=settings.checkpoint_seconds, hooks=hooks,
-            isolation=self._isolation, weights=self._weights,
+            isolation=self._isolation, weights=self._weights, several=self._several,
         )  # fmt: skip
         self.explanations = Explanations(learning, isolation=self._isolation)
         self.inference = InferenceDoor(learning, self.explanations, settings.body_limit, company=self.company)
@@ -113,6 +119,7 @@ class Tenant:
             size=settings.retention_size,
             every=settings.retention_seconds,
             pinned=self.learning.pinned,
+            reader=None if self._isolation.trusted else partial(reading, schema=OBSERVED),
         )
 
     def _secret(self) -> bytes:

@@ -53,7 +53,7 @@ class Tenants:
 
     async def __aenter__(self) -> Tenants:
         settings = self._settings
-        local = Tenant(settings, LOCAL, settings.data, self._addresses, weights=self._weights)
+        local = Tenant(settings, LOCAL, settings.data, self._addresses, weights=self._weights, several=self._several)
         self.open[LOCAL] = await local.__aenter__()
         return self
 
@@ -66,6 +66,10 @@ class Tenants:
             except Exception:  # one company's trouble keeps nobody else from saving
                 logger.exception("company %r was not closed cleanly", company)
         await self._close(LOCAL)
+
+    def _several(self) -> bool:
+        """Whether there is a company besides the first, open or not."""
+        return bool(self._companies().keys() - {LOCAL})
 
     @property
     def local(self) -> Tenant:

@@ -229,7 +229,7 @@ async def test_a_silent_worker_is_replaced(data: Path) -> None:
     workers = Supervisor(
         data,
         lambda name, event: ready.append(name) if event.ready else None,
-        lambda name, how: died.append(name),
+        lambda name, how, over: died.append(name),
         silence=1.5,
     )
     await workers.assign([], {}, [])

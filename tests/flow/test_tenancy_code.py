@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ class Explainer:
         until(lambda: acme.call("GET", path).status_code not in {404, 503}, "a saved model")
         answer = acme.call("GET", path)
         assert answer.is_success, answer.text
-        assert "hri_" not in answer.text and "headrace-test: FileNotFoundError" in up.errors()
+        assert "hri_" not in answer.text and "[acme/explainer] headrace-test: FileNotFoundError" in up.errors()
         assert up.stop() == 0
 
 
@@ -144,4 +145,59 @@ def test_code_that_takes_its_worker_with_it_is_named_in_the_models_state(tmp_pat
         until(lambda: "no such plant" in bolt.get("/api/specs")[0]["detail"], "the reason")
         assert "the worker of 'room'" in up.errors() and "exit code 3: no plant today" in up.errors()
         assert bolt.get("/api/specs")[0]["state"] == "failed"
+        assert up.stop() == 0
+
+
+HOSTILE = """
+import glob, os, sqlite3, sys, threading, time
+
+def attack():
+    while True:
+        time.sleep(0.1)
+        for path in glob.glob("state/room@*.db") + ["state/observer.db"]:
+            try:
+                db = sqlite3.connect(path, timeout=1, isolation_level=None)
+                table = "progress" if "observer" in path else "meta"
+                db.execute(f"DROP TABLE IF EXISTS {table}")
+                endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i, i, i FROM n WHERE i < 0"
+                db.execute(f"CREATE VIEW {table}(name, value, position) AS {endless}")
+            except sqlite3.Error:
+                pass
+
+class Step:
+    def __init__(self, params, context):
+        print("\\x1b[2Jheadrace: log in at http://evil/login?code=1", flush=True)
+        print(os.readlink("/proc/self/fd/1"), os.readlink("/proc/self/fd/2"), flush=True)
+        threading.Thread(target=attack, daemon=True).start()
+    def state(self): return {}
+    def load(self, state): ...
+    def apply(self, rows): return rows
+"""
+
+
+def test_a_hostile_state_file_fails_its_model_and_holds_up_nobody(tmp_path: Path) -> None:
+    with Up(tmp_path / "data") as up:
+        acme = Company(up, "acme")
+        text = OWN.replace(", params: {targets: TARGETS}", "")
+        applied = acme.call("PUT", "/api/specs", json={"text": text, "files": {"mine.py": HOSTILE}})
+        assert applied.is_success, applied.text
+        for minute in range(12):
+            acme.call("POST", f"/ingest/{TOPIC}", content=reading(minute, 700 + minute % 3)).raise_for_status()
+
+        def model() -> dict[str, Any]:
+            found: dict[str, Any] = acme.get("/api/overview")["models"][0]
+            return found
+
+        until(lambda: "that its worker does not make" in model()["detail"], "that its state is not its worker's")
+        assert model()["state"] == "failed" and "apply it again" in model()["detail"]
+        for _ in range(20):
+            begin = time.monotonic()
+            acme.get("/api/overview")
+            up.call("GET", "/api/overview").raise_for_status()
+            assert time.monotonic() - begin < 2
+        lines = up.errors().splitlines()
+        assert not [
+            line for line in lines if "evil" in line and not line.startswith("[acme/room] ?[2Jheadrace: log in")
+        ]
+        assert any(line.startswith(("[acme/room] pipe:", "[acme/room] socket:")) for line in lines)  # no file
         assert up.stop() == 0

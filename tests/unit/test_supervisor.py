@@ -25,7 +25,7 @@ async def test_why_a_worker_does_not_start(
     code: str, how: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "BACKOFF", (0.01, 0.02))
-    ended: list[tuple[str, str]] = []
+    ended: list[tuple[str, str, bool]] = []
     locked = Isolation(wrap=lambda command: [sys.executable, "-c", code])
     workers = Supervisor(tmp_path, lambda name, event: None, lambda *died: ended.append(died), isolation=locked)
     await workers.assign([], {}, [])
@@ -33,7 +33,7 @@ async def test_why_a_worker_does_not_start(
         while len(ended) < 11:
             await asyncio.sleep(0.02)
     await workers.close()
-    assert set(ended) == {("", how)}
+    assert set(ended) == {("", how, False)}
     said = capfd.readouterr().err
     assert f"headrace: a worker in {tmp_path} stopped ({how}); it is started again" in said
     assert said.count("headrace: ") == 2 and "10 times in a row" in said
@@ -41,7 +41,7 @@ async def test_why_a_worker_does_not_start(
 
 
 async def test_a_program_that_is_not_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    ended: list[tuple[str, str]] = []
+    ended: list[tuple[str, str, bool]] = []
     locked = Isolation(wrap=lambda command: [str(tmp_path / "bwrap")])
     workers = Supervisor(tmp_path, lambda name, event: None, lambda *died: ended.append(died), isolation=locked)
     await workers.assign([], {}, [])

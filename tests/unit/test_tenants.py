@@ -14,7 +14,7 @@ import pytest
 
 from headrace.access import LOCAL, Principal
 from headrace.confining import isolation
-from headrace.errors import Conflict, NoIsolation, NotFound
+from headrace.errors import Conflict, Forbidden, NoIsolation, NotFound
 from headrace.front import action_of
 from headrace.services.gateway.mqtt import wire
 from headrace.services.gateway.mqtt.core import Core
@@ -23,6 +23,7 @@ from headrace.services.gateway.mqtt.users import ANYTHING, Access
 from headrace.services.gateway.mqtt.wire import Reason
 from headrace.services.learning.isolation import Isolation
 from headrace.settings import MqttSettings, PlatformSettings
+from headrace.spec import parse
 from headrace.tenants import Tenants
 from tests.mqtt_support import Client, ListLog, connect, opened, publish, subscribe
 
@@ -186,3 +187,41 @@ async def test_a_company_deleted_while_it_is_being_opened_does_not_stay(tmp_path
         await asyncio.sleep(0)
     with pytest.raises((NotFound, Conflict)):
         await late
+
+
+OWN = """
+kind: OnlineModel
+metadata: {name: room}
+input: {topics: [room/+/reading], target: temp}
+transform: [{python: {file: mine.py}}, {window: {history: 3}}]
+forecast: {horizon: 1}
+backend: rls
+"""
+STEP = "class Step:\n    def __init__(self, params, context): ...\n    def state(self): return {}\n    def load(self, state): ...\n    def apply(self, rows): return rows\n"
+
+
+WHY = "class Explainer:\n    def explain(self, model, x, baseline): return x\n"
+
+
+def somebody(*roles: str) -> Principal:
+    return Principal(LOCAL, "dora", "user", frozenset(roles))
+
+
+async def test_code_of_the_first_company_needs_an_operator_once_there_are_others(tmp_path: Path) -> None:
+    known, files = {LOCAL: 1}, {"mine.py": STEP}
+    explained = OWN.replace("{python: {file: mine.py}}, ", "") + "explain: {python: {file: mine.py}}\n"
+    async with tenants(tmp_path, known) as house:
+        apply = house.local.learning.apply
+        assert await apply(parse(OWN, "a.yaml"), files, somebody("developer")) == {"room": "created"}
+        known["acme"] = 2
+        assert await apply(parse(OWN, "a.yaml"), files, somebody("developer")) == {"room": "unchanged"}
+        newer = parse(OWN.replace("history: 3", "history: 4"), "a.yaml")
+        for roles in (["developer"], ["admin"], ["service"]):
+            for documents, own in ((newer, files), (parse(explained, "a.yaml"), {"mine.py": WHY})):
+                with pytest.raises(Forbidden, match="needs the role operator"):
+                    await apply(documents, own, somebody(*roles))
+                with pytest.raises(Forbidden, match="would run as the platform itself"):
+                    await house.local.learning.diff(documents, own, somebody(*roles))
+        assert await apply(newer, files, somebody("operator", "admin")) == {"room": "changed"}
+        plain = parse(OWN.replace("{python: {file: mine.py}}, ", "").replace("room}", "other}"), "a.yaml")
+        assert await apply(plain, {}, somebody("developer")) == {"other": "created"}

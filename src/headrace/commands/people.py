@@ -9,10 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
+from headrace.access import LOCAL
 from headrace.commands.calling import URL, Json, Url, ask, call, fail, guard, quoted, reason
 from headrace.commands.printing import clock, table
 
 company = typer.Typer(no_args_is_help=True, help="Companies on this platform (operators).")
+BESIDE = (
+    "Python files in specs of company 'local' run as the platform itself, unsandboxed: this login may apply them while it is "
+    "the only company (later it takes the role operator). Whom you do not trust that far belongs into a company of his own."
+)
+"""Said when somebody gets a login that may apply specs to the platform's own company."""
 person = typer.Typer(no_args_is_help=True, help="The users, devices and services of your company (admins).")
 identity = typer.Typer(no_args_is_help=True, help="The keys that sign tokens (operators).")
 
@@ -174,6 +180,8 @@ def person_add(
         typer.echo(json.dumps(made, indent=2))
         return
     typer.echo(f"{made['company']}/{name}: added as {kind} ({', '.join(made['roles'])})")
+    if made["company"] == LOCAL and {"admin", "developer", "service"} & set(made["roles"]):
+        typer.echo(BESIDE, err=True)
     _told(made)
 
 

@@ -9,7 +9,6 @@ import math
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -126,13 +125,18 @@ class ConsoleApi:
         try:
             return self._summary(entered)
         except sqlite3.Error as error:
-            view = self._learning.view(entered.name)
-            view.close()
-            return {
-                **self._summary(entered, None),
-                "state": "restarting",
-                "detail": f"its state cannot be read: {error}",
-            }
+            return self._unread(entered, error)
+        except Exception as error:
+            if self._learning.view(entered.name).trusted:
+                raise
+            self._learning.view(entered.name).distrust(error)
+            return self._unread(entered, error)
+
+    def _unread(self, entered: Entered, error: Exception) -> dict[str, Any]:
+        view = self._learning.view(entered.name)
+        view.close()
+        state, detail = ("failed", view.fault) if view.fault else ("restarting", f"its state cannot be read: {error}")
+        return {**self._summary(entered, None), "state": state, "detail": detail}
 
     def _summary(self, entered: Entered, *without: None) -> dict[str, Any]:
         view = self._learning.view(entered.name)
@@ -201,7 +205,7 @@ class ConsoleApi:
         if not view.plan.grid:
             raise Unsupported(detail=f"model {view.name!r} predicts record by record; its residuals are not kept")
         view.last(key)  # says what is wrong if there is no forecast
-        found = await asyncio.to_thread(residuals_of, view.path, key, days)
+        found = await asyncio.to_thread(residuals_of, view, key, days)
         return {"name": view.name, "key": key, "unit": view.plan.spec.input.unit, "days": days, "residuals": found}
 
     # -- specs
@@ -403,9 +407,9 @@ def model(view: View, key: str, days: float) -> dict[str, Any]:
     }
 
 
-def residuals_of(file: Path, key: str, days: float) -> list[list[float]]:
+def residuals_of(view: View, key: str, days: float) -> list[list[float]]:
     """[target time, truth - forecast] of the served forecasts of one key, through a connection of this thread's own."""
-    store = Store(file)
+    store = Store(view.path, blame=None if view.trusted else view.distrust)
     try:
         return [[time_ // MS, value] for time_, value in residuals(store, key, days)]
     finally:

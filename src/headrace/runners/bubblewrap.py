@@ -152,8 +152,8 @@ def _wheel(made: Plan) -> None:
 def confined(folder: Path, variables: Mapping[str, str], readable: Sequence[Path] = ()) -> list[str]:
     """The words to put before the command of a long-lived worker of one company.
 
-    It sees Python, `readable`, and can write `folder`, each at its own path; no network, no other process. What it inherits
-    open (standard streams, sockets, pipes given with pass_fds) stays open. As root it runs under an id of nobody, and what it
+    It sees Python, `readable`, and can write `folder`, each at its own path; no network, no other process. Of what it inherits
+    only the standard streams stay open. As root it runs under an id of nobody, and what it
     writes to the folder belongs to root on the disk.
 
     Raises:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 import struct
+from collections.abc import Sequence
 
 _EPERM, _ENOSYS = 1, 38
 _LOAD, _EQUAL, _ABOVE, _ANY, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -53,8 +54,11 @@ REFUSED = frozenset(_NEW) | frozenset(_OLD["x86_64"])
 """Their names."""
 
 
-def refusing(machine: str = platform.machine()) -> bytes:
+def refusing(machine: str = platform.machine(), more: Sequence[int] = ()) -> bytes:
     """The filter, or nothing for a processor whose numbers are not known here.
+
+    Args:
+        more: system calls to refuse too, whatever their arguments.
 
     >>> len(refusing("x86_64")) % 8, refusing("sparc")
     (0, b'')
@@ -71,8 +75,8 @@ def refusing(machine: str = platform.machine()) -> bytes:
         head += [_step(_ABOVE, 0, 1, _X32), _step(_RETURN, 0, 0, _ERROR | _ENOSYS)]
     tests = [
         step
-        for numbers, error in ((_OLD[machine], _EPERM), (_NEW, _ENOSYS))
-        for number in sorted(numbers.values())
+        for numbers, error in (([*_OLD[machine].values(), *more], _EPERM), (_NEW.values(), _ENOSYS))
+        for number in sorted(numbers)
         for step in (_step(_EQUAL, 0, 1, number), _step(_RETURN, 0, 0, _ERROR | error))
     ]
     tests += [

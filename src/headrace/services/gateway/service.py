@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -33,28 +33,45 @@ FIELDS = 100
 """Fields listed per device."""
 KEPT = 65_536
 """Bytes of a payload that the quarantine keeps itself."""
+REST = 5.0
+"""Seconds for which a stranger's file that could not be read is left alone."""
 REPLAY = 500
 """Quarantined messages replayed per commit."""
+
+
+Reader: TypeAlias = Callable[[Path], sqlite3.Connection]
+"""Opens a file that a stranger's code may have written."""
+
+
+def _writable(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{file}?mode=rw", uri=True, isolation_level=None, timeout=5)
 
 
 class Understood:
     """Reads what the observer (in its worker process) wrote down about topics."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, reader: Reader | None = None) -> None:
+        self._file, self._reader = file, reader
         self._db: sqlite3.Connection | None = None
         self._inode = 0
+        self._again = 0.0
 
     def rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Rows of the observer's file; none before it exists, or while it is damaged."""
+        if time.monotonic() < self._again:
+            return []
         try:
             return self._file_open().execute(query, arguments).fetchall()
         except sqlite3.DatabaseError:
+            if self._reader is not None:
+                self._again = time.monotonic() + REST
             self.close()
             return []
 
     def write(self, query: str, *arguments: object) -> None:
-        """Change the observer's file. Raises StorageUnavailable."""
+        """Change the observer's file; a stranger's is only read, its observer does the same. Raises StorageUnavailable."""
+        if self._reader is not None:
+            return
         try:
             self._file_open().execute(query, arguments)
         except sqlite3.DatabaseError as error:
@@ -69,7 +86,7 @@ class Understood:
             raise sqlite3.OperationalError("the observer has written nothing yet") from error
         if self._db is None or inode != self._inode:
             self.close()
-            self._db = sqlite3.connect(f"file:{self._file}?mode=rw", uri=True, isolation_level=None, timeout=5)
+            self._db = (self._reader or _writable)(self._file)
             self._inode = inode
         return self._db
 
@@ -93,6 +110,7 @@ class GatewayService:
         age, size: retention, seconds and bytes; 0: unlimited.
         every: seconds between looks at what may go.
         pinned: (topic filter, decoder with its parameters) of the models that read with a decoder of their own.
+        reader: opens the observer's file where a stranger's code may have written it; None: it is the platform's own.
     """
 
     def __init__(
@@ -105,12 +123,13 @@ class GatewayService:
         size: int = 0,
         every: float = 60,
         pinned: Callable[[], list[tuple[str, dict[str, Any]]]] = list,
+        reader: Reader | None = None,
     ) -> None:
         self._log, self._slowest, self._age, self._size, self._every = log, slowest, age, size, every
         self._pinned = pinned
         self.dropped = 0
         """Messages of an external broker that were not taken in: our own forecasts, and the platform's own topics."""
-        self.understood = Understood(data / "state" / "observer.db")
+        self.understood = Understood(data / "state" / "observer.db", reader)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> GatewayService:

@@ -9,10 +9,15 @@ import asyncio
 import contextlib
 import os
 import sys
+from asyncio.subprocess import PIPE
+from itertools import repeat
 from typing import Any
+
+import msgspec
 
 from headrace import errors, states
 from headrace.errors import HeadraceError, Temporary, TooMany, Unexplained
+from headrace.services.learning.cell import Cell, Over
 from headrace.services.learning.isolation import TRUSTED, Isolation
 
 SECONDS = 30.0
@@ -21,6 +26,8 @@ IDLE = 300.0
 """Seconds without a question after which the process ends: with torch it holds 350 MB, with Captum 530."""
 WAITING = 8
 """Questions that wait for the one being answered; more are refused."""
+ANSWER = 2**25
+"""Bytes of an answer; a longer one is not read."""
 LEAVING = 2.0
 """Seconds the process has for leaving."""
 
@@ -48,6 +55,9 @@ class ExplainerProcess:
         self._waiting = 0
         self._timer: asyncio.TimerHandle | None = None
         self.process: asyncio.subprocess.Process | None = None
+        self._cell: Cell | None = None
+        self._left: set[asyncio.Task[None]] = set()
+        """Processes that were told to leave."""
         self.started = 0
         """Processes started so far."""
 
@@ -83,8 +93,16 @@ class ExplainerProcess:
         except TimeoutError as error:
             detail = f"there was no answer within {self._seconds:g} s and its process was ended"
             raise Unexplained(detail=detail, instead="ask for another method, or mend your explainer") from error
-        except (asyncio.IncompleteReadError, OSError, RuntimeError) as error:
-            detail = "the process that makes explanations ended; it is started again with the next question"
+        except Over as error:
+            raise Unexplained(detail=str(error), instead="use less, or ask for another method") from error
+        except (asyncio.IncompleteReadError, OSError, RuntimeError, ValueError, msgspec.MsgspecError) as error:
+            why = await self._end(0)
+            ended = (
+                f"the process that makes explanations ended ({why})"
+                if why
+                else "the process that makes explanations ended"
+            )
+            detail = f"{ended}; it is started again with the next question"
             raise Unexplained(detail=detail, instead="if it ends again, ask for another method") from error
         finally:
             if not answered:  # whatever happened, its answer may still come and must not meet the next question
@@ -98,8 +116,9 @@ class ExplainerProcess:
         process.stdin.write(len(question).to_bytes(4, "big") + question)
         await process.stdin.drain()
         size = int.from_bytes(await process.stdout.readexactly(4), "big")
-        answer: dict[str, Any] = states.unpack(await process.stdout.readexactly(size))
-        return answer
+        if size > ANSWER:
+            raise ValueError(f"an answer of {size:,} bytes")
+        return _checked(states.unpack(await process.stdout.readexactly(size)))
 
     async def _running(self) -> asyncio.subprocess.Process:
         """The process, which runs users' code and sees none of our settings. Raises Temporary if none can be started."""
@@ -107,13 +126,9 @@ class ExplainerProcess:
             parent = str(self._isolation.parent(os.getpid()))
             command = [sys.executable, "-m", "headrace.services.learning.explainer", parent]
             try:
-                self.process = await asyncio.create_subprocess_exec(
-                    *self._isolation.command(command),
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    start_new_session=True,
-                    env={name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
-                )
+                await self._end(0)
+                self._cell = Cell(self._isolation, "explainer")
+                self.process = await self._cell.start(command, stdin=PIPE, stdout=PIPE)
             except OSError as error:
                 raise Temporary(detail=f"the process that makes explanations cannot be started ({error})") from error
             self.started += 1
@@ -122,26 +137,51 @@ class ExplainerProcess:
     def _leave(self) -> None:
         """Nobody has asked for a while: the end of its input ends it."""
         if self.process is not None and self.process.stdin is not None and not self._turn.locked():
-            self.process.stdin.close()
-            self.process = None
+            leaving = asyncio.create_task(self._left_alone())
+            self._left.add(leaving)
+            leaving.add_done_callback(self._left.discard)
 
-    async def _end(self, patience: float) -> None:
+    async def _left_alone(self) -> None:
+        await self._end(LEAVING)
+
+    async def _end(self, patience: float) -> str:
+        """End it; returns the bound it was ended for, or ""."""
         process, self.process = self.process, None
-        if process is None:
-            return
-        with contextlib.suppress(TimeoutError):
-            if process.stdin is not None:
-                process.stdin.close()
-            await asyncio.wait_for(process.wait(), patience)
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        cell, self._cell = self._cell, None
+        try:
+            if process is not None:
+                await _ended(process, patience)
+        finally:
+            why = await cell.close() if cell is not None else ""
+        return why
 
     async def close(self) -> None:
         """End the process, also in the middle of an answer."""
         if self._timer is not None:
             self._timer.cancel()
         await self._end(0 if self._turn.locked() else LEAVING)
+        await asyncio.gather(*self._left)
+
+
+async def _ended(process: asyncio.subprocess.Process, patience: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        if process.stdin is not None:
+            process.stdin.close()
+        await asyncio.wait_for(process.wait(), patience)
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
+
+
+def _checked(answer: Any) -> dict[str, Any]:
+    """An answer of the shape they have. Raises ValueError: users' code may have written it."""
+    if isinstance(answer, dict):
+        name, fields, made = answer.get("error"), answer.get("fields"), answer.get("explanations")
+        if isinstance(name, str) and isinstance(fields, dict) and all(map(isinstance, fields.values(), repeat(str))):
+            return answer
+        if name is None and isinstance(made, list) and all(map(isinstance, made, repeat(dict))):
+            return answer
+    raise ValueError("no answer has this shape")
 
 
 def raised(name: str, fields: dict[str, str]) -> HeadraceError:

@@ -6,10 +6,26 @@ The code of the platform's first company is its operator's own. Everybody else's
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 Wrap: TypeAlias = Callable[[Sequence[str]], list[str]]
 """A command -> the same in a sandbox: the company's folder is all it can write, and there is no network."""
+
+
+class Guard(Protocol):
+    """Holds one process, and all it starts, to what a company may use. Its verbs block."""
+
+    def command(self, command: Sequence[str]) -> list[str]:
+        """The command line that runs it sandboxed and bounded."""
+        ...
+
+    def over(self, process: int) -> str:
+        """Which bound this process (0: none runs yet) is over, in a sentence; "" while it is within all."""
+        ...
+
+    def close(self) -> str:
+        """Let go after its end; the bound for which the kernel ended it, or ""."""
+        ...
 
 
 class Isolation(NamedTuple):
@@ -21,6 +37,11 @@ class Isolation(NamedTuple):
     """Makes the sandbox, where there is one."""
     reason: str = "no sandbox is set up"
     """Why there is none, and what to do."""
+
+    company: str = ""
+    """Whose code it is, for people."""
+    guard: Callable[[], Guard] | None = None
+    """Holds one process to its bounds. Blocks. None: there are no bounds."""
 
     @property
     def may_run(self) -> bool:

@@ -447,9 +447,9 @@ def _any(effects: Any) -> bool:
     return bool(found or effects.alerts)
 
 
-def open_store(path: Path) -> Store:
+def open_store(path: Path, journal: str = "WAL") -> Store:
     """A model's store, claimed: older workers of the same model can no longer write."""
-    store = Store(path, writer=True)
+    store = Store(path, writer=True, journal=journal)
     try:
         store.claim()
     except BaseException:

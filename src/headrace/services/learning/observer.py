@@ -15,7 +15,7 @@ from headrace.errors import Fenced
 from headrace.records import INTERNAL, Reading, Record
 from headrace.services.learning.decoded import Decoded, DecodedLog
 from headrace.spec import Plug
-from headrace.streams.decoders import is_replay
+from headrace.streams.decoders import replay_of
 from headrace.streams.decoders.columnar import Columns
 from headrace.streams.logs import Messages
 from headrace.topics import matches
@@ -34,7 +34,7 @@ REST = 0.2
 """Seconds between writes at the least."""
 PREVIEW = 65_536
 """Bytes of a quarantined payload that are kept: larger ones cannot be replayed from here."""
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS progress (one INTEGER PRIMARY KEY CHECK (one = 1), position INTEGER, epoch INTEGER);
 CREATE TABLE IF NOT EXISTS topics (topic TEXT PRIMARY KEY, messages INTEGER, quarantined INTEGER, received INTEGER);
 CREATE INDEX IF NOT EXISTS heard ON topics (received);
@@ -50,8 +50,8 @@ CREATE TABLE IF NOT EXISTS quarantine (
 class Observer:
     """Tails the log; its counts and its place in the log are one transaction."""
 
-    def __init__(self, data: Path, pinned: list[tuple[str, Plug]]) -> None:
-        self._db = open_file(data / "state" / FILE, _SCHEMA, "journal_mode=WAL", "synchronous=NORMAL")
+    def __init__(self, data: Path, pinned: list[tuple[str, Plug]], journal: str = "WAL") -> None:
+        self._db = open_file(data / "state" / FILE, SCHEMA, f"journal_mode={journal}", "synchronous=NORMAL")
         try:
             self._load()
         except BaseException:
@@ -62,6 +62,7 @@ class Observer:
         self._topics: dict[str, list[int]] = {}
         self._devices: dict[tuple[str, str], list[Any]] = {}
         self._rejected: list[tuple[int, str, str, int, bytes, bytes]] = []
+        self._replayed: list[tuple[int]] = []
         self._written = 0.0
         self._auto = Plug(name="auto")
 
@@ -117,7 +118,9 @@ class Observer:
                 return
             topic = self._name(topic)
             counts = self._topics.setdefault(topic, [0, 0, 0])
-        again = b'"replay_of"' in record.headers and is_replay(record.headers)
+        again = b'"replay_of"' in record.headers and replay_of(record.headers) > 0
+        if again:
+            self._replayed.append((min(replay_of(record.headers), record.position),))
         counts[0] += not again
         counts[1] += (readings is None) - again
         counts[2] = record.received
@@ -185,7 +188,7 @@ class Observer:
                 self._rows()
                 self._db.execute("UPDATE progress SET position = ?", (self.position,))
             self._stored = self.position
-            self._topics, self._devices, self._rejected = {}, {}, []
+            self._topics, self._devices, self._rejected, self._replayed = {}, {}, [], []
         self._written = time.monotonic()
 
     def _rows(self) -> None:
@@ -211,6 +214,7 @@ class Observer:
                 for (topic, device), (count, first, last) in self._devices.items()
             ],
         )
+        self._db.executemany("UPDATE quarantine SET replayed = 1 WHERE position = ?", self._replayed)
         if self._rejected:
             self._db.executemany(
                 "INSERT OR IGNORE INTO quarantine (position, topic, reason, received, payload, headers) VALUES (?,?,?,?,?,?)",

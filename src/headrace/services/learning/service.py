@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from headrace.access import Principal
-from headrace.errors import BadInput, BadSpec, BadTensor, Problem, StorageUnavailable, UnknownModel
+from headrace.errors import BadInput, BadSpec, BadTensor, Forbidden, Problem, StorageUnavailable, UnknownModel
 from headrace.records import MINUTE, Array
 from headrace.services.learning import shadows
 from headrace.services.learning.alerting import Alerting, speaks
@@ -57,6 +57,7 @@ class LearningService:
         hooks: the queue of webhooks; None: alerts are not sent to any.
         isolation: what the processes that run users' code can reach.
         weights: gives registered models to those that start from them; None: nobody does.
+        several: whether there are other companies on this platform. Blocks.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class LearningService:
         hooks: Webhooks | None = None,
         isolation: Isolation = TRUSTED,
         weights: Weights | None = None,
+        several: Callable[[], bool] = bool,
     ) -> None:
+        self._several = several
         self._isolation, self._weights = isolation, weights
         self._log, self._data, self._publish, self._tick, self._clock = log, data, publish, tick, clock
         self._registry = Registry(data)
@@ -143,14 +146,27 @@ class LearningService:
     ) -> tuple[dict[str, str], dict[str, Parent]]:
         """(change of each model, the parents of those that change): nobody is asked for what the log has already.
 
-        Raises BadSpec, and what the keeper of a parent says.
+        Raises BadSpec, Forbidden, and what the keeper of a parent says.
         """
         _refuse(shadows.check(documents, self._registry.models))
         changes = {document.spec.name: self._change(document, files) for document in documents}
         changed = [document for document in documents if changes[document.spec.name] != "unchanged"]
+        await self._permit(changed, who)
         parents = await fetch(changed, self._weights, who)
         _refuse(await asyncio.to_thread(misfits, changed, parents))
         return changes, parents
+
+    async def _permit(self, documents: list[Document], who: Principal | None) -> None:
+        """Code of the platform's own company runs as the platform: where that holds other people's data too, only whoever
+        operates it may bring any. Raises Forbidden."""
+        files = [name for document in documents for _, name, _ in user_code(document.plain)]
+        if not (files and self._isolation.trusted) or (who is not None and who.may("operate")):
+            return
+        if await asyncio.to_thread(self._several):
+            raise Forbidden(
+                detail=f"{files[0]!r} would run as the platform itself, beside the data of other companies: in this company "
+                "applying Python files needs the role operator; a company of its own runs them sandboxed"
+            )
 
     def _check(self, documents: list[Document], files: dict[str, str]) -> None:
         """Raises BadSpec; other people's code is not even parsed where it cannot be run apart from everything else."""
@@ -215,7 +231,7 @@ class LearningService:
                 del self.views[name]
         for name, entered in models.items():
             if name not in self.views:
-                self.views[name] = View(entered, self._data)
+                self.views[name] = View(entered, self._data, trusted=self._isolation.trusted)
                 self._cursors[_place(entered)] = self._registry.cursor(_place(entered))
                 self._due.add(name)
         if self._tasks:  # at the start nobody listens yet
@@ -311,15 +327,18 @@ class LearningService:
         served = models.get(entered.plan.spec.shadow, entered)
         candidates = shadows.of(served.name, models.values())
         failed = {one.name: self.view(one.name).failed for one in candidates}
-        found = await asyncio.to_thread(shadows.compared, served, candidates, self._data, failed)
+        found = await asyncio.to_thread(
+            shadows.compared, served, candidates, self._data, failed, trusted=self._isolation.trusted
+        )
         return [one for one in found if name in {one["candidate"], one["served"]}]
 
     # -- what the workers say
 
-    def _died(self, worker: str, how: str) -> None:
+    def _died(self, worker: str, how: str, over: bool) -> None:
         self.restarts += 1
         for view in self._of(worker):
             view.restarting, view.busy, view.ended = True, 0.0, how
+            view.stop(how if over else "")
 
     def _report(self, worker: str, event: Event) -> None:
         if event.rebuilt:
@@ -329,7 +348,15 @@ class LearningService:
             for view in self._of(worker):
                 view.restarting = False
         elif event.model:
-            self._moved_on(event)
+            try:
+                self._moved_on(event)
+            except sqlite3.Error as error:  # a file that is locked or being replaced: the next second will do
+                logger.warning("model %r waits: %s", event.model, error)
+                self._due.add(event.model)
+            except Exception as error:
+                if event.model not in self.views or self._isolation.trusted:
+                    raise
+                self.views[event.model].distrust(error)
 
     def _rebuilt(self, event: Event) -> None:
         """A worker put a new file in the place of a damaged one."""
@@ -354,6 +381,7 @@ class LearningService:
             return
         if event.saved:
             view.failed = event.failed
+            view.steady()
             view.saved = max(view.saved, event.position or 0)
             view.refresh()
             self._mind_cursor(view)
@@ -398,19 +426,34 @@ class LearningService:
         due, self._due = self._due, set()
         for name in due:
             view = self.views.get(name)
-            while view is not None and view.store is not None and self._page(view):
+            while view is not None and self._news(view):
                 await asyncio.sleep(0)
                 view = self.views.get(name)
             while view is not None and self._follow_alerts(view):
                 await asyncio.sleep(0)
                 view = self.views.get(name)
 
+    def _news(self, view: View) -> bool:
+        """Publish one page of what is in its store; whether there may be more."""
+        if self._isolation.trusted:
+            return view.store is not None and self._page(view)
+        try:
+            return view.store is not None and self._page(view)
+        except sqlite3.Error as error:
+            logger.warning("forecasts of model %r wait: %s", view.name, view.fault or error)
+            if not view.fault:
+                self._due.add(view.name)
+        except Exception as error:  # whatever stands in a stranger's file, the company's other models go on
+            view.distrust(error)
+        return False
+
     def _follow_alerts(self, view: View) -> bool:
         try:
             return self.alerting.follow(view)
         except sqlite3.Error as error:  # a full disk, a file that is being replaced: the next second will do
             logger.warning("alerts of model %r wait: %s", view.name, error)
-            self._due.add(view.name)
+            if not view.fault:
+                self._due.add(view.name)
             return False
 
     def _page(self, view: View) -> bool:
@@ -589,8 +632,8 @@ class LearningService:
 
     def state_of(self, view: View) -> tuple[str, str]:
         """(waiting | collecting | live | busy | failed | restarting, a sentence)."""
-        if view.failed:
-            return "failed", view.failed
+        if trouble := view.fault or view.failed or view.stopped:
+            return "failed", trouble
         if view.restarting:
             how = f" ({view.ended})" if view.ended else ""
             return "restarting", f"its worker stopped{how} and is being started again; nothing is lost"

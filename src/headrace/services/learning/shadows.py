@@ -146,17 +146,18 @@ def role(plan: Plan) -> str:
 
 
 def compared(
-    served: Entered, candidates: Sequence[Entered], data: Path, failed: Mapping[str, str]
+    served: Entered, candidates: Sequence[Entered], data: Path, failed: Mapping[str, str], *, trusted: bool = True
 ) -> list[dict[str, Any]]:
     """Each candidate, key by key, against the model in service, from what their workers have stored.
 
     Args:
         failed: why a candidate stopped, by its name.
+        trusted: their workers run no stranger's code.
     """
     found: list[Comparison] = []
-    with contextlib.closing(_Opened(served, data)) as theirs:
+    with contextlib.closing(_Opened(served, data, trusted=trusted)) as theirs:
         for candidate in candidates:
-            with contextlib.closing(_Opened(candidate, data)) as mine:
+            with contextlib.closing(_Opened(candidate, data, trusted=trusted)) as mine:
                 made = compare(candidate.plan, mine.store, served.plan, theirs.store)
                 found += [replace(one, failed=failed.get(one.candidate, "")) for one in made]
     return plain(found)
@@ -201,9 +202,9 @@ def newest(mine: Plan, candidate: Store, theirs: Plan, served: Store) -> int:
 class _Opened:
     """A generation's file while it is read; None where its worker has not made one yet."""
 
-    def __init__(self, entered: Entered, data: Path) -> None:
+    def __init__(self, entered: Entered, data: Path, *, trusted: bool = True) -> None:
         path = generation_file(data, entered.name, entered.generation)
-        self.store = Store(path) if path.exists() else None
+        self.store = Store(path, blame=None if trusted else _ignored) if path.exists() else None
         with contextlib.suppress(sqlite3.Error):
             if self.store is not None:
                 self.store.lanes()
@@ -215,6 +216,10 @@ class _Opened:
         """Let go of it."""
         if self.store is not None:
             self.store.close()
+
+
+def _ignored(_: str) -> None:
+    """What is wrong with a file is said where its model is shown."""
 
 
 def some(names: Sequence[str], most: int = 5) -> str:

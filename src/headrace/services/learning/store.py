@@ -8,7 +8,7 @@ worker that was replaced while it slept finds a newer epoch and cannot write.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.disk import open_file, transaction
+from headrace.distrust import reading
 from headrace.errors import Fenced
 from headrace.events import Alert, Covered, Decision, Prediction, Score
 from headrace.records import Array
@@ -64,6 +65,10 @@ SELECT key FROM found WHERE key IS NOT NULL
 _SCORE = "key, origin, contender, n, squared, absolute, daylight, daylight_squared"
 
 
+RUNS = 64
+"""Runs read at a time."""
+
+
 class Run(NamedTuple):
     """Consecutive predictions of one key, stored as one row."""
 
@@ -77,16 +82,27 @@ class Run(NamedTuple):
 
 
 class Store:
-    """A model's file. `writer` is for its worker, `reader` for the others."""
+    """A model's file.
 
-    def __init__(self, path: Path, *, writer: bool = False) -> None:
+    Args:
+        writer: for its worker; the others read.
+        journal: how a writer keeps it whole.
+        blame: it may have been written by a stranger's code (`headrace.distrust`); told what is wrong with it for good.
+    """
+
+    def __init__(
+        self, path: Path, *, writer: bool = False, journal: str = "WAL", blame: Callable[[str], None] | None = None
+    ) -> None:
         self.path = path
+        self._db: sqlite3.Connection
         self.epoch = 0
         if writer:
             path.parent.mkdir(parents=True, exist_ok=True)
             # NORMAL: after a power loss the file may be some transactions older, never damaged; the log brings it up.
-            self._db = open_file(path, _SCHEMA, "journal_mode=WAL", "synchronous=NORMAL")
+            self._db = open_file(path, _SCHEMA, f"journal_mode={journal}", "synchronous=NORMAL")
             _add_what_is_new(self._db)
+        elif blame is not None:
+            self._db = reading(path, _SCHEMA, blame)
         else:
             self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=5)
 
@@ -244,12 +260,16 @@ class Store:
     def runs(self, after: int, limit: int) -> list[Run]:
         """What was predicted after a number, in order of first computation: as many runs as hold `limit` predictions."""
         found: list[Run] = []
-        for number, key, size, stored in self._db.execute(
-            "SELECT number, key, count, bodies FROM runs WHERE number > ? ORDER BY number", (after,)
-        ):
-            new = lines(stored, max(0, after - (number - size)))
-            found.append(Run(number, key, len(new), b"\n".join(new)))
-            if found[-1].number - after >= limit:
+        query = f"SELECT number, key, count, bodies FROM runs WHERE number > ? ORDER BY number LIMIT {RUNS}"
+        at = after
+        while rows := self._db.execute(query, (at,)).fetchall():
+            for number, key, size, stored in rows:
+                new = lines(stored, max(0, after - (number - size)))
+                found.append(Run(number, key, len(new), b"\n".join(new)))
+                if number - after >= limit:
+                    return found
+            at = found[-1].number
+            if len(rows) < RUNS:
                 break
         return found
 

@@ -15,8 +15,10 @@ from typing import Any
 
 import msgspec
 
+from headrace.distrust import JOURNAL
+from headrace.services.learning.cell import Cell, Over
 from headrace.services.learning.isolation import TRUSTED, Isolation
-from headrace.services.learning.said import Said, ending
+from headrace.services.learning.said import ending
 from headrace.services.learning.worker import Config, Event, ModelConfig
 
 logger = logging.getLogger("headrace.learning")
@@ -35,17 +37,21 @@ SAID = {1, 10, 100, 1000}
 SEND = 2**20
 """Bytes a worker may have said that are not read yet (if the system allows): it goes on while the platform is busy."""
 
+FRAME = 2**25
+"""Bytes of one report. The largest honest one carries `worker.REPORT` of predictions; a longer one ends the worker."""
+
 Report = Callable[[str, Event], None]
-Died = Callable[[str, str], None]
-"""A worker's name, and how it ended."""
+Died = Callable[[str, str, bool], None]
+"""A worker's name, how it ended, and whether the platform ended it for a bound it went over."""
 _decode = msgspec.msgpack.Decoder(Event).decode
 
 
 class Frames:
-    """What a worker says, from the bytes of its output; ends with `done`."""
+    """What a worker says, from the bytes of its output; ends with `done`, and then `wrong` says what was wrong with it."""
 
     def __init__(self, source: socket.socket, report: Callable[[Event], None]) -> None:
         self.done = asyncio.Event()
+        self.wrong = ""
         self._source, self._report = source, report
         self._rest = bytearray()
         self._loop = asyncio.get_running_loop()
@@ -63,12 +69,19 @@ class Frames:
             self.close()
             return
         self._rest += data
-        self._take()
+        try:
+            self._take()
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            self.wrong = f"its worker said what no worker says ({error})"
+            self.close()
 
     def _take(self) -> None:
         rest, start = self._rest, 0
         while len(rest) - start >= 4:
-            stop = start + 4 + int.from_bytes(rest[start : start + 4], "big")
+            size = int.from_bytes(rest[start : start + 4], "big")
+            if size > FRAME:
+                raise ValueError(f"a report of {size:,} bytes, and {FRAME:,} may be")
+            stop = start + 4 + size
             if stop > len(rest):
                 break
             event = _decode(memoryview(rest)[start + 4 : stop])
@@ -147,19 +160,22 @@ class Worker:
     async def _keep_alive(self) -> None:
         pause, short = BACKOFF[0], 0
         while True:
-            started, how = time.monotonic(), ""
+            started = time.monotonic()
             try:
-                how = await self._run()
+                how, over = await self._run()
+            except Over as error:
+                how, over = str(error), True
             except Exception as error:  # no memory, no file handle, dead before its first line was written: try again
-                how = f"it cannot be started: {error}"
+                how, over = f"it cannot be started: {error}", False
             if self._stopping:
                 return
             self.restarts += 1
-            short = 0 if time.monotonic() - started > 30 else short + 1
+            lasted = time.monotonic() - started > 30
+            short = 0 if lasted else short + 1
             if short in SAID:
                 self._say(how, short)
-            self._died(self.name, how)
-            pause = BACKOFF[0] if time.monotonic() - started > 30 else min(pause * 2, BACKOFF[1])
+            self._died(self.name, how, over)
+            pause = BACKOFF[0] if lasted and not over else min(pause * 2, BACKOFF[1])
             await asyncio.sleep(pause)
 
     def _say(self, how: str, times: int) -> None:
@@ -169,26 +185,28 @@ class Worker:
         place = "" if self._isolation.trusted else f" in {self.config.data}"
         print(f"headrace: {what}{place} stopped{more} ({how}); it is started again", file=sys.stderr)
 
-    async def _run(self) -> str:
-        """Start the process and wait for its end; how it ended."""
+    async def _run(self) -> tuple[str, bool]:
+        """One life of the process; returns how it ended, and whether it was ended for a bound."""
+        cell = Cell(self._isolation, self.name or "models")
+        code = 0
+        try:
+            code = await self._live(cell)
+        finally:
+            why = await cell.close()
+        last = "" if self._stopping else await asyncio.to_thread(cell.last)
+        return why or ending(code, last), bool(why)
+
+    async def _live(self, cell: Cell) -> int:
         ours, theirs = socket.socketpair()
-        said = Said()
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._isolation.command([sys.executable, "-m", "headrace.services.learning.worker"]),
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-                stderr=said.into,
-                env={name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")},
-                start_new_session=True,  # Ctrl-C in a terminal is for the platform, which lets its workers save
-            )
+            line = [sys.executable, "-m", "headrace.services.learning.worker"]
+            process = await cell.start(line, stdin=theirs.fileno(), stdout=theirs.fileno())
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-            said.begun()
         frames = Frames(ours, self._heard)
         self.process, self._seen = process, time.monotonic()
         watch = asyncio.create_task(self._watch(process))
@@ -197,6 +215,8 @@ class Worker:
                 await asyncio.get_running_loop().sock_sendall(ours, msgspec.json.encode(self.config) + b"\n")
                 self._link = ours
             await frames.done.wait()
+            if frames.wrong:
+                cell.end(process, frames.wrong)
             await process.wait()
         except asyncio.CancelledError:
             with contextlib.suppress(ProcessLookupError):
@@ -210,7 +230,7 @@ class Worker:
             watch.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watch
-        return ending(process.returncode or 0, "" if self._stopping else await asyncio.to_thread(said.last))
+        return process.returncode or 0
 
     def _heard(self, event: Event) -> None:
         self._seen = time.monotonic()
@@ -263,6 +283,7 @@ class Supervisor:
             observer=observer,
             pinned=pinned,
             checkpoint_seconds=self._checkpoint,
+            journal="WAL" if self._isolation.trusted else JOURNAL,
         )
 
     def nudge(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +12,11 @@ import msgspec
 import numpy as np
 
 from headrace import states
-from headrace.errors import BadTensor, HeadraceError, NotReady, UnknownKey, UnknownPrediction, Unsupported
+from headrace.errors import BadTensor, CorruptState, HeadraceError, NotReady, UnknownKey, UnknownPrediction, Unsupported
 from headrace.models.backends import Servable, Shape
 from headrace.records import Array, Rows
 from headrace.services.learning.lane import CHAMPION, LIVE
+from headrace.services.learning.permitted import permit
 from headrace.services.learning.plan import assemble
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.serving import Runner, load
@@ -23,6 +25,10 @@ from headrace.topics import level
 
 REFUSALS = 100
 """Refused requests remembered per model, until their senders have been told."""
+REST = 0.3
+"""Seconds for which a stranger's file that could not be opened is left alone."""
+STEADY = 60.0
+"""Seconds a worker stays within its bounds until people are no longer told that it was over one."""
 ORIGINS = (0, 9_000_000_000_000)
 """Times in ms that fit into 64 bits of ns, with room for a history before and a horizon after."""
 
@@ -39,7 +45,10 @@ class Loaded(NamedTuple):
 class View:
     """One model generation, seen from the serving process."""
 
-    def __init__(self, entered: Entered, data: Path) -> None:
+    def __init__(self, entered: Entered, data: Path, *, trusted: bool = True) -> None:
+        self._trusted = trusted
+        self.fault = ""
+        """What is wrong for good with what its worker left behind; then nothing of it is read any more."""
         self.entered, self.name, self.plan = entered, entered.name, entered.plan
         self.path = generation_file(data, entered.name, entered.generation)
         self._store: Store | None = None
@@ -60,12 +69,23 @@ class View:
         self.restarting = False
         self.ended = ""
         """How its worker ended, the last time it did so by itself."""
+        self.stopped = ""
+        """Which bound its worker was ended for, lately."""
+        self._stopped = self._again = 0.0
+
+    @property
+    def trusted(self) -> bool:
+        """Whether its file is written by the platform's own company."""
+        return self._trusted
 
     @property
     def store(self) -> Store | None:
         """The worker's file, once it exists."""
-        if self._store is None and self.path.exists():
-            store = Store(self.path)
+        if self._store is None and not self.fault and time.monotonic() >= self._again and self.path.exists():
+            try:
+                store = Store(self.path, blame=None if self._trusted else self.distrust)
+            except sqlite3.OperationalError:  # it went away
+                return None
             try:
                 store.lanes()  # the tables are there
                 self.saved = store.position()
@@ -74,12 +94,34 @@ class View:
                 self._store = store
             except sqlite3.DatabaseError:  # not written yet, or damaged: its worker sees to it
                 store.close()
+                self._again = 0.0 if self._trusted else time.monotonic() + REST
+            except (TypeError, ValueError) as error:
+                store.close()
+                self.distrust(error)
+                if self._trusted:
+                    raise
         return self._store
+
+    def distrust(self, what: str | Exception) -> None:
+        """What its worker left behind is no work of ours: say so, and read no more of it. Of a trusted one: do nothing."""
+        if not self._trusted and not self.fault:
+            text = what if isinstance(what, str) else f"its state cannot be used: {type(what).__name__}: {what}"
+            self.fault = text[:300]
 
     def reopen(self) -> None:
         """Its worker put a new file in the place of a damaged one: nothing of the old one counts."""
         self.close()
         self._loaded, self.position, self.failed = {}, 0, ""
+
+    def stop(self, why: str) -> None:
+        """Its worker was ended for going over a bound (or not: "")."""
+        if why:
+            self.stopped, self._stopped = f"{why}; it is started again now and then", time.monotonic()
+
+    def steady(self) -> None:
+        """Its worker saved: it is within its bounds again, once that has lasted."""
+        if self.stopped and time.monotonic() - self._stopped > STEADY:
+            self.stopped = ""
 
     def refresh(self) -> None:
         """The worker saved: exported models may be newer."""
@@ -199,9 +241,15 @@ class View:
         found = self.store.servable(key, role, than) if self.store is not None else None
         if found is None:
             return None
-        state = states.unpack(found[1])
-        servable = Servable(state["format"], state["data"], state["kernel"])
-        return Loaded(found[0], load(servable, self.shape()), state["offset"], state["factor"])
+        try:
+            state = states.unpack(found[1])
+            servable = Servable(state["format"], state["data"], state["kernel"])
+            if not self._trusted:
+                permit(servable)
+            return Loaded(found[0], load(servable, self.shape()), float(state["offset"]), float(state["factor"]))
+        except (msgspec.MsgspecError, TypeError, KeyError, ValueError, AttributeError, RecursionError) as error:
+            self.distrust(error)
+            raise CorruptState(detail=f"an exported model is damaged: {error}") from error
 
     def predict(self, x: Array, key: str, role: str = "") -> Array:
         """(n, horizon) in the target's unit for model-space inputs (n, *shape.input)."""

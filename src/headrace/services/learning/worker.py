@@ -62,6 +62,8 @@ class Config(msgspec.Struct):
     pinned: list[tuple[str, dict[str, Any]]] = []
     """(topic filter, decoder) of the models that read with a decoder of their own."""
     checkpoint_seconds: float = 5.0
+    journal: str = "WAL"
+    """How files are kept whole."""
 
 
 class Event(msgspec.Struct, omit_defaults=True):
@@ -184,7 +186,7 @@ class Loop:
         objects = FileObjects(self._data / "objects")
         store = None
         try:
-            store = open_store(path)
+            store = open_store(path, self._config.journal)
             return Learner(plan, model.generation, store, objects)
         except (sqlite3.DatabaseError, CorruptState) as error:
             if store is not None:
@@ -193,7 +195,7 @@ class Loop:
                 raise
             self._set_aside(path, error)
             self._reporter.say(Event(model=spec.name, generation=model.generation, rebuilt=True))
-        return Learner(plan, model.generation, open_store(path), objects)
+        return Learner(plan, model.generation, open_store(path, self._config.journal), objects)
 
     def _observe(self) -> None:
         from headrace.services.learning.observer import FILE, Observer
@@ -202,13 +204,13 @@ class Loop:
         pinned = [(pattern, Plug.model_validate(plug)) for pattern, plug in self._config.pinned]
         path = self._data / "state" / FILE
         try:
-            self._observer = Observer(self._data, pinned)
+            self._observer = Observer(self._data, pinned, self._config.journal)
         except sqlite3.DatabaseError as error:
             if unavailable(error):
                 raise
             self._set_aside(path, error)
             self._reporter.say(Event(rebuilt=True))
-            self._observer = Observer(self._data, pinned)
+            self._observer = Observer(self._data, pinned, self._config.journal)
 
     def _set_aside(self, path: Path, error: Exception) -> None:
         kept = set_aside(path)

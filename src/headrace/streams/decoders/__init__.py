@@ -108,6 +108,11 @@ def is_replay(headers: bytes) -> bool:
     return bool(_told(headers).replay_of)
 
 
+def replay_of(headers: bytes) -> int:
+    """Where in the log the message was before, undecoded; 0: nowhere."""
+    return _told(headers).replay_of
+
+
 def _told(headers: bytes) -> _Headers:
     if not headers:
         return _PLAIN
@@ -123,4 +128,4 @@ def _line_protocol(precision: str) -> Decoder:
     return build("lineprotocol", {"precision": precision})
 
 
-__all__ = ["DECODERS", "Decoder", "Params", "build", "decode", "is_replay"]
+__all__ = ["DECODERS", "Decoder", "Params", "build", "decode", "is_replay", "replay_of"]
