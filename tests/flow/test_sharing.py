@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from benchmarks import register
+from sqlalchemy import Connection
 
 from headrace.assets import Dataset, Model
 from headrace.errors import BadInput, Conflict, Forbidden, NoIsolation, NotFound, NotReady, UnknownAsset
-from headrace.services.sharing.fence import Page
+from headrace.services.sharing.fence import Page, put, unfenced
 from headrace.services.sharing.requests import NewDataset
 from tests.hub import (
     ACME,
@@ -331,6 +332,33 @@ async def test_figures_of_an_evaluation_on_foreign_data_are_held(tmp_path: Path)
         assert (await hub.model(BOLT, made.id)).metrics[data.id] == {"mse": 0.25, "job": "jb_e"}
         with pytest.raises(UnknownAsset):
             await hub.model(ACME, made.id)
+
+
+async def test_a_figure_called_like_the_platforms_own_is_refused_and_harms_nobody(tmp_path: Path) -> None:
+    trainer = Trainer()
+    async with opened(tmp_path, trainer=trainer) as hub:
+        data, made = await dataset(hub, ACME), await recipe(hub, BOLT)
+        await train(hub, trainer, made.id, tmp_path / "out")
+        await grant(hub, ACME, data.id, "bolt", "train")
+        job = trainer.jobs[made.id].model_copy(update={"id": "jb_e", "kind": "evaluate", "dataset": data.id})
+        for name in ("held_for", "job"):
+            with pytest.raises(BadInput, match=f"{name} is what the platform calls its own"):
+                await hub.evaluated(job, {"mse": 0.25, name: 5})
+        await hub.evaluated(job, {"mse": 0.25})
+
+        def older(connection: Connection) -> None:  # as it was stored before such names were refused
+            model = unfenced(connection, made.id)
+            assert isinstance(model, Model)
+            odd = {"ds_a": {"held_for": 5}, "ds_b": {"held_for": "acme"}, "ds_c": {"held_for": [7]}, "held_for": 1}
+            put(connection, model.model_copy(update={"metrics": {**model.metrics, **odd}}))
+
+        await hub._hub.book.write(older)
+        for who in (ACME, BOLT):
+            (seen,) = await hub.page(who, "model", Page())
+            assert isinstance(seen, Model) and data.id in seen.metrics
+        assert list((await hub.model(ACME, made.id)).metrics) == [data.id]
+        await hub.granting.release(ACME, made.id)
+        assert (await hub.model(BOLT, made.id)).metrics[data.id] == {"mse": 0.25, "job": "jb_e"}
 
 
 async def test_who_is_cancelled_during_a_commit_loses_no_content(tmp_path: Path) -> None:

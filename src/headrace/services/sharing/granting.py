@@ -10,7 +10,7 @@ from headrace.access import Principal
 from headrace.assets import Grant, Model, new_id
 from headrace.errors import BadInput, Conflict, Forbidden, NotFound, UnknownAsset
 from headrace.services.sharing import auditing
-from headrace.services.sharing.fence import Fence, kind_of, put
+from headrace.services.sharing.fence import Fence, holders_of, kind_of, put
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.requests import NewGrant
 from headrace.services.sharing.tables import grants, holds
@@ -153,8 +153,9 @@ def _let_go(metrics: dict[str, Any], company: str) -> dict[str, Any]:
 
 
 def _freed(value: Any, company: str) -> Any:
-    if not isinstance(value, dict) or company not in value.get("held_for", []):
+    held = holders_of(value)
+    if company not in held:
         return value
-    rest = [one for one in value["held_for"] if one != company]
+    rest = [one for one in held if one != company]
     free = {key: one for key, one in value.items() if key != "held_for"}
     return {**free, "held_for": rest} if rest else free

@@ -198,7 +198,8 @@ class TrainingService:
             return [company for company in job.held_for if company in model.held_for]
         measured = model.metrics.get(job.dataset)
         if job.kind == "evaluate" and isinstance(measured, dict) and measured.get("job") == job.id:
-            return [company for company in job.held_for if company in measured.get("held_for", [])]
+            held = measured.get("held_for")
+            return [company for company in job.held_for if isinstance(held, list) and company in held]
         return job.held_for
 
     # -- rights
