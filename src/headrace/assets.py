@@ -176,7 +176,7 @@ class Job(Plain):
     metrics: dict[str, Scalar] = Field({}, description="what the code measured; empty while held")
     held_for: list[str] = Field(
         [],
-        description="companies whose data it may only train on: until they release, its log and metrics are not shown",
+        description="companies whose data it may only train on: until they release, only its state and times are shown",
     )
 
 

@@ -124,8 +124,11 @@ class TrainingService:
 
     async def events(self, who: Principal, id: str) -> list[dict[str, Any]]:
         """See `Training.events`."""
-        await self._entry(who, id, "read")
-        return await asyncio.to_thread(self._queue.events, id)
+        job = (await self._entry(who, id, "read")).job
+        found = await asyncio.to_thread(self._queue.events, id)
+        if await self._held(job):
+            return [event if event["what"] in BY_PEOPLE else {**event, "detail": ""} for event in found]
+        return found
 
     async def cancel(self, who: Principal, id: str) -> Job:
         """See `Training.cancel`."""
@@ -231,12 +234,27 @@ class TrainingService:
         return entry
 
 
+QUIET: dict[str, Any] = {
+    "progress": None,
+    "message": "",
+    "reason": "",
+    "metrics": {},
+    "log_bytes": 0,
+    "peak_memory_bytes": None,
+    "exit_code": None,
+}
+"""What a held job's record shows of its code to its own company: nothing. That it failed, and when it ended, is left."""
+BY_PEOPLE = frozenset({"started", "cancel", "retry"})
+"""Events whose details no code has a word in."""
+
+
 def _shown(job: Job, held: list[str]) -> Job:
     """A job as its company may see it: while held, nothing its code could use to say what it read."""
     if not held:
         return job.model_copy(update={"held_for": []})
-    progress = None if job.progress is None else round(job.progress, 1)
-    quiet = {"message": "", "metrics": {}, "log_bytes": 0, "peak_memory_bytes": None, "exit_code": None}
-    if job.exit_code is not None:
-        quiet["exit_code"] = int(job.exit_code != 0)
-    return job.model_copy(update={**quiet, "progress": progress, "held_for": held})
+    quiet = dict(QUIET)
+    if job.state == "failed":
+        quiet["reason"] = f"it failed; why is not shown while what it read is not released by {', '.join(held)}"
+    elif job.state == "cancelled":
+        quiet["reason"] = "cancelled"
+    return job.model_copy(update={**quiet, "held_for": held})
