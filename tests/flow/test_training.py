@@ -359,7 +359,9 @@ os.symlink('/', os.environ['HEADRACE_OUTPUT'] + '/' + secret)
             assert [job] == [one for one in await service.jobs(ANN) if one.id == job.id]
             events = await service.events(ANN, job.id)
             assert [(one["what"], one["detail"]) for one in events] == [
-                ("queued", ""), ("started", "attempt 1"), (state, "")
+                ("queued", ""),
+                ("started", "attempt 1"),
+                (state, ""),
             ]
             with pytest.raises(Forbidden, match="borg, who have not released"):
                 await anext(service.log(ANN, job.id))

@@ -134,7 +134,9 @@ class Results:
         Raises BadInput for figures with a name of the platform's own.
         """
         if taken := sorted(OURS.intersection(metrics)):
-            raise BadInput(detail=f"metrics.json: {', '.join(taken)} is what the platform calls its own; name it otherwise")
+            raise BadInput(
+                detail=f"metrics.json: {', '.join(taken)} is what the platform calls its own; name it otherwise"
+            )
 
         def write(connection: Connection) -> Model:
             model = _trainee(connection, job)
