@@ -137,7 +137,7 @@ def _routes(service: Training) -> APIRouter:
         model: Annotated[str, Query(max_length=40)] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Jobs:
-        """The newest jobs of your company first."""
+        """The newest jobs of your company, and those held for it, first."""
         return Jobs(items=await service.jobs(who, state, model, limit))
 
     @routes.get("/jobs/{id}", operation_id="get_job")
