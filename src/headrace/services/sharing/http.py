@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, TypeAlias
 
@@ -17,16 +18,18 @@ from headrace.access import Principal
 from headrace.assets import AuditEntry, Dataset, Grant, Lineage, Model, Plain
 from headrace.errors import HeadraceError, Unauthenticated
 from headrace.services.apidocs import add_docs
+from headrace.services.bounded import Bounded, roles
 from headrace.services.documents import RESPONSES, describe
 from headrace.services.http import code
 from headrace.services.sharing.contents import Opened
 from headrace.services.sharing.downloads import Download
 from headrace.services.sharing.fence import Page, of_kind
 from headrace.services.sharing.intake import arrived, sentence
-from headrace.services.sharing.internal import internal_router
+from headrace.services.sharing.internal import internal_router, only_acting
 from headrace.services.sharing.requests import FOREVER, UPLOAD, FromStream, NewDataset, NewGrant, NewModel
 from headrace.services.sharing.service import SharingService
 from headrace.services.sharing.uploads import uploads_router
+from headrace.settings import MIB
 
 _log = logging.getLogger(__name__)
 
@@ -165,7 +168,31 @@ def create_app(service: SharingService, *, largest_upload: int = 0) -> FastAPI:
     app.include_router(internal_router(service, lambda found: _download(service, found), _DOWNLOAD))
     describe(app, _add)
     add_docs(app, "sharing")
+    app.add_middleware(Bounded, limit=_limit, asks=_ask)
     return app
+
+
+BODY = MIB
+"""Bytes of a JSON body. The largest a door takes is far below 1 KiB."""
+REPORT = 16 * MIB
+"""The same, of what the platform's own services say of a job: it may name every file of an output."""
+_STREAMED = re.compile(r"/(?:datasets|models)$|/uploads(?:/|$)|/internal/jobs/[^/]+/output$")
+"""Doors that read their bodies piece by piece, after they have asked who sends them."""
+_roles = roles({("POST", "/grants"): "share", ("POST", "/datasets/from-stream"): "write"})
+
+
+def _limit(scope: Scope) -> int | None:
+    path: str = scope["path"]
+    if _STREAMED.match(path):
+        return None
+    return REPORT if path.startswith("/internal/") else BODY
+
+
+def _ask(scope: Scope) -> None:
+    who = scope.get("headrace.principal")
+    if scope["path"].startswith("/internal/") and isinstance(who, Principal):
+        only_acting(who)
+    _roles(scope)
 
 
 def _page(
