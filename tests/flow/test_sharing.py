@@ -6,8 +6,10 @@ import asyncio
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmarks import register
@@ -672,6 +674,7 @@ async def test_the_audit_log_tells_both_sides(tmp_path: Path) -> None:
             await read(hub, BOLT, data.id)
         with pytest.raises(Forbidden):
             await read(hub, BOLT, made.id)
+        await hub._hub.noted()
         await hub.granting.release(ACME, made.id)
         await read(hub, BOLT, made.id)
         await hub.granting.revoke(ACME, id)
@@ -693,7 +696,7 @@ async def test_the_audit_log_tells_both_sides(tmp_path: Path) -> None:
         assert bolt == [
             ("bolt", "register", True),
             ("bolt", "trained", True),
-            ("bolt", "download", False),
+            ("bolt", "download", False),  # of its own, held
             ("acme", "release", True),
             ("bolt", "download", True),
         ]
@@ -705,12 +708,36 @@ async def test_the_audit_log_tells_both_sides(tmp_path: Path) -> None:
 async def test_a_strangers_attempt_is_told_to_the_owner_only(tmp_path: Path) -> None:
     async with opened(tmp_path) as hub:
         data = await dataset(hub, ACME)
-        for id in (data.id, "ds_nothing"):
-            with pytest.raises(UnknownAsset):
-                await read(hub, BOLT, id)
-        last = (await hub.audit(ACME))[0]
-        assert (last.company, last.subject, last.action, last.allowed) == ("bolt", "bob", "download", False)
-        assert [one.asset for one in await hub.audit(BOLT)] == [data.id]  # ids that are nothing fill no log
+        given = await grant(hub, ACME, data.id, "coda", "read")
+        for id, there in ((data.id, given), ("ds_nothing", "gr_nothing")):
+            for attempt in (read(hub, BOLT, id), hub.lineage(BOLT, id), hub.granting.revoke(BOLT, there)):
+                with pytest.raises(UnknownAsset):
+                    await attempt
+        told = [(one.subject, one.action, one.asset) for one in await hub.audit(ACME) if not one.allowed]
+        assert told == [("bob", "revoke", data.id), ("bob", "lineage", data.id), ("bob", "download", data.id)]
+        assert await hub.audit(BOLT) == []  # or this would tell which ids are some
+
+
+async def test_a_foreign_id_is_refused_without_waiting_for_its_owners_log(tmp_path: Path) -> None:
+    async with opened(tmp_path) as hub:
+        data, writes = await dataset(hub, ACME), []
+        book = hub._hub.book
+        writing = book.write
+
+        async def counted(work: Callable[[Connection], Any]) -> Any:
+            writes.append(asyncio.current_task())
+            return await writing(work)
+
+        book.write = counted  # type: ignore[method-assign]
+        said = []
+        for id in (data.id, "ds_" + "0" * 20):
+            with pytest.raises(UnknownAsset) as refused:
+                await hub.dataset(BOLT, id)
+            said.append(str(refused.value).replace(id, "ID"))
+            assert writes == []  # it is written after the answer, whether there is something to write or not
+            await hub._hub.noted()
+            assert len(writes) == 1 and writes.pop() is not asyncio.current_task()
+        assert said[0] == said[1]
 
 
 # -- a trainer that cannot be reached

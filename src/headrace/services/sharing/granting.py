@@ -90,21 +90,21 @@ class Granting:
         try:
             revoked = await self._hub.book.write(write)
         except (Forbidden, NotFound) as error:
-            await self._refused(who, id, str(error))
+            self._refused(who, id, str(error))
             raise
         self._hub.changes += 1
         return revoked
 
-    async def _refused(self, who: Principal, id: str, said: str) -> None:
+    def _refused(self, who: Principal, id: str, said: str) -> None:
         """Somebody tried to revoke what is not his."""
+        now = self._hub.clock()
 
         def write(connection: Connection) -> None:
             row = connection.execute(select(grants).where(grants.c.id == id)).mappings().first()
             if row is not None:
-                now = self._hub.clock()
                 auditing.note(connection, now, who, "revoke", row["asset"], row["company"], allowed=False, detail=said)
 
-        await self._hub.book.write(write)
+        self._hub.note_later(write)
 
     async def release(self, who: Principal, id: str) -> Model:
         """His company's data went into a model, or were used to measure it, and it lets the result go.
