@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import zipfile
@@ -716,6 +717,14 @@ async def test_a_strangers_attempt_is_told_to_the_owner_only(tmp_path: Path) -> 
         told = [(one.subject, one.action, one.asset) for one in await hub.audit(ACME) if not one.allowed]
         assert told == [("bob", "revoke", data.id), ("bob", "lineage", data.id), ("bob", "download", data.id)]
         assert await hub.audit(BOLT) == []  # or this would tell which ids are some
+        numbers = []
+        for id in (data.id, "ds_nothing", "ds_nothing"):
+            numbers.append((await hub.audit(BOLT), (await dataset(hub, BOLT)).id, await hub.audit(BOLT))[2][0].id)
+            with pytest.raises(UnknownAsset):
+                await read(hub, BOLT, id)
+        numbers.append((await dataset(hub, BOLT), await hub.audit(BOLT))[1][0].id)
+        steps = [after - before for before, after in itertools.pairwise(numbers)]
+        assert steps == [2, 2, 2]  # nor do the numbers of the lines
 
 
 async def test_a_foreign_id_is_refused_without_waiting_for_its_owners_log(tmp_path: Path) -> None:

@@ -101,7 +101,9 @@ class Granting:
 
         def write(connection: Connection) -> None:
             row = connection.execute(select(grants).where(grants.c.id == id)).mappings().first()
-            if row is not None:
+            if row is None:
+                auditing.skip(connection)
+            else:
                 auditing.note(connection, now, who, "revoke", row["asset"], row["company"], allowed=False, detail=said)
 
         self._hub.note_later(write)

@@ -61,6 +61,8 @@ class Hub:
             def write(connection: Connection) -> None:
                 if owner := _owner(connection, id):
                     auditing.note(connection, now, who, action, id, owner, allowed=False, detail=said)
+                else:
+                    auditing.skip(connection)
 
             self.note_later(write)
             raise
