@@ -571,7 +571,7 @@ async def test_a_download_ends_when_the_asset_is_deleted(tmp_path: Path) -> None
 # -- lineage
 
 
-async def test_lineage_shows_foreign_things_by_id_and_kind_only(tmp_path: Path) -> None:
+async def test_lineage_shows_nobody_what_others_made_but_its_owner_that_they_did(tmp_path: Path) -> None:
     trainer = Trainer()
     async with opened(tmp_path, trainer=trainer) as hub:
         data, secret = await dataset(hub, ACME, name="roof"), await dataset(hub, BOLT, name="harbour")
@@ -579,16 +579,49 @@ async def test_lineage_shows_foreign_things_by_id_and_kind_only(tmp_path: Path) 
         made = await recipe(hub, BOLT, datasets=[data.id, secret.id])
         await train(hub, trainer, made.id, tmp_path / "out")
         child = await recipe(hub, BOLT, parent=made.id)
-        seen = await hub.lineage(ACME, data.id)
-        plain = {node.id: (node.kind, node.name, node.company) for node in seen.nodes}
-        job = trainer.jobs[made.id].id
-        assert plain[data.id] == ("dataset", "roof", "acme")
-        assert plain[made.id] == ("model", "", "") and plain[job] == ("job", "", "")
-        assert plain[f"rc_{made.id[3:]}"] == ("recipe", "", "") and child.id in plain
-        assert secret.id not in plain  # neither made of it, nor it of that
-        assert (data.id, f"rc_{made.id[3:]}") in seen.edges and (job, made.id) in seen.edges
+        job, inner = trainer.jobs[made.id].id, (made.id, child.id, secret.id, trainer.jobs[made.id].id, made.id[3:])
+
+        seen = await hub.lineage(
+            ACME, data.id
+        )  # it is his data: he sees that something was made of it, and whose that is
+        told = sorted((node.kind, node.name, node.company, node.state) for node in seen.nodes if node.id != data.id)
+        recipes = [("recipe", "", "bolt", "")] * 2
+        models = [("model", "", "bolt", "registered"), ("model", "", "bolt", "trained")]
+        assert told == [("job", "", "bolt", "done"), ("job", "", "bolt", "queued"), *models, *recipes]
+        assert all(node.id == data.id or node.id.startswith("hidden_") for node in seen.nodes)
+        assert len(seen.edges) == 6 and {one for edge in seen.edges for one in edge} == {node.id for node in seen.nodes}
+
+        await grant(hub, ACME, data.id, "coda", "read")
+        assert [node.id for node in (await hub.lineage(CODA, data.id)).nodes] == [data.id]  # what bolt made: nothing
+        assert (await hub.lineage(CODA, data.id)).edges == []
+
+        await grant(hub, BOLT, child.id, "coda", "read")  # its ancestors: that there are some, and of what kind
+        seen = await hub.lineage(CODA, child.id)
+        names = {node.id: (node.kind, node.company) for node in seen.nodes if not node.id.startswith("hidden_")}
+        assert names == {child.id: ("model", "bolt"), data.id: ("dataset", "acme")}
+        opaque = sorted((node.kind, node.name, node.company, node.state) for node in seen.nodes if node.id not in names)
+        kinds = ["dataset", "job", "job", "model", "recipe", "recipe"]
+        assert opaque == [(kind, "", "", "") for kind in kinds]
+        assert not any(one in seen.model_dump_json() for one in inner if one not in {child.id, child.id[3:]})
+        seen = await hub.lineage(CODA, data.id)  # and now what stands between the two
+        assert {data.id, child.id} < {node.id for node in seen.nodes} and "harbour" not in seen.model_dump_json()
+        assert secret.id not in seen.model_dump_json()
+
         full = {node.id: node.name for node in (await hub.lineage(BOLT, made.id)).nodes}
         assert full[data.id] == "roof" and full[secret.id] == "harbour" and full[job] == "net"
+
+
+async def test_lineage_names_the_job_whose_result_is_held_for_the_caller(tmp_path: Path) -> None:
+    trainer = Trainer()
+    async with opened(tmp_path, trainer=trainer) as hub:
+        data = await dataset(hub, ACME)
+        await grant(hub, ACME, data.id, "bolt", "train")
+        made = await recipe(hub, BOLT, datasets=[data.id])
+        await train(hub, trainer, made.id, tmp_path / "out")
+        job = trainer.jobs[made.id].id
+        assert {job, made.id} < {node.id for node in (await hub.lineage(ACME, data.id)).nodes}
+        await hub.granting.release(ACME, made.id)
+        assert not {job, made.id} & {node.id for node in (await hub.lineage(ACME, data.id)).nodes}
 
 
 # -- looking into files
@@ -722,6 +755,7 @@ async def test_a_strangers_attempt_is_told_to_the_owner_only(tmp_path: Path) -> 
             numbers.append((await hub.audit(BOLT), (await dataset(hub, BOLT)).id, await hub.audit(BOLT))[2][0].id)
             with pytest.raises(UnknownAsset):
                 await read(hub, BOLT, id)
+        await hub.settled()
         numbers.append((await dataset(hub, BOLT), await hub.audit(BOLT))[1][0].id)
         steps = [after - before for before, after in itertools.pairwise(numbers)]
         assert steps == [2, 2, 2]  # nor do the numbers of the lines
