@@ -153,6 +153,23 @@ async def test_what_is_wrong_is_said_as_an_error(tmp_path: Path, method: str, pa
         assert await hub.artifacts.list("acme") == []
 
 
+@pytest.mark.parametrize("odd", ["\x1b[2J", "\x9b31m", "\x7f", "a\rb", "\u202egnp", "a\u2066", "a\x00b", "a\u2028b"])
+async def test_names_and_descriptions_have_no_control_characters(tmp_path: Path, odd: str) -> None:
+    async with opened(tmp_path) as hub, _client(hub) as acme:
+        stream = {"topic": "t", "from_ms": 0, "to_ms": 1}
+        for answer in (
+            await acme.post("/datasets", **_form({"name": f"x{odd}x"})),
+            await acme.post("/datasets", **_form({"name": "x", "description": f"x{odd}x"})),
+            await acme.post("/models", **_form({"name": f"x{odd}x"})),
+            await acme.post("/models", **_form({"name": "x", "description": f"x{odd}x"})),
+            await acme.post("/datasets/from-stream", json={**stream, "name": f"x{odd}x"}),
+            await acme.post("/datasets", **_form({"name": "a\nb"})),
+        ):
+            assert answer.status_code == 400 and "has the control character U+" in answer.json()["error"]
+        good = await acme.post("/datasets", **_form({"name": "Dächer №1 屋根", "description": "one\n\ttwo"}))
+        assert good.status_code == 201 and good.json()["description"] == "one\n\ttwo"
+
+
 async def test_without_a_credential_nothing_and_without_the_role_forbidden(tmp_path: Path) -> None:
     async with opened(tmp_path) as hub, _client(hub, role="viewer") as viewer:
         assert (await viewer.post("/datasets", **_form({"name": "x"}))).status_code == 403
