@@ -85,7 +85,7 @@ class Alone:
         if settings.training:
             trainer = await self._stack.enter_async_context(TrainingClient(settings.training, self._token))
         hub = await open_hub(self._stack, self._folder, self._runner(), self._stream, settings.library, trainer)
-        return sharing_http.create_app(hub)
+        return sharing_http.create_app(hub, largest_upload=settings.library.artifacts.upload_bytes)
 
     async def _training(self) -> App:
         settings = self.settings

@@ -74,6 +74,10 @@ def up(
         bool,
         typer.Option("--unsafe-no-sandbox", help="Run training code unisolated; only on loopback with one company."),
     ] = False,
+    company_quota: Annotated[
+        float, typer.Option(min=0, help="GB of datasets and models one company may keep; 0: no limit.")
+    ] = 0,
+    upload_limit: Annotated[float, typer.Option(min=0, help="GB of the largest file to be sent; 0: no limit.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line with all addresses once ready.")] = False,
 ) -> None:
     """Start the whole platform. Stops cleanly on Ctrl-C or SIGTERM; safe to start again on the same directory."""
@@ -97,6 +101,8 @@ def up(
         open_=open_,
         jobs=jobs,
         unsafe=unsafe,
+        company_quota=company_quota,
+        upload_limit=upload_limit,
     )
     guard(lambda: run(settings, as_json=as_json))
 

@@ -146,7 +146,7 @@ def create_app(service: SharingService, *, largest_upload: int = 0) -> FastAPI:
     """The app. Its life-cycle is not the service's: enter that before; and it expects the entrance in front of it.
 
     Args:
-        largest_upload: bytes of the largest resumable upload; 0: no limit but the company's quota.
+        largest_upload: bytes of the largest file that is sent, resumable or in a form; 0: no limit but the company's quota.
     """
     app = FastAPI(
         title="Headrace sharing",
@@ -162,7 +162,7 @@ def create_app(service: SharingService, *, largest_upload: int = 0) -> FastAPI:
     )
     app.add_exception_handler(HeadraceError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
-    for routes in (_datasets(service), _models(service), _rights(service)):
+    for routes in (_datasets(service, largest_upload), _models(service, largest_upload), _rights(service)):
         app.include_router(routes)
     app.include_router(uploads_router(service.artifacts, largest_upload))
     app.include_router(internal_router(service, lambda found: _download(service, found), _DOWNLOAD))
@@ -209,14 +209,14 @@ def _page(
 Wanted: TypeAlias = Annotated[Page, Depends(_page)]
 
 
-def _datasets(service: SharingService) -> APIRouter:
+def _datasets(service: SharingService, largest: int) -> APIRouter:
     routes = APIRouter(prefix="/datasets", tags=["datasets"])
 
     @routes.post("", status_code=201, operation_id="register_dataset", openapi_extra=_form(NewDataset))
     async def register(who: Who, request: Request) -> Dataset:
         """Register a dataset. Its statistics are made afterwards: see `statistics_state`."""
         who.require("write")
-        async with arrived(request, who, service.artifacts, NewDataset, service.registering) as came:
+        async with arrived(request, who, service.artifacts, NewDataset, service.registering, largest) as came:
             return await service.register.dataset(who, came.new, came.filename, came.take)
 
     @routes.post("/from-stream", status_code=201, operation_id="register_dataset_from_stream")
@@ -253,14 +253,14 @@ def _datasets(service: SharingService) -> APIRouter:
     return routes
 
 
-def _models(service: SharingService) -> APIRouter:
+def _models(service: SharingService, largest: int) -> APIRouter:
     routes = APIRouter(prefix="/models", tags=["models"])
 
     @routes.post("", status_code=201, operation_id="register_model", openapi_extra=_form(NewModel))
     async def register(who: Who, request: Request) -> Model:
         """Register a model: with a `recipe` and its `code` it is trained here; with a `file` it is taken as it is."""
         who.require("write")
-        async with arrived(request, who, service.artifacts, NewModel, service.registering) as came:
+        async with arrived(request, who, service.artifacts, NewModel, service.registering, largest) as came:
             if came.new.recipe is not None:
                 return await service.register.recipe(who, came.new, came.new.recipe, came.take)
             return await service.register.model(who, came.new, came.filename, came.take)
