@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
+from urllib.parse import unquote_to_bytes
 
 from starlette.requests import HTTPConnection
 
@@ -189,7 +190,7 @@ def _cookie(given: bytes, wanted: bytes) -> bytes:
 
 
 def _no_secret(query: bytes) -> None:
-    if _SECRET.search(query):
+    if _SECRET.search(query) or (b"%" in query and _SECRET.search(unquote_to_bytes(query))):
         detail = "the URL carries a token or password; URLs stand in logs: send `Authorization: Bearer TOKEN`, and end this one"
         raise BadInput(detail=detail)
 
