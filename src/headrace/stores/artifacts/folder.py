@@ -26,7 +26,7 @@ from headrace.errors import Conflict, CorruptState, TooMany, UnknownObject
 from headrace.stores.artifacts import Upload
 
 ABANDONED = 3600.0
-"""Seconds after which an upload that nothing is kept beside, and nobody writes, is removed: a form's, whose process was killed."""
+"""Seconds after which an upload with nothing beside it that nobody writes is removed: a form's, whose process was killed."""
 _TEMPORARY = ".new-"
 """How `write_whole` begins its names: what a kill may leave behind."""
 
