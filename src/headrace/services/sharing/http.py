@@ -190,7 +190,7 @@ def _limit(scope: Scope) -> int | None:
 
 def _ask(scope: Scope) -> None:
     who = scope.get("headrace.principal")
-    if scope["path"].startswith("/internal/") and isinstance(who, Principal):
+    if scope["method"] == "POST" and scope["path"].startswith("/internal/") and isinstance(who, Principal):
         only_acting(who)
     _roles(scope)
 
