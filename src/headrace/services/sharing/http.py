@@ -176,6 +176,7 @@ BODY = MIB
 """Bytes of a JSON body. The largest a door takes is far below 1 KiB."""
 REPORT = 16 * MIB
 """The same, of what the platform's own services say of a job: it may name every file of an output."""
+_REPORTS = re.compile(r"/internal/(?:jobs/(?:began|trained|evaluated)|models/[^/]+/judged)")
 _STREAMED = re.compile(r"/(?:datasets|models)$|/uploads(?:/|$)|/internal/jobs/[^/]+/output$")
 """Doors that read their bodies piece by piece, after they have asked who sends them."""
 _roles = roles({("POST", "/grants"): "share", ("POST", "/datasets/from-stream"): "write"})
@@ -190,7 +191,7 @@ def _limit(scope: Scope) -> int | None:
 
 def _ask(scope: Scope) -> None:
     who = scope.get("headrace.principal")
-    if scope["method"] == "POST" and scope["path"].startswith("/internal/") and isinstance(who, Principal):
+    if scope["method"] == "POST" and _REPORTS.fullmatch(scope["path"]) and isinstance(who, Principal):
         only_acting(who)
     _roles(scope)
 
