@@ -85,7 +85,7 @@ class Alone:
         if settings.training:
             trainer = await self._stack.enter_async_context(TrainingClient(settings.training, self._token))
         hub = await open_hub(self._stack, self._folder, self._runner(), self._stream, settings.library, trainer)
-        return sharing_http.create_app(hub)
+        return sharing_http.create_app(hub, largest_upload=settings.library.artifacts.upload_bytes)
 
     async def _training(self) -> App:
         settings = self.settings
@@ -96,7 +96,7 @@ class Alone:
         client = SharingClient(settings.sharing, self._token, self._folder / "fetched")
         sharing = await self._stack.enter_async_context(client)
         queue = await open_queue(self._stack, self._folder, sharing, self._runner(), settings.library)
-        return training_http.create_app(queue)
+        return training_http.create_app(queue, settings.library.training.code_bytes)
 
     def _token(self, who: Principal) -> str:
         return self.identities.on_behalf(who, self.settings.service)

@@ -176,7 +176,7 @@ class Job(Plain):
     metrics: dict[str, Scalar] = Field({}, description="what the code measured; empty while held")
     held_for: list[str] = Field(
         [],
-        description="companies whose data it may only train on: until they release, its log and metrics are not shown",
+        description="companies whose data it may only train on: until they release, only its state and times are shown",
     )
 
 
@@ -212,9 +212,10 @@ class AuditEntry(Plain):
 
 
 class LineageNode(Plain):
-    """One thing in a lineage; what the caller may not see has an id and a kind only."""
+    """One thing in a lineage. What the caller may not see has a kind only; if it was made of something of his, also company
+    and state."""
 
-    id: str
+    id: str = Field(description="its id; `hidden_1` and so on, which means nothing, for what the caller may not see")
     kind: Literal["stream", "dataset", "recipe", "job", "model"]
     name: str = ""
     company: str = ""

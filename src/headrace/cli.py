@@ -16,7 +16,7 @@ import typer
 
 from headrace.commands import jobs, people, serve, share
 from headrace.commands.calling import URL, Json, Url, ask, call, fail, guard, quoted, read, reason
-from headrace.commands.printing import clock, table
+from headrace.commands.printing import clock, say, table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -74,6 +74,10 @@ def up(
         bool,
         typer.Option("--unsafe-no-sandbox", help="Run training code unisolated; only on loopback with one company."),
     ] = False,
+    company_quota: Annotated[
+        float, typer.Option(min=0, help="GB of datasets and models one company may keep; 0: no limit.")
+    ] = 0,
+    upload_limit: Annotated[float, typer.Option(min=0, help="GB of the largest file to be sent; 0: no limit.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line with all addresses once ready.")] = False,
 ) -> None:
     """Start the whole platform. Stops cleanly on Ctrl-C or SIGTERM; safe to start again on the same directory."""
@@ -97,6 +101,8 @@ def up(
         open_=open_,
         jobs=jobs,
         unsafe=unsafe,
+        company_quota=company_quota,
+        upload_limit=upload_limit,
     )
     guard(lambda: run(settings, as_json=as_json))
 
@@ -125,7 +131,7 @@ def apply(
     parents = answer.get("parents", {})
     for name, change in answer["changes"].items():
         from_ = f", starts from {parents[name]['id']} ({parents[name]['digest'][:19]})" if name in parents else ""
-        typer.echo(f"{name}: {change}{from_}")
+        say(f"{name}: {change}{from_}")
 
 
 @app.command()
@@ -141,12 +147,12 @@ def diff(file: Annotated[Path, typer.Option("--file", "-f", help="The spec file.
     known = {one["name"]: one["spec"] for one in call(url, "GET", "/api/specs")}
     wanted = {document["metadata"]["name"]: document for document in plain_documents(file.read_text()) if document}
     for name, change in changes.items():
-        typer.echo(f"{name}: {change}")
+        say(f"{name}: {change}")
         before, after = (
             yaml.safe_dump(one, sort_keys=False).splitlines() if one else [] for one in (known.get(name), wanted[name])
         )
         for line in difflib.unified_diff(before, after, "in service", str(file), lineterm="", n=2):
-            typer.echo(f"  {line}")
+            say(f"  {line}")
 
 
 @app.command()
@@ -163,7 +169,7 @@ def get(
             fail(f"there is no model {name!r}; `headrace get` lists the models that exist")
         _print_spec(found[0], as_json)
     elif as_json:
-        typer.echo(json.dumps(specs, indent=2))
+        say(json.dumps(specs, indent=2))
     else:
         table(
             ["model", "backend", "state", "keys", "snapshots", "behind"],
@@ -175,18 +181,18 @@ def get(
         )
         for one in specs:
             if one["shadow_of"]:
-                typer.echo(
+                say(
                     f"{one['name']}: a shadow of {one['shadow_of']}, not served; compare: headrace shadows {one['name']}"
                 )
             if one["detail"]:
-                typer.echo(f"{one['name']}: {one['detail']}")
+                say(f"{one['name']}: {one['detail']}")
 
 
 @app.command()
 def delete(name: Annotated[str, typer.Argument(help="The model.")], url: Url = URL) -> None:
     """Take a model out of service. Its recorded input stays in the log."""
     call(url, "DELETE", f"/api/specs/{quoted(name)}")
-    typer.echo(f"{name}: deleted")
+    say(f"{name}: deleted")
 
 
 @app.command()
@@ -200,13 +206,13 @@ def inspect(
         found = call(url, "GET", "/api/topics")
         rows = [[t["topic"], f"{t['messages']:,}", f"{t['quarantined']:,}", len(t["devices"])] for t in found]
         if as_json:
-            typer.echo(json.dumps(found, indent=2))
+            say(json.dumps(found, indent=2))
         else:
             table(["topic", "messages", "rejected", "devices"], rows, empty="nothing received yet")
         return
     one = call(url, "GET", f"/api/topics/{quoted(topic)}")
     if as_json:
-        typer.echo(json.dumps(one, indent=2))
+        say(json.dumps(one, indent=2))
     else:
         _print_topic(one)
 
@@ -226,7 +232,7 @@ def log(
     query = f"limit={limit}" + (f"&offset={offset}&partition={partition}" if offset is not None else "")
     found = call(url, "GET", f"/api/records/{quote(topic, safe='')}?{query}")
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
     else:
         rows = [[one["offset"], one["position"], clock(one["received_ms"]), one["payload"][:200]] for one in found]
         table(["offset", "position", "received (UTC)", "payload"], rows, empty="no messages there")
@@ -243,7 +249,7 @@ def predict(
     outputs = [{"name": name} for name in ("y", "low", "high")]
     answer = call(url, "POST", f"/v2/models/{quoted(model)}/infer", {"parameters": {"key": key}, "outputs": outputs})
     if as_json:
-        typer.echo(json.dumps(answer))
+        say(json.dumps(answer))
         return
     about, found = answer["parameters"], {one["name"]: one["data"] for one in answer["outputs"]}
     times = [clock(about["origin_ms"] + step * about["step_ms"])[:-3] for step in range(len(found["y"]))]
@@ -251,11 +257,11 @@ def predict(
         [time, *(f"{v:,.1f}" for v in row)] for time, row in zip(times, zip(*found.values(), strict=True), strict=True)
     ]
     by = "the learning model" if about["by"] == "live" else f"snapshot {about['by']}"
-    typer.echo(f"{model} for {about['key']}, made by {by}")
+    say(f"{model} for {about['key']}, made by {by}")
     table(["from (UTC)", *("forecast" if name == "y" else name for name in found)], rows)
     if "interval_n" in about:
         unit = call(url, "GET", f"/api/models/{quoted(model)}?key={quoted(about['key'])}&days=0.1")["unit"]
-        typer.echo(_measured(about, unit))
+        say(_measured(about, unit))
 
 
 def _measured(about: dict[str, Any], unit: str) -> str:
@@ -287,11 +293,11 @@ def diagnose(
 def _diagnosis(asked: dict[str, Any], found: Any, as_json: bool) -> None:
     if as_json:
         about = {name: asked[name] for name in ("name", "key", "unit", "days")}
-        typer.echo(json.dumps({**about, **found.plain()}, indent=2))
+        say(json.dumps({**about, **found.plain()}, indent=2))
         return
-    typer.echo(f"{asked['name']} for {asked['key']}: {found.n:,} errors of the last {asked['days']:g} days")
+    say(f"{asked['name']} for {asked['key']}: {found.n:,} errors of the last {asked['days']:g} days")
     table(["test", "statistic", "p", f"at {found.level:g}"], found.rows())
-    typer.echo(found.sentence)
+    say(found.sentence)
 
 
 @app.command()
@@ -309,7 +315,7 @@ def alerts(
     query = {"model": model, "key": key, "active": "1" if active else "", "limit": limit}
     found = call(url, "GET", "/api/alerts?" + urlencode({name: value for name, value in query.items() if value != ""}))
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
         return
     rows = [
         [clock(one["raised_ms"]), clock(one["cleared_ms"]) if one["cleared_ms"] is not None else "active"]
@@ -329,9 +335,9 @@ def shadows(
     """Compare a model's candidates (`shadow: MODEL` in their spec) with it, and say whether the difference is more than luck."""
     found = call(url, "GET", f"/api/models/{quoted(model)}/shadows")
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
     elif not found:
-        typer.echo(f"{model} has no shadows; `shadow: {model}` in the spec of a candidate makes it one")
+        say(f"{model} has no shadows; `shadow: {model}` in the spec of a candidate makes it one")
     for one in found if not as_json else []:
         _print_comparison(one)
 
@@ -340,9 +346,7 @@ def shadows(
 def promote(candidate: Annotated[str, typer.Argument(help="A shadow.")], url: Url = URL) -> None:
     """Let a candidate take the name and place of the model it is a shadow of, at one moment; the shadow is gone then."""
     done = call(url, "POST", f"/api/models/{quoted(candidate)}/promote")
-    typer.echo(
-        f"{candidate}: promoted, it is now {done['model']}; the last model answers until this one has read the log"
-    )
+    say(f"{candidate}: promoted, it is now {done['model']}; the last model answers until this one has read the log")
 
 
 @app.command()
@@ -375,10 +379,10 @@ def replay(
                 )
             )
     except BadSpec as error:
-        typer.echo(str(error), err=True)
+        say(str(error), err=True)
         fail("nothing was replayed")
     if as_json:
-        typer.echo(json.dumps(results, indent=2))
+        say(json.dumps(results, indent=2))
     for one in results if not as_json else []:
         _print_comparison(one)
     for name in dict.fromkeys(one["candidate"] for one in results if push and "daily" in one):
@@ -407,7 +411,7 @@ def explain(
     query = urlencode({name: value for name, value in asked.items() if value})
     found = call(url, "GET", f"/api/models/{quoted(model)}/explanation?{query}")
     if as_json:
-        typer.echo(json.dumps(found))
+        say(json.dumps(found))
     else:
         _print_explanation(found)
 
@@ -505,7 +509,7 @@ def evaluate(
     try:
         guard(lambda: run(options))
     except BadSpec as error:
-        typer.echo(str(error), err=True)
+        say(str(error), err=True)
         fail("nothing was evaluated")
 
 
@@ -518,7 +522,7 @@ def quarantine_list(as_json: Json = False, url: Url = URL) -> None:
     """The newest, with the reason."""
     found = call(url, "GET", "/api/quarantine")
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
         return
     rows = [[one["position"], one["topic"], one["reason"], "yes" if one["replayed"] else ""] for one in found]
     table(["position", "topic", "reason", "replayed"], rows, empty="quarantine is empty")
@@ -531,7 +535,7 @@ def quarantine_replay(
     """Send them through the decoders again, after what made them fail was mended."""
     query = f"?topic={quoted(topic)}" if topic else ""
     count = call(url, "POST", f"/api/quarantine/replay{query}")["replayed"]
-    typer.echo(f"replayed {count:,} message{'' if count == 1 else 's'}")
+    say(f"replayed {count:,} message{'' if count == 1 else 's'}")
 
 
 for group in (people, share, jobs, serve):
@@ -543,7 +547,7 @@ def version() -> None:
     """Print the version."""
     from headrace import __version__
 
-    typer.echo(__version__)
+    say(__version__)
 
 
 def _put(url: str, file: Path, *, dry: bool) -> dict[str, Any]:
@@ -551,7 +555,7 @@ def _put(url: str, file: Path, *, dry: bool) -> dict[str, Any]:
     body = {"text": text, "file": str(file), "files": _beside(text, file.parent)}
     answer = ask(url, "PUT", "/api/specs" + ("?dry_run=1" if dry else ""), body)
     if answer.status_code == 400:
-        typer.echo(reason(answer), err=True)
+        say(reason(answer), err=True)
         fail("nothing was applied")
     found: dict[str, Any] = read(answer)
     return found
@@ -590,19 +594,19 @@ def _some(keys: list[str], most: int = 3) -> str:
 def _print_spec(one: dict[str, Any], as_json: bool) -> None:
     import yaml
 
-    typer.echo(json.dumps(one, indent=2) if as_json else yaml.safe_dump(one["spec"], sort_keys=False).rstrip())
+    say(json.dumps(one, indent=2) if as_json else yaml.safe_dump(one["spec"], sort_keys=False).rstrip())
 
 
 def _print_topic(one: dict[str, Any]) -> None:
     decoders = ", ".join(f"{name} ({count})" for name, count in one["decoders"].items())
     plural = "" if one["messages"] == 1 else "s"
     why = ": the reasons are below; `headrace quarantine list` has those of all topics" if one["quarantined"] else ""
-    typer.echo(f"{one['topic']}: {one['messages']:,} message{plural}, {one['quarantined']:,} rejected{why}")
-    typer.echo(f"the newest {one['looked_at']:,} are read as {decoders}")
+    say(f"{one['topic']}: {one['messages']:,} message{plural}, {one['quarantined']:,} rejected{why}")
+    say(f"the newest {one['looked_at']:,} are read as {decoders}")
     for device in one["devices"]:
         every = device["every_seconds"]
         rate = f"a reading every {every:g} s" if every else "one reading"
-        typer.echo(f"\ndevice {device['device']}: {rate}")
+        say(f"\ndevice {device['device']}: {rate}")
         table(
             ["field", "type", "unit", "last", "range"],
             [
@@ -611,7 +615,7 @@ def _print_topic(one: dict[str, Any]) -> None:
             ],
         )
     for row in one["rejected"]:
-        typer.echo(f"rejected at {row['position']}: {row['reason']}")
+        say(f"rejected at {row['position']}: {row['reason']}")
 
 
 def _print_explanation(one: dict[str, Any]) -> None:
@@ -621,14 +625,14 @@ def _print_explanation(one: dict[str, Any]) -> None:
     step, unit = one["targets"][place], f" {one['unit']}" if one["unit"] else ""
     when = clock(one["origin_ms"] + (step - 1) * one["step_ms"])
     by = "the learning model" if one["by"] == "live" else f"snapshot {one['by']}"
-    typer.echo(f"{one['name']} for {one['key']}, {when} (UTC), step {step} ahead, by {by}")
+    say(f"{one['name']} for {one['key']}, {when} (UTC), step {step} ahead, by {by}")
     parts, ends = one["contributions"][place], (one["prediction"][place], one["base"][place])
     decimals = _decimals([*parts, off[place]])
     after, before = (f"{value:,.{decimals}f}{unit}" for value in ends)
-    typer.echo(f"forecast {after}, against {before} for the baseline ({one['baseline']})")
-    typer.echo(f"method {one['method']}, adds up within {one['completeness']:.1e} (allowed {one['tolerance']:g})")
+    say(f"forecast {after}, against {before} for the baseline ({one['baseline']})")
+    say(f"method {one['method']}, adds up within {one['completeness']:.1e} (allowed {one['tolerance']:g})")
     if one["note"]:
-        typer.echo(one["note"])
+        say(one["note"])
     table(["input", "value", "contribution", ""], _bars(one["features"], parts, decimals))
 
 
@@ -659,14 +663,14 @@ def _bars(features: list[dict[str, Any]], contributions: list[float], decimals: 
 
 def _print_comparison(one: dict[str, Any]) -> None:
     where = f" for {one['key']}" if one.get("key") else ""
-    typer.echo(f"{one['candidate']} against {one['served']}{where}: {one.get('verdict') or one['failed']}")
+    say(f"{one['candidate']} against {one['served']}{where}: {one.get('verdict') or one['failed']}")
     if one.get("daily"):
         unit = f" ({one['unit']}²)" if one["unit"] else ""
-        typer.echo(f"mean squared error{unit}: {one['mse_candidate']:,.6g} against {one['mse_served']:,.6g}")
+        say(f"mean squared error{unit}: {one['mse_candidate']:,.6g} against {one['mse_served']:,.6g}")
         rows = [[row["day"], *_errors(row["candidate"], row["served"])] for row in one["daily"]]
         table(["day", one["candidate"], one["served"], "change %"], rows)
     for note in one.get("notes", []):
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
 
 
 def _errors(mine: float, theirs: float) -> list[str]:

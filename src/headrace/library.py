@@ -84,8 +84,10 @@ class Library:
         trainer = Later()
         self.sharing = hub = await open_hub(stack, folder, runner, self._streams, settings, trainer, self._companies)
         self.training = trainer.trainer = queue = await open_queue(stack, folder, hub, runner, settings)
-        self.apps |= dict.fromkeys(SHARING, sharing_http.create_app(hub))
-        self.apps |= dict.fromkeys(TRAINING, training_http.create_app(queue))
+        self.apps |= dict.fromkeys(
+            SHARING, sharing_http.create_app(hub, largest_upload=settings.artifacts.upload_bytes)
+        )
+        self.apps |= dict.fromkeys(TRAINING, training_http.create_app(queue, settings.training.code_bytes))
         self.apps["/models"] = Models(self.apps["/models"], self.apps["/jobs"])
 
     async def opened(self, company: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from headrace import credentials
 from headrace.compose import Platform
 from headrace.errors import HeadraceError
-from headrace.settings import MIB, LibrarySettings, MqttSettings, PlatformSettings, TrainingSettings
+from headrace.settings import MIB, ArtifactSettings, LibrarySettings, MqttSettings, PlatformSettings, TrainingSettings
 
 GIB = 1024**3
 UNSAFE = (
@@ -43,6 +43,8 @@ def settings_of(
     open_: bool = False,
     jobs: int = 1,
     unsafe: bool = False,
+    company_quota: float = 0,
+    upload_limit: float = 0,
 ) -> PlatformSettings:
     """The settings behind `headrace up`'s options."""
     mqtt = MqttSettings(
@@ -60,7 +62,11 @@ def settings_of(
         body_limit=round(body_limit_mb * MIB),
         webhook_private=webhook_private,
         open=open_,
-        library=LibrarySettings(training=TrainingSettings(parallel=jobs), unsafe=unsafe),
+        library=LibrarySettings(
+            artifacts=ArtifactSettings(quota=round(company_quota * GIB), upload_bytes=round(upload_limit * GIB)),
+            training=TrainingSettings(parallel=jobs),
+            unsafe=unsafe,
+        ),
     )
 
 

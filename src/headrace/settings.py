@@ -125,6 +125,8 @@ class ArtifactSettings:
 
     quota: int = 0
     """Bytes one company may keep, uploads under way included; 0: no limit but the disk's, which is one person's on a laptop."""
+    upload_bytes: int = 0
+    """Bytes of the largest file somebody may send, resumable or in a form; 0: no limit but the quota."""
     upload_age: float = 7 * 86_400.0
     """Seconds after which an upload nobody went on with is forgotten. A week bridges a holiday."""
     uploads: int = 1_000

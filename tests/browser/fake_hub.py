@@ -163,6 +163,9 @@ class Hub:
                 edges += [(recipe, model.job), (model.job, model.id)]
         nodes.append(LineageNode(id=fake_assets.name_of("ds", 77), kind="dataset"))
         edges.append((fake_assets.name_of("ds", 77), f"rc_{fake_assets.name_of('md', 3)[3:]}"))
+        alias = {one.id: f"hidden_{number}" for number, one in enumerate(nodes, 1) if not one.name and not one.company}
+        nodes = [one.model_copy(update={"id": alias.get(one.id, one.id)}) for one in nodes]
+        edges = [(alias.get(source, source), alias.get(target, target)) for source, target in edges]
         near = _family(id, edges)
         return Lineage(
             nodes=[one for one in nodes if one.id in near], edges=[edge for edge in edges if set(edge) <= near]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmarks import register
+from sqlalchemy import Connection
 
 from headrace.assets import Dataset, Model
 from headrace.errors import BadInput, Conflict, Forbidden, NoIsolation, NotFound, NotReady, UnknownAsset
-from headrace.services.sharing.fence import Page
+from headrace.services.sharing.fence import Page, put, unfenced
 from headrace.services.sharing.requests import NewDataset
 from tests.hub import (
     ACME,
@@ -333,6 +337,33 @@ async def test_figures_of_an_evaluation_on_foreign_data_are_held(tmp_path: Path)
             await hub.model(ACME, made.id)
 
 
+async def test_a_figure_called_like_the_platforms_own_is_refused_and_harms_nobody(tmp_path: Path) -> None:
+    trainer = Trainer()
+    async with opened(tmp_path, trainer=trainer) as hub:
+        data, made = await dataset(hub, ACME), await recipe(hub, BOLT)
+        await train(hub, trainer, made.id, tmp_path / "out")
+        await grant(hub, ACME, data.id, "bolt", "train")
+        job = trainer.jobs[made.id].model_copy(update={"id": "jb_e", "kind": "evaluate", "dataset": data.id})
+        for name in ("held_for", "job"):
+            with pytest.raises(BadInput, match=f"{name} is what the platform calls its own"):
+                await hub.evaluated(job, {"mse": 0.25, name: 5})
+        await hub.evaluated(job, {"mse": 0.25})
+
+        def older(connection: Connection) -> None:  # as it was stored before such names were refused
+            model = unfenced(connection, made.id)
+            assert isinstance(model, Model)
+            odd = {"ds_a": {"held_for": 5}, "ds_b": {"held_for": "acme"}, "ds_c": {"held_for": [7]}, "held_for": 1}
+            put(connection, model.model_copy(update={"metrics": {**model.metrics, **odd}}))
+
+        await hub._hub.book.write(older)
+        for who in (ACME, BOLT):
+            (seen,) = await hub.page(who, "model", Page())
+            assert isinstance(seen, Model) and data.id in seen.metrics
+        assert list((await hub.model(ACME, made.id)).metrics) == [data.id]
+        await hub.granting.release(ACME, made.id)
+        assert (await hub.model(BOLT, made.id)).metrics[data.id] == {"mse": 0.25, "job": "jb_e"}
+
+
 async def test_who_is_cancelled_during_a_commit_loses_no_content(tmp_path: Path) -> None:
     async with opened(tmp_path) as hub:
         for wait in range(12):
@@ -540,7 +571,7 @@ async def test_a_download_ends_when_the_asset_is_deleted(tmp_path: Path) -> None
 # -- lineage
 
 
-async def test_lineage_shows_foreign_things_by_id_and_kind_only(tmp_path: Path) -> None:
+async def test_lineage_shows_nobody_what_others_made_but_its_owner_that_they_did(tmp_path: Path) -> None:
     trainer = Trainer()
     async with opened(tmp_path, trainer=trainer) as hub:
         data, secret = await dataset(hub, ACME, name="roof"), await dataset(hub, BOLT, name="harbour")
@@ -548,16 +579,49 @@ async def test_lineage_shows_foreign_things_by_id_and_kind_only(tmp_path: Path) 
         made = await recipe(hub, BOLT, datasets=[data.id, secret.id])
         await train(hub, trainer, made.id, tmp_path / "out")
         child = await recipe(hub, BOLT, parent=made.id)
-        seen = await hub.lineage(ACME, data.id)
-        plain = {node.id: (node.kind, node.name, node.company) for node in seen.nodes}
-        job = trainer.jobs[made.id].id
-        assert plain[data.id] == ("dataset", "roof", "acme")
-        assert plain[made.id] == ("model", "", "") and plain[job] == ("job", "", "")
-        assert plain[f"rc_{made.id[3:]}"] == ("recipe", "", "") and child.id in plain
-        assert secret.id not in plain  # neither made of it, nor it of that
-        assert (data.id, f"rc_{made.id[3:]}") in seen.edges and (job, made.id) in seen.edges
+        job, inner = trainer.jobs[made.id].id, (made.id, child.id, secret.id, trainer.jobs[made.id].id, made.id[3:])
+
+        seen = await hub.lineage(
+            ACME, data.id
+        )  # it is his data: he sees that something was made of it, and whose that is
+        told = sorted((node.kind, node.name, node.company, node.state) for node in seen.nodes if node.id != data.id)
+        recipes = [("recipe", "", "bolt", "")] * 2
+        models = [("model", "", "bolt", "registered"), ("model", "", "bolt", "trained")]
+        assert told == [("job", "", "bolt", "done"), ("job", "", "bolt", "queued"), *models, *recipes]
+        assert all(node.id == data.id or node.id.startswith("hidden_") for node in seen.nodes)
+        assert len(seen.edges) == 6 and {one for edge in seen.edges for one in edge} == {node.id for node in seen.nodes}
+
+        await grant(hub, ACME, data.id, "coda", "read")
+        assert [node.id for node in (await hub.lineage(CODA, data.id)).nodes] == [data.id]  # what bolt made: nothing
+        assert (await hub.lineage(CODA, data.id)).edges == []
+
+        await grant(hub, BOLT, child.id, "coda", "read")  # its ancestors: that there are some, and of what kind
+        seen = await hub.lineage(CODA, child.id)
+        names = {node.id: (node.kind, node.company) for node in seen.nodes if not node.id.startswith("hidden_")}
+        assert names == {child.id: ("model", "bolt"), data.id: ("dataset", "acme")}
+        opaque = sorted((node.kind, node.name, node.company, node.state) for node in seen.nodes if node.id not in names)
+        kinds = ["dataset", "job", "job", "model", "recipe", "recipe"]
+        assert opaque == [(kind, "", "", "") for kind in kinds]
+        assert not any(one in seen.model_dump_json() for one in inner if one not in {child.id, child.id[3:]})
+        seen = await hub.lineage(CODA, data.id)  # and now what stands between the two
+        assert {data.id, child.id} < {node.id for node in seen.nodes} and "harbour" not in seen.model_dump_json()
+        assert secret.id not in seen.model_dump_json()
+
         full = {node.id: node.name for node in (await hub.lineage(BOLT, made.id)).nodes}
         assert full[data.id] == "roof" and full[secret.id] == "harbour" and full[job] == "net"
+
+
+async def test_lineage_names_the_job_whose_result_is_held_for_the_caller(tmp_path: Path) -> None:
+    trainer = Trainer()
+    async with opened(tmp_path, trainer=trainer) as hub:
+        data = await dataset(hub, ACME)
+        await grant(hub, ACME, data.id, "bolt", "train")
+        made = await recipe(hub, BOLT, datasets=[data.id])
+        await train(hub, trainer, made.id, tmp_path / "out")
+        job = trainer.jobs[made.id].id
+        assert {job, made.id} < {node.id for node in (await hub.lineage(ACME, data.id)).nodes}
+        await hub.granting.release(ACME, made.id)
+        assert not {job, made.id} & {node.id for node in (await hub.lineage(ACME, data.id)).nodes}
 
 
 # -- looking into files
@@ -644,6 +708,7 @@ async def test_the_audit_log_tells_both_sides(tmp_path: Path) -> None:
             await read(hub, BOLT, data.id)
         with pytest.raises(Forbidden):
             await read(hub, BOLT, made.id)
+        await hub._hub.noted()
         await hub.granting.release(ACME, made.id)
         await read(hub, BOLT, made.id)
         await hub.granting.revoke(ACME, id)
@@ -665,7 +730,7 @@ async def test_the_audit_log_tells_both_sides(tmp_path: Path) -> None:
         assert bolt == [
             ("bolt", "register", True),
             ("bolt", "trained", True),
-            ("bolt", "download", False),
+            ("bolt", "download", False),  # of its own, held
             ("acme", "release", True),
             ("bolt", "download", True),
         ]
@@ -677,12 +742,45 @@ async def test_the_audit_log_tells_both_sides(tmp_path: Path) -> None:
 async def test_a_strangers_attempt_is_told_to_the_owner_only(tmp_path: Path) -> None:
     async with opened(tmp_path) as hub:
         data = await dataset(hub, ACME)
-        for id in (data.id, "ds_nothing"):
+        given = await grant(hub, ACME, data.id, "coda", "read")
+        for id, there in ((data.id, given), ("ds_nothing", "gr_nothing")):
+            for attempt in (read(hub, BOLT, id), hub.lineage(BOLT, id), hub.granting.revoke(BOLT, there)):
+                with pytest.raises(UnknownAsset):
+                    await attempt
+        told = [(one.subject, one.action, one.asset) for one in await hub.audit(ACME) if not one.allowed]
+        assert told == [("bob", "revoke", data.id), ("bob", "lineage", data.id), ("bob", "download", data.id)]
+        assert await hub.audit(BOLT) == []  # or this would tell which ids are some
+        numbers = []
+        for id in (data.id, "ds_nothing", "ds_nothing"):
+            numbers.append((await hub.audit(BOLT), (await dataset(hub, BOLT)).id, await hub.audit(BOLT))[2][0].id)
             with pytest.raises(UnknownAsset):
                 await read(hub, BOLT, id)
-        last = (await hub.audit(ACME))[0]
-        assert (last.company, last.subject, last.action, last.allowed) == ("bolt", "bob", "download", False)
-        assert [one.asset for one in await hub.audit(BOLT)] == [data.id]  # ids that are nothing fill no log
+        await hub.settled()
+        numbers.append((await dataset(hub, BOLT), await hub.audit(BOLT))[1][0].id)
+        steps = [after - before for before, after in itertools.pairwise(numbers)]
+        assert steps == [2, 2, 2]  # nor do the numbers of the lines
+
+
+async def test_a_foreign_id_is_refused_without_waiting_for_its_owners_log(tmp_path: Path) -> None:
+    async with opened(tmp_path) as hub:
+        data, writes = await dataset(hub, ACME), []
+        book = hub._hub.book
+        writing = book.write
+
+        async def counted(work: Callable[[Connection], Any]) -> Any:
+            writes.append(asyncio.current_task())
+            return await writing(work)
+
+        book.write = counted  # type: ignore[method-assign]
+        said = []
+        for id in (data.id, "ds_" + "0" * 20):
+            with pytest.raises(UnknownAsset) as refused:
+                await hub.dataset(BOLT, id)
+            said.append(str(refused.value).replace(id, "ID"))
+            assert writes == []  # it is written after the answer, whether there is something to write or not
+            await hub._hub.noted()
+            assert len(writes) == 1 and writes.pop() is not asyncio.current_task()
+        assert said[0] == said[1]
 
 
 # -- a trainer that cannot be reached

@@ -15,13 +15,17 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from typer.testing import CliRunner
 
+from headrace.cli import app as cli
 from headrace.errors import BadInput
 from headrace.records import Entry
 from headrace.services import apidocs
 from headrace.services.http import App, Receive, Scope, Send
 from headrace.services.sharing.http import create_app
 from headrace.services.sharing.service import SharingService
+from headrace.settings import ArtifactSettings
+from headrace.stores.artifacts.files import FileArtifacts
 from headrace.streams.logs.memory import MemoryLog
 from tests.hub import Inspector, Trainer, opened, person, train
 
@@ -151,6 +155,57 @@ async def test_what_is_wrong_is_said_as_an_error(tmp_path: Path, method: str, pa
         answer = await acme.request(method, path, **body)
         assert answer.status_code in {400, 404, 405} and list(answer.json()) == ["error"]
         assert await hub.artifacts.list("acme") == []
+
+
+@pytest.mark.parametrize("odd", ["\x1b[2J", "\x9b31m", "\x7f", "a\rb", "\u202egnp", "a\u2066", "a\x00b", "a\u2028b"])
+async def test_names_and_descriptions_have_no_control_characters(tmp_path: Path, odd: str) -> None:
+    async with opened(tmp_path) as hub, _client(hub) as acme:
+        stream = {"topic": "t", "from_ms": 0, "to_ms": 1}
+        for answer in (
+            await acme.post("/datasets", **_form({"name": f"x{odd}x"})),
+            await acme.post("/datasets", **_form({"name": "x", "description": f"x{odd}x"})),
+            await acme.post("/models", **_form({"name": f"x{odd}x"})),
+            await acme.post("/models", **_form({"name": "x", "description": f"x{odd}x"})),
+            await acme.post("/datasets/from-stream", json={**stream, "name": f"x{odd}x"}),
+            await acme.post("/datasets", **_form({"name": "a\nb"})),
+        ):
+            assert answer.status_code == 400 and "has the control character U+" in answer.json()["error"]
+        good = await acme.post("/datasets", **_form({"name": "Dächer №1 屋根", "description": "one\n\ttwo"}))
+        assert good.status_code == 201 and good.json()["description"] == "one\n\ttwo"
+
+
+async def test_the_largest_file_and_a_companys_quota(tmp_path: Path) -> None:
+    settings = ArtifactSettings(quota=150_000, upload_bytes=100_000)
+    async with opened(tmp_path, artifacts=FileArtifacts(tmp_path / "artifacts", settings)) as hub:
+        app = Entrance(create_app(hub, largest_upload=settings.upload_bytes))
+        headers = {"company": "acme", "role": "admin", "tus-resumable": "1.0.0"}
+        transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://hub", headers=headers) as acme:
+            begun = await acme.post("/uploads", headers={"upload-defer-length": "1"})
+            piece = {"upload-offset": "0", "content-type": "application/offset+octet-stream"}
+            for answer in (
+                await acme.post("/uploads", headers={"upload-length": "100001"}),
+                await acme.patch(begun.headers["location"], headers=piece, content=b"x" * 100_001),
+                await acme.post("/datasets", **_form({"name": "x"}, b"x" * 100_001)),
+                await acme.post("/models", **_form({"name": "x"}, b"x" * 100_001)),
+            ):
+                assert answer.status_code == 413 and "raise `--upload-limit`" in answer.json()["error"]
+            assert (await acme.post("/datasets", **_form({"name": "x"}, b"x" * 100_000))).status_code == 201
+            full = await acme.post("/datasets", **_form({"name": "y"}, b"y" * 60_000))
+            assert full.status_code == 413 and "raise `--company-quota`" in full.json()["error"]
+            other = await acme.post("/datasets", **_form({"name": "y"}, b"y" * 60_000), headers={"company": "bolt"})
+            assert other.status_code == 201  # each company has its own
+
+
+def test_up_and_serve_hand_on_quota_and_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    came: list[Any] = []
+    for module in ("headrace.running", "headrace.serving"):
+        monkeypatch.setattr(f"{module}.run", lambda settings, **_: came.append(settings.library.artifacts))
+    limits = ["--company-quota", "2", "--upload-limit", "0.5"]
+    for command in (["up"], ["serve", "sharing", "--port", "0"]):
+        assert CliRunner().invoke(cli, [*command, *limits]).exit_code == 0
+        assert CliRunner().invoke(cli, command).exit_code == 0
+    assert [(one.quota, one.upload_bytes) for one in came] == [(2 * 2**30, 2**29), (0, 0)] * 2
 
 
 async def test_without_a_credential_nothing_and_without_the_role_forbidden(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -473,3 +475,18 @@ async def test_a_link_in_the_place_of_content_is_not_followed(tmp_path: Path) ->
     place(tmp_path, known).symlink_to(secret)
     with pytest.raises((OSError, CorruptState, UnknownObject)):
         await get(store, "acme", known)
+
+
+async def test_what_a_killed_form_left_goes_at_the_next_start(tmp_path: Path) -> None:
+    uploads, old = tmp_path / "acme" / "uploads", time.time() - 7200
+    incoming = await FileArtifacts(tmp_path).receive("acme", "up_kept", {"length": "9"})
+    await incoming.write(b"kept")
+    await incoming.pause()
+    for name in ("up_form", "up_new", "up_busy"):
+        (uploads / name).write_bytes(b"x" * 1000)
+    for name in ("up_form", "up_busy", "up_kept", "up_kept.json"):
+        os.utime(uploads / name, (old, old))
+    with (uploads / "up_busy").open("rb") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        await FileArtifacts(tmp_path).list("acme")
+        assert sorted(path.name for path in uploads.iterdir()) == ["up_busy", "up_kept", "up_kept.json", "up_new"]

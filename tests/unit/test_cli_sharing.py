@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -88,6 +89,30 @@ def test_a_dataset_is_added_listed_shown_fetched_deleted(run: Run, fake: Fake, t
     assert "its record stays" in run("dataset", "delete", made["id"])
     assert "was deleted on" in run("dataset", "get", made["id"], "-o", "again", code=1)
     assert "no such thing" in run("dataset", "show", "ds_other", code=1)
+
+
+EVIL = "roof\x1b[2J\x1b]0;pwned\x07\x9b31m\u202egnp.exe\u2066\x7f\r"
+
+
+def test_no_terminal_obeys_what_others_wrote(run: Run, fake: Fake, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    made = run("dataset", "add", "a", "--name", EVIL, "--description", EVIL + "\n\tsecond", "--json")
+    fake.jobs = [job("failed", id="jb_1", message=EVIL, reason=EVIL)]
+    fake.script["jb_1"] = [job("failed", id="jb_1", message=EVIL, reason=EVIL, created_by=EVIL)]
+    said = [run("dataset", "list"), run("dataset", "show", made["id"]), run("job", "list"), run("job", "show", "jb_1")]
+    said.append(run("dataset", "show", EVIL, code=1))
+    for text in said:
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text), text
+    assert "roof\ufffd[2J" in said[0] and "\n\tsecond\n" in said[1] and "roof\ufffd[2J" in said[3]
+
+
+def test_a_terminal_is_given_line_breaks_and_tabs_of_a_log_only(
+    monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    jobs._print(EVIL.encode() + b"\xff\n\tnext\n")
+    shown = "roof\ufffd[2J\ufffd]0;pwned\ufffd\ufffd31m\ufffdgnp.exe\ufffd\ufffd\ufffd\ufffd\n\tnext\n"
+    assert capsysbinary.readouterr().out.decode() == shown
 
 
 def test_statistics_are_shown(run: Run, fake: Fake, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ async def test_what_they_may_not(method: str, path: str) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["token=x", "a=1&access_token=x", "ACCESS_TOKEN=x", "password=x", "x=eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.sig",
+    ["token=x", "a=1&access_token=x", "access%5Ftoken=x", "a=1&%61ccess_token=x", "access_token%3Dx", "a%26token=x", "ACCESS_TOKEN=x", "password=x", "x=eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.sig",
      "q=hri_0123456789abcdef0123"],
 )  # fmt: skip
 async def test_a_secret_in_the_url_is_refused_even_with_a_good_header(query: str) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from headrace.commands.printing import say
+
 if TYPE_CHECKING:
     import httpx
 
@@ -100,5 +102,5 @@ def guard(work: Callable[[], Any]) -> Any:
 
 def fail(message: str) -> NoReturn:
     """End the command."""
-    typer.echo(f"headrace: {message}", err=True)
+    say(f"headrace: {message}", err=True)
     raise typer.Exit(1)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from headrace.commands.calling import URL, Json, Url, call, fail, guard, quoted
-from headrace.commands.printing import clock, table
+from headrace.commands.printing import clock, say, table
 from headrace.commands.records import (
     Company,
     Confidential,
@@ -40,7 +40,7 @@ def dataset_list(company: Company = "", limit: Limit = 100, as_json: Json = Fals
     """Your company's datasets, and those granted to it; the newest first."""
     found = pages(url, "/datasets", company, limit)
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
         return
     rows = [
         [
@@ -63,17 +63,17 @@ def dataset_show(id: str, as_json: Json = False, url: Url = URL) -> None:
     """Print what is recorded of a dataset, and its statistics."""
     one = call(url, "GET", f"/datasets/{quoted(id)}")
     if as_json:
-        typer.echo(json.dumps(one, indent=2))
+        say(json.dumps(one, indent=2))
         return
     print_head(one, one["stored"])
     if stream := one["stream"]:
-        typer.echo(
+        say(
             f"of {stream['topic']}, {clock(stream['from_ms'])} to {clock(stream['to_ms'])}: {stream['records']:,} records"
         )
     shape = f" of shape {one['sample_shape']}" if one["sample_shape"] else ""
-    typer.echo(f"{one['media']}, {samples(one) or 'samples not known'}{' samples' if samples(one) else ''}{shape}")
+    say(f"{one['media']}, {samples(one) or 'samples not known'}{' samples' if samples(one) else ''}{shape}")
     if one["statistics_state"] in {"pending", "failed"}:
-        typer.echo(f"statistics: {one['statistics_state']} {one['statistics_error']}".rstrip())
+        say(f"statistics: {one['statistics_state']} {one['statistics_error']}".rstrip())
     print_columns(one["statistics"] or {})
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.commands.calling import URL, Json, Url, call, fail, guard, quoted, read, reason
-from headrace.commands.printing import clock, table
+from headrace.commands.printing import clock, say, table
 from headrace.commands.records import print_metrics
+from headrace.controls import seen
 
 if TYPE_CHECKING:
     import httpx
@@ -53,7 +54,7 @@ def job_list(
     query = {"state": state, "model": model, "limit": limit}
     found = call(url, "GET", "/jobs?" + urlencode({name: value for name, value in query.items() if value}))["items"]
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
         return
     rows = [
         [one["id"], one["model"], one["state"], _percent(one), _lasted(one), clock(one["created_ms"]), _says(one)]
@@ -68,23 +69,23 @@ def job_show(id: str, as_json: Json = False, url: Url = URL) -> None:
     """Print what is recorded of a job."""
     one = call(url, "GET", f"/jobs/{quoted(id)}")
     if as_json:
-        typer.echo(json.dumps(one, indent=2))
+        say(json.dumps(one, indent=2))
         return
-    typer.echo(f"{one['id']}: {one['state']}, of {one['company']}, trains {one['model']}")
-    typer.echo(f"created {clock(one['created_ms'])} UTC by {one['created_by']}, priority {one['priority']}")
+    say(f"{one['id']}: {one['state']}, of {one['company']}, trains {one['model']}")
+    say(f"created {clock(one['created_ms'])} UTC by {one['created_by']}, priority {one['priority']}")
     if one["started_ms"] is not None:
         ended = f", ended {clock(one['ended_ms'])}" if one["ended_ms"] is not None else ""
-        typer.echo(
+        say(
             f"started {clock(one['started_ms'])}{ended} ({_lasted(one)}), attempt {one['attempt']} of {one['attempts']}"
         )
     if one["runner"]:
-        typer.echo(f"ran in: {_RUNNERS.get(one['runner'], one['runner'])}")
+        say(f"ran in: {_RUNNERS.get(one['runner'], one['runner'])}")
     if one["peak_memory_bytes"] is not None:
-        typer.echo(f"at most {one['peak_memory_bytes'] / 2**20:,.0f} MiB of memory")
+        say(f"at most {one['peak_memory_bytes'] / 2**20:,.0f} MiB of memory")
     for text in (f"{_percent(one)} {one['message']}".strip(), one["reason"]):
         if text:
-            typer.echo(text)
-    typer.echo(f"its log has {one['log_bytes']:,} bytes: headrace job log {one['id']}")
+            say(text)
+    say(f"its log has {one['log_bytes']:,} bytes: headrace job log {one['id']}")
 
 
 @job.command("log")
@@ -98,9 +99,7 @@ def job_log(
     """Print what a job prints, as it stands in its log."""
     if as_json:
         text = b"".join(_log(url, id, offset, follow=follow))
-        typer.echo(
-            json.dumps({"id": id, "offset": offset, "bytes": len(text), "text": text.decode("utf-8", "replace")})
-        )
+        say(json.dumps({"id": id, "offset": offset, "bytes": len(text), "text": text.decode("utf-8", "replace")}))
         return
     for data in _log(url, id, offset, follow=follow):
         _print(data)
@@ -110,7 +109,7 @@ def job_log(
 def job_cancel(id: str, as_json: Json = False, url: Url = URL) -> None:
     """Stop a job that is queued or runs."""
     one = call(url, "POST", f"/jobs/{quoted(id)}/cancel")
-    typer.echo(json.dumps(one, indent=2) if as_json else f"{id}: {_cancelled(one)}")
+    say(json.dumps(one, indent=2) if as_json else f"{id}: {_cancelled(one)}")
 
 
 @job.command("retry")
@@ -123,7 +122,7 @@ def job_retry(
     """Queue a job that failed or was cancelled once more."""
     one = call(url, "POST", f"/jobs/{quoted(id)}/retry")
     if not watch:
-        typer.echo(json.dumps(one, indent=2) if as_json else f"{id}: {one['state']}")
+        say(json.dumps(one, indent=2) if as_json else f"{id}: {one['state']}")
         return
     end(watched(url, id, quiet=as_json), as_json)
 
@@ -148,7 +147,7 @@ def job_events(id: str, as_json: Json = False, url: Url = URL) -> None:
     """What happened to a job: queued, started, tried again and why."""
     found = call(url, "GET", f"/jobs/{quoted(id)}/events")["items"]
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
         return
     table(["time (UTC)", "what", "detail"], [[clock(one["time_ms"]), one["what"], one["detail"]] for one in found])
 
@@ -157,13 +156,13 @@ def begun(url: str, one: dict[str, Any], *, watch: bool, as_json: bool) -> None:
     """Print a job that was queued just now, or show it until it ends."""
     if watch:
         if not as_json:
-            typer.echo(f"job {one['id']}", err=True)
+            say(f"job {one['id']}", err=True)
         end(watched(url, one["id"], quiet=as_json), as_json)
         return
     if as_json:
-        typer.echo(json.dumps(one, indent=2))
+        say(json.dumps(one, indent=2))
         return
-    typer.echo(f"{one['id']}: {one['state']}; `headrace job log -f {one['id']}` shows what it prints")
+    say(f"{one['id']}: {one['state']}; `headrace job log -f {one['id']}` shows what it prints")
 
 
 def _cancelled(one: dict[str, Any]) -> str:
@@ -188,7 +187,7 @@ def watched(url: str, id: str, *, quiet: bool = False) -> dict[str, Any]:
                     return one
                 time.sleep(POLL)
     except KeyboardInterrupt:
-        typer.echo(
+        say(
             f"\nheadrace: the job goes on: `headrace job log -f {id}` shows it, `headrace job cancel {id}` stops it",
             err=True,
         )
@@ -198,11 +197,11 @@ def watched(url: str, id: str, *, quiet: bool = False) -> dict[str, Any]:
 def end(one: dict[str, Any], as_json: bool) -> None:
     """Print how a job ended and what it measured; exit code 1 unless it is done."""
     if as_json:
-        typer.echo(json.dumps(one, indent=2))
+        say(json.dumps(one, indent=2))
     elif one["state"] == "done":
-        typer.echo(f"{one['id']}: done in {_lasted(one)}; the model is {one['model']}")
+        say(f"{one['id']}: done in {_lasted(one)}; the model is {one['model']}")
         if one["reason"]:
-            typer.echo(one["reason"])
+            say(one["reason"])
         print_metrics(one["metrics"])
     if one["state"] != "done":
         fail(f"{one['id']}: {one['state']}: {one['reason'] or 'no reason was recorded'}")
@@ -214,7 +213,7 @@ def _more(url: str, id: str, offset: int) -> tuple[int, bool]:
 
     answer = guard(lambda: _sent(url, lambda: send(url, "GET", f"/jobs/{quoted(id)}/log?offset={offset}")))
     if answer.status_code == 403:
-        typer.echo(f"headrace: the log is not shown: {reason(answer)}", err=True)
+        say(f"headrace: the log is not shown: {reason(answer)}", err=True)
         return offset, False
     if answer.is_error:
         read(answer)
@@ -268,10 +267,9 @@ def _answered(url: str, id: str, offset: int, *, follow: bool) -> Iterator[bytes
 
 
 def _print(data: bytes) -> None:
-    """What a program printed, as it is: but a terminal is not sent its control codes."""
+    """What a program printed, as it is: but a terminal is not sent its control codes, only line breaks and tabs."""
     if sys.stdout.isatty():
-        text = data.decode("utf-8", "replace")
-        data = "".join(one for one in text if one.isprintable() or one in "\n\t").encode()
+        data = seen(data.decode("utf-8", "replace")).encode()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
@@ -282,7 +280,7 @@ def _bar() -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     hidden = not console.is_terminal or sys.stdout.isatty()
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
@@ -292,7 +290,7 @@ def _bar() -> Iterator[Any]:
             known = one["progress"] is not None
             bar.update(
                 task,
-                description=f"{one['state']} {one['message'][:60]}".rstrip(),
+                description=seen(f"{one['state']} {one['message'][:60]}".rstrip(), ""),
                 total=1.0 if known else None,
                 completed=one["progress"] or 0.0,
             )

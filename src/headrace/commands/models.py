@@ -10,7 +10,7 @@ import typer
 
 from headrace.commands.calling import URL, Json, Url, call, fail, quoted
 from headrace.commands.jobs import Priority, Watch, begun
-from headrace.commands.printing import table
+from headrace.commands.printing import say, table
 from headrace.commands.records import (
     Company,
     Confidential,
@@ -43,7 +43,7 @@ def model_list(company: Company = "", limit: Limit = 100, as_json: Json = False,
     """Your company's registered models, and those granted to it; the newest first."""
     found = pages(url, "/models", company, limit)
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
         return
     rows = [
         [one["id"], one["name"], one["company"], state_of(one), one["framework"], number(one["parameters"]), one["job"]]
@@ -58,22 +58,22 @@ def model_show(id: str, as_json: Json = False, url: Url = URL) -> None:
     """Print what is recorded of a model: recipe, files, metrics, where it comes from."""
     one = call(url, "GET", f"/models/{quoted(id)}")
     if as_json:
-        typer.echo(json.dumps(one, indent=2))
+        say(json.dumps(one, indent=2))
         return
     print_head(one, None)
     shapes = [f"{word} {one[f'{word}_shape']}" for word in ("input", "output") if one[f"{word}_shape"]]
     parts = [one["framework"], *shapes, f"{one['parameters']:,} parameters" if one["parameters"] is not None else ""]
     if any(parts):
-        typer.echo(", ".join(part for part in parts if part))
+        say(", ".join(part for part in parts if part))
     for word in ("job", "parent", "digest", "fingerprint"):
         if one[word]:
-            typer.echo(f"{word}: {one[word]}")
+            say(f"{word}: {one[word]}")
     if one["datasets"]:
-        typer.echo(f"trained on: {', '.join(one['datasets'])}")
+        say(f"trained on: {', '.join(one['datasets'])}")
     if one["held_for"]:
-        typer.echo(f"held until released by: {', '.join(one['held_for'])}")
+        say(f"held until released by: {', '.join(one['held_for'])}")
     if one["reproducible"] != "unknown":
-        typer.echo(f"reproducible: {one['reproducible']} ({one['reproducible_note']})")
+        say(f"reproducible: {one['reproducible']} ({one['reproducible_note']})")
     print_recipe(one["recipe"])
     print_metrics(one["metrics"])
     files = [[file["path"], size_of(file["stored"]["size"]), file["stored"]["sha256"]] for file in one["files"]]
@@ -140,7 +140,7 @@ def model_release(id: str, as_json: Json = False, url: Url = URL) -> None:
     """Let a model go that another company trained on your data: from then on it is theirs to read."""
     one = call(url, "POST", f"/models/{quoted(id)}/release")
     if as_json:
-        typer.echo(json.dumps(one, indent=2))
+        say(json.dumps(one, indent=2))
         return
     left = f"; still held for {', '.join(one['held_for'])}" if one["held_for"] else ""
-    typer.echo(f"{id}: released{left}")
+    say(f"{id}: released{left}")

@@ -11,7 +11,7 @@ import typer
 
 from headrace.access import LOCAL
 from headrace.commands.calling import URL, Json, Url, ask, call, fail, guard, quoted, reason
-from headrace.commands.printing import clock, table
+from headrace.commands.printing import clock, say, table
 
 company = typer.Typer(no_args_is_help=True, help="Companies on this platform (operators).")
 BESIDE = (
@@ -45,9 +45,9 @@ def login(
     form = {"grant_type": "password", "username": name, "company": company, "password": _secret("Password")}
     found = _granted(url, form | {"client_id": "headrace-cli"})
     guard(lambda: credentials.remember(url, found | {"user": name, "company": company}))
-    typer.echo(f"signed in at {url} as {name}" + ("" if "/" in name else f" of {company}"))
+    say(f"signed in at {url} as {name}" + ("" if "/" in name else f" of {company}"))
     if os.environ.get(credentials.VARIABLE):
-        typer.echo(f"headrace: {credentials.VARIABLE} is set and comes before this login", err=True)
+        say(f"headrace: {credentials.VARIABLE} is set and comes before this login", err=True)
 
 
 def logout(url: Url = URL) -> None:
@@ -60,14 +60,14 @@ def logout(url: Url = URL) -> None:
     if "refresh_token" in kept:
         answer = ask(url, "POST", "/logout")
         if answer.is_error:
-            typer.echo(f"headrace: {url} says: {reason(answer)}", err=True)
+            say(f"headrace: {url} says: {reason(answer)}", err=True)
     guard(lambda: credentials.forget(url))
-    typer.echo(f"signed out at {url}" if "refresh_token" in kept else f"forgot the token of the install at {url}")
+    say(f"signed out at {url}" if "refresh_token" in kept else f"forgot the token of the install at {url}")
 
 
 def open_(url: Url = URL) -> None:
     """Print an address that opens the page, signed in as you. It works once, for five minutes."""
-    typer.echo(call(url, "POST", "/session")["url"])
+    say(call(url, "POST", "/session")["url"])
 
 
 def token(url: Url = URL) -> None:
@@ -77,24 +77,24 @@ def token(url: Url = URL) -> None:
     found = guard(lambda: credentials.token(url))
     if not found:
         fail(f"you have no token for {url}: `headrace up` keeps its own, `headrace login --url {url}` gets one")
-    typer.echo(found)
+    say(found)
 
 
 def whoami(url: Url = URL, as_json: Json = False) -> None:
     """Print who you are to the platform."""
     who = call(url, "GET", "/whoami")
     if as_json:
-        typer.echo(json.dumps(who, indent=2))
+        say(json.dumps(who, indent=2))
         return
     until = f", until {clock(who['expires_ms'])} UTC" if who["expires_ms"] else ""
-    typer.echo(f"{who['subject']} of {who['company']}: {who['kind']}, {', '.join(who['roles']) or 'no role'}{until}")
+    say(f"{who['subject']} of {who['company']}: {who['kind']}, {', '.join(who['roles']) or 'no role'}{until}")
 
 
 def password(url: Url = URL) -> None:
     """Change your own password. Your logins end."""
     old, new = _secret("Old password"), _secret("New password", again=True)
     call(url, "POST", "/password", {"old": old, "new": new})
-    typer.echo(f"changed; `headrace login --url {url}` signs in with the new one")
+    say(f"changed; `headrace login --url {url}` signs in with the new one")
 
 
 @company.command("list")
@@ -102,7 +102,7 @@ def company_list(url: Url = URL, as_json: Json = False) -> None:
     """Those you may know of."""
     found = call(url, "GET", "/companies")
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
         return
     table(
         ["company", "people", "since (UTC)"], [[one["name"], one["people"], clock(one["created_ms"])] for one in found]
@@ -119,10 +119,10 @@ def company_add(
     """Add a company, and print the password of its first admin; it is shown this once."""
     made = call(url, "POST", "/companies", {"name": name, "admin": admin})
     if as_json:
-        typer.echo(json.dumps(made, indent=2))
+        say(json.dumps(made, indent=2))
         return
-    typer.echo(f"{name}: added. Its admin signs in with: headrace login --url {url} --company {name} --user {admin}")
-    typer.echo(f"password (shown this once): {made['admin']['password']}")
+    say(f"{name}: added. Its admin signs in with: headrace login --url {url} --company {name} --user {admin}")
+    say(f"password (shown this once): {made['admin']['password']}")
 
 
 @company.command("delete")
@@ -135,7 +135,7 @@ def company_delete(
     if not yes:
         typer.confirm(f"Delete {name} and everybody in it?", abort=True, err=True)
     call(url, "DELETE", f"/companies/{quoted(name)}")
-    typer.echo(f"{name}: deleted")
+    say(f"{name}: deleted")
 
 
 @person.command("list")
@@ -143,7 +143,7 @@ def person_list(url: Url = URL, as_json: Json = False) -> None:
     """Who there is in your company."""
     found = call(url, "GET", "/people")
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
         return
     rows = [
         [one["name"], one["kind"], ", ".join(one["roles"]), ", ".join(one["topics"]), clock(one["created_ms"])]
@@ -177,11 +177,11 @@ def person_add(
         asked["password"] = _secret("Password", again=True)
     made = call(url, "POST", "/people", asked)
     if as_json:
-        typer.echo(json.dumps(made, indent=2))
+        say(json.dumps(made, indent=2))
         return
-    typer.echo(f"{made['company']}/{name}: added as {kind} ({', '.join(made['roles'])})")
+    say(f"{made['company']}/{name}: added as {kind} ({', '.join(made['roles'])})")
     if made["company"] == LOCAL and {"admin", "developer", "service"} & set(made["roles"]):
-        typer.echo(BESIDE, err=True)
+        say(BESIDE, err=True)
     _told(made)
 
 
@@ -195,7 +195,7 @@ def person_password(name: Annotated[str, typer.Argument(help="Who lost his.")], 
 def person_delete(name: Annotated[str, typer.Argument(help="Who.")], url: Url = URL) -> None:
     """Delete somebody. His tokens end at once."""
     call(url, "DELETE", f"/people/{quoted(name)}")
-    typer.echo(f"{name}: deleted")
+    say(f"{name}: deleted")
 
 
 @identity.command("rotate")
@@ -206,14 +206,14 @@ def rotate(
     url: Url = URL,
 ) -> None:
     """Sign tokens with a new key. Those given out stay good until they expire."""
-    typer.echo(f"signing with key {call(url, 'POST', '/keys/rotate' + ('?at_once=1' if at_once else ''))['kid']}")
+    say(f"signing with key {call(url, 'POST', '/keys/rotate' + ('?at_once=1' if at_once else ''))['kid']}")
 
 
 def _told(made: dict[str, Any]) -> None:
     if made["password"] is None:
         return
     what = "password" if made["kind"] == "user" else "secret"
-    typer.echo(f"{what} (shown this once): {made['password']}")
+    say(f"{what} (shown this once): {made['password']}")
 
 
 def _granted(url: str, form: dict[str, str]) -> dict[str, Any]:
@@ -259,4 +259,4 @@ def _warn(url: str) -> None:
 
     place = normal(url)
     if place.startswith("http://") and not place.startswith(("http://127.", "http://[::1]")):
-        typer.echo(f"headrace: {url} is not encrypted: whoever is on the way can read the password", err=True)
+        say(f"headrace: {url} is not encrypted: whoever is on the way can read the password", err=True)

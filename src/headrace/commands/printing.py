@@ -1,4 +1,4 @@
-"""How commands print: tables that break no words, times in UTC."""
+"""How commands print: nothing a terminal would obey, tables that break no words, times in UTC."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from typing import Any
 
 import typer
+
+from headrace.controls import seen
 
 NARROW = 60
 """Columns below which a table is left to the terminal to break: it breaks lines, rich would leave cells out."""
@@ -21,10 +23,15 @@ def clock(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def say(message: object = "", *, err: bool = False) -> None:
+    """Print a message; names, reasons and figures in it are other people's, and no terminal obeys them."""
+    typer.echo(seen(str(message)), err=err)
+
+
 def table(head: list[str], rows: list[list[Any]], empty: str = "") -> None:
     """Rows below a head; `empty` instead if there are none."""
     if not rows:
-        typer.echo(empty)
+        say(empty)
         return
     from rich.console import Console
     from rich.table import Table
@@ -37,7 +44,7 @@ def table(head: list[str], rows: list[list[Any]], empty: str = "") -> None:
         longest = max(len(str(row[index])) for row in rows)
         made.add_column(name, overflow="fold", justify="right" if number else "left", no_wrap=longest <= SHORT)
     for row in rows:
-        made.add_row(*(Text(str(cell)) for cell in row))
+        made.add_row(*(Text(seen(str(cell))) for cell in row))
     console = Console()
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
         console.width = max(console.width, NARROW)

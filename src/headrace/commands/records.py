@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from headrace.commands.calling import call, fail
-from headrace.commands.printing import clock, table
+from headrace.commands.printing import clock, say, table
 
 Name = Annotated[str, typer.Option(help="Name to list it under (default: the file's).")]
 Description = Annotated[str, typer.Option(help="A sentence about it.")]
@@ -47,27 +47,27 @@ def listed(found: Any) -> list[dict[str, Any]]:
 def print_made(one: dict[str, Any], as_json: bool) -> None:
     """What was registered."""
     if as_json:
-        typer.echo(json.dumps(one, indent=2))
+        say(json.dumps(one, indent=2))
         return
     stored = one.get("stored") or one["files"][0]["stored"]
-    typer.echo(f"{one['id']}: {one['name']}, {stored['size']:,} bytes, {stored['sha256']}")
+    say(f"{one['id']}: {one['name']}, {stored['size']:,} bytes, {stored['sha256']}")
 
 
 def print_got(one: dict[str, Any], target: Path, digest: str, as_json: bool) -> None:
     """What was downloaded."""
     if as_json:
-        typer.echo(json.dumps({"id": one["id"], "path": str(target), "digest": digest}, indent=2))
+        say(json.dumps({"id": one["id"], "path": str(target), "digest": digest}, indent=2))
     else:
-        typer.echo(f"{target}: as recorded, {digest}")
+        say(f"{target}: as recorded, {digest}")
 
 
 def print_deleted(answer: dict[str, Any], as_json: bool) -> None:
     """What was deleted."""
     if as_json:
-        typer.echo(json.dumps(answer, indent=2))
+        say(json.dumps(answer, indent=2))
         return
     kept = "; its record stays, because others were made of it" if answer["tombstone"] else ""
-    typer.echo(f"{answer['deleted']}: deleted{kept}")
+    say(f"{answer['deleted']}: deleted{kept}")
 
 
 def not_gone(one: dict[str, Any]) -> None:
@@ -85,21 +85,21 @@ def place_for(output: Path | None, name: str) -> Path:
 
 def print_head(one: dict[str, Any], stored: dict[str, Any] | None) -> None:
     """What every record begins with."""
-    typer.echo(f"{one['id']}: {one['name']}, of {one['company']}, {state_of(one)}")
-    typer.echo(f"registered {clock(one['created_ms'])} UTC by {one['created_by']}")
+    say(f"{one['id']}: {one['name']}, of {one['company']}, {state_of(one)}")
+    say(f"registered {clock(one['created_ms'])} UTC by {one['created_by']}")
     if one["description"]:
-        typer.echo(one["description"])
+        say(one["description"])
     if stored:
-        typer.echo(f"{stored['size']:,} bytes, {stored['sha256']}, Merkle root {stored['root']}")
+        say(f"{stored['size']:,} bytes, {stored['sha256']}, Merkle root {stored['root']}")
 
 
 def print_recipe(recipe: dict[str, Any] | None) -> None:
     """A recipe in two lines; nothing if there is none."""
     if recipe is None:
         return
-    typer.echo(f"recipe: {recipe['entry_point']} of {recipe['code']['sha256']}")
+    say(f"recipe: {recipe['entry_point']} of {recipe['code']['sha256']}")
     settings = {**recipe["parameters"], **recipe["seeds"]}
-    typer.echo("  " + ", ".join(f"{name}={value}" for name, value in settings.items()))
+    say("  " + ", ".join(f"{name}={value}" for name, value in settings.items()))
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
@@ -126,7 +126,7 @@ def print_columns(statistics: dict[str, Any]) -> None:
             ]
             table([word, "shape" if name == "arrays" else "images"], shown)
     if "note" in statistics:
-        typer.echo(statistics["note"])
+        say(statistics["note"])
 
 
 def figure(value: object) -> str:

@@ -27,13 +27,21 @@ def serve(
         typer.Option(help="URL of the identity service, as its tokens name it (default: http://127.0.0.1:8080)."),
     ] = "",
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Training jobs at one time.")] = 1,
+    company_quota: Annotated[
+        float, typer.Option(min=0, help="GB of datasets and models one company may keep; 0: no limit.")
+    ] = 0,
+    upload_limit: Annotated[float, typer.Option(min=0, help="GB of the largest file to be sent; 0: no limit.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line with its address once ready.")] = False,
 ) -> None:
     """Start one service alone; it meets the others over HTTP. Not beside `headrace up` on one directory."""
     from headrace.serving import run
-    from headrace.settings import LibrarySettings, ServeSettings, TrainingSettings
+    from headrace.settings import MIB, ArtifactSettings, LibrarySettings, ServeSettings, TrainingSettings
 
-    library = LibrarySettings(training=TrainingSettings(parallel=jobs))
+    gib = 1024 * MIB
+    library = LibrarySettings(
+        artifacts=ArtifactSettings(quota=round(company_quota * gib), upload_bytes=round(upload_limit * gib)),
+        training=TrainingSettings(parallel=jobs),
+    )
     settings = ServeSettings(
         service=service,
         data=data,

@@ -11,7 +11,7 @@ import typer
 from headrace.commands.calling import URL, Json, Url, call, guard, quoted
 from headrace.commands.datasets import dataset
 from headrace.commands.models import model
-from headrace.commands.printing import clock, table
+from headrace.commands.printing import clock, say, table
 from headrace.commands.records import listed, until_of
 
 grant = typer.Typer(no_args_is_help=True, help="What your company opens to others, and others to it.")
@@ -31,7 +31,7 @@ def grant_list(as_json: Json = False, url: Url = URL) -> None:
     """Grants of your company, and to it."""
     found = listed(call(url, "GET", "/grants"))
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
         return
     rows = [[one["id"], one["asset"], one["company"], one["grantee"], one["right"], until_of(one)] for one in found]
     head = ["id", "asset", "owner", "to", "right", "until (UTC)"]
@@ -58,18 +58,18 @@ def grant_add(
         asked["expires_ms"] = guard(lambda: moment(expires, now, "--expires", ahead=True))
     one = call(url, "POST", "/grants", asked)
     if as_json:
-        typer.echo(json.dumps(one, indent=2))
+        say(json.dumps(one, indent=2))
     else:
         ways = {"read": "read", "train": "train on", "derive": "train on, and keep what it makes of,"}
         until = f"until {clock(one['expires_ms'])} UTC" if one["expires_ms"] is not None else "until revoked"
-        typer.echo(f"{one['id']}: {company} may {ways.get(right, right)} {asset} {until}")
+        say(f"{one['id']}: {company} may {ways.get(right, right)} {asset} {until}")
 
 
 @grant.command("revoke")
 def grant_revoke(id: str, as_json: Json = False, url: Url = URL) -> None:
     """End a grant. What was downloaded is not taken back."""
     one = call(url, "DELETE", f"/grants/{quoted(id)}")
-    typer.echo(json.dumps(one, indent=2) if as_json else f"{id}: revoked")
+    say(json.dumps(one, indent=2) if as_json else f"{id}: revoked")
 
 
 def audit(
@@ -82,7 +82,7 @@ def audit(
     query = f"?limit={limit}" + (f"&before={before}" if before is not None else "")
     found = listed(call(url, "GET", f"/audit{query}"))
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
         return
     rows = [
         [
@@ -100,7 +100,7 @@ def lineage(
     """What something was made of, and what was made of it."""
     found = call(url, "GET", f"/lineage/{quoted(id)}")
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        say(json.dumps(found, indent=2))
         return
     names = {node["id"]: node["id"] if node["id"] != id else f"{node['id']} (this)" for node in found["nodes"]}
     rows = [

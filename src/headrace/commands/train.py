@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from headrace.commands.calling import URL, Json, Url, fail, guard
+from headrace.commands.printing import say
 
 
 def train(
@@ -77,14 +78,14 @@ def _submit(url: str, asked: dict[str, Any], folder: Path, *, watch: bool, as_js
         made = upload(url, "/models", asked, "code", archive)
     if not watch:
         if as_json:
-            typer.echo(json.dumps(made, indent=2))
+            say(json.dumps(made, indent=2))
         else:
             count = f"{len(names):,} file{'' if len(names) == 1 else 's'}"
-            typer.echo(f"{made['id']}: {made['name']}, {count}; job {made['job']}")
-            typer.echo(f"`headrace job log -f {made['job']}` shows what it prints")
+            say(f"{made['id']}: {made['name']}, {count}; job {made['job']}")
+            say(f"`headrace job log -f {made['job']}` shows what it prints")
         return
     if not as_json:
-        typer.echo(f"{made['id']}: {made['name']}, job {made['job']}", err=True)
+        say(f"{made['id']}: {made['name']}, job {made['job']}", err=True)
     jobs.end(jobs.watched(url, made["job"], quiet=as_json), as_json)
 
 

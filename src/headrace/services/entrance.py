@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from typing import Protocol
+from urllib.parse import unquote_to_bytes
 
 from starlette.requests import HTTPConnection
 
@@ -226,7 +227,7 @@ def _cookie(given: bytes, wanted: bytes) -> bytes:
 
 
 def _no_secret(query: bytes) -> None:
-    if _SECRET.search(query):
+    if _SECRET.search(query) or (b"%" in query and _SECRET.search(unquote_to_bytes(query))):
         detail = "the URL carries a token or password; URLs stand in logs: send `Authorization: Bearer TOKEN`, and end this one"
         raise BadInput(detail=detail)
 

@@ -129,7 +129,7 @@ function actions(record) {
     content ? downloadLink(`${pathOf(record)}/content`, several ? `Download all ${record.files.length} files (zip)` : "Download", "download") : null,
     content && record.stream ? downloadLink(`${pathOf(record)}/raw`, "Download the raw records", "raw") : null,
     held && isOwnerOfData(record) && who.may("share") ? el("button", { type: "button", class: "quiet strong", "data-keep": "release", onclick: () => release(record) }, `Release it to ${clip(record.company, 40)}`) : null,
-    isModel(record) && record.job && who.mine(record) ? el("a", { class: "quiet", href: `#jobs/${record.job}`, "data-keep": "job" }, "Its training job") : null,
+    isModel(record) && record.job && (who.mine(record) || isOwnerOfData(record)) ? el("a", { class: "quiet", href: `#jobs/${record.job}`, "data-keep": "job" }, "Its training job") : null,
     canReproduce(record) ? el("button", { type: "button", class: "quiet", "data-keep": "again", title: "A second training of the same recipe; its files are compared digest by digest", onclick: () => reproduce(record) }, "Train it again and compare") : null,
     !gone && who.mine(record) && who.may("write") ? el("button", { type: "button", class: "quiet risky", "data-keep": "delete", onclick: () => remove(record) }, "Delete") : null,
   ].filter(Boolean);

@@ -10,11 +10,11 @@ const BOX = { wide: 192, tall: 50, across: 46, down: 14, edge: 8, line: 6 };
 const LETTERS = 25;
 const MOST = 400;
 
-const hidden = ({ name, company }) => !name && !company;
-const opens = ({ kind, id, company }) => /^(ds|md|jb)_\w+$/.test(id) && (kind === "dataset" || kind === "model" || (kind === "job" && who.mine({ company })));
+const hidden = ({ id }) => id.startsWith("hidden_");
+const opens = ({ id }) => /^(ds|md|jb)_\w+$/.test(id);
 
 function words(node) {
-  if (hidden(node)) return { title: "not yours", under: `a ${node.kind} of somebody else` };
+  if (hidden(node)) return { title: "not yours", under: `a ${node.kind} of ${node.company || "somebody else"}${node.state && node.state !== "done" ? `, ${node.state}` : ""}` };
   const owner = node.company && !who.mine(node) ? ` of ${node.company}` : "";
   return { title: node.name || node.id, under: `${node.kind}${owner}${node.deleted ? ", deleted" : node.state && node.state !== "done" ? `, ${node.state}` : ""}` };
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, or_, select
+from sqlalchemy import Connection, and_, insert, or_, select
 
 from headrace.access import Principal
 from headrace.assets import AuditEntry
@@ -42,9 +42,19 @@ def note(
     )
 
 
+def skip(connection: Connection) -> None:
+    """Nothing is noted of an id that is none, but a number is used up all the same: the next line's must not tell."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'audit'")
+
+
 def entries(connection: Connection, company: str, limit: int, before: int | None) -> list[AuditEntry]:
-    """What a company's people did, and what others did with its assets; the newest first."""
-    query = select(audit).where(or_(audit.c.company == company, audit.c.owner == company))
+    """What a company's people did, and what others did, or tried to do, with its assets; the newest first.
+
+    What its people were refused of others' is in the owners' only: or whoever guesses ids could read here which are some.
+    """
+    mine = and_(audit.c.company == company, or_(audit.c.allowed, audit.c.owner == ""))
+    query = select(audit).where(or_(mine, audit.c.owner == company))
     if before is not None:
         query = query.where(audit.c.id < before)
     rows = connection.execute(query.order_by(audit.c.id.desc()).limit(limit)).mappings()

@@ -166,7 +166,7 @@ def shown(found: Asset, company: str, witness: bool = False) -> Asset:
     if isinstance(found, Dataset):
         return found
     if witness:
-        figures = {name: value for name, value in found.metrics.items() if _held(value, company)}
+        figures = {name: value for name, value in found.metrics.items() if company in holders_of(value)}
         return found.model_copy(update={**HIDDEN, "metrics": figures})
     if found.held_for and company not in found.held_for:
         return found.model_copy(update=HIDDEN)
@@ -174,13 +174,16 @@ def shown(found: Asset, company: str, witness: bool = False) -> Asset:
     return found.model_copy(update={"metrics": metrics})
 
 
-def _held(value: Any, company: str) -> bool:
-    return isinstance(value, dict) and company in value.get("held_for", [])
+def holders_of(value: Any) -> list[str]:
+    """The companies an evaluation's figures are held for. Only the platform puts a list there: what else is found under
+    that name is a figure some code chose to call so."""
+    held = value.get("held_for") if isinstance(value, dict) else None
+    return [one for one in held if isinstance(one, str)] if isinstance(held, list) else []
 
 
 def _measured(value: Any, company: str) -> Any:
     """An evaluation on foreign data is held like a result: until released its figures are its data owner's."""
-    held = value.get("held_for") if isinstance(value, dict) else None
+    held = holders_of(value)
     return {"held_for": held} if held and company not in held else value
 
 

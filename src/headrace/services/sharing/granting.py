@@ -12,7 +12,7 @@ from headrace.access import Principal
 from headrace.assets import Grant, Model, new_id
 from headrace.errors import BadInput, Conflict, Forbidden, NotFound, TooManyNames, UnknownAsset
 from headrace.services.sharing import auditing
-from headrace.services.sharing.fence import Fence, kind_of, put
+from headrace.services.sharing.fence import Fence, holders_of, kind_of, put
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.requests import NewGrant
 from headrace.services.sharing.tables import grants, holds
@@ -120,21 +120,23 @@ class Granting:
         try:
             revoked = await self._hub.book.write(write)
         except (Forbidden, NotFound) as error:
-            await self._refused(who, id, str(error))
+            self._refused(who, id, str(error))
             raise
         self._hub.changes += 1
         return revoked
 
-    async def _refused(self, who: Principal, id: str, said: str) -> None:
+    def _refused(self, who: Principal, id: str, said: str) -> None:
         """Somebody tried to revoke what is not his."""
+        now = self._hub.clock()
 
         def write(connection: Connection) -> None:
             row = connection.execute(select(grants).where(grants.c.id == id)).mappings().first()
-            if row is not None:
-                now = self._hub.clock()
+            if row is None:
+                auditing.skip(connection)
+            else:
                 auditing.note(connection, now, who, "revoke", row["asset"], row["company"], allowed=False, detail=said)
 
-        await self._hub.book.write(write)
+        self._hub.note_later(write)
 
     async def release(self, who: Principal, id: str) -> Model:
         """His company's data went into a model, or were used to measure it, and it lets the result go.
@@ -183,8 +185,9 @@ def _let_go(metrics: dict[str, Any], company: str) -> dict[str, Any]:
 
 
 def _freed(value: Any, company: str) -> Any:
-    if not isinstance(value, dict) or company not in value.get("held_for", []):
+    held = holders_of(value)
+    if company not in held:
         return value
-    rest = [one for one in value["held_for"] if one != company]
+    rest = [one for one in held if one != company]
     free = {key: one for key, one in value.items() if key != "held_for"}
     return {**free, "held_for": rest} if rest else free

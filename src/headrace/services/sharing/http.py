@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Annotated, Any, TypeAlias
@@ -18,6 +19,7 @@ from headrace.access import Principal
 from headrace.assets import AuditEntry, Dataset, Grant, Lineage, Model, Plain
 from headrace.errors import HeadraceError
 from headrace.services.apidocs import add_docs
+from headrace.services.bounded import Bounded, roles
 from headrace.services.documents import RESPONSES, describe
 from headrace.services.entrance import caller, known_still
 from headrace.services.http import code
@@ -25,10 +27,11 @@ from headrace.services.sharing.contents import Opened
 from headrace.services.sharing.downloads import Download
 from headrace.services.sharing.fence import Page, of_kind
 from headrace.services.sharing.intake import arrived, sentence
-from headrace.services.sharing.internal import internal_router
+from headrace.services.sharing.internal import internal_router, only_acting
 from headrace.services.sharing.requests import FOREVER, UPLOAD, FromStream, NewDataset, NewGrant, NewModel
 from headrace.services.sharing.service import SharingService
 from headrace.services.sharing.uploads import uploads_router
+from headrace.settings import MIB
 
 _log = logging.getLogger(__name__)
 
@@ -137,7 +140,7 @@ def create_app(service: SharingService, *, largest_upload: int = 0) -> FastAPI:
     """The app. Its life-cycle is not the service's: enter that before; and it expects the entrance in front of it.
 
     Args:
-        largest_upload: bytes of the largest resumable upload; 0: no limit but the company's quota.
+        largest_upload: bytes of the largest file that is sent, resumable or in a form; 0: no limit but the company's quota.
     """
     app = FastAPI(
         title="Headrace sharing",
@@ -153,13 +156,38 @@ def create_app(service: SharingService, *, largest_upload: int = 0) -> FastAPI:
     )
     app.add_exception_handler(HeadraceError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
-    for routes in (_datasets(service), _models(service), _rights(service)):
+    for routes in (_datasets(service, largest_upload), _models(service, largest_upload), _rights(service)):
         app.include_router(routes)
     app.include_router(uploads_router(service.artifacts, largest_upload))
     app.include_router(internal_router(service, lambda request, found: _download(request, service, found), _DOWNLOAD))
     describe(app, _add)
     add_docs(app, "sharing")
+    app.add_middleware(Bounded, limit=_limit, asks=_ask)
     return app
+
+
+BODY = MIB
+"""Bytes of a JSON body. The largest a door takes is far below 1 KiB."""
+REPORT = 16 * MIB
+"""The same, of what the platform's own services say of a job: it may name every file of an output."""
+_REPORTS = re.compile(r"/internal/(?:jobs/(?:began|trained|evaluated)|models/[^/]+/judged)")
+_STREAMED = re.compile(r"/(?:datasets|models)$|/uploads(?:/|$)|/internal/jobs/[^/]+/output$")
+"""Doors that read their bodies piece by piece, after they have asked who sends them."""
+_roles = roles({("POST", "/grants"): "share", ("POST", "/datasets/from-stream"): "write"})
+
+
+def _limit(scope: Scope) -> int | None:
+    path: str = scope["path"]
+    if _STREAMED.match(path):
+        return None
+    return REPORT if path.startswith("/internal/") else BODY
+
+
+def _ask(scope: Scope) -> None:
+    who = scope.get("headrace.principal")
+    if scope["method"] == "POST" and _REPORTS.fullmatch(scope["path"]) and isinstance(who, Principal):
+        only_acting(who)
+    _roles(scope)
 
 
 def _page(
@@ -176,14 +204,14 @@ def _page(
 Wanted: TypeAlias = Annotated[Page, Depends(_page)]
 
 
-def _datasets(service: SharingService) -> APIRouter:
+def _datasets(service: SharingService, largest: int) -> APIRouter:
     routes = APIRouter(prefix="/datasets", tags=["datasets"])
 
     @routes.post("", status_code=201, operation_id="register_dataset", openapi_extra=_form(NewDataset))
     async def register(who: Who, request: Request) -> Dataset:
         """Register a dataset. Its statistics are made afterwards: see `statistics_state`."""
         who.require("write")
-        async with arrived(request, who, service.artifacts, NewDataset, service.registering) as came:
+        async with arrived(request, who, service.artifacts, NewDataset, service.registering, largest) as came:
             return await service.register.dataset(who, came.new, came.filename, came.take)
 
     @routes.post("/from-stream", status_code=201, operation_id="register_dataset_from_stream")
@@ -220,14 +248,14 @@ def _datasets(service: SharingService) -> APIRouter:
     return routes
 
 
-def _models(service: SharingService) -> APIRouter:
+def _models(service: SharingService, largest: int) -> APIRouter:
     routes = APIRouter(prefix="/models", tags=["models"])
 
     @routes.post("", status_code=201, operation_id="register_model", openapi_extra=_form(NewModel))
     async def register(who: Who, request: Request) -> Model:
         """Register a model: with a `recipe` and its `code` it is trained here; with a `file` it is taken as it is."""
         who.require("write")
-        async with arrived(request, who, service.artifacts, NewModel, service.registering) as came:
+        async with arrived(request, who, service.artifacts, NewModel, service.registering, largest) as came:
             if came.new.recipe is not None:
                 return await service.register.recipe(who, came.new, came.new.recipe, came.take)
             return await service.register.model(who, came.new, came.filename, came.take)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,6 +20,12 @@ from headrace.services.sharing.book import Book
 from headrace.services.sharing.fence import unfenced
 from headrace.services.sharing.tables import companies, files
 from headrace.stores.artifacts import Artifacts
+
+MOST_NOTES = 10_000
+"""Refusals that wait to be written down."""
+AFTER = 0.02
+"""Seconds until one is: the answer has gone by then, and cannot be slowed down by it."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -37,6 +44,7 @@ class Hub:
     """How often rights changed in this process: downloads under way look again when it does."""
     gone: set[str] = field(default_factory=set)
     """Companies that were deleted since the start: what they were still sending comes to nothing."""
+    _notes: set[asyncio.Task[None]] = field(default_factory=set)
     _known: set[str] = field(default_factory=set)
     """Companies that are written down as having brought contents."""
     _arriving: Counter[str] = field(default_factory=Counter)
@@ -45,19 +53,43 @@ class Hub:
 
     @contextlib.asynccontextmanager
     async def refusing(self, who: Principal, action: str, id: str) -> AsyncIterator[None]:
-        """Writes it down when somebody is refused something that exists; its owner can read that."""
+        """Writes it down when somebody is refused something that exists; its owner can read that. It is looked up and written
+        after the answer, so that an id of somebody else's is refused neither differently nor later than one that is none."""
         try:
             yield
         except (Forbidden, NotFound) as error:
-            said = str(error)
+            said, now = str(error), self.clock()
 
             def write(connection: Connection) -> None:
-                owner = _owner(connection, id)
-                auditing.note(connection, self.clock(), who, action, id, owner, allowed=False, detail=said)
+                if owner := _owner(connection, id):
+                    auditing.note(connection, now, who, action, id, owner, allowed=False, detail=said)
+                else:
+                    auditing.skip(connection)
 
-            if await self.book.read(lambda connection: _owner(connection, id)):
-                await self.book.write(write)
+            self.note_later(write)
             raise
+
+    def note_later(self, write: Callable[[Connection], None]) -> None:
+        """Write into the audit log after the answer; what cannot be written, or is too much at once, is in our own log."""
+        if len(self._notes) >= MOST_NOTES:
+            _log.warning("refusals come faster than they can be written down: one is left out of the audit log")
+            return
+
+        async def writing() -> None:
+            await asyncio.sleep(AFTER)
+            try:
+                await self.book.write(write)
+            except Exception as error:
+                _log.warning("a refusal could not be written into the audit log: %s", error)
+
+        task = asyncio.create_task(writing(), name="hub-note")
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
+
+    async def noted(self) -> None:
+        """Until all refusals so far are written down."""
+        while self._notes:
+            await asyncio.wait(set(self._notes))
 
     @contextlib.asynccontextmanager
     async def arriving(self, company: str) -> AsyncIterator[None]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from headrace.access import Principal
 from headrace.assets import Stored
-from headrace.errors import BadInput, Conflict
+from headrace.errors import BadInput, Conflict, TooLarge
 from headrace.services.http import header, read_body
 from headrace.services.sharing.multipart import METADATA, take_in
 from headrace.services.sharing.requests import NewDataset, NewModel, Take
@@ -33,13 +33,19 @@ class Arrived(Generic[New]):
 
 @contextlib.asynccontextmanager
 async def arrived(
-    request: Request, who: Principal, artifacts: Artifacts, kind: type[New], busy: set[tuple[str, str]]
+    request: Request,
+    who: Principal,
+    artifacts: Artifacts,
+    kind: type[New],
+    busy: set[tuple[str, str]],
+    largest: int = 0,
 ) -> AsyncIterator[Arrived[New]]:
     """The body of a registration, for as long as it takes; if that fails a form's file is forgotten, and a resumable
     upload that was not taken can be used again.
 
     Args:
         busy: uploads that are being registered; each makes one asset.
+        largest: bytes of the largest file of a form; 0: any.
 
     Raises BadInput, NotFound, Conflict, StorageUnavailable, TooLarge.
     """
@@ -65,7 +71,7 @@ async def arrived(
                 if taking.taken:
                     await artifacts.discard(who.company, done.id)
         return
-    deferred = _Deferred(artifacts)
+    deferred = _Deferred(artifacts, largest)
     found = await take_in(
         request.scope,
         request.receive,
@@ -137,8 +143,8 @@ class _Deferred:
     """A store for `take_in` that leaves the last step, which makes a content of an upload, to the hub: it takes that step
     when no content can be removed meanwhile."""
 
-    def __init__(self, artifacts: Artifacts) -> None:
-        self._artifacts = artifacts
+    def __init__(self, artifacts: Artifacts, largest: int) -> None:
+        self._artifacts, self._largest, self._size = artifacts, largest, 0
         self._place = ("", "")
         self._incoming: Incoming | None = None
 
@@ -148,6 +154,9 @@ class _Deferred:
 
     async def write(self, data: bytes) -> None:
         assert self._incoming is not None
+        self._size += len(data)
+        if self._largest and self._size > self._largest:
+            raise TooLarge(what="the file", size=f"over {self._largest}", limit=self._largest, setting="--upload-limit")
         await self._incoming.write(data)
 
     async def pause(self) -> int:

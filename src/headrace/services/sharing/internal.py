@@ -66,9 +66,14 @@ class Judged(Plain):
 
 async def acting(who: Annotated[Principal, Depends(caller)]) -> Principal:
     """On whose behalf a service asks. Raises Forbidden for everybody who is here himself."""
+    only_acting(who)
+    return who
+
+
+def only_acting(who: Principal) -> None:
+    """Raises Forbidden but for a service of this platform that acts for somebody."""
     if not who.acting:
         raise Forbidden(detail="this door is for the platform's own services")
-    return who
 
 
 Who: TypeAlias = Annotated[Principal, Depends(acting)]

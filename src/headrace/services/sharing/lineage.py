@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from headrace.assets import Dataset, Job, Lineage, LineageNode, Model
-from headrace.services.sharing.fence import Asset, Fence
+from headrace.services.sharing.fence import Asset, Fence, unfenced
 from headrace.services.sharing.tables import edges, grants, holds, nodes
 
 MOST = 2000
@@ -72,29 +72,77 @@ def cut(connection: Connection, asset: Asset) -> None:
 
 
 def graph(fence: Fence, id: str) -> Lineage:
-    """All that an asset was made of and all that was made of it. Raises UnknownAsset."""
-    fence.find(id)
-    found, drawn = {id}, set[tuple[str, str]]()
-    for near, far in ((edges.c.target, edges.c.source), (edges.c.source, edges.c.target)):
-        front = {id}
-        while front and len(found) < MOST:
-            rows = fence.connection.execute(select(edges).where(near.in_(sorted(front)[:MOST]))).all()
-            drawn.update((row.source, row.target) for row in rows)
-            front = {getattr(row, far.name) for row in rows} - found
-            found |= front
-    return Lineage(nodes=_nodes(fence, found), edges=sorted(drawn))
+    """All that an asset was made of, and of what was made of it that which the caller may know of. Raises UnknownAsset.
+
+    What stands above is drawn without a gap: what the caller may not see of it has a kind, and a name that means nothing. What
+    others made of it is nobody's business but the owner's: he sees of each that it is there, whose it is, and its state.
+    """
+    asset = fence.find(id)
+    above, sources = _walk(fence, id, up=True)
+    below, targets = _walk(fence, id, up=False)
+    drawn = sources | targets
+    shown = _known(fence, above | below)
+    foreign: dict[str, LineageNode] = {}
+    if asset.company == fence.who.company:
+        foreign = _others(fence, below - shown.keys())
+    else:
+        wanted = below & shown.keys()
+        below = wanted | _between(targets, wanted)
+    kept = above | below
+    alias = {one: f"hidden_{number}" for number, one in enumerate(sorted(kept - shown.keys()), 1)}
+    made = []
+    for one in sorted(kept):
+        node = shown.get(one) or foreign.get(one) or LineageNode(id=one, kind=KINDS[one[:2]])
+        made.append(node.model_copy(update={"id": alias.get(one, one)}))
+    lines = sorted((alias.get(a, a), alias.get(b, b)) for a, b in drawn if a in kept and b in kept)
+    return Lineage(nodes=made, edges=lines)
 
 
-def _nodes(fence: Fence, ids: set[str]) -> list[LineageNode]:
-    """What the caller may not see has an id and a kind only."""
-    query = select(nodes).where(nodes.c.id.in_(ids), nodes.c.company == fence.who.company)
-    known = {
-        row.id: LineageNode(id=row.id, kind=row.kind, name=row.name, company=row.company, state=row.state)
-        for row in fence.connection.execute(query)
-    }
+def _walk(fence: Fence, id: str, up: bool) -> tuple[set[str], set[tuple[str, str]]]:
+    """Everything on one side of an asset, itself included, and the edges there."""
+    near, far = (edges.c.target, edges.c.source) if up else (edges.c.source, edges.c.target)
+    found, drawn, front = {id}, set[tuple[str, str]](), {id}
+    while front and len(found) < MOST:
+        rows = fence.connection.execute(select(edges).where(near.in_(sorted(front)[:MOST]))).all()
+        drawn.update((row.source, row.target) for row in rows)
+        front = {getattr(row, far.name) for row in rows} - found
+        found |= front
+    return found, drawn
+
+
+def _between(drawn: set[tuple[str, str]], wanted: set[str]) -> set[str]:
+    """What the wanted ones were made of, along these edges."""
+    found, front = set[str](), wanted
+    while front:
+        front = {source for source, target in drawn if target in front} - found
+        found |= front
+    return found
+
+
+def _known(fence: Fence, ids: set[str]) -> dict[str, LineageNode]:
+    """What the caller may see: his company's own, what is granted to it, and jobs whose results are held for it."""
     seen = fence.seen("dataset", ids) | fence.seen("model", ids)
-    known |= {one.id: _asset(one) for one in seen.values()}
-    return [known.get(id) or LineageNode(id=id, kind=KINDS[id[:2]]) for id in sorted(ids)]
+    company = fence.who.company
+    held = [one.job for one in seen.values() if isinstance(one, Model) and company in one.held_for]
+    query = select(nodes).where(nodes.c.id.in_(ids), or_(nodes.c.company == company, nodes.c.id.in_(held)))
+    return {one.id: _node(one) for one in fence.connection.execute(query)} | {
+        one.id: _asset(one) for one in seen.values()
+    }
+
+
+def _others(fence: Fence, ids: set[str]) -> dict[str, LineageNode]:
+    """Whose these are, and how far; for the owner of what they were made of."""
+    found = {}
+    for one in fence.connection.execute(select(nodes).where(nodes.c.id.in_(ids))):
+        found[one.id] = _node(one)
+    for id in ids - found.keys():
+        if id[:2] in {"ds", "md"} and (made := unfenced(fence.connection, id)) is not None:
+            found[id] = _asset(made)
+    return {id: one.model_copy(update={"name": ""}) for id, one in found.items()}
+
+
+def _node(row: Any) -> LineageNode:
+    return LineageNode(id=row.id, kind=row.kind, name=row.name, company=row.company, state=row.state)
 
 
 def _asset(found: Asset) -> LineageNode:

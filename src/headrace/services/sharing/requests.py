@@ -6,16 +6,24 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from headrace.assets import Environment, Limits, Plain, Recipe, Right, Scalar, Stored
+from headrace.controls import LINE, LINES, lines, one_line
 from headrace.errors import BadInput
 
 Take: TypeAlias = Callable[[], Awaitable[Stored]]
 """Makes an upload durable and puts it in its place: `Incoming.finish`."""
 Media: TypeAlias = Literal["csv", "parquet", "npy", "npz", "images", "other"]
-Name: TypeAlias = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Text: TypeAlias = Annotated[str, StringConstraints(max_length=4000)]
+Name: TypeAlias = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(one_line),
+    Field(json_schema_extra={"pattern": LINE}),
+]
+Text: TypeAlias = Annotated[
+    str, StringConstraints(max_length=4000), AfterValidator(lines), Field(json_schema_extra={"pattern": LINES})
+]
 Company: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Variable: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 Id: TypeAlias = Annotated[str, StringConstraints(max_length=64)]

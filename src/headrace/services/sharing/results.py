@@ -35,6 +35,8 @@ FOUND = (
 )  # fmt: skip
 """What a job may say of its model."""
 CHUNK = 2**20
+OURS = frozenset({"job", "held_for"})
+"""What the platform writes beside the figures of an evaluation; the code's may not be called so."""
 
 
 class Results:
@@ -127,7 +129,14 @@ class Results:
             os.close(file)
 
     async def evaluated(self, job: Job, metrics: dict[str, Scalar]) -> Model:
-        """See `Sharing.evaluated`. On data the company may only train on, the figures are held for their owner."""
+        """See `Sharing.evaluated`. On data the company may only train on, the figures are held for their owner.
+
+        Raises BadInput for figures with a name of the platform's own.
+        """
+        if taken := sorted(OURS.intersection(metrics)):
+            raise BadInput(
+                detail=f"metrics.json: {', '.join(taken)} is what the platform calls its own; name it otherwise"
+            )
 
         def write(connection: Connection) -> Model:
             model = _trainee(connection, job)

@@ -98,10 +98,12 @@ class SharingService:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._hub.noted()
         await self._hub.book.close()
 
     async def settled(self) -> None:
-        """Until every promise that can be kept now has been."""
+        """Until every promise that can be kept now has been, and every refusal is written down."""
+        await self._hub.noted()
         for worker in self._workers:
             await worker.idle()
 
@@ -171,6 +173,7 @@ class SharingService:
     async def audit(self, who: Principal, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
         """What his company's people did, and what others did with its assets. Raises Forbidden but for admins."""
         who.require("manage")
+        await self._hub.noted()
         return await self._hub.book.read(lambda connection: auditing.entries(connection, who.company, limit, before))
 
     async def _record(self, who: Principal, id: str, kind: Kind) -> Asset:

@@ -160,7 +160,7 @@ class _Tus:
         try:
             if wanted != incoming.offset:
                 raise Conflict(detail=f"upload {id!r} goes on at byte {incoming.offset}, not at {wanted}")
-            await _take(request, incoming, int(about["length"]) if about["length"] else None)
+            await _take(request, incoming, int(about["length"]) if about["length"] else None, self._largest)
         finally:
             offset = await incoming.pause()
         return Response(status_code=204, headers={"Upload-Offset": str(offset)})
@@ -192,14 +192,16 @@ class _Tus:
         return length
 
 
-async def _take(request: Request, incoming: Incoming, length: int | None) -> None:
-    """The body of a PATCH. Raises BadInput: it is longer than it may be, or not what its checksum says."""
+async def _take(request: Request, incoming: Incoming, length: int | None, largest: int) -> None:
+    """The body of a PATCH. Raises BadInput: it is longer than it may be, or not what its checksum says; TooLarge."""
     body = request.scope[_BODY].pieces()
     if "upload-checksum" in request.headers:
         body = _compared(request, body)
     async for piece in body:
         if length is not None and incoming.offset + len(piece) > length:
             raise BadInput(detail=f"more than the upload's {length} bytes were sent")
+        if largest and incoming.offset + len(piece) > largest:  # one that did not say how long it is
+            raise TooLarge(what="the upload", size=f"over {largest}", limit=largest, setting="--upload-limit")
         await incoming.write(piece)
 
 

@@ -16,7 +16,8 @@ from headrace.services.sharing import Trainer
 class Training(Trainer, Protocol):
     """The job queue. The table is the truth: it survives restarts, and what ran when the platform was killed runs again.
 
-    `submit` is idempotent: a model has one training job, which `retry` runs again. Jobs of other companies are NotFound.
+    `submit` is idempotent: a model has one training job, which `retry` runs again. Jobs of other companies are NotFound,
+    but for those that are held for his: these he may look at, with all that their own company does not see yet.
     """
 
     async def job(self, who: Principal, id: str) -> Job:
@@ -24,7 +25,7 @@ class Training(Trainer, Protocol):
         ...
 
     async def jobs(self, who: Principal, state: JobState | None = None, model: str = "", limit: int = 100) -> list[Job]:
-        """The newest jobs of his company first."""
+        """The newest jobs of his company, and those held for it, first."""
         ...
 
     async def events(self, who: Principal, id: str) -> list[dict[str, Any]]:
@@ -56,6 +57,6 @@ class Training(Trainer, Protocol):
     def log(self, who: Principal, id: str, offset: int = 0, follow: bool = False) -> AsyncIterator[bytes]:
         """What its last attempt printed from byte `offset` on; with `follow` until that ends.
 
-        The first piece comes at once, after all checks, and may be empty. Raises NotFound; Forbidden while held.
+        The first piece comes at once, after all checks, and may be empty. Raises NotFound; Forbidden while held for others.
         """
         ...

@@ -18,10 +18,12 @@ from headrace.access import Principal
 from headrace.assets import Job, JobState, Plain, Recipe
 from headrace.errors import BadInput, HeadraceError
 from headrace.services.apidocs import add_docs
+from headrace.services.bounded import Bounded, roles
 from headrace.services.documents import RESPONSES, describe
 from headrace.services.entrance import caller, lasting
 from headrace.services.http import code
 from headrace.services.training import Training
+from headrace.settings import MIB, TrainingSettings
 
 TAG = "training"
 _log = logging.getLogger("headrace.training")
@@ -86,8 +88,18 @@ _LOG: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(service: Training) -> FastAPI:
-    """The service over HTTP. Its life-cycle is not the app's: enter the service before."""
+BODY = MIB
+"""Bytes of a JSON body, and of a recipe: what surrounds the archive in `/jobs/validate`. A recipe has a few KiB."""
+VALIDATE = "/jobs/validate"
+_roles = roles({("POST", "/jobs"): "write", ("POST", "/jobs/evaluate"): "write", ("POST", VALIDATE): "write"})
+
+
+def create_app(service: Training, code_bytes: int = TrainingSettings().code_bytes) -> FastAPI:
+    """The service over HTTP. Its life-cycle is not the app's: enter the service before.
+
+    Args:
+        code_bytes: bytes of the largest code archive that is looked at.
+    """
     app = FastAPI(
         title="Headrace training",
         description="Registered recipe + datasets -> files, metrics and a log, in a sandbox.",
@@ -104,6 +116,8 @@ def create_app(service: Training) -> FastAPI:
     app.include_router(_routes(service))
     describe(app)
     add_docs(app, "training")
+    archive = code_bytes + BODY
+    app.add_middleware(Bounded, limit=lambda scope: archive if scope["path"] == VALIDATE else BODY, asks=_roles)
     return app
 
 
@@ -132,7 +146,7 @@ def _routes(service: Training) -> APIRouter:
         model: Annotated[str, Query(max_length=40)] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> Jobs:
-        """The newest jobs of your company first."""
+        """The newest jobs of your company, and those held for it, first."""
         return Jobs(items=await service.jobs(who, state, model, limit))
 
     @routes.get("/jobs/{id}", operation_id="get_job")

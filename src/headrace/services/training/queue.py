@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, String, cast, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from headrace.assets import Job, JobState, Recipe
@@ -94,8 +94,10 @@ class Queue:
         return Job(**row) if row else None
 
     def recent(self, company: str, state: JobState | None, model: str, limit: int) -> list[Job]:
-        """The newest jobs of a company first."""
-        wanted = select(*_PUBLIC).where(JOBS.c.company == company).order_by(JOBS.c.number.desc()).limit(limit)
+        """The newest jobs of a company, and those that were ever held for it, first."""
+        held = cast(JOBS.c.held_for, String).contains(f'"{company}"', autoescape=True)
+        whose = or_(JOBS.c.company == company, held)
+        wanted = select(*_PUBLIC).where(whose).order_by(JOBS.c.number.desc()).limit(limit)
         if state:
             wanted = wanted.where(JOBS.c.state == state)
         if model:

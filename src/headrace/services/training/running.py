@@ -204,7 +204,15 @@ class Running:
     async def _compared(self, entry: Entry, model: Model, folder: Path, paths: list[str]) -> Finished:
         environment = await asyncio.to_thread(self._runner.describe, entry.recipe.environment, entry.recipe.limits)
         outcome = await asyncio.to_thread(comparing.compare, model, folder, paths, fingerprint(environment))
-        text = outcome.text if entry.job.held_for else f"{outcome.text}{outcome.files}"
+        text = f"{outcome.text}{outcome.files}"
+        if (
+            entry.job.held_for
+        ):  # the note is on a model that may not be held: how many files differ is a word of the code's
+            text = (
+                "a second run made the same files"
+                if outcome.verdict == "reproduced"
+                else "a second run made other files"
+            )
         note = f"{text} (job {entry.job.id})"
         if outcome.verdict == "never":
             await asyncio.to_thread(self._verdicts.mark, entry.job.company, entry.recipe, note)

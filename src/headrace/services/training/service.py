@@ -89,7 +89,7 @@ class TrainingService:
         if not 1 <= attempts <= self.settings.attempts:
             raise BadInput(detail=f"attempts: {attempts} is not between 1 and {self.settings.attempts}")
         if earlier := await asyncio.to_thread(self._queue.training_of, model):
-            return _shown(earlier, await self._held(earlier))
+            return _shown(earlier, await self._held(earlier), who.company)
         return await self._add(who, model, recipe, kind="train", priority=priority, attempts=attempts)
 
     async def evaluate(self, who: Principal, model: str, dataset: str, entry_point: str = "", priority: int = 0) -> Job:
@@ -117,18 +117,25 @@ class TrainingService:
     async def job(self, who: Principal, id: str) -> Job:
         """See `Training.job`."""
         job = (await self._entry(who, id, "read")).job
-        return _shown(job, await self._held(job))
+        return _shown(job, await self._held(job), who.company)
 
     async def jobs(self, who: Principal, state: JobState | None = None, model: str = "", limit: int = 100) -> list[Job]:
         """See `Training.jobs`."""
         who.require("read")
-        found = await asyncio.to_thread(self._queue.recent, who.company, state, model, max(1, min(limit, 1000)))
-        return [_shown(job, await self._held(job)) for job in found]
+        found = []
+        for job in await asyncio.to_thread(self._queue.recent, who.company, state, model, max(1, min(limit, 1000))):
+            held = await self._held(job)
+            if job.company == who.company or who.company in held:
+                found.append(_shown(job, held, who.company))
+        return found
 
     async def events(self, who: Principal, id: str) -> list[dict[str, Any]]:
         """See `Training.events`."""
-        await self._entry(who, id, "read")
-        return await asyncio.to_thread(self._queue.events, id)
+        job = (await self._entry(who, id, "read")).job
+        found = await asyncio.to_thread(self._queue.events, id)
+        if (held := await self._held(job)) and who.company not in held:
+            return [event if event["what"] in BY_PEOPLE else {**event, "detail": ""} for event in found]
+        return found
 
     async def cancel(self, who: Principal, id: str) -> Job:
         """See `Training.cancel`."""
@@ -187,7 +194,7 @@ class TrainingService:
     async def _open_job(self, who: Principal, id: str) -> Job:
         """A job whose log he may read now. Raises NotFound, Forbidden."""
         job = (await self._entry(who, id, "read")).job
-        if held := await self._held(job):
+        if (held := await self._held(job)) and who.company not in held:
             detail = f"the log of {id} is held: it read data of {', '.join(held)}, who have not released what it made"
             raise Forbidden(detail=detail)
         return job
@@ -207,7 +214,7 @@ class TrainingService:
         )
         job = await asyncio.to_thread(self._queue.add, job, recipe)
         self._dispatcher.wake()
-        return _shown(job, job.held_for)
+        return _shown(job, job.held_for, who.company)
 
     async def _held(self, job: Job) -> list[str]:
         """The companies that have not released what a job made of their data."""
@@ -221,7 +228,8 @@ class TrainingService:
             return [company for company in job.held_for if company in model.held_for]
         measured = model.metrics.get(job.dataset)
         if job.kind == "evaluate" and isinstance(measured, dict) and measured.get("job") == job.id:
-            return [company for company in job.held_for if company in measured.get("held_for", [])]
+            held = measured.get("held_for")
+            return [company for company in job.held_for if isinstance(held, list) and company in held]
         return job.held_for
 
     # -- rights
@@ -247,18 +255,40 @@ class TrainingService:
 
     async def _entry(self, who: Principal, id: str, action: Action) -> Entry:
         entry = await asyncio.to_thread(self._queue.find, id)
-        if entry is None or entry.job.company != who.company:
+        if entry is None:
             raise UnknownAsset(kind="job", id=id)
+        if entry.job.company != who.company:  # whose data it read looks at what it made before letting it go
+            if who.company not in entry.job.held_for or who.company not in await self._held(entry.job):
+                raise UnknownAsset(kind="job", id=id)
+            if action != "read":
+                raise Forbidden(
+                    detail=f"{id} is a job of {entry.job.company!r}: only they may cancel it or run it again"
+                )
         who.require(action)
         return entry
 
 
-def _shown(job: Job, held: list[str]) -> Job:
-    """A job as its company may see it: while held, nothing its code could use to say what it read."""
-    if not held:
-        return job.model_copy(update={"held_for": []})
-    progress = None if job.progress is None else round(job.progress, 1)
-    quiet = {"message": "", "metrics": {}, "log_bytes": 0, "peak_memory_bytes": None, "exit_code": None}
-    if job.exit_code is not None:
-        quiet["exit_code"] = int(job.exit_code != 0)
-    return job.model_copy(update={**quiet, "progress": progress, "held_for": held})
+QUIET: dict[str, Any] = {
+    "progress": None,
+    "message": "",
+    "reason": "",
+    "metrics": {},
+    "log_bytes": 0,
+    "peak_memory_bytes": None,
+    "exit_code": None,
+}
+"""What a held job's record shows of its code to its own company: nothing. That it failed, and when it ended, is left."""
+BY_PEOPLE = frozenset({"started", "cancel", "retry"})
+"""Events whose details no code has a word in."""
+
+
+def _shown(job: Job, held: list[str], company: str) -> Job:
+    """A job as a company may see it: while held, nothing its code could use to say what it read; but to those it is held for."""
+    if not held or company in held:
+        return job.model_copy(update={"held_for": held})
+    quiet = dict(QUIET)
+    if job.state == "failed":
+        quiet["reason"] = f"it failed; why is not shown while what it read is not released by {', '.join(held)}"
+    elif job.state == "cancelled":
+        quiet["reason"] = "cancelled"
+    return job.model_copy(update={**quiet, "held_for": held})

@@ -25,6 +25,8 @@ from headrace.disk import write_whole
 from headrace.errors import Conflict, CorruptState, TooMany, UnknownObject
 from headrace.stores.artifacts import Upload
 
+ABANDONED = 3600.0
+"""Seconds after which an upload with nothing beside it that nobody writes is removed: a form's, whose process was killed."""
 _TEMPORARY = ".new-"
 """How `write_whole` begins its names: what a kill may leave behind."""
 
@@ -66,13 +68,21 @@ class Folder:
         self._contents, self._uploads, self._lent = path / "contents", path / "uploads", path / "lent"
 
     def make(self) -> None:
-        """That it exists; what killed readers borrowed is given back."""
+        """That it exists; what killed readers borrowed is given back, and what killed forms left goes."""
         for each in (self._contents, self._uploads, self._lent):
             each.mkdir(parents=True, exist_ok=True, mode=0o700)
         for link in self._lent.iterdir():
             with contextlib.suppress(OSError), link.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 link.unlink()
+        for path in self._uploads.glob("up_*"):
+            if path.suffix != ".json" and not path.with_name(f"{path.name}.json").exists():
+                self._abandon(path)
+
+    def _abandon(self, path: Path) -> None:
+        with contextlib.suppress(OSError, Conflict):
+            if path.stat().st_mtime < time.time() - ABANDONED:
+                self.discard(path.name)
 
     # -- uploads
 

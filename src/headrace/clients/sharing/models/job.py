@@ -42,8 +42,8 @@ class Job:
         log_bytes (int | Unset):  Default: 0.
         runner (str | Unset): local, container, or unsafe: without a sandbox (`--unsafe-no-sandbox`) Default: ''.
         metrics (JobMetrics | Unset): what the code measured; empty while held
-        held_for (list[str] | Unset): companies whose data it may only train on: until they release, its log and metrics
-            are not shown
+        held_for (list[str] | Unset): companies whose data it may only train on: until they release, only its state and
+            times are shown
     """
 
     id: str

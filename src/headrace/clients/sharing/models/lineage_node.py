@@ -13,15 +13,17 @@ T = TypeVar("T", bound="LineageNode")
 
 @_attrs_define
 class LineageNode:
-    """One thing in a lineage; what the caller may not see has an id and a kind only.
+    """One thing in a lineage. What the caller may not see has a kind only; if it was made of something of his, also
+    company
+    and state.
 
-    Attributes:
-        id (str):
-        kind (LineageNodeKind):
-        name (str | Unset):  Default: ''.
-        company (str | Unset):  Default: ''.
-        state (str | Unset):  Default: ''.
-        deleted (bool | Unset):  Default: False.
+        Attributes:
+            id (str): its id; `hidden_1` and so on, which means nothing, for what the caller may not see
+            kind (LineageNodeKind):
+            name (str | Unset):  Default: ''.
+            company (str | Unset):  Default: ''.
+            state (str | Unset):  Default: ''.
+            deleted (bool | Unset):  Default: False.
     """
 
     id: str

@@ -130,7 +130,7 @@ def sync_detailed(
 ) -> Response[Failure | Jobs]:
     """Jobs
 
-     The newest jobs of your company first.
+     The newest jobs of your company, and those held for it, first.
 
     Args:
         state (ListJobsStateType0 | None | Unset):
@@ -167,7 +167,7 @@ def sync(
 ) -> Failure | Jobs | None:
     """Jobs
 
-     The newest jobs of your company first.
+     The newest jobs of your company, and those held for it, first.
 
     Args:
         state (ListJobsStateType0 | None | Unset):
@@ -199,7 +199,7 @@ async def asyncio_detailed(
 ) -> Response[Failure | Jobs]:
     """Jobs
 
-     The newest jobs of your company first.
+     The newest jobs of your company, and those held for it, first.
 
     Args:
         state (ListJobsStateType0 | None | Unset):
@@ -234,7 +234,7 @@ async def asyncio(
 ) -> Failure | Jobs | None:
     """Jobs
 
-     The newest jobs of your company first.
+     The newest jobs of your company, and those held for it, first.
 
     Args:
         state (ListJobsStateType0 | None | Unset):
