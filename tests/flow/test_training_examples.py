@@ -135,7 +135,9 @@ async def test_a_child_starts_with_its_parents_weights_and_learns_faster(
 async def test_the_recipe_in_the_docs_is_trained_as_it_stands(tmp_path: Path, series: dict[str, bytes]) -> None:
     page = (EXAMPLES.parent.parent / "docs" / "training.md").read_text()
     code, declared = (re.findall(f"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("python", "yaml"))
-    into = io.BytesIO()
+    into, bare = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(bare, "w") as archive:
+        archive.writestr("train.py", code)
     with zipfile.ZipFile(into, "w") as archive:
         archive.writestr("train.py", code)
         archive.writestr("headrace-recipe.yaml", declared)
@@ -147,6 +149,9 @@ async def test_the_recipe_in_the_docs_is_trained_as_it_stands(tmp_path: Path, se
         assert [one.path for one in (await hub.model(ACME, made.id)).files] == ["metrics.json", "weights.npy"]
         with pytest.raises(BadInput, match=r"'noise' is -1\.0, at least 0"):
             await hubs.recipe(hub, ACME, into.getvalue(), datasets=[data], parameters={"noise": -1})
+        undeclared = await hubs.recipe(hub, ACME, bare.getvalue(), datasets=[data])
+        job = await ended(service, undeclared.job, ACME)
+        assert job.state == "done", await text(service, job.id, ACME)
 
 
 async def test_the_restless_recipe_is_marked_never(tmp_path: Path) -> None:
