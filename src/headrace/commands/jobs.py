@@ -151,6 +151,8 @@ def end(one: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(one, indent=2))
     elif one["state"] == "done":
         typer.echo(f"{one['id']}: done in {_lasted(one)}; the model is {one['model']}")
+        if one["reason"]:
+            typer.echo(one["reason"])
     if one["state"] != "done":
         fail(f"{one['id']}: {one['state']}: {one['reason'] or 'no reason was recorded'}")
 

@@ -121,6 +121,8 @@ def _regular(folder: int, limits: Limits, found: Gathered) -> Iterator[tuple[str
         try:
             names = _names(at, budget)
             budget -= len(names)
+            if prefix and not names:
+                found.leave(prefix, "an empty folder")
             if budget <= 0:
                 found.over = "files"
                 return
