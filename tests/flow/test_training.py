@@ -201,6 +201,9 @@ async def test_attempts_of_code_that_fails_and_then_works(tmp_path: Path, shelf:
         shelf.keep(data, "data", b"good")
         job = await ended(service, id)
         assert (job.state, job.attempt) == ("done", 2)
+        said = await text(service, id)
+        assert "AssertionError" in said.partition("--- attempt 2 ---\n")[0]
+        assert said.endswith("--- attempt 2 ---\n") and job.log_bytes == len(said.encode())
         shelf.keep(data, "data", b"bad")
         id = await submit(service, shelf, shelf.add_model(code, datasets=[data]))
         assert ((await ended(service, id)).attempt, (await ended(service, id)).state) == (1, "failed")

@@ -29,7 +29,9 @@ def train(
     memory_mb: Annotated[int | None, typer.Option(min=64, help="Memory of the whole job (default: 2048).")] = None,
     cpus: Annotated[float | None, typer.Option(min=0.1, help="Processor cores (default: 1).")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Wall time (default: 60).")] = None,
-    attempts: Annotated[int, typer.Option(min=1, max=10, help="How often it may be started.")] = 1,
+    attempts: Annotated[
+        int, typer.Option(min=1, max=10, help="How often the code may fail before the job counts as failed.")
+    ] = 1,
     priority: Annotated[int, typer.Option(min=-1000, max=1000, help="Higher goes first.")] = 0,
     non_deterministic: Annotated[
         bool, typer.Option("--non-deterministic", help="Say that two runs will differ; it is marked so for ever.")

@@ -20,6 +20,7 @@ from headrace.runners import Ended, Runner, Task
 from headrace.services.sharing import Sharing
 from headrace.services.training import comparing
 from headrace.services.training.examine import examine
+from headrace.services.training.logs import size_of
 from headrace.services.training.outputs import METRICS, collected, read_metrics
 from headrace.services.training.parameters import settle
 from headrace.services.training.progress import Progress
@@ -303,5 +304,6 @@ def _add(log: Path, left_out: list[str]) -> None:
         file.write(lines.encode("utf-8", "replace"))
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def _size(log: Path) -> int:
+    """Bytes of the job's whole log, earlier attempts too."""
+    return size_of(log.parent)
