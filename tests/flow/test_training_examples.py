@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
 import re
 import subprocess
 import sys
@@ -130,6 +131,24 @@ async def test_a_child_starts_with_its_parents_weights_and_learns_faster(
         print(
             f"\nloss after one epoch: {child.metrics['train_mse']:.4f} from the parent, {scratch.metrics['train_mse']:.4f} from scratch"
         )
+
+
+def test_without_data_a_recipe_ends_with_a_sentence(tmp_path: Path) -> None:
+    assert len({(EXAMPLES / name / "series.py").read_bytes() for name in ("gru", "sklearn", "keras")}) == 1
+    (tmp_path / "parameters.json").write_text(
+        '{"history": 36, "horizon": 24, "column": "power", "hidden": 8, "epochs": 1}'
+    )
+    variables = {
+        "HEADRACE_DATA": "", "HEADRACE_EVALUATION": "", "HEADRACE_MODE": "train", "HEADRACE_OUTPUT": str(tmp_path),
+        "HEADRACE_PARAMETERS": str(tmp_path / "parameters.json"), "SEED": "0", "KERAS_BACKEND": "torch",
+    }  # fmt: skip
+    command = [sys.executable, "train.py"]
+    done = subprocess.run(  # noqa: PLW1510
+        command, cwd=EXAMPLES / "sklearn", env=os.environ | variables, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("HEADRACE_DATA is empty: this recipe needs a dataset")
+    assert "Traceback" not in done.stderr
 
 
 async def test_the_recipe_in_the_docs_is_trained_as_it_stands(tmp_path: Path, series: dict[str, bytes]) -> None:

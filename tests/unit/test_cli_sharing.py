@@ -308,6 +308,14 @@ def test_training(run: Run, fake: Fake, tmp_path: Path) -> None:
     assert made["name"] == "code" and made["state"] == "training"
 
 
+def test_training_on_nothing_is_said(run: Run, fake: Fake, tmp_path: Path) -> None:
+    code(tmp_path / "code")
+    fake.jobs = [[job("queued")], [job("queued")]]
+    for more, lines in (([], 1), (["--data", "ds_1"], 0)):
+        done = CliRunner().invoke(app, ["model", "train", "code", *more])
+        assert done.exit_code == 0 and done.stderr.count("HEADRACE_DATA empty\n") == lines
+
+
 def test_watching_a_job_to_its_end(run: Run, fake: Fake, tmp_path: Path) -> None:
     code(tmp_path / "code")
     fake.log = b"epoch 1\n::progress 0.5 half\nepoch 2\n"

@@ -60,6 +60,8 @@ def train(
     if seed:
         recipe["seeds"] = dict(_seed(text) for text in seed)
     title = name or folder.resolve().name
+    if not data:
+        typer.echo("no --data: the code will find HEADRACE_DATA empty", err=True)
     asked = {"name": title, "description": description, "confidential": confidential, "recipe": recipe}
     _submit(url, asked, folder, watch=watch, as_json=as_json)
 

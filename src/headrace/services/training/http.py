@@ -171,7 +171,7 @@ def _more(routes: APIRouter, service: Training) -> None:
     async def log(
         request: Request, who: Who, id: Id, offset: Annotated[int, Query(ge=0, le=2**62)] = 0, follow: bool = False
     ) -> StreamingResponse:
-        """What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again; `follow=1`: until it ends."""
+        """What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again."""
         pieces = service.log(who, id, offset, follow)
         first = await anext(pieces, b"")  # after all checks: from here on the answer is 200
         return PlainTextStream(_joined(first, pieces))
