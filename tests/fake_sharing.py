@@ -67,6 +67,7 @@ class Fake:
     def app(self) -> Starlette:
         route = [
             Route("/datasets", self.add, methods=["POST"]), Route("/models", self.add, methods=["POST"]),
+            Route("/datasets/{id}/raw", self.raw),
             Route("/datasets/from-stream", self.from_stream, methods=["POST"]),
             Route("/datasets", self.all), Route("/models", self.all),
             Route("/{kind:str}/{id}/content", self.content), Route("/models/{id}/files/{path:path}", self.content),
@@ -144,6 +145,7 @@ class Fake:
             last_position=9,
             records=9,
             root="sha256:0",
+            raw=stored(b"{}\n"),
         )
         about = {"media": "parquet", "filename": "s.parquet", "stored": stored(b"x"), "stream": span}
         return self._made(Dataset(id=new_id("ds"), **OWN, **about, name=asked["name"]), {"s.parquet": b"x"})
@@ -167,6 +169,9 @@ class Fake:
             self.records[record.id] = record.model_copy(update={"deleted_ms": 1_700_000_001_000})
             return JSONResponse({"deleted": record.id, "tombstone": True})
         return JSONResponse(record.model_dump())
+
+    async def raw(self, request: Request) -> Response:
+        return Response(b"{}\n")
 
     async def content(self, request: Request) -> Response:
         files = self.contents[request.path_params["id"]]

@@ -515,7 +515,7 @@ async def test_wrong_parameters_and_entry_points(tmp_path: Path, more: dict[str,
             archive(**{"train__py": "", "headrace-recipe__yaml": "parameters: {a: {type: complex}}"}),
             "headrace-recipe.yaml: a",
         ),
-        (archive(**{"train__py": "", "big": b"\0" * 300_000}), "300000 bytes, over the limit of 200000"),
+        (archive(**{"train__py": "", "big": b"\0" * 300_000}), "293 KiB, over the limit of 195.3 KiB"),
     ],
 )
 async def test_archives_that_are_refused(tmp_path: Path, code: bytes, said: str) -> None:

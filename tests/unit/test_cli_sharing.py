@@ -76,7 +76,7 @@ def test_a_dataset_is_added_listed_shown_fetched_deleted(run: Run, fake: Fake, t
         "meters.csv",
     ]
     assert len(run("dataset", "list", "--limit", "3").splitlines()) == 4
-    assert "293.0 KiB" in run("dataset", "list")
+    assert "293 KiB" in run("dataset", "list")
     shown = run("dataset", "show", made["id"])
     assert "of March" in shown and "300,000 bytes" in shown and "statistics: pending" in shown
     assert "exists; --force" in run("dataset", "get", made["id"], code=1)
@@ -184,12 +184,18 @@ def test_what_cannot_be_sent(run: Run, fake: Fake, tmp_path: Path, monkeypatch: 
     assert fake.records == {}
 
 
-def test_a_dataset_of_a_stream(run: Run, fake: Fake) -> None:
+def test_a_dataset_of_a_stream(run: Run, fake: Fake, tmp_path: Path) -> None:
     run("dataset", "from-stream", "site/meter", "--from", "2024-03-01T00:00+01:00", "--to", "2024-03-02")
     assert fake.asked[-1]["from_ms"] == 1_709_247_600_000 and fake.asked[-1]["to_ms"] == 1_709_337_600_000
     run("dataset", "from-stream", "site/meter", "--from", "7d", "--to", "1d", "--name", "week")
     assert fake.asked[-1]["to_ms"] - fake.asked[-1]["from_ms"] == 6 * 86_400_000 and fake.asked[-1]["name"] == "week"
     assert "is not after --from" in run("dataset", "from-stream", "t", "--from", "1d", "--to", "7d", code=1)
+    made = run("dataset", "from-stream", "t", "--from", "7d", "--json")["id"]
+    assert run("dataset", "get", made, "--raw").startswith(f"{made}.jsonl: as recorded")
+    assert (tmp_path / f"{made}.jsonl").read_bytes() == b"{}\n"
+    (tmp_path / "a").write_bytes(b"1")
+    other = run("dataset", "add", "a", "--json")["id"]
+    assert "was not made of a stream" in run("dataset", "get", other, "--raw", code=1)
     assert "got 'yesterday'" in run("dataset", "from-stream", "t", "--from", "yesterday", code=1)
 
 
@@ -299,12 +305,15 @@ def test_training(run: Run, fake: Fake, tmp_path: Path) -> None:
         "--priority",
         "3",
     ]
+    limits += ["--processes", "9", "--output-mb", "3", "--output-files", "7", "--log-mb", "1"]
     made = run("model", "train", "code", *SETTINGS, *more, *limits, "--json")
     recipe = made["recipe"]
     assert recipe["parameters"] == {"lr": 0.01, "epochs": 20, "bias": True, "name": "gru", "tag": "7"}
     assert recipe["seeds"] == {"SEED": 7, "OTHER": -1} and recipe["environment"]["requires"] == {"torch": "2.13.0"}
     assert (recipe["datasets"], recipe["evaluation"], recipe["parent"]) == (["ds_1", "ds_2"], ["ds_3"], "md_1")
     assert (recipe["limits"]["memory_bytes"], recipe["limits"]["seconds"]) == (512 * 2**20, 300)
+    told = [recipe["limits"][name] for name in ("processes", "output_bytes", "output_files", "log_bytes")]
+    assert told == [9, 3 * 2**20, 7, 2**20]
     assert made["name"] == "code" and made["state"] == "training"
 
 

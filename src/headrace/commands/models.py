@@ -28,10 +28,10 @@ from headrace.commands.records import (
     print_made,
     print_metrics,
     print_recipe,
-    size_of,
     state_of,
 )
 from headrace.commands.train import train
+from headrace.errors import size_of
 
 model = typer.Typer(no_args_is_help=True, help="Registered models: trained here from a recipe, or uploaded.")
 model.command("train")(train)

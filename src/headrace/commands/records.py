@@ -153,20 +153,6 @@ def state_of(one: dict[str, Any]) -> str:
     return "confidential" if one["confidential"] else "registered"
 
 
-def size_of(count: int) -> str:
-    """Bytes for people.
-
-    >>> size_of(999), size_of(2**20), size_of(5 * 10**9)
-    ('999 B', '1.0 MiB', '4.7 GiB')
-    """
-    size, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-
-
 def until_of(one: dict[str, Any]) -> str:
     """Until when a grant holds, or when it was revoked."""
     if one["revoked_ms"] is not None:
