@@ -131,7 +131,9 @@ def test_a_large_file_goes_on_where_it_stopped(
     assert "at 150,000 of 400,000 bytes" in line and "the same command goes on" in line
     assert (tmp_path / "home" / "uploads.json").stat().st_mode & 0o077 == 0
     fake.break_at, before = -1, len(fake.patched)
-    made = run("dataset", "add", "large.bin", "--json")
+    done = CliRunner().invoke(app, ["dataset", "add", "large.bin", "--json"])
+    made = json.loads(done.stdout)
+    assert done.stderr == "large.bin: resumed at 150,000 of 400,000 bytes\n"
     assert fake.patched[before][0] == 150_000, "nothing is sent twice"
     assert made["stored"]["sha256"] == f"sha256:{hashlib.sha256(data).hexdigest()}" and made["filename"] == "large.bin"
     assert fake.contents[made["id"]]["large.bin"] == data
