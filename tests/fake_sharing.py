@@ -59,6 +59,7 @@ class Fake:
         self.held = False
         self.break_at = -1
         """Uploads break off at this byte. -1: they do not."""
+        self.damaged = False
         self.lying = False
         """Contents are sent with one byte changed."""
         self.asked: list[dict[str, Any]] = []
@@ -176,6 +177,15 @@ class Fake:
     async def content(self, request: Request) -> Response:
         files = self.contents[request.path_params["id"]]
         data = files[request.path_params["path"]] if "path" in request.path_params else next(iter(files.values()))
+        if self.damaged and "range" in request.headers:
+            return JSONResponse({"error": "the stored content is damaged at leaf 0"}, 500)
+        if self.damaged:
+
+            async def broken() -> AsyncIterator[bytes]:
+                yield data[:2]
+                raise RuntimeError("broken off")
+
+            return StreamingResponse(broken(), headers={"content-length": str(len(data))})
         return Response((b"?" + data[1:]) if self.lying else data)
 
     async def grant(self, request: Request) -> Response:

@@ -116,6 +116,9 @@ def test_a_download_that_is_not_as_recorded_is_not_kept(run: Run, fake: Fake, tm
     assert "more than the 5 bytes" in run("dataset", "get", made["id"], "-o", "b.csv", code=1)
     fake.contents[made["id"]] = {"a.csv": b"1,2"}
     assert "not what the record says" in run("dataset", "get", made["id"], "-o", "b.csv", code=1)
+    fake.damaged = True
+    line = run("dataset", "get", made["id"], "-o", "b.csv", code=1)
+    assert line == "headrace: the stored content is damaged at leaf 0; nothing was kept"
     assert sorted(one.name for one in tmp_path.iterdir() if one.is_file()) == ["a.csv"], "no part is left"
 
 

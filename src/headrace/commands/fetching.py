@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from headrace.commands.calling import fail, guard, quoted, read
+from headrace.commands.calling import fail, guard, quoted, read, reason
 from headrace.commands.sending import CHUNK, SECONDS, Watch, progress
 
 
@@ -84,10 +84,29 @@ def _fetched(url: str, path: str, size: int, file: io.BufferedWriter, watch: Wat
                 file.write(data)
                 watch(len(data))
     except httpx.HTTPError as error:
+        _damaged(url, path, count)
         fail(
             f"broken off after {count:,} of {size:,} bytes ({str(error) or type(error).__name__}); nothing was kept, try again"
         )
     return digest.hexdigest()
+
+
+def _damaged(url: str, path: str, count: int) -> None:
+    """Ends the command with what the platform says of the bytes it did not send, if it says something."""
+    import httpx
+
+    from headrace import credentials
+
+    headers = {**guard(lambda: credentials.headers(url)), "Range": f"bytes={count}-"}
+    try:
+        with httpx.stream(
+            "GET", credentials.normal(url) + path, headers=headers, timeout=60, trust_env=False
+        ) as answer:
+            if answer.is_error and answer.status_code != 416:
+                answer.read()
+                fail(f"{reason(answer)}; nothing was kept")
+    except httpx.HTTPError:
+        return  # then the line is bad
 
 
 def inside(name: str) -> PurePosixPath:
