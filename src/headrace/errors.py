@@ -42,7 +42,8 @@ class HeadraceError(Exception):
     def __init__(self, **fields: object) -> None:
         self.fields = fields
         template = inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ")
-        super().__init__(template.format_map(_Fields(fields)))
+        message = template.format_map(_Fields(fields))
+        super().__init__(message[:-1] if message.endswith("..") and not message.endswith("...") else message)
 
 
 class _Fields(dict[str, object]):

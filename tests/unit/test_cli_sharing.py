@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from headrace.assets import Model, OutputFile
+from headrace.assets import Model, OutputFile, Recipe
 from headrace.cli import app
 from headrace.commands import jobs, packing, sending
 from headrace.errors import BadInput
@@ -217,6 +217,14 @@ def test_models(run: Run, fake: Fake, tmp_path: Path) -> None:
     )
     fake.contents["md_2"] = files
     assert "mse" in run("model", "show", "md_2")
+    ran = Recipe(code=stored(b"c"), evaluation=["ds_out"])  # type: ignore[call-arg]
+    later = {"ds_9": {"job": "jb_1", "mse": 0.25}}
+    about = {"name": "three", "state": "trained", "recipe": ran, "metrics": later, **OWN}
+    fake.records["md_3"] = Model(id="md_3", held_for=["bolt"], **about)  # type: ignore[arg-type]
+    shown = run("model", "show", "md_3")
+    assert "held out: ds_out" in shown and "reproducible: unknown" in shown
+    assert "evaluated later on" in shown and "ds_9" in shown and "0.25" in shown and "jb_1" not in shown
+    assert "md_3 is held for bolt" in run("model", "get", "md_3", code=1)
     run("model", "get", "md_2")
     assert {path: (tmp_path / "md_2" / path).read_bytes() for path in files} == files
     assert "exists; --force" in run("model", "get", "md_2", code=1)

@@ -222,6 +222,12 @@ def test_several_files(tmp_path: Path, packed: bool) -> None:
     assert "no whole ONNX" in files["damaged.onnx"]["error"]
 
 
+def test_a_damaged_file_among_several_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes((2**40).to_bytes(8, "little") + b'{"a": 1}')
+    (tmp_path / "scale.json").write_text("{}")
+    assert "model.safetensors: its " in inspect(tmp_path, "", LIMITS)["metadata"]["unreadable"]
+
+
 def test_anything_else_has_no_framework(tmp_path: Path) -> None:
     for content in (b"", b"hello", bytes(1000), gzip.compress(b"text"), b"{}", b"[1, 2]"):
         (tmp_path / "content").write_bytes(content)

@@ -168,6 +168,15 @@ def test_csv_without_header(tmp_path: Path) -> None:
     as_numpy(found["statistics"]["columns"][1], np.arange(60).reshape(20, 3)[:, 1])
 
 
+def test_a_ragged_csv_is_warned_of(tmp_path: Path) -> None:
+    lines = ["a,b,c"] + [",".join("xyzuvw"[: 1 + n % 6]) for n in range(60)]
+    (tmp_path / "f.csv").write_text("\n".join(lines) + "\n")
+    found = inspect(tmp_path / "f.csv", "csv", LIMITS)
+    assert "one column of text" in found["statistics"]["warning"]
+    (tmp_path / "f.csv").write_text("text\n" + "no table at all\n" * 60)
+    assert "warning" not in inspect(tmp_path / "f.csv", "csv", LIMITS)["statistics"]
+
+
 def test_thousands_are_not_taken_for_decimals(tmp_path: Path) -> None:
     (tmp_path / "c").write_text('n,price\n1,"1,500"\n2,"2,250"\n3,"9,125"\n')
     assert columns(look(tmp_path / "c"))["price"]["type"] == "VARCHAR"

@@ -104,7 +104,7 @@ def _damaged(url: str, path: str, count: int) -> None:
         ) as answer:
             if answer.is_error and answer.status_code != 416:
                 answer.read()
-                fail(f"{reason(answer)}; nothing was kept")
+                fail(f"{reason(answer).rstrip('.')}; nothing was kept")
     except httpx.HTTPError:
         return  # then the line is bad
 

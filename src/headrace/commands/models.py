@@ -69,10 +69,13 @@ def model_show(id: str, as_json: Json = False, url: Url = URL) -> None:
             typer.echo(f"{word}: {one[word]}")
     if one["datasets"]:
         typer.echo(f"trained on: {', '.join(one['datasets'])}")
+    if one["recipe"] and one["recipe"]["evaluation"]:
+        typer.echo(f"held out: {', '.join(one['recipe']['evaluation'])}")
     if one["held_for"]:
         typer.echo(f"held until released by: {', '.join(one['held_for'])}")
-    if one["reproducible"] != "unknown":
-        typer.echo(f"reproducible: {one['reproducible']} ({one['reproducible_note']})")
+    if one["recipe"]:
+        note = f" ({one['reproducible_note']})" if one["reproducible_note"] else ""
+        typer.echo(f"reproducible: {one['reproducible']}{note}")
     print_recipe(one["recipe"])
     print_metrics(one["metrics"])
     files = [[file["path"], size_of(file["stored"]["size"]), file["stored"]["sha256"]] for file in one["files"]]
@@ -102,6 +105,8 @@ def model_get(id: str, output: Output = None, force: Force = False, as_json: Jso
 
     one = call(url, "GET", f"/models/{quoted(id)}")
     not_gone(one)
+    if one["held_for"] and not one["files"]:
+        fail(f"{id} is held for {', '.join(one['held_for'])}: its files can be read here once they have released it")
     if not one["files"]:
         fail(f"{id} has no files: its state is {one['state']}")
     if len(one["files"]) == 1:

@@ -104,7 +104,9 @@ def _several(files: Iterator[tuple[str, Path]], limits: InspectionSettings) -> F
         about[name] = {"framework": found.framework, "parameters": found.parameters}
         if bool(found.framework) > bool(best.framework) or (found.parameters or 0) > (best.parameters or 0):
             best = found
-    best.metadata = {**best.metadata, "files": about}
+    bad = [f"{name}: {one['error']}" for name, one in about.items() if "error" in one]
+    unreadable = {"unreadable": "; ".join(bad)[:2000]} if bad else {}
+    best.metadata = {**best.metadata, **unreadable, "files": about}
     return best
 
 
