@@ -119,7 +119,7 @@ def sync_detailed(
 ) -> Response[Failure | str]:
     """Log
 
-     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends.
+     What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again.
 
     Args:
         id (str):
@@ -156,7 +156,7 @@ def sync(
 ) -> Failure | str | None:
     """Log
 
-     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends.
+     What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again.
 
     Args:
         id (str):
@@ -188,7 +188,7 @@ async def asyncio_detailed(
 ) -> Response[Failure | str]:
     """Log
 
-     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends.
+     What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again.
 
     Args:
         id (str):
@@ -223,7 +223,7 @@ async def asyncio(
 ) -> Failure | str | None:
     """Log
 
-     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends.
+     What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again.
 
     Args:
         id (str):
