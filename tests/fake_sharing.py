@@ -61,6 +61,7 @@ class Fake:
         """Contents and logs break off, or end, after so many bytes, as when a token ends. 0: they do not."""
         self.break_at = -1
         """Uploads break off at this byte. -1: they do not."""
+        self.damaged = False
         self.lying = False
         """Contents are sent with one byte changed."""
         self.asked: list[dict[str, Any]] = []
@@ -69,6 +70,7 @@ class Fake:
     def app(self) -> Starlette:
         route = [
             Route("/datasets", self.add, methods=["POST"]), Route("/models", self.add, methods=["POST"]),
+            Route("/datasets/{id}/raw", self.raw),
             Route("/datasets/from-stream", self.from_stream, methods=["POST"]),
             Route("/datasets", self.all), Route("/models", self.all),
             Route("/{kind:str}/{id}/content", self.content), Route("/models/{id}/files/{path:path}", self.content),
@@ -148,6 +150,7 @@ class Fake:
             last_position=9,
             records=9,
             root="sha256:0",
+            raw=stored(b"{}\n"),
         )
         about = {"media": "parquet", "filename": "s.parquet", "stored": stored(b"x"), "stream": span}
         return self._made(Dataset(id=new_id("ds"), **OWN, **about, name=asked["name"]), {"s.parquet": b"x"})
@@ -172,9 +175,21 @@ class Fake:
             return JSONResponse({"deleted": record.id, "tombstone": True})
         return JSONResponse(record.model_dump())
 
+    async def raw(self, request: Request) -> Response:
+        return Response(b"{}\n")
+
     async def content(self, request: Request) -> Response:
         files = self.contents[request.path_params["id"]]
         data = files[request.path_params["path"]] if "path" in request.path_params else next(iter(files.values()))
+        if self.damaged and "range" in request.headers:
+            return JSONResponse({"error": "the stored content is damaged at leaf 0"}, 500)
+        if self.damaged:
+
+            async def broken() -> AsyncIterator[bytes]:
+                yield data[:2]
+                raise RuntimeError("broken off")
+
+            return StreamingResponse(broken(), headers={"content-length": str(len(data))})
         data = (b"?" + data[1:]) if self.lying else data
         if not self.breaks:
             return Response(data)

@@ -95,7 +95,11 @@ class Environment(Plain):
 class Limits(Plain):
     """What a job's whole process tree may use."""
 
-    memory_bytes: int = Field(2 * 2**30, ge=2**26)
+    memory_bytes: int = Field(
+        2 * 2**30,
+        ge=2**26,
+        description="including what it has written to /work/output and /tmp, which is in memory until the run ends",
+    )
     cpus: float = Field(1.0, gt=0, description="processor cores; also the number of threads of numeric libraries")
     processes: int = Field(64, ge=1, description="processes and threads")
     seconds: float = Field(3600, gt=0, description="wall time")
@@ -162,8 +166,10 @@ class Job(Plain):
     created_by: str
     state: JobState = "queued"
     priority: int = Field(0, description="higher goes first")
-    attempt: int = Field(0, description="how often it was started")
-    attempts: int = Field(1, ge=1, description="how often the code may fail before the job counts as failed")
+    attempt: int = Field(0, description="how often it was started, by whatever cause")
+    attempts: int = Field(
+        1, ge=1, description="how often the code may fail before the job counts as failed; a retry counts anew"
+    )
     started_ms: int | None = None
     ended_ms: int | None = None
     progress: float | None = Field(None, description="0 to 1, as the code says")
@@ -171,7 +177,7 @@ class Job(Plain):
     reason: str = Field("", description="why it failed or was cancelled, and what to do")
     exit_code: int | None = None
     peak_memory_bytes: int | None = None
-    log_bytes: int = 0
+    log_bytes: int = Field(0, description="of all attempts whose logs are kept")
     runner: str = Field("", description="local, container, or unsafe: without a sandbox (`--unsafe-no-sandbox`)")
     metrics: dict[str, Scalar] = Field({}, description="what the code measured; empty while held")
     held_for: list[str] = Field(

@@ -42,7 +42,8 @@ class HeadraceError(Exception):
     def __init__(self, **fields: object) -> None:
         self.fields = fields
         template = inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ")
-        super().__init__(template.format_map(_Fields(fields)))
+        message = template.format_map(_Fields(fields))
+        super().__init__(message[:-1] if message.endswith("..") and not message.endswith("...") else message)
 
 
 class _Fields(dict[str, object]):
@@ -138,12 +139,34 @@ class HasShadows(Conflict):
     """{name!r} is what {shadows} is compared with; `headrace promote` a candidate or `headrace delete` it first."""
 
 
+def size_of(count: int) -> str:
+    """Bytes for people.
+
+    >>> size_of(999), size_of(2**20), size_of(5 * 10**9)
+    ('999 bytes', '1 MiB', '4.7 GiB')
+    """
+    size, unit = float(count), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.1f}".removesuffix(".0") + f" {unit}"
+
+
 class TooLarge(HeadraceError):
-    """{what} is {size} bytes, over the limit of {limit}; send less at a time or raise `{setting}`."""
+    """{what} is {size}, over the limit of {limit}; send less at a time or raise `{setting}`."""
+
+    def __init__(self, **fields: object) -> None:
+        counts = {name: fields[name] for name in ("size", "limit") if isinstance(fields.get(name), int)}
+        told = {name: size_of(count) for name, count in counts.items() if isinstance(count, int)}
+        if len(set(told.values())) < len(told):  # just above
+            told = {name: f"{count:,} bytes" for name, count in counts.items()}
+        super().__init__(**{**fields, **told})
+        self.fields = fields
 
 
 class FixedLimit(TooLarge):
-    """{what} is {size} bytes, over the limit of {limit}, which no setting raises; send less at a time."""
+    """{what} is {size}, over the limit of {limit}, which no setting raises; send less at a time."""
 
 
 class Unauthenticated(HeadraceError):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -26,6 +27,11 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _own_words(record: logging.LogRecord) -> bool:
+    """A download that is broken off on purpose says so itself (`services/sharing/downloads.py`)."""
+    return record.getMessage() != "ASGI callable returned without completing response."
+
+
 @contextlib.asynccontextmanager
 async def served(app: App, listener: socket.socket) -> AsyncIterator[None]:
     """The app on a listening socket, for as long as the context lasts."""
@@ -35,6 +41,7 @@ async def served(app: App, listener: socket.socket) -> AsyncIterator[None]:
             timeout_keep_alive=75, timeout_graceful_shutdown=3, server_header=False, proxy_headers=False, date_header=False,
         )
     )  # fmt: skip
+    logging.getLogger("uvicorn.error").addFilter(_own_words)
     task = asyncio.create_task(server.serve([listener]), name="http")
     try:
         while not server.started:

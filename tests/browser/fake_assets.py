@@ -146,9 +146,18 @@ def trained(number: int) -> dict[str, Any]:
             "input_shape": [24, 6],
             "output_shape": [24],
         },
-        **{"parameters": 15_128, "metrics": {"mse": 0.0129, "mae": 1422.8, "skill": 0.31, "days": 60}},
+        **{
+            "parameters": 15_128,
+            "metrics": {
+                "mse": 0.0129,
+                "mae": 1422.8,
+                "skill": 0.31,
+                "days": 60,
+                "ds_later": {"job": "jb_1", "mse": 0.25},
+            },
+        },
         **{"fingerprint": digest("environment"), "environment": {"python": "3.11.9", "torch": "2.13.0", "threads": 1}},
-        "metadata": {"tensors": 6, "dtype": "float32"},
+        "metadata": {"tensors": 6, "dtype": "float32", "layers": [{"name": f"layer {n}"} for n in range(40)]},
     }
 
 

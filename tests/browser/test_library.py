@@ -269,6 +269,17 @@ def test_deleting_says_what_a_tombstone_is(visit: Visit, hub: Site) -> None:
 
 
 @desktop
+def test_a_dialog_goes_with_its_view(visit: Visit, hub: Site) -> None:
+    address = hub()
+    opened(visit, address, name_of("ds", 1), "pv-2019")
+    visit.page.get_by_role("button", name="Delete").click()
+    visit.page.locator("dialog").wait_for()
+    visit.page.go_back()
+    visit.page.locator("dialog").wait_for(state="detached")
+    assert not [line for line in calls(address) if line.startswith("DELETE")]
+
+
+@desktop
 def test_what_one_may_not_know_of_is_not_there(visit: Visit, hub: Site) -> None:
     visit.page.goto(f"{hub()}#library/{name_of('ds', 99)}")
     visit.page.get_by_role("heading", name="Not in your library").wait_for()

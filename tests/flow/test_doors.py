@@ -298,7 +298,7 @@ def test_a_client_that_sends_all_before_it_reads_gets_its_413(up: Up, path: str)
         )
         client.sendall(bytes(size))
         text = b"".join(iter(lambda: client.recv(65536), b""))
-    assert text.startswith(b"HTTP/1.1 413 ") and b"over the limit of 4194304" in text
+    assert text.startswith(b"HTTP/1.1 413 ") and b"over the limit of 4 MiB" in text
 
 
 def test_too_large_plain_chunked_and_compressed(up: Up) -> None:

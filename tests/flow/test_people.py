@@ -147,14 +147,21 @@ def test_the_page_is_opened_by_a_link_that_works_once(owner: Desk) -> None:
         assert browser.get(url).status_code == 401
 
 
-def test_rotation_and_an_access_token_that_is_refused_is_renewed(owner: Desk, tmp_path: Path) -> None:
+def test_rotation_at_once_ends_logins_and_sessions(owner: Desk, tmp_path: Path) -> None:
     secret = last_word(owner.good("person", "add", "ada"))
     ada = Desk(tmp_path / "ada", owner.url)
     ada.good("login", "--user", "ada", stdin=secret + "\n")
     assert "signing with key" in owner.good("identity", "rotate")
     ada.good("whoami")
-    owner.good("identity", "rotate", "--at-once")
-    assert "ada of local" in ada.good("whoami")  # its refresh token got another
+    with httpx.Client(trust_env=False) as browser:
+        assert browser.get(owner.good("open").strip()).status_code == 303
+        link = owner.good("open").strip()
+        assert "every login and session has ended" in owner.good("identity", "rotate", "--at-once")
+        assert browser.get(f"{owner.url}/whoami").status_code == 401
+        assert browser.get(link).status_code == 401
+    assert "headrace login" in ada.bad("whoami")  # its refresh token has ended too
+    ada.good("login", "--user", "ada", stdin=secret + "\n")
+    assert "ada of local" in ada.good("whoami")
 
 
 def test_many_commands_at_once_after_the_access_token_ended(owner: Desk, tmp_path: Path) -> None:

@@ -121,10 +121,19 @@ async def test_metrics_that_are_not_flat_cost_a_sentence_not_the_model(tmp_path:
 
 
 async def test_links_in_the_output_are_left_out_and_told(tmp_path: Path, shelf: Shelf) -> None:
-    code = WRITES + "os.symlink('/etc/passwd', os.environ['HEADRACE_OUTPUT'] + '/p')"
+    code = WRITES + "here = os.environ['HEADRACE_OUTPUT']\nos.symlink('/etc/passwd', here + '/p')\n"
+    code += "os.mkfifo(here + '/fifo')\nos.makedirs(here + '/none/at all')\nos.mkdir(here + '/hard')\n"
+    code += "open(here + '/hard/a', 'w').close()\nos.link(here + '/hard/a', here + '/hard/b')\nprint('end', end='')"
     async with training(tmp_path, RUNNER) as service:
         job = await run(service, shelf, code)
-    assert job.state == "done" and "left out" in job.reason and "'p'" in job.reason
+        said = await text(service, job.id)
+        happened = await service.events(ANN, job.id)
+    assert job.state == "done" and "5 things in the output left out" in job.reason and "'p'" in job.reason
+    assert happened[-1]["what"] == "done" and happened[-1]["detail"] == job.reason
+    lines = said.splitlines()
+    assert lines[0] == "end" and job.log_bytes == len(said.encode()) and len(lines) == 6
+    assert "left out of the output: 'fifo': a named pipe" in lines
+    assert "left out of the output: 'none/at all': an empty folder" in lines
     assert [file.path for file in shelf.at(job.model).files] == ["w.bin"]
 
 
@@ -193,6 +202,9 @@ async def test_attempts_of_code_that_fails_and_then_works(tmp_path: Path, shelf:
         shelf.keep(data, "data", b"good")
         job = await ended(service, id)
         assert (job.state, job.attempt) == ("done", 2)
+        said = await text(service, id)
+        assert "AssertionError" in said.partition("--- attempt 2 ---\n")[0]
+        assert said.endswith("--- attempt 2 ---\n") and job.log_bytes == len(said.encode())
         shelf.keep(data, "data", b"bad")
         id = await submit(service, shelf, shelf.add_model(code, datasets=[data]))
         assert ((await ended(service, id)).attempt, (await ended(service, id)).state) == (1, "failed")
@@ -532,7 +544,7 @@ async def test_wrong_parameters_and_entry_points(tmp_path: Path, more: dict[str,
             archive(**{"train__py": "", "headrace-recipe__yaml": "parameters: {a: {type: complex}}"}),
             "headrace-recipe.yaml: a",
         ),
-        (archive(**{"train__py": "", "big": b"\0" * 300_000}), "300000 bytes, over the limit of 200000"),
+        (archive(**{"train__py": "", "big": b"\0" * 300_000}), "293 KiB, over the limit of 195.3 KiB"),
     ],
 )
 async def test_archives_that_are_refused(tmp_path: Path, code: bytes, said: str) -> None:

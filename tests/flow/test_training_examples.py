@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
 import re
 import subprocess
 import sys
@@ -132,10 +133,30 @@ async def test_a_child_starts_with_its_parents_weights_and_learns_faster(
         )
 
 
+def test_without_data_a_recipe_ends_with_a_sentence(tmp_path: Path) -> None:
+    assert len({(EXAMPLES / name / "series.py").read_bytes() for name in ("gru", "sklearn", "keras")}) == 1
+    (tmp_path / "parameters.json").write_text(
+        '{"history": 36, "horizon": 24, "column": "power", "hidden": 8, "epochs": 1}'
+    )
+    variables = {
+        "HEADRACE_DATA": "", "HEADRACE_EVALUATION": "", "HEADRACE_MODE": "train", "HEADRACE_OUTPUT": str(tmp_path),
+        "HEADRACE_PARAMETERS": str(tmp_path / "parameters.json"), "SEED": "0", "KERAS_BACKEND": "torch",
+    }  # fmt: skip
+    command = [sys.executable, "train.py"]
+    done = subprocess.run(  # noqa: PLW1510
+        command, cwd=EXAMPLES / "sklearn", env=os.environ | variables, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("HEADRACE_DATA is empty: this recipe needs a dataset")
+    assert "Traceback" not in done.stderr
+
+
 async def test_the_recipe_in_the_docs_is_trained_as_it_stands(tmp_path: Path, series: dict[str, bytes]) -> None:
     page = (EXAMPLES.parent.parent / "docs" / "training.md").read_text()
     code, declared = (re.findall(f"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("python", "yaml"))
-    into = io.BytesIO()
+    into, bare = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(bare, "w") as archive:
+        archive.writestr("train.py", code)
     with zipfile.ZipFile(into, "w") as archive:
         archive.writestr("train.py", code)
         archive.writestr("headrace-recipe.yaml", declared)
@@ -147,6 +168,9 @@ async def test_the_recipe_in_the_docs_is_trained_as_it_stands(tmp_path: Path, se
         assert [one.path for one in (await hub.model(ACME, made.id)).files] == ["metrics.json", "weights.npy"]
         with pytest.raises(BadInput, match=r"'noise' is -1\.0, at least 0"):
             await hubs.recipe(hub, ACME, into.getvalue(), datasets=[data], parameters={"noise": -1})
+        undeclared = await hubs.recipe(hub, ACME, bare.getvalue(), datasets=[data])
+        job = await ended(service, undeclared.job, ACME)
+        assert job.state == "done", await text(service, job.id, ACME)
 
 
 async def test_the_restless_recipe_is_marked_never(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ async def test_what_has_no_weights_to_give_says_why(tmp_path: Path) -> None:
 async def test_oversized_weights_are_refused_with_the_setting_that_raises_the_limit(tmp_path: Path) -> None:
     async with opened(tmp_path) as hub:
         model = await hubs.uploaded(hub, ACME, WEIGHTS)
-        with pytest.raises(TooLarge, match=r"over the limit of 40; .* `LibrarySettings.parent_bytes`"):
+        with pytest.raises(TooLarge, match=r"over the limit of 40 bytes; .* `LibrarySettings.parent_bytes`"):
             await weights_of(hub, ACME, model.id, 40)
         with pytest.raises(UnknownAsset, match="no model 'ds_"):
             await weights_of(hub, ACME, (await hubs.dataset(hub, ACME)).id, MIB)

@@ -369,7 +369,7 @@ def test_a_bad_leaf_breaks_the_connection(server: Server) -> None:
     assert error is not None and got == data[: 3 * LEAF], "a changed leaf was given out, or the end looked clean"
     assert "leaf 3 of" in server.said() and "broken off" in server.said()
     first = server.call("GET", "/content", params=query, headers={"Range": f"bytes={3 * LEAF}-"})
-    assert first.status_code == 500 and "was changed on disk" in first.json()["error"]
+    assert first.status_code == 500 and "is damaged at leaf 3 of" in first.json()["error"]
     whole, error = broken(server, {**query, "sha256": given(server, data)[0].sha256})  # uploading it again heals it
     assert error is None and whole == data
 

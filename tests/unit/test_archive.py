@@ -112,7 +112,7 @@ def test_zip_bomb(tmp_path: Path) -> None:
     refused(bomb, tmp_path / "into", "grows")
     refused(taped(tmp_path / "a.tgz", [(info("x"), bytes(2**25))]), tmp_path / "into", "grows")
     big = zipped(tmp_path / "b.zip", [("x", bytes(1000)), ("y", bytes(1000))], zipfile.ZIP_STORED)
-    refused(big, tmp_path / "into", "2000 bytes", bounds=Bounds(total=1500))
+    refused(big, tmp_path / "into", "2 KiB", bounds=Bounds(total=1500))
 
 
 def test_a_size_that_is_a_lie(tmp_path: Path) -> None:

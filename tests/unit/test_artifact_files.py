@@ -263,7 +263,7 @@ async def test_a_quota_counts_what_is_there_and_what_comes(tmp_path: Path) -> No
     store = FileArtifacts(tmp_path, limits)
     one, two = await store.receive("acme", "up_1"), await store.receive("acme", "up_2")
     await one.write(bytes(300))
-    with pytest.raises(TooLarge, match="1100 bytes, over the limit of 1000"):
+    with pytest.raises(TooLarge, match=r"1\.1 KiB, over the limit of 1000 bytes"):
         await two.write(bytes(200))
     await two.write(bytes(100))
     await one.pause()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from headrace.assets import Model, OutputFile
+from headrace.assets import Model, OutputFile, Recipe
 from headrace.cli import app
 from headrace.commands import jobs, packing, sending
 from headrace.errors import BadInput
@@ -77,7 +77,7 @@ def test_a_dataset_is_added_listed_shown_fetched_deleted(run: Run, fake: Fake, t
         "meters.csv",
     ]
     assert len(run("dataset", "list", "--limit", "3").splitlines()) == 4
-    assert "293.0 KiB" in run("dataset", "list")
+    assert "293 KiB" in run("dataset", "list")
     shown = run("dataset", "show", made["id"])
     assert "of March" in shown and "300,000 bytes" in shown and "statistics: pending" in shown
     assert "exists; --force" in run("dataset", "get", made["id"], code=1)
@@ -141,6 +141,9 @@ def test_a_download_that_is_not_as_recorded_is_not_kept(run: Run, fake: Fake, tm
     assert "more than the 5 bytes" in run("dataset", "get", made["id"], "-o", "b.csv", code=1)
     fake.contents[made["id"]] = {"a.csv": b"1,2"}
     assert "not what the record says" in run("dataset", "get", made["id"], "-o", "b.csv", code=1)
+    fake.damaged = True
+    line = run("dataset", "get", made["id"], "-o", "b.csv", code=1)
+    assert line == "headrace: the stored content is damaged at leaf 0; nothing was kept"
     assert sorted(one.name for one in tmp_path.iterdir() if one.is_file()) == ["a.csv"], "no part is left"
 
 
@@ -156,7 +159,9 @@ def test_a_large_file_goes_on_where_it_stopped(
     assert "at 150,000 of 400,000 bytes" in line and "the same command goes on" in line
     assert (tmp_path / "home" / "uploads.json").stat().st_mode & 0o077 == 0
     fake.break_at, before = -1, len(fake.patched)
-    made = run("dataset", "add", "large.bin", "--json")
+    done = CliRunner().invoke(app, ["dataset", "add", "large.bin", "--json"])
+    made = json.loads(done.stdout)
+    assert done.stderr == "large.bin: resumed at 150,000 of 400,000 bytes\n"
     assert fake.patched[before][0] == 150_000, "nothing is sent twice"
     assert made["stored"]["sha256"] == f"sha256:{hashlib.sha256(data).hexdigest()}" and made["filename"] == "large.bin"
     assert fake.contents[made["id"]]["large.bin"] == data
@@ -209,12 +214,18 @@ def test_what_cannot_be_sent(run: Run, fake: Fake, tmp_path: Path, monkeypatch: 
     assert fake.records == {}
 
 
-def test_a_dataset_of_a_stream(run: Run, fake: Fake) -> None:
+def test_a_dataset_of_a_stream(run: Run, fake: Fake, tmp_path: Path) -> None:
     run("dataset", "from-stream", "site/meter", "--from", "2024-03-01T00:00+01:00", "--to", "2024-03-02")
     assert fake.asked[-1]["from_ms"] == 1_709_247_600_000 and fake.asked[-1]["to_ms"] == 1_709_337_600_000
     run("dataset", "from-stream", "site/meter", "--from", "7d", "--to", "1d", "--name", "week")
     assert fake.asked[-1]["to_ms"] - fake.asked[-1]["from_ms"] == 6 * 86_400_000 and fake.asked[-1]["name"] == "week"
     assert "is not after --from" in run("dataset", "from-stream", "t", "--from", "1d", "--to", "7d", code=1)
+    made = run("dataset", "from-stream", "t", "--from", "7d", "--json")["id"]
+    assert run("dataset", "get", made, "--raw").startswith(f"{made}.jsonl: as recorded")
+    assert (tmp_path / f"{made}.jsonl").read_bytes() == b"{}\n"
+    (tmp_path / "a").write_bytes(b"1")
+    other = run("dataset", "add", "a", "--json")["id"]
+    assert "was not made of a stream" in run("dataset", "get", other, "--raw", code=1)
     assert "got 'yesterday'" in run("dataset", "from-stream", "t", "--from", "yesterday", code=1)
 
 
@@ -231,6 +242,14 @@ def test_models(run: Run, fake: Fake, tmp_path: Path) -> None:
     )
     fake.contents["md_2"] = files
     assert "mse" in run("model", "show", "md_2")
+    ran = Recipe(code=stored(b"c"), evaluation=["ds_out"])  # type: ignore[call-arg]
+    later = {"ds_9": {"job": "jb_1", "mse": 0.25}}
+    about = {"name": "three", "state": "trained", "recipe": ran, "metrics": later, **OWN}
+    fake.records["md_3"] = Model(id="md_3", held_for=["bolt"], **about)  # type: ignore[arg-type]
+    shown = run("model", "show", "md_3")
+    assert "held out: ds_out" in shown and "reproducible: unknown" in shown
+    assert "evaluated later on" in shown and "ds_9" in shown and "0.25" in shown and "jb_1" not in shown
+    assert "md_3 is held for bolt" in run("model", "get", "md_3", code=1)
     run("model", "get", "md_2")
     assert {path: (tmp_path / "md_2" / path).read_bytes() for path in files} == files
     assert "exists; --force" in run("model", "get", "md_2", code=1)
@@ -324,13 +343,24 @@ def test_training(run: Run, fake: Fake, tmp_path: Path) -> None:
         "--priority",
         "3",
     ]
+    limits += ["--processes", "9", "--output-mb", "3", "--output-files", "7", "--log-mb", "1"]
     made = run("model", "train", "code", *SETTINGS, *more, *limits, "--json")
     recipe = made["recipe"]
     assert recipe["parameters"] == {"lr": 0.01, "epochs": 20, "bias": True, "name": "gru", "tag": "7"}
     assert recipe["seeds"] == {"SEED": 7, "OTHER": -1} and recipe["environment"]["requires"] == {"torch": "2.13.0"}
     assert (recipe["datasets"], recipe["evaluation"], recipe["parent"]) == (["ds_1", "ds_2"], ["ds_3"], "md_1")
     assert (recipe["limits"]["memory_bytes"], recipe["limits"]["seconds"]) == (512 * 2**20, 300)
+    told = [recipe["limits"][name] for name in ("processes", "output_bytes", "output_files", "log_bytes")]
+    assert told == [9, 3 * 2**20, 7, 2**20]
     assert made["name"] == "code" and made["state"] == "training"
+
+
+def test_training_on_nothing_is_said(run: Run, fake: Fake, tmp_path: Path) -> None:
+    code(tmp_path / "code")
+    fake.jobs = [[job("queued")], [job("queued")]]
+    for more, lines in (([], 1), (["--data", "ds_1"], 0)):
+        done = CliRunner().invoke(app, ["model", "train", "code", *more])
+        assert done.exit_code == 0 and done.stderr.count("HEADRACE_DATA empty\n") == lines
 
 
 def test_watching_a_job_to_its_end(run: Run, fake: Fake, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headrace.errors import BadInput
 from headrace.inside.metadata import inspect
 from headrace.settings import InspectionSettings
 from tests.unit.test_inside_statistics import archive
@@ -220,6 +221,14 @@ def test_several_files(tmp_path: Path, packed: bool) -> None:
     files = found["metadata"]["files"]
     assert files["scaler.json"] == {"framework": "", "parameters": None}
     assert "no whole ONNX" in files["damaged.onnx"]["error"]
+
+
+def test_a_damaged_file_among_several_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes((2**40).to_bytes(8, "little") + b'{"a": 1}')
+    (tmp_path / "scale.json").write_text("{}")
+    assert "model.safetensors: " in inspect(tmp_path, "", LIMITS)["metadata"]["unreadable"]
+    with pytest.raises(BadInput, match="damaged or cut off"):
+        inspect(tmp_path / "model.safetensors", "model.safetensors", LIMITS)
 
 
 def test_anything_else_has_no_framework(tmp_path: Path) -> None:

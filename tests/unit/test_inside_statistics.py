@@ -168,6 +168,15 @@ def test_csv_without_header(tmp_path: Path) -> None:
     as_numpy(found["statistics"]["columns"][1], np.arange(60).reshape(20, 3)[:, 1])
 
 
+def test_a_ragged_csv_is_warned_of(tmp_path: Path) -> None:
+    lines = ["a,b,c"] + [",".join("xyzuvw"[: 1 + n % 6]) for n in range(60)]
+    (tmp_path / "f.csv").write_text("\n".join(lines) + "\n")
+    found = inspect(tmp_path / "f.csv", "csv", LIMITS)
+    assert "one column of text" in found["statistics"]["warning"]
+    (tmp_path / "f.csv").write_text("text\n" + "no table at all\n" * 60)
+    assert "warning" not in inspect(tmp_path / "f.csv", "csv", LIMITS)["statistics"]
+
+
 def test_thousands_are_not_taken_for_decimals(tmp_path: Path) -> None:
     (tmp_path / "c").write_text('n,price\n1,"1,500"\n2,"2,250"\n3,"9,125"\n')
     assert columns(look(tmp_path / "c"))["price"]["type"] == "VARCHAR"
@@ -299,6 +308,40 @@ def test_images_in_pairs_of_several_kinds(tmp_path: Path) -> None:
     found = look(archive(tmp_path / "a", files))
     assert found["samples"] == 4 and found["statistics"]["pairs"] == ["images", "masks"]
     assert found["sample_shape"] is None and set(found["statistics"]["modes"]) == {"I", "RGB"}
+
+
+def same_names(*folders: str) -> dict[str, bytes]:
+    """Three pictures of the same names in each folder."""
+    return {f"{folder}/{n}.png": picture(np.full((4, 4), n, np.uint8)) for folder in folders for n in range(3)}
+
+
+@pytest.mark.parametrize("folders", [("input", "target"), ("Image", "mask"), ("A", "B"), ("base", "target")])
+def test_two_folders_called_like_it_are_pairs(tmp_path: Path, folders: tuple[str, str]) -> None:
+    found = look(archive(tmp_path / "a", same_names(*(f"set/{name}" for name in folders))))
+    assert found["samples"] == 3 and found["statistics"]["pairs"] == list(folders)
+    deep = look(archive(tmp_path / "b", same_names(*(f"{name}/{part}" for name in folders for part in ("one", "two")))))
+    assert deep["samples"] == 6 and deep["statistics"]["pairs"] == list(folders)
+
+
+@pytest.mark.parametrize(
+    ("folders", "classes"),
+    [
+        (("cat", "dog"), {"cat": 3, "dog": 3}),
+        (("cat", "dog", "fox"), {"cat": 3, "dog": 3, "fox": 3}),
+        (("train/cat", "train/dog", "test/cat", "test/dog"), {"cat": 6, "dog": 6}),
+        (("input", "target", "other"), {"input": 3, "target": 3, "other": 3}),
+        (("train", "test"), {"train": 3, "test": 3}),
+    ],
+)
+def test_equal_names_alone_make_no_pairs(tmp_path: Path, folders: tuple[str, ...], classes: dict[str, int]) -> None:
+    found = look(archive(tmp_path / "a", same_names(*folders)))
+    assert found["samples"] == 3 * len(folders)
+    assert found["statistics"]["classes"] == classes and "pairs" not in found["statistics"]
+
+
+def test_images_beside_folders_are_no_pairs(tmp_path: Path) -> None:
+    found = look(archive(tmp_path / "a", same_names("a", "b") | {"0.png": picture(np.zeros((4, 4), np.uint8))}))
+    assert found["samples"] == 7 and "pairs" not in found["statistics"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from headrace.assets import Environment, Limits
 from headrace.errors import WrongEnvironment
 from headrace.runners import Task, cgroups
-from headrace.runners.collect import collect, gather
+from headrace.runners.collect import collect, gather, said
 from headrace.runners.environment import compare, fingerprint
 from headrace.runners.logs import ROOM, CappedLog
 from headrace.runners.python import closure
@@ -80,6 +80,12 @@ def test_too_much_to_collect(limits: dict[str, int], word: str, tmp_path: Path) 
         (output / str(number)).write_bytes(bytes(250))
     with pytest.raises(ValueError, match=word):
         collect(output, Limits.model_validate(limits), into)
+
+
+def test_what_to_do_about_a_limit_names_field_and_option() -> None:
+    limits = Limits.model_validate({"output_bytes": 3 * 2**30, "output_files": 12_000})
+    assert said("output", limits) == "it wrote more than 3 GiB of output; raise limits.output_bytes (--output-mb)"
+    assert "12,000 files in its output; raise limits.output_files (--output-files)" in said("files", limits)
 
 
 def test_a_great_many_things_left_out_are_not_all_told(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from headrace.assets import Job, new_id
 from headrace.errors import BadInput, Conflict
-from headrace.services.training.logs import Logs
+from headrace.services.training.logs import Logs, size_of
 from headrace.services.training.outputs import read_metrics, read_small
 from headrace.services.training.parameters import Parameter, settle
 from headrace.services.training.progress import Progress
@@ -211,6 +211,30 @@ def test_logs_go_by_age_and_size_but_not_those_of_busy_jobs(tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["jb_0", "jb_1", "jb_2", "jb_3"]
     logs.clean(1000, 150, 20, [])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["jb_0", "jb_1"]
+
+
+async def test_a_log_is_that_of_all_attempts(tmp_path: Path) -> None:
+    logs, going = Logs(tmp_path), [True, True, False]
+
+    async def growing() -> bool:
+        return going.pop(0)
+
+    async def whole(offset: int = 0) -> bytes:
+        going[:] = [False]
+        return b"".join([piece async for piece in logs.read("jb", offset, growing)])
+
+    logs.begin("jb", 1).write_bytes(b"first")
+    assert await whole() == b"first"
+    logs.begin("jb", 2).write_bytes(b"second\n")
+    both = b"first\n--- attempt 2 ---\nsecond\n"
+    assert await whole() == both and size_of(tmp_path / "jb") == len(both)
+    for offset in range(len(both) + 2):
+        assert await whole(offset) == both[offset:]
+    for attempt in range(3, 13):
+        logs.begin("jb", attempt).write_bytes(b"x\n")
+    kept = (await whole()).decode()
+    assert kept.startswith("--- attempt 8 ---\nx\n\n--- attempt 9 ---\n") and kept.count("attempt") == 5
+    assert len(kept) == size_of(tmp_path / "jb")
 
 
 # -- what the code says and leaves

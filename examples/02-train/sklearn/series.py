@@ -29,7 +29,12 @@ def read(path: str) -> np.ndarray:
 def windows(variable: str) -> tuple[np.ndarray, np.ndarray]:
     """(n, history) inputs and (n, horizon) targets of all files a variable names, without those that have gaps."""
     history, horizon = PARAMETERS["history"], PARAMETERS["horizon"]
+    if not os.environ[variable]:
+        raise SystemExit(f"{variable} is empty: this recipe needs a dataset, as in --data ds_...")
     series = [read(path) for path in os.environ[variable].split(":")]
+    short = [len(one) for one in series if len(one) < history + horizon]
+    if short:
+        raise SystemExit(f"a dataset has {short[0]} rows; {history + horizon} are needed for one window")
     whole = np.concatenate([np.lib.stride_tricks.sliding_window_view(one, history + horizon) for one in series])
     whole = whole[np.isfinite(whole).all(axis=1)]
     return whole[:, :history], whole[:, history:]

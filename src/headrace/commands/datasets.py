@@ -28,9 +28,9 @@ from headrace.commands.records import (
     print_head,
     print_made,
     samples,
-    size_of,
     state_of,
 )
+from headrace.errors import size_of
 
 dataset = typer.Typer(no_args_is_help=True, help="Datasets: registered, hashed, described, shared.")
 
@@ -120,15 +120,27 @@ def dataset_from_stream(
 
 
 @dataset.command("get")
-def dataset_get(id: str, output: Output = None, force: Force = False, as_json: Json = False, url: Url = URL) -> None:
+def dataset_get(
+    id: str,
+    output: Output = None,
+    force: Force = False,
+    raw: Annotated[bool, typer.Option("--raw", help="The raw records of the stream it was made of.")] = False,
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
     """Download a dataset, and check it against its record."""
     from headrace.commands.fetching import download, inside
 
     one = call(url, "GET", f"/datasets/{quoted(id)}")
     not_gone(one)
-    target = place_for(output, inside(one["filename"]).name)
-    download(url, f"/datasets/{quoted(id)}/content", one["stored"], target, force=force)
-    print_got(one, target, one["stored"]["sha256"], as_json)
+    what, stored, name = "content", one["stored"], inside(one["filename"]).name
+    if raw:
+        stream = one["stream"] or fail(f"{id} was not made of a stream: it has no raw records")
+        stored = stream["raw"] or fail(f"{id} was made before raw records were kept")
+        what, name = "raw", f"{id}.jsonl"
+    target = place_for(output, name)
+    download(url, f"/datasets/{quoted(id)}/{what}", stored, target, force=force)
+    print_got(one, target, stored["sha256"], as_json)
 
 
 @dataset.command("delete")

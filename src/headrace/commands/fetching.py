@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from headrace.commands.calling import fail, guard, quoted, read
+from headrace.commands.calling import fail, guard, quoted, read, reason
 from headrace.commands.sending import SECONDS, Watch, progress
 
 
@@ -83,7 +83,26 @@ def _fetched(url: str, path: str, size: int, file: io.BufferedWriter, watch: Wat
         if not why or count == size:
             return digest.hexdigest()
         if count == before:
+            _damaged(url, path, count)
             fail(f"broken off after {count:,} of {size:,} bytes ({why}); nothing was kept, try again")
+
+
+def _damaged(url: str, path: str, count: int) -> None:
+    """Ends the command with what the platform says of the bytes it did not send, if it says something."""
+    import httpx
+
+    from headrace import credentials
+
+    headers = {**guard(lambda: credentials.headers(url)), "Range": f"bytes={count}-"}
+    try:
+        with httpx.stream(
+            "GET", credentials.normal(url) + path, headers=headers, timeout=60, trust_env=False
+        ) as answer:
+            if answer.is_error and answer.status_code != 416:
+                answer.read()
+                fail(f"{reason(answer).rstrip('.')}; nothing was kept")
+    except httpx.HTTPError:
+        return  # then the line is bad
 
 
 def _pieces(url: str, path: str, start: int) -> Iterator[bytes]:

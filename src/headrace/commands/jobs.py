@@ -76,7 +76,8 @@ def job_show(id: str, as_json: Json = False, url: Url = URL) -> None:
     if one["started_ms"] is not None:
         ended = f", ended {clock(one['ended_ms'])}" if one["ended_ms"] is not None else ""
         say(
-            f"started {clock(one['started_ms'])}{ended} ({_lasted(one)}), attempt {one['attempt']} of {one['attempts']}"
+            f"started {clock(one['started_ms'])}{ended} ({_lasted(one)}), attempt {one['attempt']}"
+            + (f"; its code may fail {one['attempts']} times" if one["attempts"] > 1 else "")
         )
     if one["runner"]:
         say(f"ran in: {_RUNNERS.get(one['runner'], one['runner'])}")

@@ -29,10 +29,10 @@ from headrace.commands.records import (
     print_made,
     print_metrics,
     print_recipe,
-    size_of,
     state_of,
 )
 from headrace.commands.train import train
+from headrace.errors import size_of
 
 model = typer.Typer(no_args_is_help=True, help="Registered models: trained here from a recipe, or uploaded.")
 model.command("train")(train)
@@ -70,10 +70,13 @@ def model_show(id: str, as_json: Json = False, url: Url = URL) -> None:
             say(f"{word}: {one[word]}")
     if one["datasets"]:
         say(f"trained on: {', '.join(one['datasets'])}")
+    if one["recipe"] and one["recipe"]["evaluation"]:
+        say(f"held out: {', '.join(one['recipe']['evaluation'])}")
     if one["held_for"]:
         say(f"held until released by: {', '.join(one['held_for'])}")
-    if one["reproducible"] != "unknown":
-        say(f"reproducible: {one['reproducible']} ({one['reproducible_note']})")
+    if one["recipe"]:
+        note = f" ({one['reproducible_note']})" if one["reproducible_note"] else ""
+        say(f"reproducible: {one['reproducible']}{note}")
     print_recipe(one["recipe"])
     print_metrics(one["metrics"])
     files = [[file["path"], size_of(file["stored"]["size"]), file["stored"]["sha256"]] for file in one["files"]]
@@ -112,6 +115,8 @@ def model_get(id: str, output: Output = None, force: Force = False, as_json: Jso
 
     one = call(url, "GET", f"/models/{quoted(id)}")
     not_gone(one)
+    if one["held_for"] and not one["files"]:
+        fail(f"{id} is held for {', '.join(one['held_for'])}: its files can be read here once they have released it")
     if not one["files"]:
         fail(f"{id} has no files: its state is {one['state']}")
     if len(one["files"]) == 1:

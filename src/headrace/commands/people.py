@@ -201,12 +201,14 @@ def person_delete(name: Annotated[str, typer.Argument(help="Who.")], url: Url = 
 @identity.command("rotate")
 def rotate(
     at_once: Annotated[
-        bool, typer.Option("--at-once", help="End every token that was given out: somebody saw a private key.")
+        bool, typer.Option("--at-once", help="End every token, login and session given out: somebody saw a key.")
     ] = False,
     url: Url = URL,
 ) -> None:
     """Sign tokens with a new key. Those given out stay good until they expire."""
-    say(f"signing with key {call(url, 'POST', '/keys/rotate' + ('?at_once=1' if at_once else ''))['kid']}")
+    kid = call(url, "POST", "/keys/rotate" + ("?at_once=1" if at_once else ""))["kid"]
+    ended = "; every login and session has ended: people sign in again, devices and services keep their secrets"
+    say(f"signing with key {kid}" + (ended if at_once else "; what was signed before stays good until it expires"))
 
 
 def _told(made: dict[str, Any]) -> None:

@@ -18,6 +18,8 @@ Company = Annotated[str, typer.Option(help="Only of this company.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to (default: its own name, here).")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+DATASET = {"pending": "being measured", "done": "ready", "failed": "ready, not measured", "none": "ready"}
+"""State of a dataset's statistics -> of the dataset, in the words of the page."""
 PAGE = 100
 """Records of one answer."""
 
@@ -104,9 +106,18 @@ def print_recipe(recipe: dict[str, Any] | None) -> None:
 
 def print_metrics(metrics: dict[str, Any]) -> None:
     """Measured values; nothing if there are none."""
-    rows = [[name, f"{value:,.6g}" if isinstance(value, float) else str(value)] for name, value in metrics.items()]
+    later = {name: value for name, value in metrics.items() if isinstance(value, dict)}
+    rows = [[name, figure(value)] for name, value in metrics.items() if name not in later]
     if rows:
         table(["metric", "value"], rows)
+    measured = [
+        [dataset, name, figure(value)]
+        for dataset, values in later.items()
+        for name, value in values.items()
+        if name not in {"job", "held_for"}
+    ]
+    if measured:
+        table(["evaluated later on", "metric", "value"], measured)
 
 
 def print_columns(statistics: dict[str, Any]) -> None:
@@ -125,6 +136,8 @@ def print_columns(statistics: dict[str, Any]) -> None:
                 [key, figure(one["shape"] if isinstance(one, dict) else one)] for key, one in statistics[name].items()
             ]
             table([word, "shape" if name == "arrays" else "images"], shown)
+    if "warning" in statistics:
+        say(f"warning: {statistics['warning']}")
     if "note" in statistics:
         say(statistics["note"])
 
@@ -150,21 +163,7 @@ def state_of(one: dict[str, Any]) -> str:
         return "deleted"
     if "state" in one:
         return f"{one['state']}, held" if one["held_for"] else str(one["state"])
-    return "confidential" if one["confidential"] else "registered"
-
-
-def size_of(count: int) -> str:
-    """Bytes for people.
-
-    >>> size_of(999), size_of(2**20), size_of(5 * 10**9)
-    ('999 B', '1.0 MiB', '4.7 GiB')
-    """
-    size, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+    return DATASET[one["statistics_state"]]
 
 
 def until_of(one: dict[str, Any]) -> str:

@@ -7,15 +7,18 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from headrace.commands.calling import fail, guard, read
+from headrace.commands.printing import say
 
 if TYPE_CHECKING:
     import httpx
+    from rich.progress import Progress, TaskID
 
 RESUMABLE = 32 * 2**20
 """Bytes from which a file is sent by tus (tus.io 1.0), which goes on where it stopped."""
@@ -53,9 +56,30 @@ class _Watched(io.FileIO):
         self._watch(len(data))
         return data
 
+    def skip(self, offset: int) -> None:
+        """Only hash what is there already."""
+        watch, self._watch = self._watch, lambda _: None
+        while self.tell() < offset:
+            self.read(min(CHUNK * 4, offset - self.tell()))
+        self._watch = watch
+
+
+class Bar:
+    """Told how many bytes went by, shows how far it is."""
+
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self._bar, self._task = bar, task
+
+    def __call__(self, count: int) -> None:
+        self._bar.advance(self._task, count)
+
+    def begin(self, offset: int) -> None:
+        """So much went by another time."""
+        self._bar.reset(self._task, completed=offset)
+
 
 @contextlib.contextmanager
-def progress(what: str, total: int) -> Iterator[Watch]:
+def progress(what: str, total: int) -> Iterator[Bar]:
     """A bar of bytes with their rate on stderr, if that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -70,24 +94,37 @@ def progress(what: str, total: int) -> Iterator[Watch]:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda count: bar.advance(task, count)
+        yield Bar(bar, task)
 
 
-def send(url: str, method: str, path: str, *, headers: dict[str, str] | None = None, **content: Any) -> httpx.Response:
-    """One request with this user's token; once more with a new one if that had ended. Raises httpx.HTTPError."""
+def send(
+    url: str,
+    method: str,
+    path: str,
+    *,
+    headers: dict[str, str] | None = None,
+    client: httpx.Client | None = None,
+    **content: Any,
+) -> httpx.Response:
+    """One request with this user's token; once more with a new one if that had ended. Raises httpx.HTTPError.
+
+    Args:
+        client: its connection is used; without one, a connection of its own.
+    """
     import httpx
 
     from headrace import credentials
 
     place = credentials.normal(url) + path
     mine = guard(lambda: credentials.headers(url))
-    given = {"timeout": SECONDS, "trust_env": False, **content}
-    answer = httpx.request(method, place, headers={**(headers or {}), **mine}, **given)
+    given = {"timeout": SECONDS, **content, **({} if client else {"trust_env": False})}
+    request = client.request if client else httpx.request
+    answer = request(method, place, headers={**(headers or {}), **mine}, **given)
     if answer.status_code == 401 and mine:
         token = mine["Authorization"].removeprefix("Bearer ")
         again = guard(lambda: credentials.headers(url, token))
         if again and again != mine and not isinstance(content.get("content"), Iterator):
-            answer = httpx.request(method, place, headers={**(headers or {}), **again}, **given)
+            answer = request(method, place, headers={**(headers or {}), **again}, **given)
     if answer.status_code == 401:
         fail(f"{url} does not let you in: `headrace login --url {url}` signs in")
     return answer
@@ -130,7 +167,7 @@ def _at_once(url: str, path: str, metadata: dict[str, Any], part: str, file: Pat
         return _same(record, content.digest.hexdigest(), file)
 
 
-def _by_pieces(url: str, path: str, metadata: dict[str, Any], file: Path, watch: Watch) -> dict[str, Any]:
+def _by_pieces(url: str, path: str, metadata: dict[str, Any], file: Path, watch: Bar) -> dict[str, Any]:
     place, digest = _uploaded(url, file, watch)
     record = read(send(url, "POST", path, json={**metadata, "filename": file.name, "upload": place.rpartition("/")[2]}))
     _Remembered(url, file).forget()
@@ -189,21 +226,25 @@ class _Remembered:
 _TUS = {"Tus-Resumable": "1.0.0"}
 
 
-def _uploaded(url: str, file: Path, watch: Watch) -> tuple[str, str]:
+def _uploaded(url: str, file: Path, watch: Bar) -> tuple[str, str]:
     """(path of the finished upload, sha256 of what was sent). Goes on with an upload that was interrupted."""
+    import httpx
+
     kept, size = _Remembered(url, file), file.stat().st_size
     place = kept.place()
     offset = _offset(url, place) if place else None
     if offset is None or offset > size:
         place, offset = _begun(url, file, size), 0
         kept.keep(place)
-    with _Watched(file, watch) as content:
-        while content.tell() < offset:  # what is there already is only hashed
-            content.read(min(CHUNK * 4, offset - content.tell()))
+    if offset:
+        say(f"{file.name}: resumed at {offset:,} of {size:,} bytes", err=True)
+        watch.begin(offset)
+    with _Watched(file, watch) as content, httpx.Client(trust_env=False) as client:
+        content.skip(offset)
         failed = 0
         while offset < size:
             before = offset
-            offset = _piece(url, place, file, offset, size, content)
+            offset = _piece(url, place, offset, size, content, client)
             failed = 0 if offset > before else failed + 1
             if failed:
                 if failed >= TRIES:
@@ -231,19 +272,18 @@ def _offset(url: str, place: str) -> int | None:
     return int(answer.headers["Upload-Offset"])
 
 
-def _piece(url: str, place: str, file: Path, offset: int, size: int, content: _Watched) -> int:
+def _piece(url: str, place: str, offset: int, size: int, content: _Watched, client: httpx.Client) -> int:
     """Send the next piece; the new offset, which is what the platform says it has."""
     import httpx
 
     end = min(size, offset + PIECE)
     headers = {**_TUS, "Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
     headers["Content-Length"] = str(end - offset)
-    with file.open("rb") as source:
-        source.seek(offset)
-        try:
-            answer = send(url, "PATCH", place, headers=headers, content=source.read(end - offset))
-        except httpx.TransportError:
-            answer = None
+    pieces = [os.pread(content.fileno(), min(CHUNK, end - at), at) for at in range(offset, end, CHUNK)]
+    try:  # in small pieces: httpcore copies what is left of one after each send
+        answer = send(url, "PATCH", place, headers=headers, content=pieces, client=client)
+    except httpx.TransportError:
+        answer = None
     if answer is not None and answer.status_code == 204:
         there: int | None = int(answer.headers["Upload-Offset"])
     elif answer is not None and answer.is_client_error and answer.status_code not in {409, 423}:

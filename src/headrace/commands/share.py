@@ -12,7 +12,7 @@ from headrace.commands.calling import URL, Json, Url, call, guard, quoted
 from headrace.commands.datasets import dataset
 from headrace.commands.models import model
 from headrace.commands.printing import clock, say, table
-from headrace.commands.records import listed, until_of
+from headrace.commands.records import DATASET, listed, until_of
 
 grant = typer.Typer(no_args_is_help=True, help="What your company opens to others, and others to it.")
 
@@ -106,7 +106,11 @@ def lineage(
     rows = [
         [
             *(node["kind"], names[node["id"]], node["name"], node["company"]),
-            "deleted" if node["deleted"] else node["state"],
+            "deleted"
+            if node["deleted"]
+            else DATASET.get(node["state"], node["state"])
+            if node["kind"] == "dataset"
+            else node["state"],
             ", ".join(names.get(start, start) for start, end in found["edges"] if end == node["id"]),
         ]
         for node in found["nodes"]

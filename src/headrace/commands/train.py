@@ -27,10 +27,18 @@ def train(
     description: Annotated[str, typer.Option(help="A sentence about it.")] = "",
     require: Annotated[list[str] | None, typer.Option(help="An exact version it needs, as in torch==2.13.0.")] = None,
     image: Annotated[str, typer.Option(help="Container image to run in (needs a container engine).")] = "",
-    memory_mb: Annotated[int | None, typer.Option(min=64, help="Memory of the whole job (default: 2048).")] = None,
+    memory_mb: Annotated[
+        int | None, typer.Option(min=64, help="MiB of memory of the whole job, its output included (default: 2048).")
+    ] = None,
     cpus: Annotated[float | None, typer.Option(min=0.1, help="Processor cores (default: 1).")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Wall time (default: 60).")] = None,
-    attempts: Annotated[int, typer.Option(min=1, max=10, help="How often it may be started.")] = 1,
+    processes: Annotated[int | None, typer.Option(min=1, help="Processes and threads (default: 64).")] = None,
+    output_mb: Annotated[int | None, typer.Option(min=1, help="MiB of output (default: 2048).")] = None,
+    output_files: Annotated[int | None, typer.Option(min=1, help="Files of output (default: 1000).")] = None,
+    log_mb: Annotated[int | None, typer.Option(min=1, help="MiB of log of an attempt (default: 4).")] = None,
+    attempts: Annotated[
+        int, typer.Option(min=1, max=10, help="How often the code may fail before the job counts as failed.")
+    ] = 1,
     priority: Annotated[int, typer.Option(min=-1000, max=1000, help="Higher goes first.")] = 0,
     non_deterministic: Annotated[
         bool, typer.Option("--non-deterministic", help="Say that two runs will differ; it is marked so for ever.")
@@ -43,7 +51,15 @@ def train(
     url: Url = URL,
 ) -> None:
     """Register the code, datasets and settings as a recipe, and train a model of it in a sandbox."""
-    limits = {"memory_bytes": memory_mb and memory_mb * 2**20, "cpus": cpus, "seconds": minutes and minutes * 60}
+    limits = {
+        "memory_bytes": _mib(memory_mb),
+        "cpus": cpus,
+        "seconds": minutes and minutes * 60,
+        "processes": processes,
+        "output_bytes": _mib(output_mb),
+        "output_files": output_files,
+        "log_bytes": _mib(log_mb),
+    }
     recipe: dict[str, Any] = {
         "entry_point": entry,
         "parameters": dict(_setting(text) for text in set_ or []),
@@ -59,6 +75,8 @@ def train(
     if seed:
         recipe["seeds"] = dict(_seed(text) for text in seed)
     title = name or folder.resolve().name
+    if not data:
+        say("no --data: the code will find HEADRACE_DATA empty", err=True)
     asked = {"name": title, "description": description, "confidential": confidential, "recipe": recipe}
     _submit(url, asked, folder, watch=watch, as_json=as_json)
 
@@ -87,6 +105,10 @@ def _submit(url: str, asked: dict[str, Any], folder: Path, *, watch: bool, as_js
     if not as_json:
         say(f"{made['id']}: {made['name']}, job {made['job']}", err=True)
     jobs.end(jobs.watched(url, made["job"], quiet=as_json), as_json)
+
+
+def _mib(count: int | None) -> int | None:
+    return None if count is None else count * 2**20
 
 
 def _split(text: str, option: str, example: str) -> tuple[str, str]:

@@ -130,6 +130,13 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def _separated(database: Any, name: str) -> bool:
+    """Whether most texts of the only column look like rows of a table."""
+    count = f"count(*) FILTER (regexp_matches({_quoted(name)}, '[,;|\t]'))"
+    found, every = database.execute(f"SELECT {count}, count(*) FROM source").fetchone()
+    return bool(2 * found > every)
+
+
 def _described(database: Any, limits: InspectionSettings) -> dict[str, Any]:
     types = {str(name): str(kind) for name, kind, *_ in database.execute("DESCRIBE source").fetchall()}
     if len(types) > limits.listed:
@@ -146,6 +153,10 @@ def _described(database: Any, limits: InspectionSettings) -> dict[str, Any]:
     }
     if matrices is not None:
         statistics["matrix"] = {"columns": [name[:NAME] for name in numbers[: limits.matrix]], **matrices}
+    if list(looked.values()) == ["VARCHAR"] and _separated(database, next(iter(looked))):
+        statistics["warning"] = (
+            "it was read as one column of text, but its lines have separators in them: do all have as many?"
+        )
     if len(types) > len(looked):
         statistics["note"] = f"the first {len(looked)} of {len(types):,} columns"
     return {"samples": rows if numbers else counted, "sample_shape": [len(types)], "statistics": statistics}

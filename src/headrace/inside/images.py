@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -28,6 +29,16 @@ NAMED = 10
 CLASSES = 1000
 _MODES = {"1": "L", "P": "RGB", "YCbCr": "RGB", "HSV": "RGB", "LAB": "RGB", "PA": "RGBA", "RGBX": "RGB", "RGBa": "RGBA"}
 _KEPT = {"L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA", "CMYK": "CMYK", "I": "I", "F": "F"}
+_PAIRED = (
+    ({"input", "inputs", "in", "x", "source"}, {"target", "targets", "out", "y", "output", "outputs"}),
+    (
+        {"image", "images", "img", "imgs", "photo", "photos"},
+        {"mask", "masks", "label", "labels", "annotation", "annotations", "segmentation"},
+    ),
+    ({"a"}, {"b"}),
+    ({"base", "before", "noisy", "low", "lr"}, {"target", "after", "clean", "high", "hr"}),
+)
+"""Names of two folders, in any case, whose images belong together: of the first and of the second."""
 Pixels: TypeAlias = NDArray[Any]
 
 
@@ -157,18 +168,38 @@ def _most(counts: Counter[Any]) -> list[tuple[Any, int]]:
 
 
 def _grouped(names: Iterable[PurePosixPath]) -> tuple[int, dict[str, Any]]:
-    """(samples, pairs or classes). Folders that hold the same names are pairs, such as images and their masks."""
-    folders: dict[str, list[str]] = {}
-    for name in names:
-        folders.setdefault(str(name.parent), []).append(name.stem)
-    count = sum(map(len, folders.values()))
+    """(samples, pairs or classes).
+
+    Two top folders that hold the same names and are called like input and target are pairs (see `_PAIRED`). Whatever else
+    is in folders is classes: each image is a sample, its class the folder it is in.
+    """
+    every = list(names)
+    paired = _paired(every)
+    if paired:
+        return len(every) // 2, {"pairs": paired}
+    folders = Counter(str(name.parent) for name in every)
     if len(folders) < 2:
-        return count, {}
-    stems = [frozenset(found) for found in folders.values()]
-    if len(stems[0]) > 1 and len(set(stems)) == 1 and all(len(found) == len(stems[0]) for found in folders.values()):
-        return len(stems[0]), {"pairs": sorted(folders)}
-    classes = sorted((PurePosixPath(name).name[:200] or ".", len(found)) for name, found in folders.items())
+        return len(every), {}
+    classes = sorted((PurePosixPath(name).name[:200] or ".", many) for name, many in folders.items())
     totals: Counter[str] = Counter()
     for label, many in classes[:CLASSES]:
         totals[label] += many
-    return count, {"classes": dict(totals)}
+    return len(every), {"classes": dict(totals)}
+
+
+def _paired(names: list[PurePosixPath]) -> list[str]:
+    """The two folders of the pairs, input first; empty if these are none."""
+    start = len(PurePosixPath(os.path.commonpath([name.parent for name in names])).parts)
+    tops: dict[str, list[PurePosixPath]] = {}
+    for name in names:
+        if len(name.parts) <= start + 1:
+            return []  # an image beside the folders
+        tops.setdefault(name.parts[start], []).append(PurePosixPath(*name.parts[start + 1 :]).with_suffix(""))
+    for inputs, targets in _PAIRED:
+        first = [top for top in tops if top.lower() in inputs]
+        second = [top for top in tops if top.lower() in targets]
+        if len(tops) == 2 and len(first) == len(second) == 1:
+            one, other = sorted(tops[first[0]]), sorted(tops[second[0]])
+            if one == other and len(set(one)) == len(one):
+                return first + second
+    return []

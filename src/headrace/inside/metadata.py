@@ -36,12 +36,19 @@ def inspect(path: Path, media: str, limits: InspectionSettings) -> dict[str, Any
 
     Args:
         path: one file, or a folder with the files of one model.
-        media: not used; models are known by their content.
+        media: the file's name. Models are known by their content; but one called safetensors that is none is damaged.
 
     Raises:
         BadInput: damaged, or over a bound.
     """
-    return (_folder(path, limits) if path.is_dir() else _file(path, limits)).answer()
+    return (_folder(path, limits) if path.is_dir() else _as_named(media, _file(path, limits))).answer()
+
+
+def _as_named(name: str, found: Found) -> Found:
+    """What was found in a file of that name. Raises BadInput."""
+    if name.lower().endswith(".safetensors") and not found.framework:
+        raise BadInput(detail="it is called .safetensors and does not begin with a header of one: damaged or cut off")
+    return found
 
 
 def _file(path: Path, limits: InspectionSettings, *, archives: bool = True) -> Found:
@@ -95,7 +102,7 @@ def _several(files: Iterator[tuple[str, Path]], limits: InspectionSettings) -> F
     about: dict[str, Any] = {}
     for name, file in files:
         try:
-            found = _file(file, limits, archives=file.name != "member")
+            found = _as_named(name, _file(file, limits, archives=file.name != "member"))
         except MemoryError:
             raise
         except (BadInput, ValueError, LookupError, TypeError, AttributeError, OSError) as error:
@@ -104,7 +111,9 @@ def _several(files: Iterator[tuple[str, Path]], limits: InspectionSettings) -> F
         about[name] = {"framework": found.framework, "parameters": found.parameters}
         if bool(found.framework) > bool(best.framework) or (found.parameters or 0) > (best.parameters or 0):
             best = found
-    best.metadata = {**best.metadata, "files": about}
+    bad = [f"{name}: {one['error']}" for name, one in about.items() if "error" in one]
+    unreadable = {"unreadable": "; ".join(bad)[:2000]} if bad else {}
+    best.metadata = {**best.metadata, **unreadable, "files": about}
     return best
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from headrace.errors import BadArchive
+from headrace.errors import BadArchive, size_of
 
 ENTRIES = 10_000
 TOTAL = 2**28
@@ -144,7 +144,7 @@ def _check_names(paths: Sequence[str]) -> None:
 def _check_size(total: int, compressed: int, bounds: Bounds) -> None:
     if total > bounds.total:
         raise BadArchive(
-            detail=f"unpacked it has {total} bytes, over the limit of {bounds.total}; put data into a dataset"
+            detail=f"unpacked it has {size_of(total)}, over the limit of {size_of(bounds.total)}; put data into a dataset"
         )
     if total > FREE + bounds.ratio * compressed:
         raise BadArchive(

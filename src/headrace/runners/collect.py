@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from headrace.assets import Limits
-from headrace.errors import StorageUnavailable
+from headrace.errors import StorageUnavailable, size_of
 
 DEPTH = 16
 """Folders within folders."""
@@ -88,8 +88,15 @@ def collect(output: Path, limits: Limits, into: Path) -> list[str]:
 def said(over: str, limits: Limits) -> str:
     """The sentence for a passed limit."""
     if over == "files":
-        return f"it left more than {limits.output_files} files in its output; raise limits.output_files"
-    return f"it wrote more than {limits.output_bytes} bytes of output; raise limits.output_bytes"
+        more = raised("output_files", "--output-files")
+        return f"it left more than {limits.output_files:,} files in its output; {more}"
+    more = raised("output_bytes", "--output-mb")
+    return f"it wrote more than {size_of(limits.output_bytes)} of output; {more}"
+
+
+def raised(field: str, option: str) -> str:
+    """What to do about a limit: its name in a recipe, and the option of `headrace model train`."""
+    return f"raise limits.{field} ({option})"
 
 
 def gather(folder: int, limits: Limits, into: Path) -> Gathered:
@@ -121,6 +128,8 @@ def _regular(folder: int, limits: Limits, found: Gathered) -> Iterator[tuple[str
         try:
             names = _names(at, budget)
             budget -= len(names)
+            if prefix and not names:
+                found.leave(prefix, "an empty folder")
             if budget <= 0:
                 found.over = "files"
                 return

@@ -15,11 +15,11 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Iterator
 
 from headrace.assets import Limits
-from headrace.errors import NoIsolation
+from headrace.errors import NoIsolation, size_of
 from headrace.runners import Ended, Ending, Task
 from headrace.runners.bubblewrap import FIX, STARTER, Plan
 from headrace.runners.cgroups import Group
-from headrace.runners.collect import gather, said
+from headrace.runners.collect import gather, raised, said
 from headrace.runners.logs import CappedLog
 from headrace.runners.watch import usage
 
@@ -209,8 +209,9 @@ def _sentence(how: Ending, task: Task) -> str:
     if how in ("output", "files"):
         return said(how, limits)
     return {
-        "memory": f"it used more than {limits.memory_bytes} bytes of memory; raise limits.memory_bytes",
-        "time": f"it ran longer than {limits.seconds:g} s; raise limits.seconds",
+        "memory": f"it used more than {size_of(limits.memory_bytes)} of memory, including what it had written to "
+        f"/work/output; {raised('memory_bytes', '--memory-mb')}",
+        "time": f"it ran longer than {limits.seconds:g} s; {raised('seconds', '--minutes')}",
         "cancelled": "it was cancelled",
     }.get(how, "")
 

@@ -73,7 +73,7 @@ class UnsafeRunner:
         return Ended(how, 128 - code if code < 0 else code, time.monotonic() - began, None, _DETAIL.get(how, ""))
 
 
-_DETAIL = {"time": "it ran longer than its limit; raise limits.seconds", "cancelled": "it was cancelled"}
+_DETAIL = {"time": "it ran longer than its limit; raise limits.seconds (--minutes)", "cancelled": "it was cancelled"}
 
 
 def _lay(task: Task, home: Path) -> None:

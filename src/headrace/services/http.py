@@ -179,7 +179,8 @@ def _inflate(body: bytes, limit: int, setting: str) -> bytes:
         engine = zlib.decompressobj(wbits=47)
         plain += engine.decompress(rest, limit + 1 - len(plain))
         if len(plain) > limit:
-            raise errors.TooLarge(what="the decompressed body", size=f"more than {limit}", limit=limit, setting=setting)
+            over = f"more than {errors.size_of(limit)}"
+            raise errors.TooLarge(what="the decompressed body", size=over, limit=limit, setting=setting)
         if not engine.eof:
             raise zlib.error("it ends too early")
         rest = engine.unused_data

@@ -12,7 +12,10 @@ export function confirmed({ title, words, action }) {
     const dialog = el("dialog", { class: "ask", "aria-labelledby": "ask-title" },
       el("h2", { id: "ask-title" }, title), words.map((text) => el("p", {}, text)), el("div", { class: "buttons" }, no, yes));
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close("no"); });
+    const leave = () => dialog.close("no"); // the reader went elsewhere
+    addEventListener("hashchange", leave);
     dialog.addEventListener("close", () => {
+      removeEventListener("hashchange", leave);
       dialog.remove();
       const target = before?.isConnected ? before : keep ? document.querySelector(`[data-keep="${CSS.escape(keep)}"]`) : null;
       target?.focus({ preventScroll: true });

@@ -228,7 +228,7 @@ function right(record) {
 // ---- a model's own cards -----------------------------------------------------------------------------------------------
 
 function modelCards(record, names) {
-  return [metricsCard(record), filesCard(record), recipeCard(record, names), metadataCard(record)].filter(Boolean);
+  return [metricsCard(record, names), filesCard(record), recipeCard(record, names), metadataCard(record)].filter(Boolean);
 }
 
 export const card = (title, ...children) => el("section", { class: "card" }, el("h2", {}, title), ...children);
@@ -239,10 +239,28 @@ export function pairs(found) {
   return el("dl", { class: "details" }, Object.entries(found).slice(0, 60).map(([name, value]) => fact(clip(name, 80), clip(plain(value) ?? "–", 300))));
 }
 
-const metricsCard = ({ metrics }) => (Object.keys(metrics).length ? card("Metrics", pairs(metrics)) : null);
+const nested = (value) => typeof value === "object" && value !== null;
+
+function metricsCard({ metrics }, names) {
+  const own = Object.entries(metrics).filter(([, value]) => !nested(value));
+  const later = Object.entries(metrics).filter(([, value]) => nested(value));
+  if (!own.length && !later.length) return null;
+  return card("Metrics", ...(own.length ? [pairs(Object.fromEntries(own))] : []), ...(later.length ? [evaluations(later, names)] : []));
+}
+
+/** What was measured later: a row for each dataset, a column for each metric. */
+function evaluations(later, names) {
+  const columns = [...new Set(later.flatMap(([, values]) => Object.keys(values)))].filter((name) => !["job", "held_for"].includes(name)).slice(0, 12);
+  const cell = (value) => el("td", {}, value === undefined ? "–" : clip(plain(value), 80));
+  const rows = later.slice(0, 50).map(([id, values]) => el("tr", {}, el("td", {}, el("a", { href: `#library/${id}`, title: id }, clip(names[id] || id, 60))), columns.map((name) => cell(values[name]))));
+  return el("div", { class: "scroll" }, el("table", { class: "evaluations" }, el("thead", {}, el("tr", {}, ["Evaluated later on", ...columns].map((name) => el("th", {}, clip(name, 60))))), el("tbody", {}, rows)));
+}
 const metadataCard = ({ metadata, environment }) => {
   if (!Object.keys(metadata).length && !Object.keys(environment).length) return null;
-  return card("Metadata and environment", pairs({ ...metadata, ...environment }));
+  const every = Object.entries({ ...metadata, ...environment });
+  const folded = every.filter(([, value]) => nested(value)).map(([name, value]) => el("details", {}, el("summary", {}, clip(name, 80)), el("pre", { class: "scroll" }, JSON.stringify(value, null, 2))));
+  const flat = Object.fromEntries(every.filter(([, value]) => !nested(value)));
+  return el("section", { class: "card" }, el("details", {}, el("summary", {}, "Metadata and environment"), pairs(flat), ...folded));
 };
 
 function filesCard(record) {

@@ -89,7 +89,7 @@ const fact = (term, ...value) => el("div", {}, el("dt", {}, term), el("dd", {}, 
 function facts(job) {
   return el("dl", { class: "details" }, [
     fact("Id", copyable(job.id, "the id")), fact("Queued", `${when(job.created_ms)} by ${job.created_by}`), job.started_ms === null ? null : fact("Started", when(job.started_ms)), job.ended_ms === null ? null : fact("Ended", when(job.ended_ms)),
-    fact("Attempt", job.attempt ? `${count(job.attempt)} of ${count(Math.max(job.attempt, job.attempts))}` : `none yet, of ${count(job.attempts)}`), job.priority ? fact("Priority", count(job.priority)) : null,
+    fact("Attempt", `${job.attempt ? count(job.attempt) : "none yet"}${job.attempts > 1 ? `; its code may fail ${job.attempts} times` : ""}`), job.priority ? fact("Priority", count(job.priority)) : null,
     job.runner ? fact("Runner", job.runner) : null, job.exit_code === null ? null : fact("Exit code", String(job.exit_code)), job.peak_memory_bytes === null ? null : fact("Most memory", bytes(job.peak_memory_bytes)),
   ].filter(Boolean));
 }
@@ -114,7 +114,7 @@ function paint() {
   paintLog(job);
 }
 
-/** The log begins with the first attempt, and anew with each further one. */
+/** The log begins with the first attempt; with each further one, which goes on below, it is read again. */
 function paintLog(job) {
   const { parts } = shown;
   if (job.started_ms === null && !job.log_bytes) {

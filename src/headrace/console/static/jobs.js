@@ -87,7 +87,7 @@ function line(one, place) {
   const name = jobs.names.get(one.model) || one.model;
   const facts = [
     place === null ? duration(one) : `${place === 0 ? "next" : `${place + 1}. in the queue`}, ${duration(one)}`,
-    one.priority ? `priority ${one.priority}` : "", one.attempt > 1 || (one.attempts > 1 && one.attempt) ? `attempt ${one.attempt} of ${Math.max(one.attempt, one.attempts)}` : "",
+    one.priority ? `priority ${one.priority}` : "", one.attempt > 1 ? `attempt ${one.attempt}` : "",
     one.ended_ms === null ? "" : `ended ${ago(one.ended_ms)}`, `by ${clip(one.created_by, 40)}`,
   ];
   return el("li", {},

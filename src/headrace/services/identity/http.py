@@ -137,7 +137,7 @@ def _realm(app: FastAPI, service: IdentityService) -> None:
 
     @app.post("/keys/rotate", tags=["realm"])
     async def rotate(who: Caller, at_once: bool = False) -> Rotated:
-        """Sign with a new key. `at_once`: every token that was given out ends."""
+        """Sign with a new key. `at_once`: every token, refresh token and session that was given out ends."""
         return Rotated(kid=await service.rotate(who, at_once))
 
 

@@ -24,7 +24,7 @@ LOGIN_HEADERS = {
     "content-security-policy": f"default-src 'none'; style-src 'sha256-{_DIGEST}'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'",
     "cache-control": "no-store",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with no-referrer a browser sends the form with `Origin: null`
     "x-content-type-options": "nosniff",
 }
 

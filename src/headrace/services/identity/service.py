@@ -123,9 +123,7 @@ class IdentityService:
     async def rotate(self, who: Principal, at_once: bool) -> str:
         """A new signing key; its id. Raises Forbidden."""
         who.require("operate")
-        kid = await self.identities.run(self.identities.keys.rotate, at_once)
-        self.identities.changed()
-        return kid
+        return await self.identities.rotate(at_once)
 
     async def _ending(self, work: Callable[..., None], *args: str) -> None:
         """Something after which a token may not count any more; also when the caller goes away meanwhile."""

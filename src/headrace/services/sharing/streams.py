@@ -86,10 +86,14 @@ class FromStreams:
         Raises UnknownTopic; BadInput when nothing is in the range; StorageUnavailable.
         """
         who.require("write")
+        if not {"#", "+"}.isdisjoint(new.topic):
+            raise BadInput(detail=f"topic {new.topic!r}: wildcards are not supported, name one topic")
         if self._streams is None or new.topic.startswith(INTERNAL):
             raise UnknownTopic(topic=new.topic)
         if new.from_ms >= new.to_ms:
-            raise BadInput(detail=f"the range ends ({new.to_ms}) before it begins ({new.from_ms})")
+            raise BadInput(
+                detail=f"the range ends (to_ms: {iso(new.to_ms)}) before it begins (from_ms: {iso(new.from_ms)})"
+            )
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._hub.scratch, prefix="stream-"))
         stop = threading.Event()
         try:
@@ -172,7 +176,7 @@ def _take(reader: LogReader, new: FromStream, raw: BinaryIO, stop: threading.Eve
         raise UnknownTopic(topic=new.topic)
     if not taken.first:
         raise BadInput(
-            detail=f"no reading of {new.topic!r} has an event time from {new.from_ms} to {new.to_ms} (ms, UTC)"
+            detail=f"no reading of {new.topic!r} has an event time from {iso(new.from_ms)} to {iso(new.to_ms)}"
         )
     return taken
 
@@ -213,3 +217,17 @@ def _tabulate(raw: BinaryIO, table: Any, new: FromStream, names: list[str], stop
         for reading in _within(decoder, record, new):
             cells = (reading.fields.get(name, "") for name in names)
             table.writerow([reading.time, reading.device, *(int(c) if isinstance(c, bool) else c for c in cells)])
+
+
+def iso(ms: int) -> str:
+    """A time for people.
+
+    >>> iso(1_700_000_000_250)
+    '2023-11-14T22:13:20.250Z'
+    """
+    from datetime import UTC, datetime
+
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (OverflowError, ValueError):
+        return f"{ms} ms"

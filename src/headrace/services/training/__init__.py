@@ -55,7 +55,7 @@ class Training(Trainer, Protocol):
         ...
 
     def log(self, who: Principal, id: str, offset: int = 0, follow: bool = False) -> AsyncIterator[bytes]:
-        """What its last attempt printed from byte `offset` on; with `follow` until that ends.
+        """What it printed in all its attempts, from byte `offset` on; with `follow` until it ends.
 
         The first piece comes at once, after all checks, and may be empty. Raises NotFound; Forbidden while held for others.
         """

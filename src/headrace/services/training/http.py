@@ -39,7 +39,9 @@ class NewJob(Plain):
     model: Id
     recipe: Recipe
     priority: int = Field(0, ge=-1000, le=1000, description="higher goes first")
-    attempts: int = Field(1, ge=1, description="how often the code may fail before the job counts as failed")
+    attempts: int = Field(
+        1, ge=1, description="how often the code may fail before the job counts as failed; a retry counts anew"
+    )
 
 
 class NewEvaluation(Plain):
@@ -178,7 +180,8 @@ def _more(routes: APIRouter, service: Training) -> None:
     async def log(
         request: Request, who: Who, id: Id, offset: Annotated[int, Query(ge=0, le=2**62)] = 0, follow: bool = False
     ) -> StreamingResponse:
-        """What the last attempt printed, from byte `offset` on; with `follow=1` until it ends, or the caller's token does."""
+        """What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again; with `follow=1` until it
+        ends, or the caller's token does."""
         pieces = service.log(who, id, offset, follow)
         first = await anext(pieces, b"")  # after all checks: from here on the answer is 200
         return PlainTextStream(lasting(request.scope, _joined(id, first, pieces)))

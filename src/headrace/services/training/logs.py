@@ -1,4 +1,4 @@
-"""Logs of jobs on the disk: one file per attempt, read while it grows, kept for a time and up to a size."""
+"""Logs of jobs on the disk: one file per attempt, read as one text while it grows, kept for a time and up to a size."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ EVERY = 0.2
 """Seconds between looks at a growing log."""
 
 
+KEPT = 5
+"""Attempts whose logs are kept; each is bounded by the recipe's `log_bytes`."""
+
+
 class Logs:
     """A folder of logs."""
 
@@ -23,9 +27,11 @@ class Logs:
         return self._folder / job / f"{attempt}.log"
 
     def begin(self, job: str, attempt: int) -> Path:
-        """An empty log for an attempt."""
+        """An empty log for an attempt; those of the newest attempts before stay."""
         path = self.path(job, attempt)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for old in _attempts(path.parent)[: -KEPT + 1]:
+            old.unlink(missing_ok=True)
         path.write_bytes(b"")
         return path
 
@@ -33,14 +39,11 @@ class Logs:
         """Delete a job's logs."""
         shutil.rmtree(self._folder / job, ignore_errors=True)
 
-    async def read(
-        self, job: str, attempt: int, offset: int, growing: Callable[[], Awaitable[bool]]
-    ) -> AsyncIterator[bytes]:
-        """The bytes from `offset` on; while `growing()`, what is added too."""
-        path = self.path(job, attempt)
+    async def read(self, job: str, offset: int, growing: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
+        """The log of all attempts from byte `offset` on; while `growing()`, what is added too."""
         while True:
             last = not await growing()
-            while piece := await asyncio.to_thread(_piece, path, offset):
+            while piece := await asyncio.to_thread(_piece, self._folder / job, offset):
                 offset += len(piece)
                 yield piece
             if last:
@@ -59,10 +62,37 @@ class Logs:
                     path.parent.rmdir()
 
 
-def _piece(path: Path, offset: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(PIECE)
-    except FileNotFoundError:
+def size_of(folder: Path) -> int:
+    """Bytes of a job's whole log: its attempts one below the other."""
+    return sum(len(_head(path, not place)) + _size(path) for place, path in enumerate(_attempts(folder)))
+
+
+def _attempts(folder: Path) -> list[Path]:
+    """The files of the attempts, the oldest first."""
+    return sorted(folder.glob("*.log"), key=lambda path: int(path.stem))
+
+
+def _head(path: Path, first: bool) -> bytes:
+    """The line an attempt begins with; the first of all has none."""
+    if first and path.stem == "1":
         return b""
+    return f"{'' if first else chr(10)}--- attempt {path.stem} ---\n".encode()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _piece(folder: Path, offset: int) -> bytes:
+    """Some bytes from `offset` on. What is before a file does not change any more once it is there."""
+    for place, path in enumerate(_attempts(folder)):
+        head, size = _head(path, not place), _size(path)
+        if offset < len(head):
+            return head[offset:]
+        offset -= len(head)
+        if offset < size:
+            with path.open("rb") as file:
+                file.seek(offset)
+                return file.read(min(PIECE, size - offset))
+        offset -= size
+    return b""

@@ -29,7 +29,6 @@ _BEGUN: dict[str, object] = {
     "message": "",
     "exit_code": None,
     "peak_memory_bytes": None,
-    "log_bytes": 0,
     "metrics": {},
 }
 """What an attempt begins with."""

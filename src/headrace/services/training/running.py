@@ -20,6 +20,7 @@ from headrace.runners import Ended, Runner, Task
 from headrace.services.sharing import Sharing
 from headrace.services.training import comparing
 from headrace.services.training.examine import examine
+from headrace.services.training.logs import size_of
 from headrace.services.training.outputs import METRICS, collected, read_metrics
 from headrace.services.training.parameters import settle
 from headrace.services.training.progress import Progress
@@ -31,6 +32,8 @@ Note = Callable[[dict[str, object]], Awaitable[None]]
 """Writes something about the running job into its row."""
 CODE, DATA, EVALUATION, PARENT = "/work/code", "/work/data", "/work/evaluation", "/work/parent"
 MODEL, OUTPUT, PARAMETERS = "/work/model", "/work/output", "/work/parameters.json"
+TOLD = 20
+"""Things left out of the output that are named in the log."""
 EVERY = 1.0
 """Seconds between looks at a running job's progress, and so the most often its row is written."""
 
@@ -80,7 +83,8 @@ class Running:
             values = {"exit_code": ended.code, "peak_memory_bytes": ended.peak_memory, "log_bytes": _size(log)}
             if ended.how != "exit" or ended.code != 0:
                 return _failed(job, ended, values)
-            found = await self._result(entry, model, folder, ended)
+            found = await self._result(entry, model, folder, log, ended)
+            values["log_bytes"] = _size(log)
         return Finished(found.state, found.how, found.reason, found.fault, {**values, "progress": 1.0, **found.values})
 
     # -- before
@@ -164,12 +168,14 @@ class Running:
 
     # -- after
 
-    async def _result(self, entry: Entry, model: Model, folder: Path, ended: Ended) -> Finished:
+    async def _result(self, entry: Entry, model: Model, folder: Path, log: Path, ended: Ended) -> Finished:
         job = entry.job
         paths, left_out = await asyncio.to_thread(
             collected, folder / "output", folder / "collected", entry.recipe.limits
         )
         left_out += ended.left_out
+        if left_out and not job.held_for:
+            await asyncio.to_thread(_add, log, left_out)
         try:
             metrics, remark = await asyncio.to_thread(read_metrics, folder / "collected"), _left(job, left_out)
         except BadInput as error:
@@ -181,7 +187,7 @@ class Running:
         if not [path for path in paths if path != METRICS]:
             return _empty()
         if job.kind == "reproduce":
-            return await self._compared(entry, model, folder / "collected", paths)
+            return await self._compared(entry, model, folder / "collected", paths, remark)
         found = {"metrics": metrics, **await self._about(entry)}
         await self._sharing.trained(job.model_copy(update={"metrics": metrics}), folder / "collected", paths, found)
         return Finished("done", "exit", remark, values={"metrics": metrics})
@@ -199,9 +205,9 @@ class Running:
             how_to = f"with HEADRACE_MODE=evaluate the code has to write {METRICS} into the folder HEADRACE_OUTPUT"
             return Finished("failed", "exit", remark or f"it measured nothing: {how_to}", fault=True)
         await self._sharing.evaluated(job.model_copy(update={"metrics": metrics}), metrics)
-        return Finished("done", "exit", values={"metrics": metrics})
+        return Finished("done", "exit", remark, values={"metrics": metrics})
 
-    async def _compared(self, entry: Entry, model: Model, folder: Path, paths: list[str]) -> Finished:
+    async def _compared(self, entry: Entry, model: Model, folder: Path, paths: list[str], remark: str) -> Finished:
         environment = await asyncio.to_thread(self._runner.describe, entry.recipe.environment, entry.recipe.limits)
         outcome = await asyncio.to_thread(comparing.compare, model, folder, paths, fingerprint(environment))
         text = f"{outcome.text}{outcome.files}"
@@ -220,7 +226,8 @@ class Running:
         if outcome.verdict:
             verdict = "never" if never else outcome.verdict
             await self._sharing.judged(model.id, verdict, note if outcome.verdict == "never" else never or note)
-        return Finished("done", "exit", text, values={"message": outcome.word})
+        said = "; ".join(filter(None, [text, remark]))
+        return Finished("done", "exit", said, values={"message": outcome.word})
 
 
 def _variables(recipe: Recipe, job: Job) -> dict[str, str]:
@@ -290,9 +297,21 @@ def _left(job: Job, left_out: list[str]) -> str:
     """What of the output is no part of the model; without names while those could tell what the data hold."""
     if not left_out:
         return ""
-    what = f"{len(left_out)} things in the output were left out, which are no regular files"
-    return what if job.held_for else f"{what}: {'; '.join(left_out[:5])}"[:1000]
+    count = f"{len(left_out)} thing{'s' if len(left_out) > 1 else ''} in the output"
+    what = f"{count} left out: only regular files are taken"
+    return what if job.held_for else f"{what} ({'; '.join(left_out[:5])})"[:1000]
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def _add(log: Path, left_out: list[str]) -> None:
+    """The same below what the code printed."""
+    lines = "".join(f"left out of the output: {line}\n" for line in left_out[:TOLD])
+    with log.open("ab+") as file:
+        if file.seek(0, 2):
+            file.seek(-1, 2)
+            lines = lines if file.read() == b"\n" else f"\n{lines}"
+        file.write(lines.encode("utf-8", "replace"))
+
+
+def _size(log: Path) -> int:
+    """Bytes of the job's whole log, earlier attempts too."""
+    return size_of(log.parent)

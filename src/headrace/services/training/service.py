@@ -153,20 +153,16 @@ class TrainingService:
 
     async def log(self, who: Principal, id: str, offset: int = 0, follow: bool = False) -> AsyncIterator[bytes]:
         """See `Training.log`."""
-        job = await self._open_job(who, id)
+        job, looked = await self._open_job(who, id), time.monotonic()
         yield b""
-        while follow and job.state == "queued":
-            await asyncio.sleep(self.settings.look)
-            job = await self._open_job(who, id)
-        attempt, looked = job.attempt, time.monotonic()
 
         async def growing() -> bool:
             nonlocal job, looked
             if time.monotonic() - looked > self.settings.look:
                 job, looked = await self._open_job(who, id), time.monotonic()
-            return follow and job.state == "running" and job.attempt == attempt
+            return follow and job.state in {"queued", "running"}
 
-        async for piece in self._logs.read(id, attempt, offset, growing):
+        async for piece in self._logs.read(id, offset, growing):
             yield piece
 
     # -- companies

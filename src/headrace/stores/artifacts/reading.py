@@ -17,6 +17,9 @@ AHEAD = 2
 """Leaves read and checked while one is given out."""
 
 
+OPERATOR = "tell the platform's operator"
+
+
 class Leaves:
     """The leaves of one open content. Waits for the disk: for threads.
 
@@ -32,16 +35,20 @@ class Leaves:
         count = -(-stored.size // LEAF)
         self._hashes = split(list_) if count > 1 else [bytes.fromhex(stored.root.removeprefix("sha256:"))] * count
         if len(self._hashes) != count or named(root(self._hashes)) != stored.root:
-            raise CorruptState(detail=f"the list of leaves of {stored.sha256} was changed on disk")
+            raise CorruptState(detail=f"the list of leaves of {stored.sha256} is damaged; {OPERATOR}")
         size = os.fstat(file.fileno()).st_size
         if size != stored.size:
-            raise CorruptState(detail=f"{stored.sha256} was changed on disk: it has {size} bytes, not {stored.size}")
+            raise CorruptState(
+                detail=f"the stored content {stored.sha256} is damaged: it has {size:,} bytes, not {stored.size:,}; {OPERATOR}"
+            )
 
     def read(self, index: int, buffer: memoryview) -> memoryview:
         """A leaf, in `buffer`. Raises CorruptState."""
         found = buffer[: os.preadv(self._file.fileno(), [buffer], index * LEAF)]
         if leaf(found) != self._hashes[index]:
-            raise CorruptState(detail=f"leaf {index} of {self._stored.sha256} was changed on disk; it is not given out")
+            raise CorruptState(
+                detail=f"the stored content is damaged at leaf {index} of {self._stored.sha256}; {OPERATOR}"
+            )
         return found
 
 

@@ -103,6 +103,21 @@ class LocalIdentities:
             engine, self.people, self.install_token, self.changed, lambda: self._generation, self.run, self._clock
         )
 
+    async def rotate(self, at_once: bool) -> str:
+        """Sign with a new key; its id. `at_once`: tokens, refresh tokens and browsers' sessions end; secrets stay."""
+
+        def work() -> str:
+            kid = self.keys.rotate(at_once)
+            if at_once:
+                self._logins.end_all()
+                self.sessions.end_all()
+            return kid
+
+        try:
+            return await self.run(work)
+        finally:
+            self.changed()
+
     @property
     def generation(self) -> int:
         """Changes when somebody who was believed may no longer be."""

@@ -76,6 +76,11 @@ class Logins:
         with self._engine.begin() as db:
             db.execute(delete(tables.logins).where(tables.logins.c.id == login))
 
+    def end_all(self) -> None:
+        """Log everybody out."""
+        with self._engine.begin() as db:
+            db.execute(delete(tables.logins))
+
     def end_by_token(self, token: str) -> None:
         """Log out with a refresh token, whether or not it is the newest. Raises Unauthenticated."""
         login, family, _ = _parts(token)

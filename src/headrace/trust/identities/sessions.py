@@ -105,6 +105,12 @@ class Sessions:
         await self._run(self._delete, hash_secret(value[:200]))
         self._ended()
 
+    def end_all(self) -> None:
+        """End every session, and what could still open one. Waits for the disk: for threads."""
+        self._codes.clear()
+        with self._engine.begin() as db:
+            db.execute(delete(tables.sessions))
+
     def _insert(self, row: dict[str, object], now: int) -> None:
         with self._engine.begin() as db:
             db.execute(delete(tables.sessions).where(tables.sessions.c.expires_ms <= now))

@@ -15,7 +15,8 @@ class Limits:
     """What a job's whole process tree may use.
 
     Attributes:
-        memory_bytes (int | Unset):  Default: 2147483648.
+        memory_bytes (int | Unset): including what it has written to /work/output and /tmp, which is in memory until the
+            run ends Default: 2147483648.
         cpus (float | Unset): processor cores; also the number of threads of numeric libraries Default: 1.0.
         processes (int | Unset): processes and threads Default: 64.
         seconds (float | Unset): wall time Default: 3600.0.

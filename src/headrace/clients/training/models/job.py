@@ -30,8 +30,9 @@ class Job:
         dataset (str | Unset): id of the held-out dataset of an evaluation Default: ''.
         state (JobState | Unset):  Default: 'queued'.
         priority (int | Unset): higher goes first Default: 0.
-        attempt (int | Unset): how often it was started Default: 0.
-        attempts (int | Unset): how often the code may fail before the job counts as failed Default: 1.
+        attempt (int | Unset): how often it was started, by whatever cause Default: 0.
+        attempts (int | Unset): how often the code may fail before the job counts as failed; a retry counts anew
+            Default: 1.
         started_ms (int | None | Unset):
         ended_ms (int | None | Unset):
         progress (float | None | Unset): 0 to 1, as the code says
@@ -39,7 +40,7 @@ class Job:
         reason (str | Unset): why it failed or was cancelled, and what to do Default: ''.
         exit_code (int | None | Unset):
         peak_memory_bytes (int | None | Unset):
-        log_bytes (int | Unset):  Default: 0.
+        log_bytes (int | Unset): of all attempts whose logs are kept Default: 0.
         runner (str | Unset): local, container, or unsafe: without a sandbox (`--unsafe-no-sandbox`) Default: ''.
         metrics (JobMetrics | Unset): what the code measured; empty while held
         held_for (list[str] | Unset): companies whose data it may only train on: until they release, only its state and

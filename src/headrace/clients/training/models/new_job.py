@@ -22,7 +22,8 @@ class NewJob:
         model (str):
         recipe (Recipe): Everything a training depends on.
         priority (int | Unset): higher goes first Default: 0.
-        attempts (int | Unset): how often the code may fail before the job counts as failed Default: 1.
+        attempts (int | Unset): how often the code may fail before the job counts as failed; a retry counts anew
+            Default: 1.
     """
 
     model: str

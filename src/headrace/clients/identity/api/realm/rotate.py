@@ -112,7 +112,7 @@ def sync_detailed(
 ) -> Response[Failure | Rotated]:
     """Rotate
 
-     Sign with a new key. `at_once`: every token that was given out ends.
+     Sign with a new key. `at_once`: every token, refresh token and session that was given out ends.
 
     Args:
         at_once (bool | Unset):  Default: False.
@@ -143,7 +143,7 @@ def sync(
 ) -> Failure | Rotated | None:
     """Rotate
 
-     Sign with a new key. `at_once`: every token that was given out ends.
+     Sign with a new key. `at_once`: every token, refresh token and session that was given out ends.
 
     Args:
         at_once (bool | Unset):  Default: False.
@@ -169,7 +169,7 @@ async def asyncio_detailed(
 ) -> Response[Failure | Rotated]:
     """Rotate
 
-     Sign with a new key. `at_once`: every token that was given out ends.
+     Sign with a new key. `at_once`: every token, refresh token and session that was given out ends.
 
     Args:
         at_once (bool | Unset):  Default: False.
@@ -198,7 +198,7 @@ async def asyncio(
 ) -> Failure | Rotated | None:
     """Rotate
 
-     Sign with a new key. `at_once`: every token that was given out ends.
+     Sign with a new key. `at_once`: every token, refresh token and session that was given out ends.
 
     Args:
         at_once (bool | Unset):  Default: False.

@@ -119,8 +119,9 @@ def sync_detailed(
 ) -> Response[Failure | str]:
     """Log
 
-     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends, or the caller's
-    token does.
+     What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again; with
+    `follow=1` until it
+    ends, or the caller's token does.
 
     Args:
         id (str):
@@ -157,8 +158,9 @@ def sync(
 ) -> Failure | str | None:
     """Log
 
-     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends, or the caller's
-    token does.
+     What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again; with
+    `follow=1` until it
+    ends, or the caller's token does.
 
     Args:
         id (str):
@@ -190,8 +192,9 @@ async def asyncio_detailed(
 ) -> Response[Failure | str]:
     """Log
 
-     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends, or the caller's
-    token does.
+     What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again; with
+    `follow=1` until it
+    ends, or the caller's token does.
 
     Args:
         id (str):
@@ -226,8 +229,9 @@ async def asyncio(
 ) -> Failure | str | None:
     """Log
 
-     What the last attempt printed, from byte `offset` on; with `follow=1` until it ends, or the caller's
-    token does.
+     What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again; with
+    `follow=1` until it
+    ends, or the caller's token does.
 
     Args:
         id (str):
