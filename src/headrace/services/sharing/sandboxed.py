@@ -77,7 +77,7 @@ class SandboxInspector:
         """What a file, or the folder of a model's files, is.
 
         Args:
-            media: of a dataset: csv, parquet, npy, npz, images, other, or "" to find out. Of a model it is not looked at.
+            media: of a dataset: csv, parquet, npy, npz, images, other, or "" to find out. Of a model its file name.
 
         Returns:
             Of a dataset ``media``, ``samples``, ``sample_shape``, ``statistics``; of a model ``framework``,
