@@ -71,6 +71,33 @@ GOALS = (
     ),
     Goal("start", "from `headrace up` to the first acknowledged message", "start.message_s", "", "<=", 10, unit=" s"),
     Goal("start", "resident memory, gateway and serving processes together", "start.rss_mb", "", "<=", 250, unit=" MB"),
+    Goal(
+        "sharing",
+        "upload with sha256 and Merkle root through the store, against copying the same file with fsync",
+        "sharing.store.mb_s",
+        "sharing.copy.mb_s",
+        ">=",
+        0.6,
+        0.8,
+    ),
+    Goal(
+        "sharing",
+        "1 MiB taken in, and a row in SQLite (FULL), against writing it atomically and the same row",
+        "sharing.small.store_ms",
+        "sharing.small.file_ms",
+        "<=",
+        1.5,
+        1.2,
+    ),
+    Goal("sandbox", "seconds a sandbox adds to a job", "sandbox.added_s", "", "<=", 0.3, unit=" s"),
+    Goal(
+        "register",
+        "1 MiB registered through the hub, against an atomic file write and a SQLite FULL insert",
+        "register.hub_ms",
+        "register.least_ms",
+        "<=",
+        1.5,
+    ),
 )
 
 

@@ -1,6 +1,6 @@
 """Measure every pair in one run and write the table.
 
-    python -m benchmarks.run [--only stream,door,infer,start] [--quick] [--out FILE]
+    python -m benchmarks.run [--only stream,door,infer,start,sharing,sandbox,register] [--quick] [--out FILE]
 
 Only a whole run writes benchmarks/RESULTS.md and results.json by itself; a quick or partial one prints, or writes to
 --out. Nothing here is a test: a miss is written down, not raised. The exit status is 1 only when a part could not be
@@ -24,7 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks import peers, processes
+from benchmarks import peers, processes, sharing
 from benchmarks.peers import Headrace, Served, Streamed
 from benchmarks.processes import Cores
 from benchmarks.report import Run, Verdict, number, write
@@ -182,8 +182,25 @@ class Bench:
             self.run.add("start.rss_mb", found["rss"])
             self.run.add("start.pss_mb", found["pss"])
 
+    def sharing(self) -> None:
+        """One large file and many small ones into the store of contents, beside plain copies."""
+        sharing.measure(self.run)
 
-PARTS = ("stream", "door", "infer", "start")
+    def sandbox(self) -> None:
+        """The same small program bare and in the sandbox."""
+        found = processes.answer("benchmarks.sandbox")
+        self.run.add("sandbox.bare_s", found["bare"]["median_s"])
+        self.run.add("sandbox.local_s", found["local"]["median_s"])
+        self.run.add("sandbox.added_s", found["local"]["median_s"] - found["bare"]["median_s"])
+
+    def register(self) -> None:
+        """A small dataset registered, beside the least it could cost."""
+        found = processes.answer("benchmarks.register", "--count", 150)
+        self.run.add("register.hub_ms", found["registration"]["p50"])
+        self.run.add("register.least_ms", found["least"]["p50"])
+
+
+PARTS = ("stream", "door", "infer", "start", "sharing", "sandbox", "register")
 
 
 def measure(run: Run, plan: Plan, parts: list[str]) -> bool:

@@ -31,7 +31,7 @@ def main() -> None:
         "container": Environment.model_validate({"image": given.image}),
     }
     runners = {name: RUNNERS.find(name)() for name in environments if name == "local" or given.image}
-    print(json.dumps(asyncio.run(measure(runners, environments, given.rounds)), indent=2))
+    print(json.dumps(asyncio.run(measure(runners, environments, given.rounds))))
 
 
 async def measure(runners: dict[str, Runner], environments: dict[str, Environment], rounds: int) -> dict[str, object]:

@@ -26,35 +26,16 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import processes
+from benchmarks import processes, report
 from benchmarks.figures import Ratio
-from benchmarks.report import Goal, Run, judge, number
+from benchmarks.report import Run, judge, number
 
 MIB = 2**20
 PIECE = 256 * 1024
 """Bytes the store is handed at a time: what uvicorn passes on when it is busy."""
 SMALL = 40
 """Contents of 1 MiB a round."""
-GOALS = (
-    Goal(
-        "sharing",
-        "upload with sha256 and Merkle root through the store, against copying the same file with fsync",
-        "sharing.store.mb_s",
-        "sharing.copy.mb_s",
-        ">=",
-        0.6,
-        0.8,
-    ),
-    Goal(
-        "sharing",
-        "1 MiB taken in, and a row in SQLite (FULL), against writing it atomically and the same row",
-        "sharing.small.store_ms",
-        "sharing.small.file_ms",
-        "<=",
-        1.5,
-        1.2,
-    ),
-)
+GOALS = tuple(goal for goal in report.GOALS if goal.section == "sharing")
 _BOUNDARY = "headrace-benchmark"
 
 
