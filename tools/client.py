@@ -6,6 +6,7 @@ first run makes. What it writes stands in ``src/headrace/clients`` and is commit
 
 from __future__ import annotations
 
+import fcntl
 import filecmp
 import json
 import os
@@ -52,13 +53,19 @@ def document(service: str) -> dict[str, Any]:
 def generator() -> Path:
     """The generator's environment, made when it is missing or of another version."""
     stamp = HOME / f"{GENERATOR}+ruff-{version('ruff')}"
+    with (ROOT / ".venv-client.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run beside each other
+        _install(stamp)
+    return HOME / "bin"
+
+
+def _install(stamp: Path) -> None:
     if not stamp.exists():
         shutil.rmtree(HOME, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", HOME], check=True)
         wanted = [GENERATOR, f"ruff=={version('ruff')}"]
         subprocess.run([HOME / "bin" / "pip", "install", "-q", "--disable-pip-version-check", *wanted], check=True)
         stamp.touch()
-    return HOME / "bin"
 
 
 def generate(service: str, into: Path) -> None:

@@ -214,7 +214,9 @@ async def test_a_worker_that_dies_while_it_is_started_is_started_again(
 
     monkeypatch.setattr(Worker, "_run", fragile)
     ready: list[str] = []
-    workers = Supervisor(data, lambda name, event: ready.append(name) if event.ready else None, lambda name, how: None)
+    workers = Supervisor(
+        data, lambda name, event: ready.append(name) if event.ready else None, lambda name, how, over: None
+    )
     await workers.assign([], {}, [])
     try:
         await started(workers, ready)
@@ -266,7 +268,7 @@ async def test_a_worker_that_cannot_start_does_not_spin(
     monkeypatch.setenv("PYTHONPATH", f"{broken}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setattr(supervisor, "BACKOFF", (0.2, 10.0))
     deaths: list[float] = []
-    workers = Supervisor(tmp_path, lambda name, event: None, lambda name, how: deaths.append(time.monotonic()))
+    workers = Supervisor(tmp_path, lambda name, event: None, lambda name, how, over: deaths.append(time.monotonic()))
     await workers.assign([], {}, [("x" * size, {"name": "auto"})])
     for _ in range(60):
         await asyncio.sleep(0.05)

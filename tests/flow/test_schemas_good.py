@@ -117,6 +117,7 @@ def _datasets(ask: Asked) -> dict[str, Any]:
     piece = {**TUS, "upload-offset": "0", "content-type": "application/offset+octet-stream"}
     ask("append_upload", id=upload, headers=piece, content=b"abc")
     ask("get_upload", id=upload, headers=TUS), ask("delete_upload", id=upload, headers=TUS)
+    ask("add_company", json={"name": "bolt"})
     given = ask("grant", json={"asset": made["id"], "grantee": "bolt", "right": "read"})
     ask("list_grants"), ask("revoke_grant", id=given["id"])
     return made

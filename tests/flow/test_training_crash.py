@@ -81,6 +81,6 @@ if open(os.environ["HEADRACE_DATA"]).read() == "sleep":
         assert (found.state, found.attempt) == ("done", 2), found
         events = [(event["what"], event["detail"]) for event in await service.events(ANN, job.id)]
         assert ("queued", "the platform was killed while attempt 1 ran") in events
-        assert await text(service, job.id) == "write\n"
+        assert (await text(service, job.id)).endswith("--- attempt 2 ---\nwrite\n")
     assert leftovers(tmp_path) == []
     assert (shelf.folder / "trained").read_text().split() == [job.id]

@@ -88,7 +88,7 @@ async def test_content_that_lost_its_end(tmp_path: Path) -> None:
     known = await put(store, "acme", "up_1", content(LEAF))
     place(tmp_path, known).chmod(0o600)
     os.truncate(place(tmp_path, known), LEAF - 1)
-    with pytest.raises(CorruptState, match="1048575 bytes, not 1048576"):
+    with pytest.raises(CorruptState, match="1,048,575 bytes, not 1,048,576"):
         await get(store, "acme", known)
 
 

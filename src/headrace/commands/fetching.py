@@ -116,6 +116,8 @@ def _pieces(url: str, path: str, start: int) -> Iterator[bytes]:
     with httpx.stream("GET", place, headers=headers, timeout=SECONDS, trust_env=False) as answer:
         if answer.is_error:
             answer.read()
+            if start:
+                fail(f"{reason(answer).rstrip('.')}; nothing was kept")
             read(answer)
         if start and answer.status_code != 206:
             fail(f"{url} cannot go on with a content in its middle; nothing was kept, try again")

@@ -18,7 +18,7 @@ Company = Annotated[str, typer.Option(help="Only of this company.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to (default: its own name, here).")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
-DATASET = {"pending": "being measured", "done": "ready", "failed": "ready, not measured", "none": "ready"}
+DATASET = {"pending": "measuring", "done": "ready", "failed": "ready, not measured", "none": "ready"}
 """State of a dataset's statistics -> of the dataset, in the words of the page."""
 PAGE = 100
 """Records of one answer."""
