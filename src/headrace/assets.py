@@ -14,11 +14,19 @@ LEAF = 2**20
 """Bytes of a Merkle leaf."""
 
 Right: TypeAlias = Literal["read", "train", "derive"]
-ModelState: TypeAlias = Literal["registered", "training", "trained", "failed", "cancelled", "uploaded"]
+ModelState: TypeAlias = Literal[
+    "registered", "training", "trained", "failed", "cancelled", "uploaded", "translated", "snapshot"
+]
+Anchoring: TypeAlias = Literal["off", "waiting", "anchored", "failed"]
 JobState: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled"]
 JobKind: TypeAlias = Literal["train", "evaluate", "reproduce"]
 Verdict: TypeAlias = Literal["reproduced", "never"]
 Scalar: TypeAlias = bool | int | float | str
+
+WHERE = "address of its contract; of a snapshot that of the contract its batch was anchored in; empty: not recorded yet"
+ANCHORING = (
+    "off: no ledger here; waiting; anchored: the ledger says all that this record says so far; failed: see the note"
+)
 
 
 def new_id(kind: Literal["ds", "md", "jb", "gr", "up", "au"]) -> str:
@@ -80,7 +88,12 @@ class Dataset(Plain):
     sample_shape: list[int] | None = None
     statistics: dict[str, Any] | None = Field(None, description="unidimensional and matrix statistics")
     stream: StreamRange | None = Field(None, description="set when it was made of a stream")
-    confidential: bool = False
+    confidential: bool = Field(
+        False, description="its metadata are encrypted beside the ledger, which holds their digest"
+    )
+    contract: str = Field("", description=WHERE)
+    anchoring: Anchoring = Field("off", description=ANCHORING)
+    anchoring_note: str = Field("", description="what it waits for, or why it failed")
     deleted_ms: int | None = Field(None, description="set: a tombstone; only the record is left")
 
 
@@ -123,8 +136,52 @@ class Recipe(Plain):
     deterministic: bool = Field(True, description="false: declared non-deterministic, for ever")
 
 
+class Parity(Plain):
+    """How far a translated model's answers are from those of its original, asked the same in the sandbox that translated it."""
+
+    inputs: int = Field(description="inputs compared")
+    real: int = Field(description="of them recorded: samples of a dataset the original was trained or evaluated on")
+    edge: int = Field(description="of them edge cases: zeros, ones, smallest and largest values seen")
+    made: int = Field(
+        description="of them made at random within what was seen, or of a normal distribution if nothing was"
+    )
+    worst: float = Field(description="largest absolute difference")
+    mean: float = Field(description="mean absolute difference")
+    scale: float = Field(description="largest absolute value of the original's answers")
+    tolerance: float = Field(description="largest difference allowed; a translation above it is refused")
+
+
+class Translation(Plain):
+    """What a model was translated from, how, and how well."""
+
+    of: str = Field(description="id of the original")
+    digest: str = Field(description="of the original's files")
+    framework: str = Field(description="of the original: torch, sklearn, keras, tensorflow")
+    exporter: str = Field(description="what wrote it, e.g. torchscript")
+    opset: int
+    dtypes: str = Field(description="what became of number types, e.g. `float64 to float32`")
+    dropout: Literal["eval", "train-fixed"] = Field("eval", description="mode the original was exported in")
+    versions: dict[str, str] = Field(description="package -> version, of what translated and compared")
+    parity: Parity
+
+
+class Snapshot(Plain):
+    """Which learner published a model, and the part of the company's log its state is a function of."""
+
+    model: str = Field(description="name of the online model")
+    key: str = ""
+    generation: str = Field(description="of the applied spec")
+    spec: str = Field(description="digest of the spec and the user's files it came with")
+    published_ms: int = Field(description="event time of the decision")
+    first_position: int = Field(description="log position its learner began at")
+    last_position: int = Field(description="log position of the last record that went into it")
+    records: int = Field(description="records of the log in that range, of all topics")
+    root: str = Field(description="Merkle root over these raw records in log order")
+    environment: str = Field(description="digest of the environment it was learned in")
+
+
 class Model(Plain):
-    """A registered model: trained here from a recipe, or uploaded as it is."""
+    """A registered model: trained here from a recipe, uploaded as it is, translated, or learned online."""
 
     id: str
     company: str = Field(description="the owner")
@@ -150,7 +207,14 @@ class Model(Plain):
     reproducible: Literal["unknown", "reproduced", "never"] = "unknown"
     reproducible_note: str = Field("", description="what the word above rests on")
     held_for: list[str] = Field([], description="companies whose data it was trained on and that have not released it")
-    confidential: bool = False
+    translation: Translation | None = Field(None, description="set when it was translated from its parent")
+    snapshot: Snapshot | None = Field(None, description="set when an online model published it")
+    confidential: bool = Field(
+        False, description="its metadata are encrypted beside the ledger, which holds their digest"
+    )
+    contract: str = Field("", description=WHERE)
+    anchoring: Anchoring = Field("off", description=ANCHORING)
+    anchoring_note: str = Field("", description="what it waits for, or why it failed")
     deleted_ms: int | None = None
 
 
@@ -222,7 +286,7 @@ class LineageNode(Plain):
     and state."""
 
     id: str = Field(description="its id; `hidden_1` and so on, which means nothing, for what the caller may not see")
-    kind: Literal["stream", "dataset", "recipe", "job", "model"]
+    kind: Literal["stream", "dataset", "recipe", "job", "model", "translation", "snapshot"]
     name: str = ""
     company: str = ""
     state: str = ""

@@ -5,6 +5,7 @@ The two look alike in code and are opposites: one passes, the other has to be re
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sqlite3
@@ -53,8 +54,12 @@ def set_aside(path: Path) -> Path:
     return kept
 
 
-def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """A whole file or none: written beside its place, on the disk before it is moved there. Its folder must exist."""
+def write_whole(path: Path, data: bytes, mode: int = 0o600, *, replace: bool = True) -> None:
+    """A whole file or none: written beside its place, on the disk before it is moved there. Its folder must exist.
+
+    Args:
+        replace: false: a file that is there already stays as it is.
+    """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -62,7 +67,11 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600) -> None:
             file.flush()
             os.fchmod(handle, mode)
             os.fsync(handle)
-        Path(temporary).replace(path)
+        if replace:
+            Path(temporary).replace(path)
+        else:
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)

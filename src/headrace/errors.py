@@ -11,7 +11,7 @@ HeadraceError
 │   └── BadArchive      a code archive that is not safe to unpack
 ├── NotFound            the thing named does not exist
 │   ├── UnknownModel, UnknownKey, UnknownTopic, UnknownPrediction, UnknownObject
-│   ├── UnknownPlugin, NoLog, UnknownAsset
+│   ├── UnknownPlugin, NoLog, UnknownAsset, UnknownContract
 │   └── NotServed       a shadow: it exists, but answers nobody
 ├── Conflict            not possible while something else is as it is
 │   └── HasShadows
@@ -27,7 +27,9 @@ HeadraceError
 │   │   └── TooManyGuesses, TooManyNames   wrong passwords, wrong names of companies
 │   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
 └── Permanent           the operator has to act
-    ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, NotOpen, NotAlone, Fenced, CorruptState, LearningError
+    ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, NotOpen, NotAlone, Fenced, LearningError
+    ├── CorruptState    what is stored is not what was stored
+    │   └── Tampered    what is shown is not what was recorded
     └── NoIsolation, WrongEnvironment   a program of somebody else cannot run here
 """
 
@@ -115,6 +117,10 @@ class UnknownObject(NotFound):
 
 class UnknownAsset(NotFound):
     """There is no {kind} {id!r} that you may know of; `headrace {kind} list` shows those you may."""
+
+
+class UnknownContract(NotFound):
+    """There is no contract or transaction {address!r} of ours on this chain."""
 
 
 class UnknownPlugin(NotFound):
@@ -248,6 +254,10 @@ class Fenced(Permanent):
 
 class CorruptState(Permanent):
     """{detail}."""
+
+
+class Tampered(CorruptState):
+    """Not verified: {detail}."""
 
 
 class LearningError(Permanent):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from headrace.access import Principal
-from headrace.assets import Dataset, Job, Model, Recipe, Right, Scalar, Verdict
+from headrace.assets import Dataset, Job, Model, Recipe, Right, Scalar, Snapshot, Translation, Verdict
 
 
 class Sharing(Protocol):
@@ -67,6 +67,27 @@ class Sharing(Protocol):
         """Its recipe was run again: `Model.reproducible` and its note. "never" is for ever: nothing replaces it."""
         ...
 
+    async def translated(
+        self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any]
+    ) -> Model:
+        """Register a translation of a model under a new id: its invariant metadata kept, `of` its parent, state
+        "translated". Idempotent for the same digests of original and result. What the original is held for, it is held for.
+
+        Args:
+            onnx: the checked ONNX file.
+            found: ``input_shape``, ``output_shape``, ``parameters``, ``metadata`` as `Model` has them.
+
+        Raises NotFound, Forbidden (needs `derive`).
+        """
+        ...
+
+    async def snapshot(
+        self, company: str, snapshot: Snapshot, name: str, weights: bytes, found: dict[str, Any]
+    ) -> Model:
+        """Register what an online model published, state "snapshot". Idempotent for the same weights of the same model,
+        key, generation and time. `found` as above, and ``framework``."""
+        ...
+
 
 class Trainer(Protocol):
     """What the hub asks of whoever trains: the training service, here or elsewhere."""
@@ -99,4 +120,28 @@ class Inspector(Protocol):
 
         Raises BadInput (no such file, or damaged), TooLarge, NoIsolation: the message is kept with the record.
         """
+        ...
+
+
+class Notary(Protocol):
+    """What the hub asks of whoever records: the verification service, here or elsewhere.
+
+    Called for promises, in the order of what happened to one asset, again and again until it answers: all of it is idempotent.
+    """
+
+    async def record(self, asset: Dataset | Model, inputs: Sequence[Dataset | Model]) -> str:
+        """Have the ledger say what this record says: a contract deployed if there is none, a result recorded if a training
+        has ended, a snapshot's claim in a batch that is anchored. Returns the address of the contract once that is final.
+
+        Raises Temporary (the ledger is behind or gone: ask again), Conflict (it says something else already).
+        """
+        ...
+
+    async def revoke(self, asset: Dataset | Model, reason: str) -> None:
+        """Have the ledger say that it is not to be relied upon any more. Raises Temporary."""
+        ...
+
+    async def recorded(self, asset: Dataset | Model) -> str:
+        """The digest that the ledger itself holds of an asset's content: of a dataset its ``sha256``, of a model its
+        ``digest``. Raises Temporary, UnknownContract (nothing is anchored), Tampered (contract and record disagree)."""
         ...

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from headrace.access import LOCAL, Principal
-from headrace.assets import Dataset, Job, Model, OutputFile, Right, Scalar, Verdict
+from headrace.assets import Dataset, Job, Model, OutputFile, Right, Scalar, Snapshot, Translation, Verdict
 from headrace.clients.sharing import Client
 from headrace.clients.sharing.api.datasets import get_dataset
 from headrace.clients.sharing.api.internal import (
@@ -32,7 +32,7 @@ from headrace.clients.sharing.api.models import get_model
 from headrace.clients.sharing.models import Evaluated, Judged, Trained
 from headrace.clients.sharing.models import Job as SentJob
 from headrace.clients.sharing.types import File
-from headrace.errors import CorruptState
+from headrace.errors import CorruptState, Unsupported
 from headrace.services.remote import Remote, TokenFor
 from headrace.services.sharing import Sharing
 from headrace.services.sharing.contents import safe_path
@@ -135,6 +135,18 @@ class SharingClient(Remote):
         sent = Judged(verdict=verdict, note=note)
         made = await self.ask(PLATFORM, lambda: model_judged.asyncio_detailed(model, client=self._client, body=sent))
         return Model.model_validate_json(made)
+
+    async def translated(
+        self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any]
+    ) -> Model:
+        """See `Sharing.translated`."""
+        raise Unsupported(detail="translations are not taken over HTTP yet")
+
+    async def snapshot(
+        self, company: str, snapshot: Snapshot, name: str, weights: bytes, found: dict[str, Any]
+    ) -> Model:
+        """See `Sharing.snapshot`."""
+        raise Unsupported(detail="snapshots are not taken over HTTP yet")
 
 
 if TYPE_CHECKING:

@@ -50,6 +50,25 @@ def job(connection: Connection, model: Model, made: Job) -> None:
     _edge(connection, made.id, model.id)
 
 
+def translated(connection: Connection, model: Model) -> None:
+    """A model was translated from its parent."""
+    _edge(connection, model.parent, model.id)
+
+
+def snapshot(connection: Connection, model: Model) -> None:
+    """An online model published another: its spec stands above all it ever published."""
+    assert model.snapshot is not None
+    query = select(nodes.c.id).where(
+        nodes.c.company == model.company, nodes.c.kind == "recipe", nodes.c.name == model.snapshot.model
+    )
+    online = connection.execute(query).scalar()
+    if online is None:
+        online = f"rc_{secrets.token_hex(10)}"
+        values = {"id": online, "kind": "recipe", "company": model.company, "name": model.snapshot.model}
+        connection.execute(insert(nodes).values(**values))
+    _edge(connection, online, model.id)
+
+
 def depended_on(connection: Connection, asset: Asset) -> bool:
     """Whether something was made of it, somebody was granted it, or somebody's data went into it."""
     queries = [

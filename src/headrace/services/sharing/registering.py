@@ -84,6 +84,9 @@ class Registering:
             samples=None,
             statistics=None,
             stream=None,
+            contract="",
+            anchoring="off",
+            anchoring_note="",
             deleted_ms=None,
         )
         return made if self._inspects and new.media != "other" else made.model_copy(update={"statistics_state": "none"})
@@ -240,11 +243,11 @@ class Registering:
 
         await self._hub.forget(model.company, await self._hub.book.write(write))
 
-    def _taken(self, company: str, takes: Iterable[Take]) -> _Taken:
-        return _Taken(self._hub, company, takes)
+    def _taken(self, company: str, takes: Iterable[Take]) -> Taken:
+        return Taken(self._hub, company, takes)
 
 
-class _Taken:
+class Taken:
     """Contents in their place, while they are being recorded; forgotten again if that fails."""
 
     def __init__(self, hub: Hub, company: str, takes: Iterable[Take]) -> None:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine
 
 from headrace.access import Principal
-from headrace.assets import AuditEntry, Dataset, Job, Lineage, Model, Right, Scalar, Verdict
+from headrace.assets import AuditEntry, Dataset, Job, Lineage, Model, Right, Scalar, Snapshot, Translation, Verdict
 from headrace.errors import StorageUnavailable
 from headrace.services.sharing import Inspector, Sharing, Trainer, auditing, lineage
 from headrace.services.sharing.book import Book
 from headrace.services.sharing.contents import Contents
+from headrace.services.sharing.derived import Derived
 from headrace.services.sharing.fence import Asset, Fence, Kind, Page, of_kind
 from headrace.services.sharing.granting import Granting
 from headrace.services.sharing.hub import Hub
@@ -78,6 +79,7 @@ class SharingService:
         self.register = Registering(self._hub, trainer, inspect)
         self.streams = FromStreams(self._hub, self.register, streams)
         self.results = Results(self._hub, inspect is not None)
+        self.derived = Derived(self._hub)
         doings: list[dict[str, Doing]] = [{"submit": self.register.again}] if trainer is not None else []
         if inspect is not None:
             doings.append({"inspect": Inspecting(self._hub, self.contents, inspect).inspect})
@@ -151,6 +153,16 @@ class SharingService:
 
     async def judged(self, model: str, verdict: Verdict, note: str) -> Model:
         return await self.results.judged(model, verdict, note)
+
+    async def translated(
+        self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any]
+    ) -> Model:
+        return await self.derived.translated(who, of, translation, onnx, found)
+
+    async def snapshot(
+        self, company: str, snapshot: Snapshot, name: str, weights: bytes, found: dict[str, Any]
+    ) -> Model:
+        return await self.derived.snapshot(company, snapshot, name, weights, found)
 
     # -- what people ask
 

@@ -112,6 +112,14 @@ pending = Table(
 )
 """Work that was promised with a record, in the same transaction; done later, taken up again at the next start."""
 
+derivations = Table(
+    "derivations",
+    metadata,
+    Column("key", String(64), primary_key=True, comment="digest of what makes it the same one"),
+    Column("model", String(40), nullable=False),
+)
+"""Translations and snapshots that are there: each is registered once."""
+
 audit = Table(
     "audit",
     metadata,

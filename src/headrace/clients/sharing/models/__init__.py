@@ -7,6 +7,7 @@ from .check_right_right import CheckRightRight
 from .create_upload_tus_resumable import CreateUploadTusResumable
 from .create_upload_upload_defer_length import CreateUploadUploadDeferLength
 from .dataset import Dataset
+from .dataset_anchoring import DatasetAnchoring
 from .dataset_statistics_state import DatasetStatisticsState
 from .dataset_statistics_type_0 import DatasetStatisticsType0
 from .datasets import Datasets
@@ -38,6 +39,7 @@ from .lineage_node_kind import LineageNodeKind
 from .list_files_right import ListFilesRight
 from .list_files_role import ListFilesRole
 from .model import Model
+from .model_anchoring import ModelAnchoring
 from .model_environment import ModelEnvironment
 from .model_metadata import ModelMetadata
 from .model_metrics import ModelMetrics
@@ -57,13 +59,18 @@ from .new_recipe import NewRecipe
 from .new_recipe_parameters import NewRecipeParameters
 from .new_recipe_seeds import NewRecipeSeeds
 from .output_file import OutputFile
+from .parity import Parity
 from .recipe import Recipe
 from .recipe_parameters import RecipeParameters
 from .recipe_seeds import RecipeSeeds
+from .snapshot import Snapshot
 from .stored import Stored
 from .stream_range import StreamRange
 from .trained import Trained
 from .trained_found import TrainedFound
+from .translation import Translation
+from .translation_dropout import TranslationDropout
+from .translation_versions import TranslationVersions
 
 __all__ = (
     "Allowed",
@@ -73,6 +80,7 @@ __all__ = (
     "CreateUploadTusResumable",
     "CreateUploadUploadDeferLength",
     "Dataset",
+    "DatasetAnchoring",
     "DatasetStatisticsState",
     "DatasetStatisticsType0",
     "Datasets",
@@ -104,6 +112,7 @@ __all__ = (
     "ListFilesRight",
     "ListFilesRole",
     "Model",
+    "ModelAnchoring",
     "ModelEnvironment",
     "ModelMetadata",
     "ModelMetrics",
@@ -123,11 +132,16 @@ __all__ = (
     "NewRecipeParameters",
     "NewRecipeSeeds",
     "OutputFile",
+    "Parity",
     "Recipe",
     "RecipeParameters",
     "RecipeSeeds",
+    "Snapshot",
     "Stored",
     "StreamRange",
     "Trained",
     "TrainedFound",
+    "Translation",
+    "TranslationDropout",
+    "TranslationVersions",
 )

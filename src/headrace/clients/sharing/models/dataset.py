@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
+from ..models.dataset_anchoring import DatasetAnchoring, check_dataset_anchoring
 from ..models.dataset_statistics_state import (
     DatasetStatisticsState,
     check_dataset_statistics_state,
@@ -40,7 +41,13 @@ class Dataset:
         sample_shape (list[int] | None | Unset):
         statistics (DatasetStatisticsType0 | None | Unset): unidimensional and matrix statistics
         stream (None | StreamRange | Unset): set when it was made of a stream
-        confidential (bool | Unset):  Default: False.
+        confidential (bool | Unset): its metadata are encrypted beside the ledger, which holds their digest Default:
+            False.
+        contract (str | Unset): address of its contract; of a snapshot that of the contract its batch was anchored in;
+            empty: not recorded yet Default: ''.
+        anchoring (DatasetAnchoring | Unset): off: no ledger here; waiting; anchored: the ledger says all that this
+            record says so far; failed: see the note Default: 'off'.
+        anchoring_note (str | Unset): what it waits for, or why it failed Default: ''.
         deleted_ms (int | None | Unset): set: a tombstone; only the record is left
     """
 
@@ -60,6 +67,9 @@ class Dataset:
     statistics: DatasetStatisticsType0 | None | Unset = UNSET
     stream: None | StreamRange | Unset = UNSET
     confidential: bool | Unset = False
+    contract: str | Unset = ""
+    anchoring: DatasetAnchoring | Unset = "off"
+    anchoring_note: str | Unset = ""
     deleted_ms: int | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,6 +133,14 @@ class Dataset:
 
         confidential = self.confidential
 
+        contract = self.contract
+
+        anchoring: str | Unset = UNSET
+        if not isinstance(self.anchoring, Unset):
+            anchoring = self.anchoring
+
+        anchoring_note = self.anchoring_note
+
         deleted_ms: int | None | Unset
         if isinstance(self.deleted_ms, Unset):
             deleted_ms = UNSET
@@ -159,6 +177,12 @@ class Dataset:
             field_dict["stream"] = stream
         if confidential is not UNSET:
             field_dict["confidential"] = confidential
+        if contract is not UNSET:
+            field_dict["contract"] = contract
+        if anchoring is not UNSET:
+            field_dict["anchoring"] = anchoring
+        if anchoring_note is not UNSET:
+            field_dict["anchoring_note"] = anchoring_note
         if deleted_ms is not UNSET:
             field_dict["deleted_ms"] = deleted_ms
 
@@ -260,6 +284,17 @@ class Dataset:
 
         confidential = d.pop("confidential", UNSET)
 
+        contract = d.pop("contract", UNSET)
+
+        _anchoring = d.pop("anchoring", UNSET)
+        anchoring: DatasetAnchoring | Unset
+        if isinstance(_anchoring, Unset):
+            anchoring = UNSET
+        else:
+            anchoring = check_dataset_anchoring(_anchoring)
+
+        anchoring_note = d.pop("anchoring_note", UNSET)
+
         def _parse_deleted_ms(data: object) -> int | None | Unset:
             if data is None:
                 return data
@@ -286,6 +321,9 @@ class Dataset:
             statistics=statistics,
             stream=stream,
             confidential=confidential,
+            contract=contract,
+            anchoring=anchoring,
+            anchoring_note=anchoring_note,
             deleted_ms=deleted_ms,
         )
 

@@ -1,13 +1,17 @@
 from typing import Literal
 
-LineageNodeKind = Literal["dataset", "job", "model", "recipe", "stream"]
+LineageNodeKind = Literal[
+    "dataset", "job", "model", "recipe", "snapshot", "stream", "translation"
+]
 
 LINEAGE_NODE_KIND_VALUES: set[LineageNodeKind] = {
     "dataset",
     "job",
     "model",
     "recipe",
+    "snapshot",
     "stream",
+    "translation",
 }
 
 

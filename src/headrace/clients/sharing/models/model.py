@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
+from ..models.model_anchoring import ModelAnchoring, check_model_anchoring
 from ..models.model_reproducible import ModelReproducible, check_model_reproducible
 from ..models.model_state import ModelState, check_model_state
 from ..types import UNSET, Unset
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from ..models.model_metrics import ModelMetrics
     from ..models.output_file import OutputFile
     from ..models.recipe import Recipe
+    from ..models.snapshot import Snapshot
+    from ..models.translation import Translation
 
 
 T = TypeVar("T", bound="Model")
@@ -22,7 +25,7 @@ T = TypeVar("T", bound="Model")
 
 @_attrs_define
 class Model:
-    """A registered model: trained here from a recipe, or uploaded as it is.
+    """A registered model: trained here from a recipe, uploaded as it is, translated, or learned online.
 
     Attributes:
         id (str):
@@ -49,7 +52,15 @@ class Model:
         reproducible (ModelReproducible | Unset):  Default: 'unknown'.
         reproducible_note (str | Unset): what the word above rests on Default: ''.
         held_for (list[str] | Unset): companies whose data it was trained on and that have not released it
-        confidential (bool | Unset):  Default: False.
+        translation (None | Translation | Unset): set when it was translated from its parent
+        snapshot (None | Snapshot | Unset): set when an online model published it
+        confidential (bool | Unset): its metadata are encrypted beside the ledger, which holds their digest Default:
+            False.
+        contract (str | Unset): address of its contract; of a snapshot that of the contract its batch was anchored in;
+            empty: not recorded yet Default: ''.
+        anchoring (ModelAnchoring | Unset): off: no ledger here; waiting; anchored: the ledger says all that this record
+            says so far; failed: see the note Default: 'off'.
+        anchoring_note (str | Unset): what it waits for, or why it failed Default: ''.
         deleted_ms (int | None | Unset):
     """
 
@@ -77,11 +88,18 @@ class Model:
     reproducible: ModelReproducible | Unset = "unknown"
     reproducible_note: str | Unset = ""
     held_for: list[str] | Unset = UNSET
+    translation: None | Translation | Unset = UNSET
+    snapshot: None | Snapshot | Unset = UNSET
     confidential: bool | Unset = False
+    contract: str | Unset = ""
+    anchoring: ModelAnchoring | Unset = "off"
+    anchoring_note: str | Unset = ""
     deleted_ms: int | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         from ..models.recipe import Recipe
+        from ..models.snapshot import Snapshot
+        from ..models.translation import Translation
 
         id = self.id
 
@@ -172,7 +190,31 @@ class Model:
         if not isinstance(self.held_for, Unset):
             held_for = self.held_for
 
+        translation: dict[str, Any] | None | Unset
+        if isinstance(self.translation, Unset):
+            translation = UNSET
+        elif isinstance(self.translation, Translation):
+            translation = self.translation.to_dict()
+        else:
+            translation = self.translation
+
+        snapshot: dict[str, Any] | None | Unset
+        if isinstance(self.snapshot, Unset):
+            snapshot = UNSET
+        elif isinstance(self.snapshot, Snapshot):
+            snapshot = self.snapshot.to_dict()
+        else:
+            snapshot = self.snapshot
+
         confidential = self.confidential
+
+        contract = self.contract
+
+        anchoring: str | Unset = UNSET
+        if not isinstance(self.anchoring, Unset):
+            anchoring = self.anchoring
+
+        anchoring_note = self.anchoring_note
 
         deleted_ms: int | None | Unset
         if isinstance(self.deleted_ms, Unset):
@@ -228,8 +270,18 @@ class Model:
             field_dict["reproducible_note"] = reproducible_note
         if held_for is not UNSET:
             field_dict["held_for"] = held_for
+        if translation is not UNSET:
+            field_dict["translation"] = translation
+        if snapshot is not UNSET:
+            field_dict["snapshot"] = snapshot
         if confidential is not UNSET:
             field_dict["confidential"] = confidential
+        if contract is not UNSET:
+            field_dict["contract"] = contract
+        if anchoring is not UNSET:
+            field_dict["anchoring"] = anchoring
+        if anchoring_note is not UNSET:
+            field_dict["anchoring_note"] = anchoring_note
         if deleted_ms is not UNSET:
             field_dict["deleted_ms"] = deleted_ms
 
@@ -242,6 +294,8 @@ class Model:
         from ..models.model_metrics import ModelMetrics
         from ..models.output_file import OutputFile
         from ..models.recipe import Recipe
+        from ..models.snapshot import Snapshot
+        from ..models.translation import Translation
 
         d = dict(src_dict)
         id = d.pop("id")
@@ -371,7 +425,52 @@ class Model:
 
         held_for = cast(list[str], d.pop("held_for", UNSET))
 
+        def _parse_translation(data: object) -> None | Translation | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                translation_type_0 = Translation.from_dict(data)
+
+                return translation_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | Translation | Unset, data)
+
+        translation = _parse_translation(d.pop("translation", UNSET))
+
+        def _parse_snapshot(data: object) -> None | Snapshot | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                snapshot_type_0 = Snapshot.from_dict(data)
+
+                return snapshot_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | Snapshot | Unset, data)
+
+        snapshot = _parse_snapshot(d.pop("snapshot", UNSET))
+
         confidential = d.pop("confidential", UNSET)
+
+        contract = d.pop("contract", UNSET)
+
+        _anchoring = d.pop("anchoring", UNSET)
+        anchoring: ModelAnchoring | Unset
+        if isinstance(_anchoring, Unset):
+            anchoring = UNSET
+        else:
+            anchoring = check_model_anchoring(_anchoring)
+
+        anchoring_note = d.pop("anchoring_note", UNSET)
 
         def _parse_deleted_ms(data: object) -> int | None | Unset:
             if data is None:
@@ -407,7 +506,12 @@ class Model:
             reproducible=reproducible,
             reproducible_note=reproducible_note,
             held_for=held_for,
+            translation=translation,
+            snapshot=snapshot,
             confidential=confidential,
+            contract=contract,
+            anchoring=anchoring,
+            anchoring_note=anchoring_note,
             deleted_ms=deleted_ms,
         )
 

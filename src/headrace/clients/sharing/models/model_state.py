@@ -1,15 +1,24 @@
 from typing import Literal
 
 ModelState = Literal[
-    "cancelled", "failed", "registered", "trained", "training", "uploaded"
+    "cancelled",
+    "failed",
+    "registered",
+    "snapshot",
+    "trained",
+    "training",
+    "translated",
+    "uploaded",
 ]
 
 MODEL_STATE_VALUES: set[ModelState] = {
     "cancelled",
     "failed",
     "registered",
+    "snapshot",
     "trained",
     "training",
+    "translated",
     "uploaded",
 }
 

@@ -1,0 +1,152 @@
+"""What is said of an asset where it cannot be changed any more, and what a verification found. Pure words.
+
+A claim is a plain JSON object; `canonical` gives the bytes that are recorded and hashed: sorted keys, no spaces, UTF-8, no NaN.
+Everything a third party needs to judge an asset stands in its claim, so that the chain alone answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+from pydantic import Field
+
+from headrace.assets import Dataset, Model, OutputFile, Plain, Stored
+
+Kind: TypeAlias = Literal["dataset", "model", "model_unverified", "translation", "snapshot"]
+Level: TypeAlias = Literal["none", "L0", "L1", "L2"]
+LEVELS: dict[Level, str] = {
+    "none": "not verified",
+    "L0": "recorded: this record existed with this digest",
+    "L1": "intact: the artifact is the one that was recorded",
+    "L2": "re-derived: the recorded recipe and inputs give exactly this model",
+}
+
+
+def canonical(claim: Mapping[str, Any]) -> bytes:
+    """The one text of a claim. Raises ValueError for NaN and what JSON does not know.
+
+    >>> canonical({"b": 1, "a": [0.5, "ü"]})
+    b'{"a":[0.5,"\\xc3\\xbc"],"b":1}'
+    """
+    return json.dumps(claim, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(data: bytes) -> str:
+    """``sha256:…`` of a text."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def kind_of(asset: Dataset | Model) -> Kind:
+    """What kind of contract or leaf an asset has."""
+    if isinstance(asset, Dataset):
+        return "dataset"
+    if asset.snapshot is not None:
+        return "snapshot"
+    if asset.translation is not None:
+        return "translation"
+    return "model" if asset.recipe is not None else "model_unverified"
+
+
+def dataset_claim(dataset: Dataset) -> dict[str, Any]:
+    """What the contract of a dataset says."""
+    return {
+        "schema": "headrace/dataset/1",
+        **_common(dataset),
+        "media": dataset.media,
+        **_stored(dataset.stored),
+        "samples": dataset.samples,
+        "sample_shape": dataset.sample_shape,
+        "statistics": dataset.statistics,
+        "stream": dataset.stream and dataset.stream.model_dump(exclude={"raw"}),
+    }
+
+
+def model_claim(model: Model, inputs: Sequence[Dataset | Model] = ()) -> dict[str, Any]:
+    """What the contract of a model says when it is registered.
+
+    Args:
+        inputs: the records of its datasets, held-out datasets and parent, whose digests it is bound to.
+    """
+    claim: dict[str, Any] = {"schema": "headrace/model/1", **_common(model), "kind": kind_of(model)}
+    known = {one.id: _input(one) for one in inputs}
+    claim["datasets"] = [known[id] for id in model.datasets if id in known]
+    claim["parent"] = known.get(model.parent)
+    if recipe := model.recipe:
+        claim["recipe"] = recipe.model_dump(mode="json", exclude={"limits", "datasets", "evaluation", "parent"})
+        claim["evaluation"] = [known[id] for id in recipe.evaluation if id in known]
+    else:
+        claim |= result_claim(model)
+    if model.translation:
+        claim["translation"] = model.translation.model_dump(mode="json")
+    if model.snapshot:
+        claim["snapshot"] = model.snapshot.model_dump(mode="json")
+    return claim
+
+
+def result_claim(model: Model) -> dict[str, Any]:
+    """What is recorded once when a training has ended, and at once for models that were not trained from a recipe."""
+    return {
+        "digest": model.digest,
+        "files": _files(model.files),
+        "job": model.job,
+        "framework": model.framework,
+        "input_shape": model.input_shape,
+        "output_shape": model.output_shape,
+        "parameters": model.parameters,
+        "metadata": model.metadata,
+        "metrics": {} if model.held_for else model.metrics,
+        "fingerprint": model.fingerprint,
+    }
+
+
+def claim_of(asset: Dataset | Model, inputs: Sequence[Dataset | Model] = ()) -> dict[str, Any]:
+    """The claim of any asset."""
+    return dataset_claim(asset) if isinstance(asset, Dataset) else model_claim(asset, inputs)
+
+
+def sealed_claim(asset: Dataset | Model, sealed: str) -> dict[str, Any]:
+    """What the contract of a confidential asset says: nothing but the digest of its encrypted claim."""
+    return {"schema": "headrace/sealed/1", "id": asset.id, "company": asset.company, "sealed": sealed}
+
+
+def _common(asset: Dataset | Model) -> dict[str, Any]:
+    return {"id": asset.id, "company": asset.company, "name": asset.name, "created_ms": asset.created_ms}
+
+
+def _stored(stored: Stored) -> dict[str, Any]:
+    return {"size": stored.size, "sha256": stored.sha256, "root": stored.root}
+
+
+def _files(files: Sequence[OutputFile]) -> list[dict[str, Any]]:
+    return [{"path": file.path, **_stored(file.stored)} for file in files]
+
+
+def _input(asset: Dataset | Model) -> dict[str, Any]:
+    if isinstance(asset, Dataset):
+        return {"id": asset.id, "sha256": asset.stored.sha256, "root": asset.stored.root, "contract": asset.contract}
+    return {"id": asset.id, "digest": asset.digest, "contract": asset.contract}
+
+
+class Check(Plain):
+    """One thing that was looked at."""
+
+    level: Level
+    name: str = Field(description="what was checked, for people")
+    state: Literal["passed", "failed", "skipped"]
+    detail: str = Field("", description="what was found; of a skipped one: why")
+    seconds: float = 0.0
+
+
+class Report(Plain):
+    """What a verification found. The level is the highest all of whose checks passed, never a higher one."""
+
+    id: str
+    level: Level
+    says: str = Field(description="the level in words, with every reservation")
+    passed: bool = Field(description="false: at least one check failed")
+    checks: list[Check]
+    not_checked: list[str] = Field(description="what this verification did not look at, and would have to be trusted")
+    chain: str = Field("", description="which chain, and who runs it")

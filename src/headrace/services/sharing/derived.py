@@ -1,0 +1,158 @@
+"""Models that no job of ours trained: translations of others, and what online models published."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sqlalchemy import Connection, delete, insert, select
+
+from headrace.access import Principal
+from headrace.assets import Model, OutputFile, Snapshot, Stored, Translation, new_id
+from headrace.errors import BadInput, Conflict
+from headrace.services.sharing import auditing, lineage
+from headrace.services.sharing.book import to_its_end
+from headrace.services.sharing.contents import rows
+from headrace.services.sharing.fence import Fence, put, unfenced
+from headrace.services.sharing.hub import Hub
+from headrace.services.sharing.registering import Taken
+from headrace.services.sharing.results import CHUNK, digest_of, holders
+from headrace.services.sharing.tables import derivations, files, holds
+
+TOLD = ("framework", "input_shape", "output_shape", "parameters", "metadata", "metrics")
+"""What may be said of one."""
+
+
+class Derived:
+    """Takes them in. Everything here may be said twice: the second time gives the first one's record."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def translated(
+        self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any]
+    ) -> Model:
+        """See `Sharing.translated`."""
+        who.require("write")
+
+        def allowed(connection: Connection) -> Model:
+            original = Fence(connection, who, self._hub.clock()).allowed(of, "derive")
+            if not isinstance(original, Model) or original.digest != translation.digest:
+                raise Conflict(detail=f"{of} is not the model any more that was translated")
+            return original
+
+        await self._hub.book.read(allowed)
+        with await asyncio.to_thread(onnx.open, "rb") as source:
+            async with Taken(self._hub, who.company, [partial(self._receive, who.company, source)]) as stored:
+                made = await self._hub.book.write(
+                    lambda c: self._translated(c, who, allowed(c), translation, stored[0], found)
+                )
+        self._hub.nudge()
+        return made
+
+    def _translated(
+        self,
+        connection: Connection,
+        who: Principal,
+        original: Model,
+        said: Translation,
+        kept: Stored,
+        found: dict[str, Any],
+    ) -> Model:
+        key = f"{who.company}/{original.id}/{said.digest}/{kept.sha256}"
+        if there := _there(connection, key):
+            return there
+        made = _checked(
+            found,
+            id=new_id("md"),
+            company=who.company,
+            name=original.name,
+            description=original.description,
+            created_ms=self._hub.clock(),
+            created_by=who.subject,
+            state="translated",
+            parent=original.id,
+            datasets=original.datasets,
+            files=[OutputFile(path="model.onnx", stored=kept)],
+            metrics=original.metrics,
+            framework="onnx",
+            translation=said,
+            confidential=original.confidential,
+        )
+        held = holders(Fence(connection, who, self._hub.clock()), [original])
+        if held:
+            connection.execute(insert(holds), [{"model": made.id, "company": one, "kind": "result"} for one in held])
+        self._put(connection, who, made, key, "translate")
+        lineage.translated(connection, made)
+        return made.model_copy(update={"held_for": held})
+
+    async def snapshot(self, company: str, said: Snapshot, name: str, weights: bytes, found: dict[str, Any]) -> Model:
+        """See `Sharing.snapshot`."""
+        who = Principal(company, "learning", "service", frozenset({"service"}))
+
+        def write(connection: Connection, kept: Stored) -> Model:
+            key = f"{company}/{said.model}/{said.key}/{said.generation}/{said.published_ms}/{kept.sha256}"
+            if there := _there(connection, key):
+                return there
+            content = [OutputFile(path="weights.bin", stored=kept)]
+            made = _checked(
+                found,
+                id=new_id("md"),
+                company=company,
+                name=name,
+                created_ms=self._hub.clock(),
+                created_by=who.subject,
+                state="snapshot",
+                files=content,
+                snapshot=said,
+            )
+            self._put(connection, who, made, key, "snapshot")
+            lineage.snapshot(connection, made)
+            return made
+
+        async with Taken(self._hub, company, [partial(self._receive, company, io.BytesIO(weights))]) as stored:
+            model = await self._hub.book.write(lambda connection: write(connection, stored[0]))
+        self._hub.nudge()
+        return model
+
+    async def _receive(self, company: str, source: BinaryIO) -> Stored:
+        name = new_id("up")
+        incoming = await self._hub.artifacts.receive(company, name)
+        try:
+            while chunk := await asyncio.to_thread(source.read, CHUNK):
+                await incoming.write(chunk)
+            return await to_its_end(incoming.finish())
+        except BaseException:
+            await incoming.pause()
+            await self._hub.artifacts.discard(company, name)
+            raise
+
+    def _put(self, connection: Connection, who: Principal, made: Model, key: str, action: str) -> None:
+        put(connection, made)
+        connection.execute(insert(files), rows(made.id, made.company, "output", made.files))
+        connection.execute(delete(derivations).where(derivations.c.key == _hashed(key)))  # of one that was deleted
+        connection.execute(insert(derivations).values(key=_hashed(key), model=made.id))
+        auditing.note(connection, made.created_ms, who, action, made.id, made.company, detail=made.parent or made.name)
+
+
+def _there(connection: Connection, key: str) -> Model | None:
+    found = connection.execute(select(derivations.c.model).where(derivations.c.key == _hashed(key))).scalar()
+    made = unfenced(connection, found) if found else None
+    return made if isinstance(made, Model) and made.deleted_ms is None else None
+
+
+def _hashed(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _checked(found: dict[str, Any], **fields: Any) -> Model:
+    """A record of what was found; its digest over its files. Raises BadInput."""
+    told = {name: value for name, value in found.items() if name in TOLD}
+    try:
+        return Model.model_validate({**told, **fields, "digest": digest_of(fields["files"])})
+    except ValueError as error:
+        raise BadInput(detail=f"what is said of the model cannot be kept: {error}") from error

@@ -1,0 +1,35 @@
+"""Verification: claims recorded on a ledger, re-read, compared, re-derived.
+
+`headrace.services.sharing.Notary` is what the hub asks; `Verification` is the door for people, the page and other programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from headrace.access import Principal
+from headrace.claims import Check, Level, Report
+from headrace.services.sharing import Notary
+
+
+class Verification(Notary, Protocol):
+    """What is recorded, and whether it holds. `who` as everywhere: what he may not know of is NotFound."""
+
+    async def contract(self, who: Principal, address: str) -> dict[str, Any]:
+        """All that a contract says, from chain data alone: ``{address, kind, owner, claim, claim_digest, result, revoked,
+        deployed, recorded}``.
+        Raises UnknownContract, CorruptState."""
+        ...
+
+    def verify(self, who: Principal, id: str, level: Level = "L1") -> AsyncIterator[Check | Report]:
+        """Climb the ladder up to `level`: every check as it ends, then the report. L2 trains or replays again, in a sandbox.
+        Raises NotFound, Forbidden, NoIsolation before the first."""
+        ...
+
+    def bundle(self, who: Principal, id: str) -> AbstractAsyncContextManager[Path]:
+        """A file that somebody without account and network can verify, for as long as the context lasts.
+        Raises NotFound, Forbidden, Conflict (not anchored yet)."""
+        ...
