@@ -91,8 +91,7 @@ class FileIncoming:
     async def pause(self) -> int:
         if not self._over:
             try:
-                await self._blocks.end()
-                await self._job(lambda: self._keep(self._hashes.size))
+                await self._blocks.end(lambda: self._keep(self._hashes.size))
             except OSError:
                 await self._fail()
             else:
@@ -106,8 +105,7 @@ class FileIncoming:
         if self._over:
             raise Conflict(detail=f"upload {self._open.upload!r} was ended, or has failed: go on with it first")
         try:
-            await self._blocks.end()
-            stored, freed = await self._job(self._place)
+            stored, freed = await self._blocks.end(self._place)
         except OSError as error:
             await self._fail()
             raise _named(error) from error
