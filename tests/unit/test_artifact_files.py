@@ -431,7 +431,40 @@ def test_pieces_and_pauses_of_any_length(
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(blocks, "BLOCK", 8192)
+        patched.setattr(blocks, "DIRECT", 4096)
         asyncio.run(run(tmp_path_factory.mktemp("pieces")))
+
+
+@pytest.mark.parametrize("size", [10, blocks.DIRECT - 1, blocks.DIRECT, LEAF + 5, BLOCK + blocks.DIRECT + 7])
+async def test_content_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    deeds: list[str] = []
+    pwrite, fsync, move = os.pwrite, os.fsync, Path.replace
+
+    def name(file: int) -> str:
+        return Path(f"/proc/self/fd/{file}").readlink().name
+
+    def written(file: int, data: bytes, at: int) -> int:
+        deeds.append(f"write {name(file)}")
+        return pwrite(file, data, at)
+
+    def synced(file: int) -> None:
+        deeds.append(f"sync {name(file)}")
+        fsync(file)
+
+    def moved(path: Path, target: Path) -> Path:
+        deeds.append(f"move {path.name}")
+        return move(path, target)
+
+    monkeypatch.setattr(os, "pwrite", written)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", moved)
+    data = content(size)
+    assert await put(FileArtifacts(tmp_path), "acme", "up_1", data) == stored(data)
+    own = [deed.split()[0] for deed in deeds if deed.endswith(" up_1")]
+    assert own[-2:] == ["sync", "move"] and set(own[:-2]) == {"write"}
+    assert deeds[-1] == "sync contents"
 
 
 def test_a_short_write_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
