@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from headrace.assets import Plain
 from headrace.errors import HeadraceError, Unauthenticated
+from headrace.services.entrance import OPEN, Opened
 from headrace.services.http import code
 
 Change = Callable[[dict[str, Any]], None]
@@ -46,6 +47,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure, "description": text} for status, text in REFUSALS.items()
 }
 """Every operation may answer them."""
+_TOKEN = {"type": "http", "scheme": "bearer", "description": "a browser with a session needs none"}
 
 
 def describe(app: FastAPI, change: Change | None = None) -> None:
@@ -93,8 +95,13 @@ def _document(app: FastAPI) -> dict[str, Any]:
         routes=app.routes,
         separate_input_output_schemas=app.separate_input_output_schemas,
     )
-    for operations in document["paths"].values():
-        for operation in operations.values():
+    document["components"]["securitySchemes"] = {"token": _TOKEN}
+    document["security"] = [{"token": []}]
+    opened = Opened(OPEN)
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if opened(method.upper(), path):
+                operation["security"] = []
             if operation["responses"].get("422", {}).get("description") == "Validation Error":
                 del operation["responses"]["422"]
     _binary(document)
