@@ -405,6 +405,24 @@ async def test_a_cancelled_write_loses_no_byte_that_was_counted(tmp_path: Path) 
     assert await incoming.finish() == stored(data)
 
 
+async def test_a_cancelled_finish_is_over_when_it_is_paused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, real, let = FileArtifacts(tmp_path), os.fsync, threading.Event()
+    monkeypatch.setattr(os, "fsync", lambda file: (let.wait(10), real(file))[1])
+    incoming = await store.receive("acme", "up_1")
+    await incoming.write(content(100))
+    finishing = asyncio.ensure_future(incoming.finish())
+    await asyncio.sleep(0.05)
+    finishing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await finishing
+    asyncio.get_running_loop().call_later(0.05, let.set)
+    assert await incoming.pause() == 100
+    assert await incoming.finish() == stored(content(100))
+    await store.discard("acme", "up_1")
+    assert await get(store, "acme", stored(content(100))) == content(100)
+    counted(store, tmp_path)
+
+
 async def test_a_file_system_without_direct_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks.fcntl, "fcntl", _full)
     data = content(2 * BLOCK + 5)
