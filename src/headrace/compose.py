@@ -24,7 +24,7 @@ from headrace.runners.choosing import ChoosingRunner
 from headrace.runners.container import ContainerRunner
 from headrace.runners.local import LocalRunner
 from headrace.runners.unsafe import UnsafeRunner
-from headrace.services import identity
+from headrace.services import apidocs, identity
 from headrace.services.entrance import Entrance, OpenEntrance
 from headrace.services.gateway.forward import Forwarder
 from headrace.services.gateway.mqtt import MqttDoor
@@ -196,7 +196,7 @@ class Platform:
         """Mount the identity service's doors."""
         self.identities.base = self.addresses["http"]
         app = identity_app(IdentityService(self.identities, opened=self._added, closed=self._deleted))
-        doors = [*identity.PATHS, "/openapi/identity.json", "/docs/identity"]
+        doors = [*identity.PATHS, *apidocs.paths("identity")]
         self.apps |= {path.rstrip("/"): app for path in doors}
 
     async def _external(self, url: str) -> None:

@@ -16,8 +16,9 @@ from headrace import credentials
 from headrace.compose import Platform
 from headrace.console.api import summary as score_summary
 from headrace.errors import HeadraceError, Permanent
-from headrace.running import page, remember, say, settings_of, start, stop_signals
+from headrace.running import page, remember, say, start, stop_signals
 from headrace.running import summary as one_line
+from headrace.settings import MqttSettings, PlatformSettings
 from headrace.spec import parse
 
 HISTORY_DAYS = 20
@@ -31,7 +32,8 @@ CATCH_UP = 300.0
 def run(*, once: bool, data: Path | None, http_port: int, mqtt_port: int, speed: float) -> None:
     """Run the example; `once`: headless, and ends by itself."""
     with _directory(data) as folder:
-        settings = settings_of(data=folder, http_port=0 if once else http_port, mqtt_port=0 if once else mqtt_port)
+        mqtt = MqttSettings(port=0 if once else mqtt_port)
+        settings = PlatformSettings(data=folder, http_port=0 if once else http_port, mqtt=mqtt)
         start(_once(Platform(settings)) if once else _watch(Platform(settings), speed))
 
 

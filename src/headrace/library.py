@@ -15,6 +15,7 @@ from headrace.assets import Job, Recipe
 from headrace.errors import BadInput, Conflict, Forbidden, Temporary, TooLarge
 from headrace.models.backends.parent import ADVICE
 from headrace.runners import Runner
+from headrace.services import apidocs
 from headrace.services.http import App, Receive, Scope, Send
 from headrace.services.sharing import Sharing, Trainer
 from headrace.services.sharing import http as sharing_http
@@ -36,10 +37,9 @@ SHARING = (
     "/audit",
     "/uploads",
     "/internal",
-    "/openapi/sharing.json",
-    "/docs/sharing",
+    *apidocs.paths("sharing"),
 )
-TRAINING = ("/jobs", "/openapi/training.json", "/docs/training")
+TRAINING = ("/jobs", *apidocs.paths("training"))
 """How the paths of the two services begin."""
 REPRODUCE = re.compile(r"/models/[^/]+/reproduce")
 

@@ -9,65 +9,17 @@ import json
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 from headrace import credentials
 from headrace.compose import Platform
 from headrace.errors import HeadraceError
-from headrace.settings import MIB, ArtifactSettings, LibrarySettings, MqttSettings, PlatformSettings, TrainingSettings
+from headrace.settings import PlatformSettings
 
-GIB = 1024**3
 UNSAFE = (
     "WARNING: --unsafe-no-sandbox: training code, and whatever opens uploaded files, runs without a sandbox and can read and "
     "change everything this platform can"
 )
-
-
-def settings_of(
-    *,
-    data: Path,
-    host: str = "127.0.0.1",
-    http_port: int = 8080,
-    mqtt_port: int = 1883,
-    broker: str = "",
-    broker_topics: list[str] | None = None,
-    users: Path | None = None,
-    certificate: Path | None = None,
-    key: Path | None = None,
-    tls_port: int = 8883,
-    retention_days: float = 0,
-    retention_gb: float = 10,
-    body_limit_mb: float = 16,
-    webhook_private: bool = False,
-    open_: bool = False,
-    jobs: int = 1,
-    unsafe: bool = False,
-    company_quota: float = 0,
-    upload_limit: float = 0,
-) -> PlatformSettings:
-    """The settings behind `headrace up`'s options."""
-    mqtt = MqttSettings(
-        host=host, port=mqtt_port, users=users, tls_certificate=certificate, tls_key=key, tls_port=tls_port
-    )
-    return PlatformSettings(
-        data=data,
-        http_host=host,
-        http_port=http_port,
-        mqtt=mqtt,
-        broker=broker,
-        broker_topics=tuple(broker_topics or ["#"]),
-        retention_age=retention_days * 86400,
-        retention_size=round(retention_gb * GIB),
-        body_limit=round(body_limit_mb * MIB),
-        webhook_private=webhook_private,
-        open=open_,
-        library=LibrarySettings(
-            artifacts=ArtifactSettings(quota=round(company_quota * GIB), upload_bytes=round(upload_limit * GIB)),
-            training=TrainingSettings(parallel=jobs),
-            unsafe=unsafe,
-        ),
-    )
 
 
 def run(settings: PlatformSettings, *, as_json: bool = False) -> None:

@@ -67,7 +67,8 @@ def ask(case: Case, platform: Up) -> None:
     load_all_checks()
     name = case.operation.definition.raw.get("operationId")
     excluded = [CHECKS.get_one(check) for check in EXPLAINED.get("", {}) | EXPLAINED.get(name, {})]
-    case.call_and_validate(platform.http, headers=platform.headers, excluded_checks=excluded, timeout=20)
+    headers = {"Authorization": platform.headers["authorization"]}  # as a check that leaves it out looks for it
+    case.call_and_validate(platform.http, headers=headers, excluded_checks=excluded, timeout=20)
 
 
 def kept(api: Any, operation: str) -> Any:

@@ -256,6 +256,8 @@ def test_every_route_asks_who_and_may_he(
         "/v2/health/ready",
         "/login",
         "/docs/identity",
+        "/docs/sharing/swagger-ui.css",
+        "/docs/training/start.js",
         "/openapi/identity.json",
     ],
 )

@@ -405,6 +405,24 @@ async def test_a_cancelled_write_loses_no_byte_that_was_counted(tmp_path: Path) 
     assert await incoming.finish() == stored(data)
 
 
+async def test_a_cancelled_finish_is_over_when_it_is_paused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, real, let = FileArtifacts(tmp_path), os.fsync, threading.Event()
+    monkeypatch.setattr(os, "fsync", lambda file: (let.wait(10), real(file))[1])
+    incoming = await store.receive("acme", "up_1")
+    await incoming.write(content(100))
+    finishing = asyncio.ensure_future(incoming.finish())
+    await asyncio.sleep(0.05)
+    finishing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await finishing
+    asyncio.get_running_loop().call_later(0.05, let.set)
+    assert await incoming.pause() == 100
+    assert await incoming.finish() == stored(content(100))
+    await store.discard("acme", "up_1")
+    assert await get(store, "acme", stored(content(100))) == content(100)
+    counted(store, tmp_path)
+
+
 async def test_a_file_system_without_direct_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks.fcntl, "fcntl", _full)
     data = content(2 * BLOCK + 5)
@@ -431,7 +449,40 @@ def test_pieces_and_pauses_of_any_length(
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(blocks, "BLOCK", 8192)
+        patched.setattr(blocks, "DIRECT", 4096)
         asyncio.run(run(tmp_path_factory.mktemp("pieces")))
+
+
+@pytest.mark.parametrize("size", [10, blocks.DIRECT - 1, blocks.DIRECT, LEAF + 5, BLOCK + blocks.DIRECT + 7])
+async def test_content_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    deeds: list[str] = []
+    pwrite, fsync, move = os.pwrite, os.fsync, Path.replace
+
+    def name(file: int) -> str:
+        return Path(f"/proc/self/fd/{file}").readlink().name
+
+    def written(file: int, data: bytes, at: int) -> int:
+        deeds.append(f"write {name(file)}")
+        return pwrite(file, data, at)
+
+    def synced(file: int) -> None:
+        deeds.append(f"sync {name(file)}")
+        fsync(file)
+
+    def moved(path: Path, target: Path) -> Path:
+        deeds.append(f"move {path.name}")
+        return move(path, target)
+
+    monkeypatch.setattr(os, "pwrite", written)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", moved)
+    data = content(size)
+    assert await put(FileArtifacts(tmp_path), "acme", "up_1", data) == stored(data)
+    own = [deed.split()[0] for deed in deeds if deed.endswith(" up_1")]
+    assert own[-2:] == ["sync", "move"] and set(own[:-2]) == {"write"}
+    assert deeds[-1] == "sync contents"
 
 
 def test_a_short_write_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from headrace import cli
+from headrace.commands import answers
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from headrace import cli
     [([1234.5, 3.0], 1), ([56.78, 0.1], 2), ([0.00271, -0.001], 6), ([0.0], 1), ([], 1), ([1e-30], 20), ([1e9], 1)],
 )
 def test_digits_come_from_the_largest(values: list[float], decimals: int) -> None:
-    assert cli._decimals(values) == decimals
+    assert answers._decimals(values) == decimals
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e5])
@@ -24,7 +24,7 @@ def test_small_contributions_are_seen_and_stand_in_line(
 ) -> None:
     parts = [sign * part * scale for part in (0.0452, -0.0121, 0.0031, 0.0)]
     base = 57.1
-    cli._print_explanation(
+    answers._print_explanation(
         {
             "name": "m", "key": "k", "origin_ms": 0, "step_ms": 3_600_000, "by": "live", "baseline": "profile", "unit": "C",
             "method": "linear", "completeness": 0.0, "tolerance": 1e-5, "note": "", "targets": [1],

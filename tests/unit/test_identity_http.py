@@ -393,4 +393,10 @@ async def test_the_api_describes_itself(house: House) -> None:
     assert {"/companies", "/people", "/whoami", "/session", "/logout", TOKEN} <= set(document["paths"])
     assert "company" not in document["components"]["schemas"]["NewPerson"]["properties"]
     page = await house.ask("", "GET", "/docs/identity")
-    assert page.status_code == 200 and "/people" in page.text
+    assert page.status_code == 200 and "/docs/identity/start.js" in page.text
+    open_ = {
+        path
+        for path, methods in document["paths"].items()
+        if any(one.get("security") == [] for one in methods.values())
+    }
+    assert TOKEN in open_ and "/people" not in open_

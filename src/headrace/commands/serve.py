@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from headrace.commands.calling import guard
+from headrace.commands.platform import library_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -35,13 +36,8 @@ def serve(
 ) -> None:
     """Start one service alone; it meets the others over HTTP. Not beside `headrace up` on one directory."""
     from headrace.serving import run
-    from headrace.settings import MIB, ArtifactSettings, LibrarySettings, ServeSettings, TrainingSettings
+    from headrace.settings import ServeSettings
 
-    gib = 1024 * MIB
-    library = LibrarySettings(
-        artifacts=ArtifactSettings(quota=round(company_quota * gib), upload_bytes=round(upload_limit * gib)),
-        training=TrainingSettings(parallel=jobs),
-    )
     settings = ServeSettings(
         service=service,
         data=data,
@@ -50,6 +46,6 @@ def serve(
         sharing=sharing,
         training=training,
         identity=identity,
-        library=library,
+        library=library_settings(company_quota, upload_limit, jobs),
     )
     guard(lambda: run(settings, as_json=as_json))

@@ -11,6 +11,7 @@ import typer
 
 from headrace.commands.calling import URL, Json, Url, fail, guard
 from headrace.commands.printing import say
+from headrace.commands.records import Confidential
 
 
 def train(
@@ -43,7 +44,7 @@ def train(
     non_deterministic: Annotated[
         bool, typer.Option("--non-deterministic", help="Say that two runs will differ; it is marked so for ever.")
     ] = False,
-    confidential: Annotated[bool, typer.Option("--confidential", help="Its metadata are not published.")] = False,
+    confidential: Confidential = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show log and progress until it ends; exit code 1 if it fails.")
     ] = False,

@@ -1,7 +1,8 @@
-"""A page for people over a service's OpenAPI document, at ``/docs/NAME``; nothing of it comes from elsewhere.
+"""Swagger UI over a service's OpenAPI document, at ``/docs/NAME``; nothing of it comes from elsewhere.
 
-FastAPI's own page loads Swagger UI from a CDN. When the wheel ``fastapi-offline`` is installed, which carries Swagger UI
-(2.7 MB, Apache-2.0), it is served from there; otherwise a plain page lists the operations.
+FastAPI's own page loads Swagger UI from a CDN. Here its files are those that the wheel ``fastapi-offline`` carries; nothing of
+that wheel is imported. The page is as narrow as it can be: no script or style stands in it, and what runs there can ask this
+server only. Who has a session in this browser tries things out with it; others give a token under "Authorize".
 """
 
 from __future__ import annotations
@@ -10,85 +11,84 @@ import html
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
+WHEEL = "fastapi_offline"
 ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
-_HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}code,pre{font-size:13px}"
-    "summary{cursor:pointer;padding:.3rem 0}pre{overflow:auto;background:#8881;padding:.6rem}b{display:inline-block;"
-    "width:4.5rem}@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}a{color:#8bf}}"
+START = "start.js"
+POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
 )
+_HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+_KEPT = {**_HEADERS, "cache-control": "max-age=86400"}
+
+
+def paths(name: str) -> list[str]:
+    """Of a service's document and page: whole paths, for those who send requests to apps."""
+    page = f"/docs/{name}"
+    return [f"/openapi/{name}.json", page, *(f"{page}/{file}" for file in (START, *ASSETS))]
 
 
 def add_docs(app: FastAPI, name: str) -> None:
     """Serve the page of an app whose document is at ``/openapi/NAME.json``."""
-    found = _swagger()
+    page, start = _page(app.title, name), _start(name)
 
     @app.get(f"/docs/{name}", include_in_schema=False)
-    async def page() -> Response:
-        text = _swagger_page(app, name) if found else _own_page(app, name)
-        return HTMLResponse(text, headers=_HEADERS)
+    async def docs() -> Response:
+        return HTMLResponse(page, headers=_HEADERS)
 
-    for file, media in ASSETS.items() if found else ():
-        assert found is not None
-        _serve(app, f"/docs/{name}/{file}", found / file, media)
+    @app.get(f"/docs/{name}/{START}", include_in_schema=False)
+    async def script() -> Response:
+        return Response(start, media_type="text/javascript", headers=_KEPT)
+
+    for file, media in ASSETS.items():
+        _serve(app, f"/docs/{name}/{file}", _folder() / file, media)
 
 
 def _serve(app: FastAPI, path: str, file: Path, media: str) -> None:
     @app.get(path, include_in_schema=False)
     async def asset() -> Response:
-        return FileResponse(file, media_type=media, headers={**_HEADERS, "cache-control": "max-age=86400"})
+        return FileResponse(file, media_type=media, headers=_KEPT)
 
 
-def _swagger() -> Path | None:
-    """The folder with Swagger UI's files, if the wheel is there. It is not imported."""
-    found = find_spec("fastapi_offline")
-    if found is None or found.origin is None:
-        return None
-    folder = Path(found.origin).parent / "static"
-    return folder if all((folder / name).is_file() for name in ASSETS) else None
+def _folder() -> Path:
+    """Where the wheel keeps Swagger UI's files."""
+    found = find_spec(WHEEL)
+    assert found is not None and found.origin is not None, "fastapi-offline is one of our dependencies"
+    return Path(found.origin).parent / "static"
 
 
-def _swagger_page(app: FastAPI, name: str) -> str:
-    options = json.dumps({"url": f"/openapi/{name}.json", "dom_id": "#ui", "deepLinking": True})
+def _page(title: str, name: str) -> str:
     return (
-        f"<!doctype html><meta charset=utf-8><title>{html.escape(app.title)}</title>"
-        f'<link rel=stylesheet href="/docs/{name}/swagger-ui.css"><div id=ui></div>'
-        f'<script src="/docs/{name}/swagger-ui-bundle.js"></script><script>SwaggerUIBundle({options})</script>'
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<title>{html.escape(title)}</title><link rel="icon" href="data:,">'
+        f'<link rel="stylesheet" href="/docs/{name}/swagger-ui.css"><body><div id="ui"></div>'
+        f'<script src="/docs/{name}/swagger-ui-bundle.js"></script><script src="/docs/{name}/{START}"></script></html>'
     )
 
 
-def _own_page(app: FastAPI, name: str) -> str:
-    document = app.openapi()
-    operations = [
-        _operation(method, path, operation)
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-    ]
-    schemas = [
-        f"<details><summary><code>{html.escape(title)}</code></summary>{_json(schema)}</details>"
-        for title, schema in document.get("components", {}).get("schemas", {}).items()
-    ]
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>{html.escape(app.title)}</title><style>{_STYLE}</style><h1>{html.escape(app.title)}</h1>"
-        f"<p>{html.escape(app.description)}</p><p><a href='/openapi/{name}.json'>OpenAPI document</a></p>"
-        f"<h2>Operations</h2>{''.join(operations)}<h2>Schemas</h2>{''.join(schemas)}"
-    )
-
-
-def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
-    parts = {key: operation[key] for key in ("parameters", "requestBody", "responses") if key in operation}
-    return (
-        f"<details><summary><b>{method.upper()}</b><code>{html.escape(path)}</code> "
-        f"{html.escape(operation.get('operationId', ''))}</summary><p>{html.escape(operation.get('description', ''))}</p>"
-        f"{_json(parts)}</details>"
-    )
-
-
-def _json(value: Any) -> str:
-    return f"<pre>{html.escape(json.dumps(value, indent=1))}</pre>"
+def _start(name: str) -> str:
+    options = {
+        "url": f"/openapi/{name}.json",
+        "dom_id": "#ui",
+        "deepLinking": True,
+        "validatorUrl": None,  # or documents of a public address are shown to a validator elsewhere
+    }
+    return f"SwaggerUIBundle({json.dumps(options)});"

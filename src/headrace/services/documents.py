@@ -6,17 +6,23 @@ FastAPI says of every operation that it answers 422 to what it cannot read; here
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from headrace.assets import Plain
+from headrace.errors import HeadraceError, Unauthenticated
+from headrace.services.entrance import OPEN, Opened
+from headrace.services.http import code
 
 Change = Callable[[dict[str, Any]], None]
+MOST = 20
+"""Findings that are told."""
 
 
 class Failure(Plain):
@@ -41,10 +47,12 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": Failure, "description": text} for status, text in REFUSALS.items()
 }
 """Every operation may answer them."""
+_TOKEN = {"type": "http", "scheme": "bearer", "description": "a browser with a session needs none"}
 
 
 def describe(app: FastAPI, change: Change | None = None) -> None:
-    """Give an app its document, which `change` may add to, and our answers to paths and methods that are not there."""
+    """Give an app its document, which `change` may add to, and our answers to errors, to what cannot be read, and to paths
+    and methods that are not there."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -56,6 +64,26 @@ def describe(app: FastAPI, change: Change | None = None) -> None:
 
     app.openapi = document  # type: ignore[method-assign]
     app.add_exception_handler(HTTPException, _nothing_here)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HeadraceError, _refused)
+
+
+def sentence(problems: Sequence[Mapping[str, Any]], part: str = "") -> str:
+    """Pydantic's findings for people: of each the field, if there is one, and what is wrong with it. What was sent in it is not
+    repeated: it may be a password.
+
+    Args:
+        part: of the request, in which the fields are.
+
+    >>> sentence([{"loc": ("body", "limits", "cpus"), "msg": "Value error, too many"}, {"loc": (), "msg": "no JSON"}])
+    'limits.cpus: too many; no JSON'
+    """
+    said = []
+    for problem in problems[:MOST]:
+        place = ".".join(str(word) for word in (part, *problem["loc"]) if word not in {"", "body", "query", "path"})
+        message = str(problem["msg"]).removeprefix("Value error, ")
+        said.append(f"{place[:100]}: {message}" if place else message)
+    return "; ".join(said)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
@@ -67,8 +95,13 @@ def _document(app: FastAPI) -> dict[str, Any]:
         routes=app.routes,
         separate_input_output_schemas=app.separate_input_output_schemas,
     )
-    for operations in document["paths"].values():
-        for operation in operations.values():
+    document["components"]["securitySchemes"] = {"token": _TOKEN}
+    document["security"] = [{"token": []}]
+    opened = Opened(OPEN)
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if opened(method.upper(), path):
+                operation["security"] = []
             if operation["responses"].get("422", {}).get("description") == "Validation Error":
                 del operation["responses"]["422"]
     _binary(document)
@@ -87,6 +120,17 @@ def _binary(part: Any) -> None:
     elif isinstance(part, list):
         for inner in part:
             _binary(inner)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HeadraceError)
+    headers = {"www-authenticate": 'Bearer realm="headrace"'} if isinstance(error, Unauthenticated) else None
+    return JSONResponse({"error": str(error)}, code(error), headers)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return JSONResponse({"error": sentence(error.errors())}, 400)
 
 
 async def _nothing_here(request: Request, error: Exception) -> Response:

@@ -59,6 +59,35 @@ class Sessions(Identities, Protocol):
     """Name of the cookie."""
 
 
+class Opened:
+    """Says which requests need no credential.
+
+    Args:
+        paths: as in `OPEN`.
+
+    >>> opened = Opened(OPEN)
+    >>> opened("HEAD", "/docs/sharing"), opened("GET", "/datasets"), opened("GET", "/docs/../datasets")
+    (True, False, False)
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._exact: set[tuple[str, str]] = set()
+        self._below: dict[str, tuple[str, ...]] = {}
+        for entry in paths:
+            method, _, path = entry.partition(" ")
+            if path.endswith("/") and path != "/":
+                self._below[method] = (*self._below.get(method, ()), path)
+            else:
+                self._exact.add((method, path))
+
+    def __call__(self, method: str, path: str) -> bool:
+        method = "GET" if method == "HEAD" else method
+        if (method, path) in self._exact:
+            return True
+        below = self._below.get(method)
+        return below is not None and path.startswith(below) and not _CLIMBS.search(path)
+
+
 class Entrance:
     """Lets requests of known callers through to `app`; answers 401 to others, and closes their WebSockets with 1008.
 
@@ -79,7 +108,7 @@ class Entrance:
         self._app, self._clock = app, clock
         self._identities, self._sessions = identities, sessions
         self._cookie = f"{sessions.cookie}=".encode() if sessions else b""
-        self._exact, self._below = _opened(open_paths)
+        self._open = Opened(open_paths)
         self._bearers, self._visits = _Checked(identities, clock), _Checked(sessions or identities, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,13 +138,6 @@ class Entrance:
                 raise Unauthenticated(detail="another site's page may not use this browser's session")
             return self._visits.get(value) or await self._visits.check(value, value.decode("latin-1"))
         raise Unauthenticated(detail="who are you? Send `Authorization: Bearer TOKEN`")
-
-    def _open(self, method: str, path: str) -> bool:
-        method = "GET" if method == "HEAD" else method
-        if (method, path) in self._exact:
-            return True
-        below = self._below.get(method)
-        return below is not None and path.startswith(below) and not _CLIMBS.search(path)
 
 
 class OpenEntrance:
@@ -230,18 +252,6 @@ def _no_secret(query: bytes) -> None:
     if _SECRET.search(query) or (b"%" in query and _SECRET.search(unquote_to_bytes(query))):
         detail = "the URL carries a token or password; URLs stand in logs: send `Authorization: Bearer TOKEN`, and end this one"
         raise BadInput(detail=detail)
-
-
-def _opened(paths: Iterable[str]) -> tuple[set[tuple[str, str]], dict[str, tuple[str, ...]]]:
-    exact: set[tuple[str, str]] = set()
-    below: dict[str, tuple[str, ...]] = {}
-    for entry in paths:
-        method, _, path = entry.partition(" ")
-        if path.endswith("/") and path != "/":
-            below[method] = (*below.get(method, ()), path)
-        else:
-            exact.add((method, path))
-    return exact, below
 
 
 async def _close(receive: Receive, send: Send) -> None:

@@ -31,7 +31,8 @@ def open_database(url: str, package: str) -> Engine:
     Args:
         package: a service's package with a ``migrations`` folder (``env.py``, ``versions/``).
     """
-    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    # the connection that was used last has its statements prepared and its pages read
+    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"), pool_use_lifo=True)
     if url.startswith("sqlite"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _pragmas)

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from urllib.parse import parse_qsl, unquote_plus
 
 from fastapi import Depends, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from headrace import errors
@@ -84,8 +83,6 @@ def create_app(service: IdentityService) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         responses=RESPONSES,
     )
-    app.exception_handler(errors.HeadraceError)(_refused)
-    app.exception_handler(RequestValidationError)(_invalid)
     _realm(app, service)
     _companies(app, service)
     _people(app, service)
@@ -303,22 +300,3 @@ def _grant_refused(error: errors.HeadraceError) -> JSONResponse:
     if isinstance(error, errors.TooManyGuesses):
         headers["retry-after"] = f"{max(1, round(float(str(error.fields['seconds']))))}"
     return JSONResponse({"error": name, "error_description": str(error)}, status, headers)
-
-
-async def _refused(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, errors.HeadraceError)
-    headers = {"www-authenticate": 'Bearer realm="headrace"'} if isinstance(error, errors.Unauthenticated) else None
-    return JSONResponse({"error": str(error)}, status_of(error), headers)
-
-
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
-    """Which field is wrong; what was sent in it is not repeated, it may be a password."""
-    assert isinstance(error, RequestValidationError)
-    problems = [_problem(one) for one in error.errors()]
-    return JSONResponse({"error": "; ".join(problems)}, 400)
-
-
-def _problem(one: dict[str, Any]) -> str:
-    place = ".".join(str(part) for part in one["loc"] if part != "body")
-    message = str(one["msg"]).removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message

@@ -8,6 +8,7 @@ from headrace.access import Principal
 from headrace.assets import AuditEntry
 from headrace.services.sharing.tables import audit
 
+_NEW = insert(audit)
 LONGEST = 500
 """Characters of a detail."""
 
@@ -28,18 +29,17 @@ def note(
     Args:
         owner: company whose asset it is, which may read this line too; "" if there is none of that id.
     """
-    connection.execute(
-        insert(audit).values(
-            time_ms=now,
-            company=who.company,
-            subject=who.subject[:200],
-            action=action,
-            asset=asset[:64],
-            owner=owner,
-            allowed=allowed,
-            detail=detail[:LONGEST],
-        )
-    )
+    line = {
+        "time_ms": now,
+        "company": who.company,
+        "subject": who.subject[:200],
+        "action": action,
+        "asset": asset[:64],
+        "owner": owner,
+        "allowed": allowed,
+        "detail": detail[:LONGEST],
+    }
+    connection.execute(_NEW, line)
 
 
 def skip(connection: Connection) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, insert, select
 
 from headrace.access import Principal
 from headrace.assets import Dataset, OutputFile, Right, Stored
@@ -23,6 +23,7 @@ from headrace.services.sharing.fence import Asset, Fence
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.tables import files
 
+_NEW = insert(files)  # made once: SQLAlchemy then needs a third of the time to find what it compiled it to
 AGAIN = 1.0
 """Seconds after which a download under way asks again whether it still may; a change in this process asks at once."""
 
@@ -167,20 +168,23 @@ def safe_path(path: str) -> PurePosixPath:
     return found
 
 
-def rows(id: str, company: str, role: str, kept: Sequence[OutputFile]) -> list[dict[str, object]]:
-    """Rows of the `files` table."""
-    return [
-        {
-            "asset": id,
-            "role": role,
-            "path": file.path,
-            "company": company,
-            "sha256": file.stored.sha256,
-            "root": file.stored.root,
-            "size": file.stored.size,
-        }
-        for file in kept
-    ]
+def needs(connection: Connection, id: str, company: str, role: str, kept: Sequence[OutputFile]) -> None:
+    """Write down which contents an asset needs."""
+    connection.execute(
+        _NEW,
+        [
+            {
+                "asset": id,
+                "role": role,
+                "path": file.path,
+                "company": company,
+                "sha256": file.stored.sha256,
+                "root": file.stored.root,
+                "size": file.stored.size,
+            }
+            for file in kept
+        ],
+    )
 
 
 def _files(connection: Connection, id: str, role: str, path: str = "") -> list[OutputFile]:

@@ -20,6 +20,7 @@ from headrace.services.sharing.tables import datasets, grants, holds, models
 Kind: TypeAlias = Literal["dataset", "model"]
 Asset: TypeAlias = Dataset | Model
 TABLES: dict[Kind, Table] = {"dataset": datasets, "model": models}
+_NEW = {kind: insert(table) for kind, table in TABLES.items()}
 OPENS: dict[Right, tuple[Right, ...]] = {"read": ("read",), "train": ("train", "derive"), "derive": ("derive",)}
 """right asked for -> rights that give it. To read is not to train: a grant says what it is meant for."""
 HIDDEN: dict[str, Any] = {
@@ -216,19 +217,27 @@ def owners(connection: Connection, *, deleted: bool = False) -> set[str]:
 
 
 def put(connection: Connection, asset: Asset) -> None:
-    """Write a record, new or changed. Who holds it is not part of it: `holds` says that."""
+    """Write a record that is there, changed."""
     table = TABLES[kind_of(asset.id)]
+    connection.execute(update(table).where(table.c.id == asset.id).values(**_row(asset)))
+
+
+def add(connection: Connection, asset: Asset) -> None:
+    """Write a new record."""
+    connection.execute(_NEW[kind_of(asset.id)], {"id": asset.id, **_row(asset)})
+
+
+def _row(asset: Asset) -> dict[str, Any]:
+    """The columns beside the id. Who holds a model is not part of its record: `holds` says that."""
     if isinstance(asset, Model):
         asset = asset.model_copy(update={"held_for": []})
-    values = {
+    return {
         "company": asset.company,
         "name": asset.name,
         "created_ms": asset.created_ms,
         "deleted_ms": asset.deleted_ms,
         "record": asset.model_dump_json(),
     }
-    if not connection.execute(update(table).where(table.c.id == asset.id).values(**values)).rowcount:
-        connection.execute(insert(table).values(id=asset.id, **values))
 
 
 def erase(connection: Connection, id: str) -> None:

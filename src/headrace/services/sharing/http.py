@@ -10,8 +10,6 @@ from functools import partial
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import Field
 from starlette.types import Receive, Scope, Send
 
@@ -22,11 +20,10 @@ from headrace.services.apidocs import add_docs
 from headrace.services.bounded import Bounded, roles
 from headrace.services.documents import RESPONSES, describe
 from headrace.services.entrance import caller, known_still
-from headrace.services.http import code
 from headrace.services.sharing.contents import Opened
 from headrace.services.sharing.downloads import Download
 from headrace.services.sharing.fence import Page, of_kind
-from headrace.services.sharing.intake import arrived, sentence
+from headrace.services.sharing.intake import arrived
 from headrace.services.sharing.internal import internal_router, only_acting
 from headrace.services.sharing.requests import FOREVER, UPLOAD, FromStream, NewDataset, NewGrant, NewModel
 from headrace.services.sharing.service import SharingService
@@ -154,8 +151,6 @@ def create_app(service: SharingService, *, largest_upload: int = 0) -> FastAPI:
         separate_input_output_schemas=False,
         responses=RESPONSES,
     )
-    app.add_exception_handler(HeadraceError, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
     for routes in (_datasets(service, largest_upload), _models(service, largest_upload), _rights(service)):
         app.include_router(routes)
     app.include_router(uploads_router(service.artifacts, largest_upload))
@@ -383,16 +378,6 @@ async def _gone(receive: Receive) -> None:
     """Returns when the client has gone away."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HeadraceError)
-    return JSONResponse({"error": str(error)}, code(error))
-
-
-async def _invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    return JSONResponse({"error": sentence(error.errors())}, 400)
 
 
 def _add(document: dict[str, Any]) -> None:

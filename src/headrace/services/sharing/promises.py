@@ -21,6 +21,7 @@ from headrace.errors import Temporary
 from headrace.services.sharing.book import Book
 from headrace.services.sharing.tables import pending
 
+_NEW = insert(pending)
 PAUSE = 5.0
 """Seconds until a promise that failed for a passing reason is tried again; doubled each time, at most `LONGEST`."""
 LONGEST = 600.0
@@ -49,7 +50,7 @@ def promise(
 ) -> int:
     """Write one down; returns its id."""
     values = {"kind": kind, "asset": asset, "company": company, "detail": json.dumps(detail or {})}
-    made = connection.execute(insert(pending).values(**values)).inserted_primary_key
+    made = connection.execute(_NEW, values).inserted_primary_key
     assert made is not None
     return int(made[0])
 

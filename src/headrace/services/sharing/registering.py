@@ -19,14 +19,14 @@ from headrace.assets import Dataset, Model, OutputFile, Recipe, Stored, StreamRa
 from headrace.errors import HeadraceError, Temporary, Unsupported
 from headrace.services.sharing import Inspector, Trainer, auditing, lineage
 from headrace.services.sharing.book import to_its_end
-from headrace.services.sharing.contents import rows
-from headrace.services.sharing.fence import Asset, Fence, put, shown, unfenced
+from headrace.services.sharing.contents import needs
+from headrace.services.sharing.fence import Asset, Fence, add, put, shown, unfenced
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.promises import Promise, kept, promise
 from headrace.services.sharing.removing import erased
 from headrace.services.sharing.requests import Media, NewDataset, NewModel, NewRecipe, Take, media_of, plain_name
 from headrace.services.sharing.results import digest_of, holders
-from headrace.services.sharing.tables import files, holds
+from headrace.services.sharing.tables import holds
 
 NEVER = "declared non-deterministic"
 _log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Registering:
             def write(connection: Connection) -> None:
                 self._write_dataset(connection, who, dataset, new.media)
                 lines = OutputFile(path=plain_name(f"{new.filename}.jsonl", "raw"), stored=stored[1])
-                connection.execute(insert(files), rows(dataset.id, who.company, "raw", [lines]))
+                needs(connection, dataset.id, who.company, "raw", [lines])
                 lineage.from_stream(connection, who.company, found.topic, dataset.id)
 
             await self._hub.book.write(write)
@@ -92,9 +92,9 @@ class Registering:
         return made if self._inspects and new.media != "other" else made.model_copy(update={"statistics_state": "none"})
 
     def _write_dataset(self, connection: Connection, who: Principal, made: Dataset, said: Media | None) -> None:
-        put(connection, made)
+        add(connection, made)
         content = [OutputFile(path=made.filename, stored=made.stored)]
-        connection.execute(insert(files), rows(made.id, made.company, "data", content))
+        needs(connection, made.id, made.company, "data", content)
         if made.statistics_state == "pending":
             promise(connection, "inspect", made.id, made.company, {"media": said or ""})  # a name's end is a guess
         auditing.note(connection, made.created_ms, who, "register", made.id, made.company, detail=made.name)
@@ -108,8 +108,8 @@ class Registering:
             made = self._model(who, new, files=content, digest=digest_of(content), state="uploaded")
 
             def write(connection: Connection) -> None:
-                put(connection, made)
-                connection.execute(insert(files), rows(made.id, made.company, "output", content))
+                add(connection, made)
+                needs(connection, made.id, made.company, "output", content)
                 if self._inspects:
                     promise(connection, "inspect", made.id, made.company)
                 auditing.note(connection, made.created_ms, who, "register", made.id, made.company, detail=made.name)
@@ -174,9 +174,9 @@ class Registering:
         made = self._model(who, new, recipe=recipe, parent=recipe.parent, datasets=recipe.datasets, state="registered")
         if not recipe.deterministic:
             made = made.model_copy(update={"reproducible": "never", "reproducible_note": NEVER})
-        put(connection, made)
+        add(connection, made)
         code = [OutputFile(path="code", stored=recipe.code)]
-        connection.execute(insert(files), rows(made.id, made.company, "code", code))
+        needs(connection, made.id, made.company, "code", code)
         held = holders(fence, inputs)
         if held:
             connection.execute(

@@ -17,7 +17,7 @@ from headrace.assets import Job, Model, ModelState, OutputFile, Scalar, Stored, 
 from headrace.errors import BadInput, UnknownAsset
 from headrace.services.sharing import auditing, lineage
 from headrace.services.sharing.book import to_its_end
-from headrace.services.sharing.contents import rows, safe_path
+from headrace.services.sharing.contents import needs, safe_path
 from headrace.services.sharing.fence import Asset, Fence, put, unfenced
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.promises import promise
@@ -103,7 +103,7 @@ class Results:
             raise BadInput(detail=f"what job {job.id} says of its model cannot be kept: {error}") from error
         put(connection, changed)
         connection.execute(delete(files).where(files.c.asset == model.id, files.c.role == "output"))
-        connection.execute(insert(files), rows(model.id, model.company, "output", made))
+        needs(connection, model.id, model.company, "output", made)
         lineage.job(connection, changed, job.model_copy(update={"state": "done"}))
         if self._inspects:
             promise(connection, "inspect", model.id, model.company)

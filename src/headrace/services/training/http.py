@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Depends, FastAPI, File, Form, Query, Request, Response, UploadFile
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from pydantic import Field, ValidationError
 
 from headrace.access import Principal
@@ -19,9 +18,8 @@ from headrace.assets import Job, JobState, Plain, Recipe
 from headrace.errors import BadInput, HeadraceError
 from headrace.services.apidocs import add_docs
 from headrace.services.bounded import Bounded, roles
-from headrace.services.documents import RESPONSES, describe
+from headrace.services.documents import RESPONSES, describe, sentence
 from headrace.services.entrance import caller, lasting
-from headrace.services.http import code
 from headrace.services.training import Training
 from headrace.settings import MIB, TrainingSettings
 
@@ -113,8 +111,6 @@ def create_app(service: Training, code_bytes: int = TrainingSettings().code_byte
         separate_input_output_schemas=False,
         responses=RESPONSES,
     )
-    app.add_exception_handler(HeadraceError, _refuse)
-    app.add_exception_handler(RequestValidationError, _invalid)
     app.include_router(_routes(service))
     describe(app)
     add_docs(app, "training")
@@ -196,7 +192,7 @@ def _more(routes: APIRouter, service: Training) -> None:
         try:
             asked = Recipe.model_validate_json(recipe)
         except ValidationError as error:
-            raise BadInput(detail=_sentence("recipe", error.errors())) from error
+            raise BadInput(detail=sentence(error.errors(), "recipe")) from error
         with tempfile.NamedTemporaryFile(prefix="headrace-code-") as file:
             while piece := await code.read(2**20):
                 await asyncio.to_thread(file.write, piece)
@@ -212,22 +208,3 @@ async def _joined(id: str, first: bytes, rest: AsyncIterator[bytes]) -> AsyncGen
             yield piece
     except HeadraceError as error:  # held, or deleted, in the middle: the status has been sent
         _log.info("the log of %s ends for a reader: %s", id, error)
-
-
-async def _refuse(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HeadraceError)
-    return JSONResponse({"error": str(error)}, code(error))
-
-
-async def _invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    return JSONResponse({"error": _sentence("", error.errors())}, 400)
-
-
-def _sentence(start: str, found: Sequence[Any]) -> str:
-    """Every validation problem: where, what."""
-    texts = []
-    for one in found[:20]:
-        where = ".".join(str(part) for part in (start, *one["loc"]) if part not in {"", "body", "query", "path"})
-        texts.append(f"{where}: {one['msg']}" if where else str(one["msg"]))
-    return "\n".join(texts)[:5000]

@@ -13,9 +13,9 @@ import hashlib
 import mmap
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from headrace.assets import Stored
 from headrace.merkle import Tree, named
@@ -24,6 +24,8 @@ BLOCK = 4 * 2**20
 """Bytes of a block: below 1 MiB the threads' hand-overs are felt, above 8 MiB only memory grows."""
 DEPTH = 4
 """Blocks of one upload at most; a slow client never fills its first and has no other."""
+DIRECT = 256 * 1024
+"""Bytes from which a piece is written past the page cache: a small one is in the cache sooner than on the disk."""
 ALIGN = 4096
 """What O_DIRECT asks of addresses, lengths and places; a multiple of every disk's sector."""
 Value = TypeVar("Value")
@@ -49,6 +51,7 @@ class Block:
     def __init__(self) -> None:
         self.memory = memoryview(mmap.mmap(-1, BLOCK, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         self.place = self.fill = self.known = 0
+        self.hashing: list[Future[None]] = []
 
     def take(self, data: memoryview) -> int:
         """Bytes taken: as many as have room."""
@@ -76,7 +79,7 @@ class Output:
 
     def write(self, data: memoryview, place: int) -> None:
         """All of it. Raises OSError."""
-        split = len(data) - len(data) % ALIGN if len(data) == BLOCK else 0
+        split = len(data) - len(data) % ALIGN if len(data) >= DIRECT else 0
         if split and self._set(direct=True):
             place += self._some(data[:split], place)
             data = data[split:]
@@ -126,7 +129,7 @@ class Blocks:
         self._free: list[Block] = []
         self._made = 0
         self._broken = False
-        self._flying: deque[tuple[Block, list[Future[Any]]]] = deque()
+        self._flying: deque[tuple[Block, Future[None]]] = deque()
         self.taken = hashes.size
         """Bytes of the content that came so far."""
 
@@ -141,16 +144,27 @@ class Blocks:
             if block.fill == BLOCK:
                 self._send()
 
-    async def end(self) -> None:
-        """All of it is hashed and on stable storage. Raises OSError."""
+    async def end(self, last: Callable[[], Value]) -> Value:
+        """All of it is hashed and on stable storage, then `last` is called in the writing thread; what that gives.
+
+        Raises OSError.
+        """
         if self._block is not None:
             self._send()
-        synced = self._lanes.disk.submit(os.fsync, self._file)
-        while self._flying:
-            await self._landed()
-        await outcome(synced)
+        found = await outcome(self._lanes.disk.submit(self._end, list(self._flying), last))
+        self._free += [block for block, _ in self._flying]
+        self._flying.clear()
         if self._free:
             self._lanes.block = self._free.pop()  # memory that was touched is dear; one block is enough to keep
+        return found
+
+    def _end(self, flying: Sequence[tuple[Block, Future[None]]], last: Callable[[], Value]) -> Value:
+        """In the writing thread, which waits for the hashing ones: a way by the event loop costs as much as a small write."""
+        os.fsync(self._file)
+        for block, written in flying:
+            for job in (written, *block.hashing):
+                job.result()
+        return last()
 
     async def _fresh(self) -> Block:
         known = self.taken % ALIGN
@@ -170,8 +184,9 @@ class Blocks:
 
     async def _landed(self) -> None:
         """The oldest block is done with."""
-        block, jobs = self._flying[0]
-        for job in jobs:
+        block, written = self._flying[0]
+        await outcome(written)
+        for job in block.hashing:
             await outcome(job)
         self._flying.popleft()
         self._free.append(block)
@@ -179,21 +194,20 @@ class Blocks:
     def _send(self) -> None:
         block, self._block = self._block, None
         assert block is not None
-        new, hashes, lanes = block.memory[block.known : block.fill], self._hashes, self._lanes
-        hashes.size += len(new)
-        jobs: list[Future[Any]] = [
-            lanes.disk.submit(self._write, block.memory[: block.fill], block.place),  # first: it waits for others
-            lanes.whole.submit(hashes.whole.update, new),
-            lanes.tree.submit(hashes.tree.update, new),
-        ]
-        self._flying.append((block, jobs))
+        self._hashes.size += block.fill - block.known
+        self._flying.append((block, self._lanes.disk.submit(self._write, block)))
 
-    def _write(self, data: memoryview, place: int) -> None:
+    def _write(self, block: Block) -> None:
+        """In the writing thread. It has the others hash just before the kernel makes it wait for the disk: with as few
+        processors as hashing threads they would otherwise be done before the disk is asked for anything."""
+        new = block.memory[block.known : block.fill]
+        hashes, lanes = self._hashes, self._lanes
+        block.hashing = [lanes.whole.submit(hashes.whole.update, new), lanes.tree.submit(hashes.tree.update, new)]
         if self._broken:  # nothing after a hole
             return
         try:
-            self._output.write(data, place)
-            self._stored(place + len(data))
+            self._output.write(block.memory[: block.fill], block.place)
+            self._stored(block.place + block.fill)
         except BaseException:
             self._broken = True
             raise

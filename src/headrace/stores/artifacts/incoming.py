@@ -71,6 +71,7 @@ class FileIncoming:
         self._durable = self._charged = opened.offset
         self._over = False
         self._stored: Stored | None = None
+        self._ending, self._freed = False, 0
         self._marked = (opened.offset, time.monotonic())
 
     @property
@@ -89,10 +90,10 @@ class FileIncoming:
             raise _named(error) from error
 
     async def pause(self) -> int:
+        await self._cut_off()
         if not self._over:
             try:
-                await self._blocks.end()
-                await self._job(lambda: self._keep(self._hashes.size))
+                await self._blocks.end(lambda: self._keep(self._hashes.size))
             except OSError:
                 await self._fail()
             else:
@@ -101,26 +102,33 @@ class FileIncoming:
         return self._durable
 
     async def finish(self) -> Stored:
-        if self._stored is not None:
-            return self._stored
-        if self._over:
-            raise Conflict(detail=f"upload {self._open.upload!r} was ended, or has failed: go on with it first")
-        try:
-            await self._blocks.end()
-            stored, freed = await self._job(self._place)
-        except OSError as error:
-            await self._fail()
-            raise _named(error) from error
-        self._shared.charge(self._company, -freed)
-        self._stored, self._durable = stored, stored.size
-        await self._leave()
-        return stored
+        await self._cut_off()
+        if self._stored is None:
+            if self._over:
+                raise Conflict(detail=f"upload {self._open.upload!r} was ended, or has failed: go on with it first")
+            self._ending = True
+            try:
+                await self._blocks.end(self._place)
+            except OSError as error:
+                await self._fail()
+                raise _named(error) from error
+            await self._leave()
+        assert self._stored is not None
+        return self._stored
 
-    def _place(self) -> tuple[Stored, int]:
+    async def _cut_off(self) -> None:
+        """The caller of an earlier `finish` may have been cancelled; in the writing thread it goes on all the same."""
+        if self._ending and not self._over:
+            await self._job(lambda: None)  # after it
+            if self._stored is not None:
+                await self._leave()
+
+    def _place(self) -> None:
+        """In the writing thread."""
         stored = self._hashes.stored()
         freed = self._folder.place(self._open, stored, self._hashes.tree.leaves())
         self._file.close()
-        return stored, freed
+        self._stored, self._durable, self._freed = stored, stored.size, freed
 
     async def _job(self, job: Callable[[], Value]) -> Value:
         return await outcome(self._lanes.disk.submit(job))
@@ -151,6 +159,7 @@ class FileIncoming:
     async def _leave(self) -> None:
         self._over = True
         self._shared.charge(self._company, self._durable - self._charged)  # what was not taken after all
+        self._shared.charge(self._company, -self._freed)  # what was there already
         self._shared.back(self._lanes)
         if not self._file.closed:
             await self._job(self._file.close)  # after all that was asked of it
