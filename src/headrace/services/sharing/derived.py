@@ -16,12 +16,12 @@ from headrace.assets import Model, OutputFile, Snapshot, Stored, Translation, ne
 from headrace.errors import BadInput, Conflict
 from headrace.services.sharing import auditing, lineage
 from headrace.services.sharing.book import to_its_end
-from headrace.services.sharing.contents import rows
-from headrace.services.sharing.fence import Fence, put, unfenced
+from headrace.services.sharing.contents import needs
+from headrace.services.sharing.fence import Fence, add, unfenced
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.registering import Taken
 from headrace.services.sharing.results import CHUNK, digest_of, holders
-from headrace.services.sharing.tables import derivations, files, holds
+from headrace.services.sharing.tables import derivations, holds
 
 TOLD = ("framework", "input_shape", "output_shape", "parameters", "metadata", "metrics")
 """What may be said of one."""
@@ -132,8 +132,8 @@ class Derived:
             raise
 
     def _put(self, connection: Connection, who: Principal, made: Model, key: str, action: str) -> None:
-        put(connection, made)
-        connection.execute(insert(files), rows(made.id, made.company, "output", made.files))
+        add(connection, made)
+        needs(connection, made.id, made.company, "output", made.files)
         connection.execute(delete(derivations).where(derivations.c.key == _hashed(key)))  # of one that was deleted
         connection.execute(insert(derivations).values(key=_hashed(key), model=made.id))
         auditing.note(connection, made.created_ms, who, action, made.id, made.company, detail=made.parent or made.name)
