@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, TypeAlias
 
-from headrace.trust.ledgers import LONGEST, Act, Anchor, Deploy, Record, Revoke, allowed
+from headrace.trust.ledgers import LONGEST, Act, Anchor, Deploy, Record, Revoke
 from headrace.trust.transactions import Transaction, keccak
 
 Event: TypeAlias = tuple[str, list[bytes], bytes]
@@ -100,7 +100,8 @@ def meaning(transaction: Transaction, anchors: str) -> Act | None:
         return Revoke(to, decode_text(rest).decode())
     if chosen == method("Anchors", "anchor(bytes32,uint64)") and to == anchors and len(rest) == 2 * WORD:
         count = int.from_bytes(rest[WORD:], "big")
-        return allowed(Anchor(rest[:WORD], count))
+        if 0 < count < 2**64:
+            return Anchor(rest[:WORD], count)
     raise ValueError("no act of ours")
 
 
