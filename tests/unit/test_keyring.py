@@ -23,7 +23,10 @@ def test_a_secret_is_the_same_for_ever(tmp_path: Path) -> None:
     first = Keyring(tmp_path).secret("acme", "account")
     assert len(first) == KEY
     assert Keyring(tmp_path).secret("acme", "account") == first
-    assert len({Keyring(tmp_path).secret(*each) for each in (("acme", "account"), ("acme", "seal"), ("b", "account"))}) == 3
+    assert (
+        len({Keyring(tmp_path).secret(*each) for each in (("acme", "account"), ("acme", "seal"), ("b", "account"))})
+        == 3
+    )
 
 
 def test_a_secret_is_made_once(tmp_path: Path) -> None:
