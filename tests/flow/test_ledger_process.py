@@ -23,6 +23,8 @@ from headrace.trust.ledgers import Anchor, Deploy, Receipt
 from headrace.trust.ledgers import embedded as module
 from headrace.trust.ledgers.embedded import EmbeddedLedger
 
+ROUNDS = 12
+
 
 def made(path: Path, master: Path | None = None) -> EmbeddedLedger:
     return EmbeddedLedger(path / "ledger", path / "keys", master)
@@ -73,7 +75,7 @@ async def test_killed_again_and_again_nothing_is_lost_or_done_twice(tmp_path: Pa
     stop = asyncio.Event()
 
     async def record(ledger: EmbeddedLedger) -> None:
-        for index in range(25):
+        for index in range(ROUNDS):
             acts = [Deploy("model", b"%d/%d" % (index, at)) for at in range(2)]
             while True:
                 try:
@@ -84,7 +86,7 @@ async def test_killed_again_and_again_nothing_is_lost_or_done_twice(tmp_path: Pa
         stop.set()
 
     async def kill(ledger: EmbeddedLedger) -> int:
-        count, wait = 0, 0.6
+        count, wait = 0, 0.5
         while not stop.is_set():
             await asyncio.sleep(wait)
             wait = wait * 1.3 % 1.1 + 0.45  # not in step with anything
@@ -96,14 +98,14 @@ async def test_killed_again_and_again_nothing_is_lost_or_done_twice(tmp_path: Pa
     async with made(tmp_path) as ledger:
         _, count = await asyncio.gather(record(ledger), kill(ledger))
         assert count >= 2
-        assert len({receipt.contract for receipt in given}) == len(given) == 50
+        assert len({receipt.contract for receipt in given}) == len(given) == 2 * ROUNDS
         for index, receipt in enumerate(given):
             found = await ledger.read(receipt.contract)
             assert (found.claim, found.deployed) == (b"%d/%d" % divmod(index, 2), receipt)
         status = await ledger.status()
-        assert status.height == 1 + 25  # the contract of the anchors, and one block a call
+        assert status.height == 1 + ROUNDS  # the contract of the anchors, and one block a call
         facts = evidence.check(await ledger.evidence(given[-1].transaction), [status.operator])
-        assert facts.size == 1 + 50
+        assert facts.size == 1 + 2 * ROUNDS
     async with made(tmp_path) as again:
         assert await again.status() == status
 
