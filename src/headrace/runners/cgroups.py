@@ -49,8 +49,9 @@ def _sweep(parent: Path) -> None:
     for folder in parent.glob("headrace-*-*"):
         owner = folder.name.split("-")[1]
         if owner.isdigit() and not Path("/proc", owner).exists():
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+            for one in (*folder.glob("headrace-*-*"), folder):
+                with contextlib.suppress(OSError):
+                    one.rmdir()
 
 
 def _mounts() -> dict[str, Path]:
@@ -132,6 +133,13 @@ class Group:
         except OSError:
             self.close()
             raise
+
+    def within(self) -> Places:
+        """Where groups can be made that share its limits. Raises OSError. From then on no process may be in it itself."""
+        if self.version == 2:
+            for kind in self._folders:
+                _write(self._folders[kind] / "cgroup.subtree_control", f"+{kind}")
+        return Places(self.version, self._folders)
 
     @property
     def limits_cpu(self) -> bool:
