@@ -52,7 +52,7 @@ def isolation(folder: Path, settings: ConfinedSettings = ConfinedSettings()) -> 
                 reason=f"no filter of system calls is known for {platform.machine()}", fix="use x86-64 or ARM64"
             )
     except NoIsolation as error:
-        return Isolation(reason=str(error))
+        return Isolation(reason=str(error), seconds=settings.seconds, memory=settings.memory)
     _no_links(folder)
     for name in WRITTEN:
         (folder / name).mkdir(mode=0o700, exist_ok=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
+import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from headrace.errors import BadSpec
@@ -14,6 +19,7 @@ from headrace.services.learning.isolation import Isolation
 from headrace.services.learning.service import LearningService
 from headrace.spec import parse
 from headrace.streams.logs.memory import MemoryLog
+from tests import graphs
 from tests.flow.test_tenancy import SPEC, TOPIC, Company, reading, until
 from tests.running import Up
 
@@ -201,3 +207,87 @@ def test_a_hostile_state_file_fails_its_model_and_holds_up_nobody(tmp_path: Path
         ]
         assert any(line.startswith(("[acme/room] pipe:", "[acme/room] socket:")) for line in lines)  # no file
         assert up.stop() == 0
+
+
+PLANTED = """
+import base64, glob, sqlite3, threading, time
+import msgspec
+from headrace import states
+
+def plant():
+    while True:
+        time.sleep(0.05)
+        for path in glob.glob("state/room@*.db"):
+            try:
+                db = sqlite3.connect(path, timeout=1, isolation_level=None)
+                state = {"format": "onnx", "kernel": "", "data": base64.b64decode(GRAPH), "offset": 0.0, "factor": 1.0, "weights": b""}
+                db.execute("UPDATE servables SET data = ?, version = 1000000 WHERE version < 1000000", (states.pack(state),))
+                db.close()
+            except sqlite3.Error:
+                pass
+
+class Step:
+    def __init__(self, params, context):
+        threading.Thread(target=plant, daemon=True).start()
+    def state(self): return {}
+    def load(self, state): ...
+    def apply(self, rows): return rows
+"""
+
+
+def answers_of(up: Up) -> list[psutil.Process]:
+    """Processes that answer for a company, by their command lines as they see them themselves."""
+    return [one for one in up.workers() if "headrace.services.learning.answerer" in one.cmdline()[:4]]
+
+
+def planted(state: Path) -> bool:
+    """Whether the state file of Acme's room has the graph."""
+    for path in state.glob("room@*.db"):
+        with (
+            contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db,
+            contextlib.suppress(sqlite3.Error),
+        ):
+            return bool(db.execute("SELECT 1 FROM servables WHERE version = 1000000").fetchall())
+    return False
+
+
+def test_a_hostile_graph_of_one_company_holds_up_no_other(tmp_path: Path) -> None:
+    ask = {"inputs": [{"name": "history", "datatype": "FP64", "shape": [1, 3], "data": [700, 701, 702]}]}
+    with Up(tmp_path / "data") as up:
+        acme, bolt = Company(up, "acme"), Company(up, "bolt")
+        text = OWN.replace(", params: {targets: TARGETS}", "")
+        step = PLANTED.replace("GRAPH", repr(base64.b64encode(graphs.endless()).decode()))
+        assert acme.call("PUT", "/api/specs", json={"text": text, "files": {"mine.py": step}}).is_success
+        assert bolt.call("PUT", "/api/specs", json={"text": SPEC}).is_success
+        up.apply(SPEC).raise_for_status()
+        for minute in range(12):
+            body = reading(minute, 700 + minute % 3)
+            for call in (acme.call, bolt.call, up.call):
+                call("POST", f"/ingest/{TOPIC}", content=body).raise_for_status()
+        path = "/v2/models/room/infer"
+        for call in (bolt.call, up.call):
+            until(lambda call=call: call("POST", path, json=ask).is_success, "an answer")  # type: ignore[misc]
+        mine, theirs = (call("POST", path, json=ask).json()["outputs"] for call in (up.call, bolt.call))
+        assert mine == theirs
+        until(lambda: planted(up.data / "companies/acme/state"), "the graph to be planted")
+        with ThreadPoolExecutor(1) as pool:
+            begin = time.monotonic()
+            stuck = pool.submit(acme.call, "POST", path, json=ask)
+            slowest = 0.0
+            while not stuck.done():
+                for call in (up.call, bolt.call):
+                    asked = time.monotonic()
+                    assert call("POST", path, json=ask).json()["outputs"] == mine
+                    slowest = max(slowest, time.monotonic() - asked)
+            assert stuck.result().status_code == 504 and time.monotonic() - begin < 15 and slowest < 2
+        assert "was not answered within 10 s and its process was ended: ask for less" in stuck.result().json()["error"]
+        assert acme.call("POST", path, json={}).is_success  # the last forecast computes nothing
+        (process,) = answers_of(up)
+        process.kill()
+        until(lambda: bolt.call("POST", path, json=ask).json().get("outputs") == mine, "a new process")
+        assert bolt.get(f"/api/topics/{TOPIC}")["decoders"] == up.call("GET", f"/api/topics/{TOPIC}").json()["decoders"]
+        assert bolt.get(f"/api/topics/{TOPIC}")["devices"] == up.call("GET", f"/api/topics/{TOPIC}").json()["devices"]
+        workers = up.workers()
+        assert up.stop() == 0
+        psutil.wait_procs(workers, timeout=5)
+        assert not [one for one in workers if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]

@@ -268,6 +268,26 @@ async def test_questions_wait_for_one_another_but_not_for_ever(
             await stuck
 
 
+async def test_questions_that_wait_hold_little_memory(apart: Isolation, folder: Path, monkeypatch: Any) -> None:
+    made = view(folder, trained("rls"))
+    monkeypatch.setattr("headrace.services.learning.answering.HELD", 2 * X.size)
+    async with process(apart) as answers:
+        asked = [answers.predict(made, {"x": X}, "a") for _ in range(4)]
+        said = await asyncio.gather(*asked, return_exceptions=True)
+        assert [isinstance(one, TooMany) for one in said] == [False, False, True, True], said
+        assert (await answers.predict(made, {"x": np.concatenate([X] * 3)}, "a")).shape == (
+            9,
+            24,
+        )  # alone, any may come
+
+
+async def test_without_a_sandbox_it_answers_too(folder: Path) -> None:
+    servable = trained("rls")
+    async with process(Isolation(memory=2**29)) as answers:
+        found = await answers.predict(view(folder, servable), {"x": X}, "a")
+        assert np.array_equal(found, view(folder, servable, trusted=True).predict(X, "a"))
+
+
 class Says:
     """A guard that has another program run."""
 

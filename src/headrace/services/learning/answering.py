@@ -7,15 +7,16 @@ what it is asked. So it runs in a process of its company's, sandboxed and bounde
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from headrace import states
-from headrace.errors import BadTensor, FixedLimit, TooSlow, Unanswered
+from headrace.errors import BadTensor, FixedLimit, TooMany, TooSlow, Unanswered
 from headrace.records import Array, Record
 from headrace.services.learning.answerer import FAILED, FOUND, MISSING, REFUSED, TEXT
 from headrace.services.learning.attending import Attendant, Gone
@@ -27,8 +28,10 @@ from headrace.streams.decoders.looking import Pin
 
 IDLE = 300.0
 """Seconds without a question after which the process ends: it holds some 80 MB, with ONNX Runtime 120."""
-WAITING = 64
-"""Questions that wait for the one being answered; more are refused."""
+WAITING = 256
+"""Questions that wait for the one being answered; more are refused..."""
+HELD = 2**21
+"""...and numbers of them all: a question that waits is memory of the platform's."""
 VALUES = 2**20
 """Numbers of one question, and of one answer."""
 LOOK = 2**22
@@ -48,6 +51,7 @@ class Answers(Attendant):
         """Models that the process has been given..."""
         self._knows = 0
         """...the one that was started so many-th."""
+        self._held = 0
 
     async def predict(self, view: View, inputs: dict[str, Any], key: str, role: str = "") -> Array:
         """(n, horizon) in the target's unit.
@@ -71,7 +75,8 @@ class Answers(Attendant):
         """`headrace.streams.decoders.looking.look`, over there. Raises Unanswered, TooSlow, TooMany."""
         what = f"What there is on topic {records[0].stream[:200]!r}"
         question = {"records": [list(one) for one in records], "pin": None if pin is None else list(pin)}
-        kind, data = await self._ask(what, lambda: states.pack(question), LOOK)
+        with self._holding(sum(len(one.payload) for one in records) // 8):
+            kind, data = await self._ask(what, lambda: states.pack(question), LOOK)
         try:
             if kind != FOUND:
                 raise ValueError(_text(data))
@@ -87,9 +92,10 @@ class Answers(Attendant):
             raise FixedLimit(what=f"the answer to {count:,} examples", size=8 * math.prod(shape), limit=8 * VALUES)
         view.runner(key, role)  # says what is wrong before a process is started
         what, most = f"Model {view.name!r}", max(8 * math.prod(shape), 4 * TEXT)
-        kind, data = await self._ask(what, lambda: self._packed(view, question, key, role), most)
-        if kind == MISSING:  # it had too many to keep them all
-            kind, data = await self._ask(what, lambda: self._packed(view, question, key, role, again=True), most)
+        with self._holding(sum(np.size(one) for one in question.values())):
+            kind, data = await self._ask(what, lambda: self._packed(view, question, key, role), most)
+            if kind == MISSING:  # it had too many to keep them all
+                kind, data = await self._ask(what, lambda: self._packed(view, question, key, role, again=True), most)
         if kind == REFUSED:
             raise BadTensor(detail=_text(data))
         if kind != FOUND or len(data) != 8 * math.prod(shape):
@@ -109,7 +115,18 @@ class Answers(Attendant):
         self._known.add(loaded.number)
         return states.pack({"model": loaded.number, "make": made, **question})
 
-    async def _ask(self, what: str, question: Any, most: int) -> tuple[bytes, bytes]:
+    @contextlib.contextmanager
+    def _holding(self, size: int) -> Iterator[None]:
+        """For a question of so many numbers. Raises TooMany."""
+        if self._held and self._held + size > HELD:
+            raise TooMany(count=self._waiting, what=f"large {self.asked}")
+        self._held += size
+        try:
+            yield
+        finally:
+            self._held -= size
+
+    async def _ask(self, what: str, question: Callable[[], bytes], most: int) -> tuple[bytes, bytes]:
         """(kind, content) of an answer, of at most `most` bytes."""
         try:
             return await self.answer(question, most + 1, _read)

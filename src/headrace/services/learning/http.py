@@ -96,9 +96,9 @@ class InferenceDoor:
 
     async def _infer(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         begin = time.perf_counter()
-        body = await read_body(scope, receive, self._limit, SETTING)
         length = header(scope, oip.BINARY_HEADER)
-        request = oip.read_infer(body, _length(length) if length else None)
+        read = read_body(scope, receive, self._limit, SETTING)  # it is not kept while others are being answered
+        request = oip.read_infer(await read, _length(length) if length else None)
         wanted = request.wanted()
         head, made = await self._answer(name, request)
         outputs = {asked: made[asked] for asked in wanted if asked in made}

@@ -242,6 +242,8 @@ class View:
 
     def _reload(self) -> None:
         self._stale = False
+        if not self._trusted:  # how much there is to read is not known: read when somebody asks
+            self._loaded.clear()
         for (key, role), loaded in list(self._loaded.items()):
             newer = self._load(key, role, loaded.version)
             if newer is not None:
