@@ -81,7 +81,7 @@ class Together:
         with self._lock:
             if self._group is None and (where := places()) is not None:
                 with contextlib.suppress(OSError):
-                    self._group = Group(where, self._limits)
+                    self._group = Group(where, self._limits, whole=False)
             if self._group is None:
                 return None
             found = self._group.within()
@@ -163,10 +163,12 @@ class Held:
         group, self._group = self._group, None
         if group is None:
             return ""
-        killed, alone = group.over_memory(), (group.peak() or 0) >= NEARLY * self._settings.memory
+        killed, peak = group.over_memory(), group.peak()
         group.close()
         self._together.leave()
-        return "" if not killed else self._memory() if alone else self._all_memory()
+        if not killed:
+            return ""
+        return self._memory() if peak is None or peak >= NEARLY * self._settings.memory else self._all_memory()
 
 
 def _sizes(folder: Path, process: int) -> Iterator[int]:

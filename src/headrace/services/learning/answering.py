@@ -27,7 +27,7 @@ from headrace.services.learning.view import View
 from headrace.streams.decoders.looking import Pin
 
 IDLE = 300.0
-"""Seconds without a question after which the process ends: it holds some 80 MB, with ONNX Runtime 120."""
+"""Seconds without a question after which the process ends: it holds some 50 MB, with ONNX Runtime 80."""
 WAITING = 256
 """Questions that wait for the one being answered; more are refused..."""
 HELD = 2**21
