@@ -13,6 +13,19 @@ def mean() -> bytes:
     return _model([helper.make_node("ReduceMean", ["x"], ["y"], axes=[2], keepdims=0)], [])
 
 
+def network(fields: int = 10, horizon: int = 24) -> bytes:
+    """An honest one as PyTorch exports it: a GRU over the rows."""
+    draw = np.random.default_rng(0)
+    sizes = {"w": (1, 3 * horizon, fields), "r": (1, 3 * horizon, horizon)}
+    weights = [_constant(name, draw.normal(0, 0.3, size).astype(np.float32)) for name, size in sizes.items()]
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["rows"], perm=[1, 0, 2]),
+        helper.make_node("GRU", ["rows", "w", "r"], ["", "last"], hidden_size=horizon),
+        helper.make_node("Squeeze", ["last", "first"], ["y"]),
+    ]
+    return _model(nodes, [*weights, _constant("first", np.array([0]))])
+
+
 def endless() -> bytes:
     """A loop of 2**62 rounds."""
     one = helper.make_tensor_value_info("before", TensorProto.FLOAT, None)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.checks.backends import examples
 from headrace.confining import isolation
@@ -23,7 +25,7 @@ from headrace.models.backends import Servable
 from headrace.models.backends.trees import DTYPES
 from headrace.records import Record
 from headrace.services.learning import answerer
-from headrace.services.learning.answerer import FOUND, MISSING, Kept
+from headrace.services.learning.answerer import FAILED, FOUND, MISSING, Kept
 from headrace.services.learning.answering import VALUES, Answers
 from headrace.services.learning.inputs import histories
 from headrace.services.learning.isolation import Isolation
@@ -135,11 +137,13 @@ async def test_it_answers_as_the_platform_itself_would(apart: Isolation, folder:
             assert inner.memory_info().rss < 130 * 2**20
 
 
-async def test_networks_are_answered_as_the_platform_itself_would(apart: Isolation, folder: Path) -> None:
-    servable = Servable("onnx", graphs.mean())
+@pytest.mark.parametrize("graph", [graphs.mean(), graphs.network()], ids=["mean", "gru"])
+async def test_networks_are_answered_as_the_platform_itself_would(apart: Isolation, folder: Path, graph: bytes) -> None:
+    servable = Servable("onnx", graph)
     theirs, ours = view(folder, servable), view(folder, servable, trusted=True)
     async with process(apart) as answers:
         assert np.array_equal(await answers.predict(theirs, {"x": X}, "a"), ours.predict(X, "a"))
+        assert (await answers.predict(theirs, {"x": X[:0]}, "a")).shape == (0, 24)
 
 
 async def test_a_wrong_question_is_refused_as_ever_and_starts_nothing(apart: Isolation, folder: Path) -> None:
@@ -345,6 +349,14 @@ async def test_a_look_of_another_form_is_no_look(
     monkeypatch.setattr(answers, "_ask", said)
     with pytest.raises(Unanswered):
         await answers.look([Record(1, "t", 0, 0, "", 1, 0, b"", b"1")], None)
+
+
+@given(
+    st.binary(max_size=200)
+    | st.dictionaries(st.sampled_from(["model", "x", "make", "records"]), st.integers(0, 9)).map(pack)
+)
+def test_it_answers_whatever_it_is_asked(question: bytes) -> None:
+    assert Kept().answer(question)[:1] in {FAILED, MISSING}
 
 
 def test_models_that_do_not_fit_are_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
