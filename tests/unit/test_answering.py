@@ -24,6 +24,7 @@ from headrace.errors import BadTensor, FixedLimit, NotReady, Temporary, TooMany,
 from headrace.models.backends import Servable
 from headrace.models.backends.trees import DTYPES
 from headrace.records import Record
+from headrace.runners.cgroups import places
 from headrace.services.learning import answerer
 from headrace.services.learning.answerer import FAILED, FOUND, MISSING, Kept
 from headrace.services.learning.answering import VALUES, Answers
@@ -74,6 +75,9 @@ async def process(made: Isolation, **options: Any) -> AsyncIterator[Answers]:
         await answers.close()
         assert answers.process is None
         assert not set(psutil.Process().children(recursive=True)) - before
+        where = places()
+        folders = where.parents.values() if where is not None else ()
+        assert not [one for folder in folders for one in folder.glob(f"headrace-{os.getpid()}-*")]
 
 
 def document(backend: str = "rls") -> Any:
@@ -232,9 +236,8 @@ async def test_one_that_is_killed_is_started_again(apart: Isolation, folder: Pat
             await answers.process.wait()
         assert np.array_equal(await answers.predict(made, {"x": X}, "a"), first) and answers.started == 2
         answers.process.kill()  # with a question on its way
-        with contextlib.suppress(Unanswered):
-            await answers.predict(made, {"x": X}, "a")
-        assert np.array_equal(await answers.predict(made, {"x": X}, "a"), first)
+        for _ in range(3):
+            assert np.array_equal(await answers.predict(made, {"x": X}, "a"), first)
 
 
 async def test_it_leaves_when_nobody_asks_and_starts_nothing_once_closed(apart: Isolation, folder: Path) -> None:
@@ -249,7 +252,8 @@ async def test_it_leaves_when_nobody_asks_and_starts_nothing_once_closed(apart: 
         await asyncio.sleep(0.05)
         await answers.close()
         said = await asyncio.gather(*asked, return_exceptions=True)
-        assert all(isinstance(one, Temporary) for one in said), said
+        assert all(isinstance(one, Temporary | np.ndarray) for one in said), said
+        assert any(isinstance(one, Temporary) for one in said), "those that waited"
         with pytest.raises(Temporary, match="the platform is stopping"):
             await answers.predict(made, {"x": X}, "a")
 

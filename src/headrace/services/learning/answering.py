@@ -126,8 +126,11 @@ class Answers(Attendant):
         finally:
             self._held -= size
 
-    async def _ask(self, what: str, question: Callable[[], bytes], most: int) -> tuple[bytes, bytes]:
-        """(kind, content) of an answer, of at most `most` bytes."""
+    async def _ask(
+        self, what: str, question: Callable[[], bytes], most: int, *, last: bool = False
+    ) -> tuple[bytes, bytes]:
+        """(kind, content) of an answer, of at most `most` bytes. A process that was gone already is not the question's fault:
+        it is asked once more."""
         try:
             return await self.answer(question, most + 1, _read)
         except TimeoutError as error:
@@ -135,6 +138,8 @@ class Answers(Attendant):
         except Over as error:
             raise Unanswered(what=what, detail=str(error), instead=INSTEAD) from error
         except Gone as error:
+            if not (last or str(error)):
+                return await self._ask(what, question, most, last=True)
             why = f" ({error})" if str(error) else ""
             detail = f"the process that answers for this company ended{why}; it is started again with the next question"
             raise Unanswered(what=what, detail=detail, instead=f"if it ends again, {INSTEAD}") from error

@@ -132,11 +132,13 @@ class Attendant:
         self._open()
         if self.process is None or self.process.returncode is not None:
             await self._end(0)
+            cell = Cell(self._isolation, self.name)
             try:
-                self._cell = Cell(self._isolation, self.name)
-                self.process = await self._cell.start(self._command(), stdin=PIPE, stdout=PIPE)
+                self.process = await cell.start(self._command(), stdin=PIPE, stdout=PIPE)
             except OSError as error:
                 raise Temporary(detail=f"the process that makes {self.asked} cannot be started ({error})") from error
+            finally:  # not before: whoever closes meanwhile must not let go of what is only being made
+                self._cell = cell
             self.started += 1
             self._open()
         return self.process
