@@ -4,8 +4,9 @@ What they can write is read by the platform itself, so they can make no symbolic
 sockets there: a link would let a company have another's file opened in its name, a pipe would make the platform wait. Their
 filter of system calls refuses these; and a company whose folder holds one all the same is not opened.
 
-Each process has a guard: control groups where this platform may make them, else a look at /proc twice a second; and a look
-at the company's folder now and then, files that were deleted and are still open included.
+Each process has a guard: control groups where this platform may make them, all of one company within a group of that company,
+else a look at /proc twice a second; and a look at the company's folder now and then, files that were deleted and are still open
+included.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import platform
 import stat
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +24,7 @@ from pathlib import Path
 from headrace.assets import Limits
 from headrace.errors import NoIsolation
 from headrace.runners.bubblewrap import STARTER, Plan, finish, plan, scratch
-from headrace.runners.cgroups import Group, places
+from headrace.runners.cgroups import Group, Places, places
 from headrace.runners.local import probe
 from headrace.runners.seccomp import refusing
 from headrace.runners.watch import tree, usage
@@ -35,6 +37,8 @@ SCRATCH = 2**28
 """Bytes of their private /tmp and /dev/shm."""
 LOOK = 5.0
 """Seconds between looks at the folder."""
+NEARLY = 0.95
+"""A process that was ended for memory and had this share of what one may have was over it itself; else all were together."""
 _REFUSED = {"x86_64": (49, 86, 88, 133, 259, 265, 266), "aarch64": (33, 36, 37, 200)}
 """bind, link, symlink, mknod, mknodat, linkat, symlinkat: the kernel's syscall_64.tbl and asm-generic/unistd.h."""
 
@@ -48,31 +52,67 @@ def isolation(folder: Path, settings: ConfinedSettings = ConfinedSettings()) -> 
                 reason=f"no filter of system calls is known for {platform.machine()}", fix="use x86-64 or ARM64"
             )
     except NoIsolation as error:
-        return Isolation(reason=str(error))
+        return Isolation(reason=str(error), seconds=settings.seconds, memory=settings.memory)
     _no_links(folder)
     for name in WRITTEN:
         (folder / name).mkdir(mode=0o700, exist_ok=True)
-    place = folder.resolve()
+    place, together = folder.resolve(), Together(settings)
     return Isolation(
         wrap=lambda command: _line(_plan(place), settings, command),
         company=folder.name,
-        guard=lambda: Held(place, settings),
+        guard=lambda: Held(place, settings, together),
+        seconds=settings.seconds,
+        memory=settings.memory,
     )
+
+
+class Together:
+    """The control group that all processes of one company are in: there from the first of them to the last. Its verbs block."""
+
+    def __init__(self, settings: ConfinedSettings) -> None:
+        self._limits = Limits(  # type: ignore[call-arg]
+            memory_bytes=settings.company_memory, cpus=settings.company_cpus, processes=settings.company_processes
+        )
+        self._lock, self._count = threading.Lock(), 0
+        self._group: Group | None = None
+
+    def enter(self) -> Places | None:
+        """Where one more process gets its own groups. None: the kernel gives none."""
+        with self._lock:
+            if self._group is None and (where := places()) is not None:
+                with contextlib.suppress(OSError):
+                    self._group = Group(where, self._limits, whole=False)
+            if self._group is None:
+                return None
+            found = self._group.within()
+            self._count += 1
+            return found
+
+    def leave(self) -> None:
+        """One has ended."""
+        with self._lock:
+            self._count -= 1
+            if not self._count and self._group is not None:
+                self._group.close()
+                self._group = None
 
 
 class Held:
     """The guard of one process (`headrace.services.learning.isolation.Guard`)."""
 
-    def __init__(self, folder: Path, settings: ConfinedSettings) -> None:
-        self._folder, self._settings = folder, settings
+    def __init__(self, folder: Path, settings: ConfinedSettings, together: Together) -> None:
+        self._folder, self._settings, self._together = folder, settings, together
         limits = Limits(  # type: ignore[call-arg]
             memory_bytes=settings.memory, cpus=settings.cpus, processes=settings.processes
         )
-        where = places()
         self._group: Group | None = None
-        if where is not None:
-            with contextlib.suppress(OSError):  # the kernel gives no more: then /proc is looked at
-                self._group = Group(where, limits)
+        with contextlib.suppress(OSError):  # the kernel gives no more: then /proc is looked at
+            if (where := together.enter()) is not None:
+                try:
+                    self._group = Group(where, limits)
+                except OSError:
+                    together.leave()
+                    raise
         self._looked = -LOOK
 
     def command(self, command: Sequence[str]) -> list[str]:
@@ -114,14 +154,21 @@ class Held:
     def _memory(self) -> str:
         return f"it used more than {self._settings.memory:,} bytes of memory (ConfinedSettings.memory)"
 
+    def _all_memory(self) -> str:
+        most = self._settings.company_memory
+        return f"the company's processes used more than {most:,} bytes of memory together (ConfinedSettings.company_memory)"
+
     def close(self) -> str:
         """Remove its groups; says so if the kernel ended it for memory."""
         group, self._group = self._group, None
         if group is None:
             return ""
-        killed = group.over_memory()
+        killed, peak = group.over_memory(), group.peak()
         group.close()
-        return self._memory() if killed else ""
+        self._together.leave()
+        if not killed:
+            return ""
+        return self._memory() if peak is None or peak >= NEARLY * self._settings.memory else self._all_memory()
 
 
 def _sizes(folder: Path, process: int) -> Iterator[int]:

@@ -22,6 +22,7 @@ HeadraceError
 ├── Unsupported         understood, but not offered
 ├── Unexplained         there is no explanation that may be shown
 ├── Temporary           try again later
+│   ├── Unanswered, TooSlow   the process that answers for a company ended, or was ended
 │   ├── NotReady        exists, but has nothing to serve yet
 │   ├── TooMany         others are being answered first
 │   │   └── TooManyGuesses, TooManyNames   wrong passwords, wrong names of companies
@@ -201,6 +202,14 @@ class Temporary(HeadraceError):
 
 class NotReady(Temporary):
     """Model {name!r} {detail}; try again later."""
+
+
+class Unanswered(Temporary):
+    """{what} cannot be answered: {detail}; {instead}."""
+
+
+class TooSlow(Temporary):
+    """{what} was not answered within {seconds:g} s and its process was ended: {instead}."""
 
 
 class TooMany(Temporary):

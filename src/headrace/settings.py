@@ -214,11 +214,20 @@ class ConfinedSettings:
     """What the processes that run the code of a company other than the first may use; one that is over is ended, and says so."""
 
     memory: int = 1024 * MIB
-    """Bytes of memory of one worker or explainer with all it starts. With torch one takes 350 MB, with Captum 530."""
+    """Bytes of memory of one process of a company (a worker, the explainer, the one that answers) with all it starts. With torch
+    one takes 350 MB, with Captum 530."""
     processes: int = 128
     """Processes and threads of one. A worker has three threads, numeric libraries one more per core."""
     cpus: float = 1.0
     """Processor cores of one, where there are control groups. A learner computes on one thread."""
+    company_memory: int = 4096 * MIB
+    """Bytes of memory of all processes of a company together, where there are control groups: eight models with torch."""
+    company_processes: int = 1024
+    """Processes and threads of all of them together, where there are control groups."""
+    company_cpus: float = 2.0
+    """Processor cores of all of them together, where there are control groups: one learns while another answers."""
+    seconds: float = 10.0
+    """Seconds one question to a model may take, the start of the process that answers included (about one); then it is ended."""
     file: int = 4 * 1024 * MIB
     """Bytes of the largest file one may write. State files keep bounded numbers of predictions, far below."""
     folder: int = 20 * 1024 * MIB

@@ -120,6 +120,7 @@ class Tenant:
             every=settings.retention_seconds,
             pinned=self.learning.pinned,
             reader=None if self._isolation.trusted else partial(reading, schema=OBSERVED),
+            look=None if self._isolation.trusted else self.learning.answers.look,
         )
 
     def _secret(self) -> bytes:
@@ -136,7 +137,7 @@ class Tenant:
         if topic.startswith(EXPLAIN):
             made = await self.inference.explain_over_mqtt(topic.removeprefix(EXPLAIN), payload)
             return await asyncio.to_thread(msgspec.json.encode, made)
-        return msgspec.json.encode(self.inference.over_mqtt(topic.removeprefix(PREDICT), payload))
+        return msgspec.json.encode(await self.inference.over_mqtt(topic.removeprefix(PREDICT), payload))
 
     def _slowest(self) -> int:
         """The log position that every learner and the observer have saved."""

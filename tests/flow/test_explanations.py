@@ -214,7 +214,7 @@ def test_an_older_forecast_from_the_recorded_series(up: Up) -> None:
 
 def test_the_inputs_found_again_are_those_it_saw(up: Up) -> None:
     """Derived from the recorded series in watts, and kept by the lane in scaled units: the same forecast."""
-    from headrace.services.learning.explanations import earlier, evidence_of
+    from headrace.services.learning.explanations import evidence_of, recorded
     from headrace.services.learning.plan import Plan
     from headrace.services.learning.registry import Applied, Entered
     from headrace.services.learning.view import View
@@ -225,7 +225,9 @@ def test_the_inputs_found_again_are_those_it_saw(up: Up) -> None:
     entered = Entered(Applied(document.plain), int(file.stem.rpartition("@")[2]), ".", Plan(document.spec))
     view = View(entered, up.data)
     evidence = evidence_of(view, "plant/one")
-    assert np.allclose(earlier(view, "plant/one", evidence["origin"] // 10**6), evidence["x"], atol=1e-12)
+    rows = np.array([recorded(view, "plant/one", evidence["origin"] // 10**6)], dtype=np.float64)
+    found = view.inputs.of(rows, np.array([evidence["origin"]]), view.scale("plant/one"))
+    assert np.allclose(found[0], evidence["x"], atol=1e-12)
     assert evidence_of(view, "plant/nine") == {}
     view.close()
 

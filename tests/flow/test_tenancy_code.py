@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psutil
 import pytest
 
 from headrace.errors import BadSpec
@@ -14,6 +19,7 @@ from headrace.services.learning.isolation import Isolation
 from headrace.services.learning.service import LearningService
 from headrace.spec import parse
 from headrace.streams.logs.memory import MemoryLog
+from tests import graphs
 from tests.flow.test_tenancy import SPEC, TOPIC, Company, reading, until
 from tests.running import Up
 
@@ -201,3 +207,86 @@ def test_a_hostile_state_file_fails_its_model_and_holds_up_nobody(tmp_path: Path
         ]
         assert any(line.startswith(("[acme/room] pipe:", "[acme/room] socket:")) for line in lines)  # no file
         assert up.stop() == 0
+
+
+PLANTED = """
+import base64, glob, sqlite3, threading, time
+import msgspec
+from headrace import states
+
+def plant():
+    while True:
+        time.sleep(0.05)
+        for path in glob.glob("state/room@*.db"):
+            try:
+                db = sqlite3.connect(path, timeout=1, isolation_level=None)
+                state = {"format": "onnx", "kernel": "", "data": base64.b64decode(GRAPH), "offset": 0.0, "factor": 1.0, "weights": b""}
+                data = states.pack(state)
+                db.execute("UPDATE servables SET data = ?1, version = version + 1 WHERE data != ?1", (data,))
+                db.close()
+            except sqlite3.Error:
+                pass
+
+class Step:
+    def __init__(self, params, context):
+        threading.Thread(target=plant, daemon=True).start()
+    def state(self): return {}
+    def load(self, state): ...
+    def apply(self, rows): return rows
+"""
+
+
+def answers_of(up: Up) -> list[psutil.Process]:
+    """Processes that answer for a company, by their command lines as they see them themselves."""
+    return [one for one in up.workers() if "headrace.services.learning.answerer" in one.cmdline()[:4]]
+
+
+def in_vain(ask: Callable[[], httpx.Response]) -> tuple[httpx.Response, float]:
+    """The first refusal, and after how many seconds it came: until the graph is planted there are answers."""
+    while True:
+        begin = time.monotonic()
+        if not (answer := ask()).is_success:
+            return answer, time.monotonic() - begin
+        time.sleep(0.2)
+
+
+def test_a_hostile_graph_of_one_company_holds_up_no_other(tmp_path: Path) -> None:
+    ask = {"inputs": [{"name": "history", "datatype": "FP64", "shape": [1, 3], "data": [700, 701, 702]}]}
+    with Up(tmp_path / "data") as up:
+        acme, bolt = Company(up, "acme"), Company(up, "bolt")
+        text = OWN.replace(", params: {targets: TARGETS}", "")
+        step = PLANTED.replace("GRAPH", repr(base64.b64encode(graphs.endless()).decode()))
+        assert acme.call("PUT", "/api/specs", json={"text": text, "files": {"mine.py": step}}).is_success
+        assert bolt.call("PUT", "/api/specs", json={"text": SPEC}).is_success
+        up.apply(SPEC).raise_for_status()
+        for minute in range(12):
+            body = reading(minute, 700 + minute % 3)
+            for call in (acme.call, bolt.call, up.call):
+                call("POST", f"/ingest/{TOPIC}", content=body).raise_for_status()
+        path = "/v2/models/room/infer"
+        for call in (bolt.call, up.call):
+            until(lambda call=call: call("POST", path, json=ask).is_success, "an answer")  # type: ignore[misc]
+        with ThreadPoolExecutor(1) as pool:
+            stuck = pool.submit(in_vain, lambda: acme.call("POST", path, json=ask))
+            slowest = 0.0
+            while not stuck.done():
+                for call in (up.call, bolt.call):
+                    asked = time.monotonic()
+                    call("POST", path, json=ask).raise_for_status()
+                    slowest = max(slowest, time.monotonic() - asked)
+            answer, seconds = stuck.result()
+        assert answer.status_code == 504 and seconds < 15 and slowest < 2
+        assert "was not answered within 10 s and its process was ended: ask for less" in answer.json()["error"]
+        assert acme.call("POST", path, json={}).is_success  # the last forecast computes nothing
+        (process,) = answers_of(up)
+        process.kill()
+        mine = up.call("POST", path, json=ask).json()["outputs"]  # by now both have learnt and saved all there is
+        until(
+            lambda: bolt.call("POST", path, json=ask).json().get("outputs") == mine, "a new process that says the same"
+        )
+        assert bolt.get(f"/api/topics/{TOPIC}")["decoders"] == up.call("GET", f"/api/topics/{TOPIC}").json()["decoders"]
+        assert bolt.get(f"/api/topics/{TOPIC}")["devices"] == up.call("GET", f"/api/topics/{TOPIC}").json()["devices"]
+        workers = up.workers()
+        assert up.stop() == 0
+        psutil.wait_procs(workers, timeout=5)
+        assert not [one for one in workers if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]

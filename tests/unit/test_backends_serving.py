@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,3 +60,23 @@ def test_without_onnxruntime_the_error_has_the_pip_line(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtra, match=r"pip install 'headrace\[onnx\]'"):
         serving.load(Servable("onnx", b""), SHAPE)
+
+
+OPENS = """
+from pathlib import Path
+from tests import graphs
+from headrace.models.onnx_session import open_session
+open_session(graphs.mean())
+print([str(one) for one in Path.home().rglob("*") if one.is_file()])
+"""
+
+
+def test_onnx_runtime_leaves_no_telemetry_behind(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", OPENS],
+        check=False,
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout.strip() == "[]", found.stdout + found.stderr

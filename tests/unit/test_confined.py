@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -14,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from headrace.confining import Held, isolation
+from headrace.confining import Held, Together, isolation
 from headrace.errors import NoIsolation, Unexplained
+from headrace.runners.cgroups import places
 from headrace.services.learning import supervisor
 from headrace.services.learning.cell import LINE, LINES, Cell, Over, relay
 from headrace.services.learning.explaining import ExplainerProcess
@@ -229,9 +231,56 @@ def test_a_guard_looks_at_the_folder_now_and_then_only(
     apart: Isolation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("headrace.confining.LOOK", 60)
-    held = Held(tmp_path / "acme", replace(BOUNDS, files=3))
+    held = Held(tmp_path / "acme", replace(BOUNDS, files=3), Together(BOUNDS))
     assert held.over(0) == ""
     for number in range(9):
         (tmp_path / f"acme/state/{number}").touch()
     assert held.over(os.getpid()) == "" and "ConfinedSettings.files" in held.over(0)
     assert held.close() == ""
+
+
+async def test_all_processes_of_a_company_share_its_bound(apart: Isolation, tmp_path: Path) -> None:
+    if places() is None:
+        pytest.skip("no control groups here")
+    bounds = replace(BOUNDS, company_memory=2**28)
+    made = isolation(tmp_path / "acme", bounds)
+    eats = "import os, time; x = bytearray(b'x') * (160 * 2**20); os.write(1, b'x'); time.sleep(20)"
+    cells, processes = [Cell(made, "a"), Cell(made, "b")], []
+    for cell in cells:
+        process = await cell.start([sys.executable, "-c", eats], stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        await asyncio.wait([asyncio.create_task(process.stdout.read(1))], timeout=10)
+        processes.append(process)
+    async with asyncio.timeout(10):
+        done, _ = await asyncio.wait(
+            [asyncio.create_task(one.wait()) for one in processes], return_when=asyncio.FIRST_COMPLETED
+        )
+    assert len(done) == 1
+    for one in processes:
+        with contextlib.suppress(ProcessLookupError):
+            one.kill()
+        await one.wait()
+    said = [await cell.close() for cell in cells]
+    assert sorted(map(bool, said)) == [False, True]
+    assert "the company's processes used more than 268,435,456 bytes of memory together" in "".join(said)
+
+
+async def test_nothing_is_left_of_a_companys_groups(apart: Isolation) -> None:
+    where = places()
+    if where is None:
+        pytest.skip("no control groups here")
+
+    def own() -> set[Path]:
+        return {one for parent in where.parents.values() for one in parent.glob(f"headrace-{os.getpid()}-*")}
+
+    before, cells = own(), [Cell(apart, "a"), Cell(apart, "b")]
+    processes = [await cell.start(["sleep", "20"]) for cell in cells]
+    (memory,) = own() - before & set(where.parents["memory"].glob("*")) or [None]
+    assert len(own() - before) == len(set(where.parents.values())), "one group of the company"
+    assert memory is not None and len(list(memory.glob("headrace-*"))) == 2, "and in it one for each process"
+    for cell, process in zip(cells, processes, strict=True):
+        process.kill()
+        await process.wait()
+        assert own() - before
+        await cell.close()
+    assert own() == before

@@ -11,18 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from headrace import distrust
 from headrace.distrust import JOURNAL
-from headrace.models.backends import Servable
 from headrace.services.gateway.service import Understood
 from headrace.services.learning.learner import open_store
 from headrace.services.learning.observer import SCHEMA as OBSERVED
-from headrace.services.learning.permitted import DEPTH, permit
 from headrace.services.learning.store import Store
-from headrace.states import pack
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
 
@@ -173,52 +169,3 @@ def test_the_observers_file_is_read_so_too(tmp_path: Path) -> None:
     assert [understood.position() for _ in range(50)] == [0] * 50 and time.monotonic() - begin < 2
     understood.write("UPDATE quarantine SET replayed = 1")  # by its own observer alone
     understood.close()
-
-
-def field(number: int, value: bytes) -> bytes:
-    return bytes([number << 3 | 2, len(value)]) + value
-
-
-PROGRAMS = {
-    "a graph within its graph": field(7, field(1, field(4, b"Loop") + field(5, field(6, b"")))),
-    "functions": b"\xca\x01\x00",
-    "another domain": field(7, field(1, field(4, b"Gemm") + field(7, b"evil"))),
-    "a file beside it": field(7, field(5, field(13, b"location=/etc/passwd"))),
-    "ends too early": b"\x3a\x7f",
-}
-
-
-@pytest.mark.parametrize("what", PROGRAMS)
-def test_an_onnx_model_that_is_a_program_is_refused(what: str) -> None:
-    with pytest.raises(ValueError, match=what):
-        permit(Servable("onnx", PROGRAMS[what]))
-
-
-def test_trees_that_never_end_are_refused() -> None:
-    def trees(left: list[int], right: list[int]) -> Servable:
-        state = {"left": np.array(left, np.int32), "right": np.array(right, np.int32), "roots": np.array([0], np.int32)}
-        return Servable("numpy", pack(state), "trees")
-
-    permit(trees([1, 1, 2], [2, 1, 2]))
-    with pytest.raises(ValueError, match="in circles"):
-        permit(trees([1, 1], [0, 1]))
-    chain = [*range(1, DEPTH + 3), DEPTH + 2]
-    with pytest.raises(ValueError, match="deeper than"):
-        permit(trees(chain, chain))
-
-
-def test_an_exported_network_is_permitted() -> None:
-    pytest.importorskip("torch")
-    import torch
-
-    from headrace.models.backends.onnx_export import export
-
-    class Net(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.gru, self.out = torch.nn.GRU(3, 4, batch_first=True), torch.nn.Linear(4, 2)
-
-        def forward(self, x: Any) -> Any:
-            return self.out(self.gru(x)[0][:, -1])
-
-    permit(Servable("onnx", export(Net(), (5, 3), None)))

@@ -136,7 +136,7 @@ def test_the_watchdog_adds_up_a_tree() -> None:
 
 def test_groups_of_killed_platforms_are_swept(tmp_path: Path) -> None:
     dead, alive, other = (tmp_path / name for name in ("headrace-4194305-aa", f"headrace-{os.getpid()}-bb", "other"))
-    for folder in (dead, alive, other):
+    for folder in (dead, dead / "headrace-4194305-cc", alive, other):
         folder.mkdir()
     cgroups._sweep(tmp_path)
     assert not dead.exists() and alive.exists() and other.exists()
@@ -163,6 +163,9 @@ def test_groups_of_version_two_are_looked_for_upwards(tmp_path: Path, monkeypatc
     (folder / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
     (folder / "memory.peak").write_text("123\n")
     assert group.over_memory() and group.peak() == 123
+    inner = cgroups.Group(group.within(), Limits.model_validate({"memory_bytes": 2**26}))
+    assert (folder / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+    assert Path(inner.joining()[0]).parent.parent == folder
     assert cgroups._second({"": tmp_path}, {"": "/elsewhere"}) is None
 
 

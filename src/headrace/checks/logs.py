@@ -55,6 +55,8 @@ async def _filters(log: Log) -> None:
     assert len(log.read(0, 100, ["c"])) == 10, "read lost records of a stream"
     assert log.read(0, 100, ["unknown"]) == [], "an unknown stream has records"
     assert [r.payload for r in log.last("c", 2)] == [b"24", b"27"], "last is not the newest, oldest first"
+    assert [r.payload for r in log.last("c", 9, 5)] == [b"24", b"27"], "last gave more bytes than it may"
+    assert [r.payload for r in log.last("c", 9, 1)] == [b"27"], "last gave nothing, for the newest is long"
     assert [r.offset for r in log.at("c", 0, 4, 3)] == [4, 5, 6], "at does not start at the offset"
     assert [r.position for r in log.read(5, 3)] == [6, 7, 8], "read does not start after the position"
     assert log.messages(0, 3) is None, "messages left out what a door told"

@@ -240,7 +240,7 @@ class ConsoleApi:
         return self._gateway.topics()
 
     async def _inspect(self, request: Request) -> Any:
-        return self._gateway.inspect(request.path_params["topic"])
+        return await self._gateway.inspect(request.path_params["topic"])
 
     async def _quarantine(self, request: Request) -> Any:
         return self._gateway.quarantine(int(_number(request, "limit", 50, 1, 1000)))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from headrace.inside.place import WORK
+from headrace.models.onnx_session import open_session
 
 
 def main() -> None:
@@ -40,11 +41,7 @@ def main() -> None:
 
 
 def _onnx(path: Path, windows: Any) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = open_session(str(path))
     inputs = session.get_inputs()
     if len(inputs) != 1:
         sys.exit(f"the ONNX model has {len(inputs)} inputs; one is expected: the window of the target")

@@ -49,8 +49,9 @@ def _sweep(parent: Path) -> None:
     for folder in parent.glob("headrace-*-*"):
         owner = folder.name.split("-")[1]
         if owner.isdigit() and not Path("/proc", owner).exists():
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+            for one in (*folder.glob("headrace-*-*"), folder):
+                with contextlib.suppress(OSError):
+                    one.rmdir()
 
 
 def _mounts() -> dict[str, Path]:
@@ -119,9 +120,14 @@ def _usable(folder: Path) -> bool:
 
 
 class Group:
-    """The groups of one run. Raises OSError when they cannot be made."""
+    """The groups of one run. Raises OSError when they cannot be made.
 
-    def __init__(self, where: Places, limits: Limits) -> None:
+    Args:
+        whole: over its memory, the kernel ends all of it, and not the largest process alone (version 2).
+    """
+
+    def __init__(self, where: Places, limits: Limits, *, whole: bool = True) -> None:
+        self._whole = whole
         name = _name()
         self.version = where.version
         self._folders = {kind: parent / name for kind, parent in where.parents.items()}
@@ -132,6 +138,13 @@ class Group:
         except OSError:
             self.close()
             raise
+
+    def within(self) -> Places:
+        """Where groups can be made that share its limits. Raises OSError. From then on no process may be in it itself."""
+        if self.version == 2:
+            given = " ".join(f"+{kind}" for kind in self._folders)
+            _write(self._folders["memory"] / "cgroup.subtree_control", given)
+        return Places(self.version, self._folders)
 
     @property
     def limits_cpu(self) -> bool:
@@ -171,7 +184,7 @@ class Group:
         swap = memory / ("memory.swap.max" if second else "memory.memsw.limit_in_bytes")
         if swap.exists():
             _write(swap, 0 if second else limits.memory_bytes)
-        if (memory / "memory.oom.group").exists():
+        if self._whole and (memory / "memory.oom.group").exists():
             _write(memory / "memory.oom.group", 1)
         _write(pids / "pids.max", limits.processes + OWN_PROCESSES)
         if self.limits_cpu:

@@ -28,6 +28,7 @@ _CODES: list[tuple[type[errors.HeadraceError], int]] = [
     (errors.Unsupported, 501),
     (errors.Unexplained, 422),
     (errors.TooMany, 429),
+    (errors.TooSlow, 504),
     (errors.Temporary, 503),
 ]
 _HEADERS = "headrace.headers"

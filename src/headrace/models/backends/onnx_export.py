@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from headrace.models.onnx_session import open_session
 from headrace.records import Array
 
 OPSET = 17
@@ -61,10 +62,5 @@ def export(module: nn.Module, shape: tuple[int, int], floor: float | None) -> by
 
 def difference(data: bytes, x: Array, y: Array) -> float:
     """Largest difference between `y` and what the ONNX model gives for `x`, relative where abs(y) > 1."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    (found,) = session.run(["y"], {"x": x.astype(np.float32)})
+    (found,) = open_session(data).run(["y"], {"x": x.astype(np.float32)})
     return float((np.abs(found - y) / np.maximum(1, np.abs(y))).max())

@@ -6,18 +6,16 @@ import asyncio
 import contextlib
 import itertools
 import sqlite3
-import statistics
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from headrace.errors import StorageUnavailable, Undecodable, UnknownTopic
-from headrace.records import INTERNAL, Entry, Reading, Record
-from headrace.streams import decoders
+from headrace.errors import StorageUnavailable, UnknownTopic
+from headrace.records import INTERNAL, Entry, Record
+from headrace.streams.decoders.looking import DEVICES, Pin, look
 from headrace.streams.logs import Log
 from headrace.topics import matches
 
@@ -25,10 +23,10 @@ if TYPE_CHECKING:
     from headrace.streams.brokers import Broker
 
 RECENT = 500
-"""Messages `inspect` looks at."""
+"""Messages `inspect` looks at..."""
+RECENT_BYTES = 2**23
+"""...and bytes of them; of longer messages it looks at fewer."""
 TOPICS = 1000
-DEVICES = 200
-"""Devices listed per topic."""
 FIELDS = 100
 """Fields listed per device."""
 KEPT = 65_536
@@ -41,6 +39,8 @@ REPLAY = 500
 
 Reader: TypeAlias = Callable[[Path], sqlite3.Connection]
 """Opens a file that a stranger's code may have written."""
+Look: TypeAlias = Callable[[Sequence[Record], Pin | None], Awaitable[dict[str, Any]]]
+"""`headrace.streams.decoders.looking.look`, somewhere else."""
 
 
 def _writable(file: Path) -> sqlite3.Connection:
@@ -111,6 +111,7 @@ class GatewayService:
         every: seconds between looks at what may go.
         pinned: (topic filter, decoder with its parameters) of the models that read with a decoder of their own.
         reader: opens the observer's file where a stranger's code may have written it; None: it is the platform's own.
+        look: decodes for `inspect` where a stranger's messages may take long; None: here.
     """
 
     def __init__(
@@ -124,7 +125,9 @@ class GatewayService:
         every: float = 60,
         pinned: Callable[[], list[tuple[str, dict[str, Any]]]] = list,
         reader: Reader | None = None,
+        look: Look | None = None,
     ) -> None:
+        self._look = look
         self._log, self._slowest, self._age, self._size, self._every = log, slowest, age, size, every
         self._pinned = pinned
         self.dropped = 0
@@ -201,22 +204,21 @@ class GatewayService:
         topics, devices = rows[0] if rows else (0, 0)
         return {"topics": topics, "devices": devices}
 
-    def inspect(self, topic: str) -> dict[str, Any]:
+    async def inspect(self, topic: str) -> dict[str, Any]:
         """One topic: which decoder, which devices, which fields, how often, what was rejected. Raises UnknownTopic."""
-        records = self._log.last(topic, RECENT)
+        records = self._log.last(topic, RECENT, RECENT_BYTES)
         if not records:
             raise UnknownTopic(topic=topic)
         known = self.understood.rows("SELECT messages, quarantined FROM topics WHERE topic = ?", topic)
         messages, quarantined = known[0] if known else (len(records), 0)
         pin = next((Pin(**plug) for pattern, plug in self._pinned() if matches(pattern, topic)), None)
-        seen = [_understood(record, pin) for record in records]
+        found = look(records, pin) if self._look is None else await self._look(records, pin)
         return {
             "topic": topic,
             "messages": messages,
             "quarantined": quarantined,
             "looked_at": len(records),
-            "decoders": dict(Counter(name for name, _ in seen)),
-            "devices": _devices([reading for _, readings in seen for reading in readings]),
+            **found,
             "rejected": self.quarantine(5, topic),
         }
 
@@ -303,48 +305,3 @@ class GatewayService:
             else:
                 low = middle + 1
         return low
-
-
-class Pin(NamedTuple):
-    """A decoder a spec names."""
-
-    name: str
-    params: dict[str, Any]
-
-
-def _understood(record: Record, pin: Pin | None) -> tuple[str, list[Reading]]:
-    """The decoder that understands a record, and what it reads; told by the spec, the door, or in the order of detection."""
-    decoder: Any = decoders.build(*(pin or ("auto", {})))
-    try:
-        readings = decoders.decode(decoder, record)
-    except Undecodable:
-        return "(quarantined)", []
-    if pin is not None:
-        return pin.name, readings
-    return str(decoder.which(record.stream, record.payload)), readings
-
-
-def _devices(readings: list[Reading]) -> list[dict[str, Any]]:
-    seen: dict[str, list[Reading]] = {}
-    for reading in readings:
-        seen.setdefault(reading.device, []).append(reading)
-    return [_device(name, several) for name, several in sorted(seen.items())[:DEVICES]]
-
-
-def _device(name: str, readings: list[Reading]) -> dict[str, Any]:
-    times = sorted({reading.time for reading in readings})
-    steps = [later - earlier for earlier, later in itertools.pairwise(times)]
-    fields: dict[str, dict[str, Any]] = {}
-    for reading in readings:
-        for field, value in reading.fields.items():
-            known = fields.setdefault(field, {"type": type(value).__name__, "unit": reading.units.get(field, "")})
-            known["last"] = value
-            if isinstance(value, float):
-                known["low"], known["high"] = min(known.get("low", value), value), max(known.get("high", value), value)
-    return {
-        "device": name,
-        "readings": len(readings),
-        "every_seconds": statistics.median(steps) / 1e9 if steps else None,
-        "last_time_ms": times[-1] // 1_000_000,
-        "fields": fields,
-    }

@@ -17,12 +17,13 @@ from headrace.models.explainers import EXPLAINERS
 from headrace.models.transformers import TRANSFORMERS
 from headrace.records import Array
 from headrace.services.learning.explaining import IDLE, SECONDS, WAITING, ExplainerProcess
+from headrace.services.learning.inputs import pipeline_of
 from headrace.services.learning.isolation import TRUSTED, Isolation
 from headrace.services.learning.lane import LIVE, LocalTime
 from headrace.services.learning.learner import EVIDENCE
 from headrace.services.learning.profile import Profile
 from headrace.services.learning.service import LearningService
-from headrace.services.learning.view import View, pipeline_of
+from headrace.services.learning.view import View
 from headrace.spec import Plug
 
 MS = 1_000_000
@@ -103,7 +104,7 @@ class Explanations:
             raise NotReady(name=name, detail="has just begun to forecast and is being saved")
         origin, x = evidence["origin"], evidence["x"]
         if origin_ms is not None and origin_ms != origin // MS:
-            origin, x = origin_ms * MS, earlier(view, key, origin_ms)
+            origin, x = origin_ms * MS, await self._earlier(view, key, origin_ms)
         case = Case(view, key, x[None], [origin], evidence, forecast_at(view, key, origin))
         (found,) = await self._explained(case, ask)
         return found
@@ -114,15 +115,33 @@ class Explanations:
         key = ask.key or view.default_key()
         view.runner(key)
         origins: list[int | None] = [None] * WINDOWS
-        if "x" in inputs:
-            x = view.check(inputs["x"])
-        else:
-            x = self._learning.features(view, inputs, key)
+        x = await self._learning.inputs(view, inputs, key)
+        if "x" not in inputs:
             given = np.asarray(inputs.get("origin_ms", []), dtype=np.float64).ravel().tolist()
             origins = [int(one) * MS for one in given] or origins
         if not 0 < len(x) <= WINDOWS:
             raise BadTensor(detail=f"{len(x)} examples to explain, expected 1 to {WINDOWS}")
         return await self._explained(Case(view, key, x, origins[: len(x)], evidence_of(view, key)), ask)
+
+    async def _earlier(self, view: View, key: str, origin_ms: int) -> Array:
+        """Inputs of a forecast before the last, from the recorded series of the target.
+
+        Raises:
+            NotFound: no forecast was made then.
+            Unsupported: it looked at more than the target's series.
+        """
+        rows = recorded(view, key, origin_ms)
+        try:
+            if not rows:
+                raise BadTensor(detail="there is no recorded series")
+            found = await self._learning.inputs(view, {"history": [rows], "origin_ms": [origin_ms]}, key)
+        except BadTensor as error:
+            raise Unsupported(
+                detail="the inputs of this forecast cannot be had from the recorded series of "
+                f"{view.plan.context.target!r} alone; the last forecast can be explained"
+            ) from error
+        row: Array = found[0]
+        return row
 
     async def _explained(self, case: Case, ask: Ask) -> list[dict[str, Any]]:
         view = case.view
@@ -179,29 +198,14 @@ def forecast_at(view: View, key: str, origin: int) -> dict[str, Any] | None:
     return None
 
 
-def earlier(view: View, key: str, origin_ms: int) -> Array:
-    """Inputs of a forecast before the last, from the recorded series of the target.
-
-    Raises:
-        NotFound: no forecast was made then.
-        Unsupported: it looked at more than the target's series.
-    """
+def recorded(view: View, key: str, origin_ms: int) -> list[float | None]:
+    """The recorded values of the target before a forecast that is not the last. Raises NotFound: no forecast was made then."""
     view.last(key)
     if not 0 <= origin_ms < 2**53 or forecast_at(view, key, origin_ms * MS) is None:
         raise NotFound(detail=f"model {view.name!r} keeps no forecast of {key!r} with origin_ms {origin_ms}")
-    origin, every = origin_ms * MS, view.plan.context.every
+    origin = origin_ms * MS
     assert view.store is not None
-    rows = [value for time, value in view.store.actuals(key, origin - BACK * every) if time < origin]
-    try:
-        if not rows:
-            raise BadTensor(detail="there is no recorded series")
-        found: Array = view.features(np.array(rows, dtype=np.float64), origin, key)[0]
-    except BadTensor as error:
-        raise Unsupported(
-            detail=f"the inputs of this forecast cannot be had from the recorded series of {view.plan.context.target!r} alone; "
-            "the last forecast can be explained"
-        ) from error
-    return found
+    return [value for time, value in view.store.actuals(key, origin - BACK * view.plan.context.every) if time < origin]
 
 
 def _model(view: View, key: str) -> dict[str, Any]:
@@ -313,7 +317,7 @@ def _table(
 ) -> tuple[Array, list[dict[str, Any]]]:
     """(horizon, features) contributions, and what the features are."""
     view, horizon = case.view, len(contributions)
-    words = pipeline_of(view.entered).labels()
+    words = pipeline_of(view.plan).labels()
     if not view.shape().per_target:
         labels = [label for names in words.values() for label in names]
         return contributions.reshape(horizon, -1), _window(view, labels, x, origin, scale)

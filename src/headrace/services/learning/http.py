@@ -96,11 +96,11 @@ class InferenceDoor:
 
     async def _infer(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         begin = time.perf_counter()
-        body = await read_body(scope, receive, self._limit, SETTING)
         length = header(scope, oip.BINARY_HEADER)
-        request = oip.read_infer(body, _length(length) if length else None)
+        read = read_body(scope, receive, self._limit, SETTING)  # it is not kept while others are being answered
+        request = oip.read_infer(await read, _length(length) if length else None)
         wanted = request.wanted()
-        head, made = self._answer(name, request)
+        head, made = await self._answer(name, request)
         outputs = {asked: made[asked] for asked in wanted if asked in made}
         if True in wanted.values():
             data, size = oip.binary_response(head, outputs, wanted)
@@ -122,7 +122,7 @@ class InferenceDoor:
         version = str(self._service.answering(name).entered.generation)
         return {"model_name": name, "model_version": version, "id": request.id or os.urandom(16).hex()}
 
-    def _answer(self, name: str, request: oip.InferRequest) -> tuple[dict[str, Any], dict[str, Array]]:
+    async def _answer(self, name: str, request: oip.InferRequest) -> tuple[dict[str, Any], dict[str, Array]]:
         inputs, key = oip.arrays(request), request.key
         head = self._head(name, request)
         if not inputs or all(array.size == 0 for array in inputs.values()):
@@ -132,7 +132,7 @@ class InferenceDoor:
             head["id"] = forecast["id"]
             made = {"y": forecast["values"], "low": forecast.get("low"), "high": forecast.get("high")}
             return head, {output: np.asarray([values]) for output, values in made.items() if values is not None}
-        values = self._service.infer(name, inputs, key)
+        values = await self._service.ask(name, inputs, key)
         self._count(name)
         return head, {"y": values}
 
@@ -146,7 +146,7 @@ class InferenceDoor:
         body = await read_body(scope, receive, self._limit, SETTING)
         length = header(scope, oip.BINARY_HEADER)
         request = oip.read_infer(body, _length(length) if length else None)
-        entry = self._service.learn_entry(name, oip.arrays(request), request.key)
+        entry = await self._service.learn_entry(name, oip.arrays(request), request.key)
         await self._teach(name, "learn", entry, scope, send)
 
     async def _feedback(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -234,19 +234,19 @@ class InferenceDoor:
     async def _predict(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(scope, receive, self._limit, SETTING)
         plain, event = _from_cloud_event(scope, body)
-        answered = {"predictions": self.predict_v1(name, oip.read_instances(plain))}
+        answered = {"predictions": await self.predict_v1(name, oip.read_instances(plain))}
         if event is None:
             await answer_json(send, answered)
         else:
             await _cloud_event(send, name, event, answered)
 
-    def predict_v1(self, name: str, request: oip.InstancesRequest) -> list[Any]:
+    async def predict_v1(self, name: str, request: oip.InstancesRequest) -> list[Any]:
         """Predictions of V1 instances: histories, or objects ``{"history": [...], "origin_ms": ...}`` or ``{"x": [...]}``."""
         key = oip.key_of(request.parameters)
         if not request.instances or request.instances == [[]]:
             return [self._service.last(name, key)["values"]]
         self._count(name)
-        values: list[Any] = self._service.infer(name, _inputs(request.instances), key).tolist()
+        values: list[Any] = (await self._service.ask(name, _inputs(request.instances), key)).tolist()
         return values
 
     async def _explain_v1(self, name: str, request: oip.InstancesRequest) -> dict[str, Any]:
@@ -268,7 +268,7 @@ class InferenceDoor:
         except HeadraceError as error:
             return {"error": str(error)}
 
-    def over_mqtt(self, name: str, body: bytes) -> dict[str, Any]:
+    async def over_mqtt(self, name: str, body: bytes) -> dict[str, Any]:
         """The answer to a request that came over MQTT: V1 or V2 by its shape; empty: the last forecast. Never raises."""
         try:
             self._service.refuse_shadow(name)
@@ -277,10 +277,10 @@ class InferenceDoor:
             if len(body) > self._limit:
                 raise TooLarge(what="the request", size=len(body), limit=self._limit, setting=SETTING)
             if b'"instances"' in body:
-                return {"predictions": self.predict_v1(name, oip.read_instances(body))}
+                return {"predictions": await self.predict_v1(name, oip.read_instances(body))}
             request = oip.read_infer(body)
             wanted = request.wanted()
-            head, made = self._answer(name, request)
+            head, made = await self._answer(name, request)
             return {**head, "outputs": [oip.output(asked, made[asked]) for asked in wanted if asked in made]}
         except HeadraceError as error:
             return {"error": str(error)}

@@ -43,6 +43,11 @@ class Isolation(NamedTuple):
     guard: Callable[[], Guard] | None = None
     """Holds one process to its bounds. Blocks. None: there are no bounds."""
 
+    seconds: float = 10.0
+    """One question to a model may take."""
+    memory: int = 0
+    """Bytes of memory of one process; 0: unlimited."""
+
     @property
     def may_run(self) -> bool:
         """Whether the company's own code may run at all."""

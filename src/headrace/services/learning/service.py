@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 
 from headrace.access import Principal
@@ -24,13 +23,15 @@ from headrace.errors import BadInput, BadSpec, BadTensor, Forbidden, Problem, St
 from headrace.records import MINUTE, Array
 from headrace.services.learning import shadows
 from headrace.services.learning.alerting import Alerting, speaks
+from headrace.services.learning.answering import Answers
+from headrace.services.learning.inputs import histories
 from headrace.services.learning.isolation import TRUSTED, Isolation
 from headrace.services.learning.parents import Parent, Weights, fetch, full, misfits
 from headrace.services.learning.plan import check
 from headrace.services.learning.registry import Entered, Registry, apply_entry, as_applied, control
 from headrace.services.learning.store import Run, generation_file
 from headrace.services.learning.supervisor import SILENCE, Supervisor
-from headrace.services.learning.view import ORIGINS, View
+from headrace.services.learning.view import View
 from headrace.services.learning.webhooks import Webhooks
 from headrace.services.learning.worker import Event, ModelConfig
 from headrace.spec import Document, user_code
@@ -40,8 +41,6 @@ from headrace.topics import matches
 
 logger = logging.getLogger("headrace.learning")
 Publish = Callable[[str, Sequence[bytes]], None]
-HISTORIES = 100_000
-"""Values of all histories of one request; more would hold up everybody else for seconds."""
 BUSY = 10.0
 """Seconds one block may take before people are told. Nothing is ever stopped for it: a first fit may take minutes."""
 PAGE = 2000
@@ -81,6 +80,7 @@ class LearningService:
         self._registry = Registry(data)
         self.alerting = Alerting(publish, self._registry, hooks)
         self._supervisor = Supervisor(data, self._report, self._died, checkpoint_seconds, silence, isolation)
+        self.answers = Answers(isolation)
         self.views: dict[str, View] = {}
         self._before: dict[str, Before] = {}
         self._cursors: dict[str, int] = {}
@@ -108,6 +108,7 @@ class LearningService:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._supervisor.close()
+        await self.answers.close()
         with contextlib.suppress(sqlite3.Error):  # a full disk: some forecasts are published again, under their ids
             await self._drain()
             self._registry.set_cursors(self._cursors)
@@ -536,8 +537,19 @@ class LearningService:
     def last(self, name: str, key: str = "") -> dict[str, Any]:
         return self.answering(name).last(key)
 
+    async def ask(self, name: str, inputs: dict[str, Any], key: str = "", role: str = "") -> Array:
+        """`infer`; models that a stranger's code may have written are run in a process of their company's.
+
+        Raises:
+            Unanswered, TooSlow, TooMany, FixedLimit: that process did not, or may not be asked.
+        """
+        view = self.answering(name)
+        if view.trusted:
+            return self.infer(name, inputs, key, role)
+        return await self.answers.predict(view, inputs, key or view.default_key(), role)
+
     def infer(self, name: str, inputs: dict[str, Any], key: str = "", role: str = "") -> Array:
-        """(n, horizon) in the target's unit.
+        """(n, horizon) in the target's unit, computed here.
 
         Args:
             inputs: ``x``: (n, *shape) model-space inputs; or ``history``: (n, L) last values of the target in its own
@@ -545,30 +557,16 @@ class LearningService:
         """
         view = self.answering(name)
         key = key or view.default_key()
-        if "x" in inputs:
-            return view.predict(view.check(inputs["x"]), key, role)
-        return view.predict(self.features(view, inputs, key), key, role)
+        return view.predict(self._x(view, inputs, key), key, role)
 
-    def features(self, view: View, inputs: dict[str, Any], key: str) -> Array:
-        """Model-space inputs from histories. Raises BadTensor."""
-        if "history" not in inputs:
-            named = ", ".join(sorted(inputs)) or "nothing"
-            raise BadTensor(detail=f"expected an input named 'x' or 'history', got {named[:200]}")
-        history = np.atleast_2d(np.asarray(inputs["history"], dtype=np.float64))
-        if history.ndim != 2 or not 0 < history.size <= HISTORIES:
-            detail = f"history has shape {list(history.shape)}, expected [n, steps], 1 to {HISTORIES} values in all"
-            raise BadTensor(detail=detail)
-        given = inputs.get("origin_ms")
-        if given is None:
-            default = msgspec.json.decode(latest[1])["origin_ms"] if (latest := _latest(view, key)) else 0
-            given = np.full(len(history), default)
-        origins = np.asarray(given, dtype=np.float64).ravel()
-        if len(origins) != len(history):
-            raise BadTensor(detail=f"{len(history)} histories need as many origin_ms, got {len(origins)}")
-        if not ((origins >= ORIGINS[0]) & (origins <= ORIGINS[1])).all():
-            raise BadTensor(detail=f"origin_ms is in ms since 1970, {ORIGINS[0]} to {ORIGINS[1]}")
-        rows = [view.features(one, int(origin) * 1_000_000, key) for one, origin in zip(history, origins, strict=True)]
-        return np.concatenate(rows)
+    async def inputs(self, view: View, inputs: dict[str, Any], key: str) -> Array:
+        """Model-space inputs (n, *shape) of what `ask` is asked. Raises BadTensor, and what `ask` does."""
+        return self._x(view, inputs, key) if view.trusted else await self.answers.inputs(view, inputs, key)
+
+    def _x(self, view: View, inputs: dict[str, Any], key: str) -> Array:
+        if "x" in inputs:
+            return view.inputs.check(inputs["x"])
+        return view.inputs.of(*histories(inputs, lambda: view.latest_ms(key)), view.scale(key))
 
     async def taught(self, name: str, kind: str, entry: dict[str, Any], wait: float) -> dict[str, Any]:
         """Store a /learn or /feedback entry and wait until its effect is in the model's answers.
@@ -597,7 +595,7 @@ class LearningService:
         """Whether waiting for a model is in vain: it failed, or was replaced or deleted."""
         return bool(view.failed) or self.views.get(view.name) is not view
 
-    def learn_entry(self, name: str, inputs: dict[str, Any], key: str) -> dict[str, Any]:
+    async def learn_entry(self, name: str, inputs: dict[str, Any], key: str) -> dict[str, Any]:
         """The checked content of a learn entry: model-space inputs and targets, or nothing at all to rehearse.
 
         Raises:
@@ -610,7 +608,7 @@ class LearningService:
             return {"key": key}
         if "y" not in inputs:
             raise BadTensor(detail="expected the targets as an input named 'y', shape [n, horizon]")
-        x = view.check(inputs["x"]) if "x" in inputs else self.features(view, inputs, key)
+        x = await self.inputs(view, inputs, key)
         y, horizon = np.asarray(inputs["y"], dtype=np.float64), view.shape().horizon
         if not len(x) or y.size != len(x) * horizon:
             raise BadTensor(detail=f"targets have shape {list(y.shape)}, expected [{len(x)}, {horizon}]")
@@ -744,7 +742,3 @@ def _only_key(view: View) -> str:
         known = ", ".join(keys[:10]) + (", ..." if len(keys) > 10 else "")
         raise BadInput(detail=f"model {view.name!r} has several keys; name one as the parameter 'key': {known}")
     return view.default_key()
-
-
-def _latest(view: View, key: str) -> tuple[str, bytes] | None:
-    return view.store.latest(key or None) if view.store is not None else None

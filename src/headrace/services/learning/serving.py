@@ -18,6 +18,7 @@ from headrace.models.backends.baseline import hour_means
 from headrace.models.backends.hist_gb import boosted
 from headrace.models.backends.ridge import linear
 from headrace.models.backends.trees import Trees
+from headrace.models.onnx_session import open_session
 from headrace.records import Array
 from headrace.states import unpack
 
@@ -131,14 +132,9 @@ class Onnx:
     def __init__(self, data: bytes, shape: Shape) -> None:
         self._empty = np.zeros((0, shape.horizon))
         try:
-            import onnxruntime
+            self._session = open_session(data)
         except ModuleNotFoundError as error:
             raise MissingExtra(family="serving", name="onnx", module=error.name, extra="onnx") from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors share no base but Exception.
             raise CorruptState(detail=f"a served ONNX model does not load: {error}") from error
 

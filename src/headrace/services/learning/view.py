@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 
 from headrace import states
-from headrace.errors import BadTensor, CorruptState, HeadraceError, NotReady, UnknownKey, UnknownPrediction, Unsupported
+from headrace.errors import CorruptState, HeadraceError, NotReady, UnknownKey, UnknownPrediction, Unsupported
 from headrace.models.backends import Servable, Shape
-from headrace.records import Array, Rows
+from headrace.records import Array
+from headrace.services.learning.inputs import Inputs
 from headrace.services.learning.lane import CHAMPION, LIVE
-from headrace.services.learning.permitted import permit
-from headrace.services.learning.plan import assemble
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.serving import Runner, load
 from headrace.services.learning.store import Store, generation_file
@@ -29,17 +29,21 @@ REST = 0.3
 """Seconds for which a stranger's file that could not be opened is left alone."""
 STEADY = 60.0
 """Seconds a worker stays within its bounds until people are no longer told that it was over one."""
-ORIGINS = (0, 9_000_000_000_000)
-"""Times in ms that fit into 64 bits of ns, with room for a history before and a horizon after."""
+BYTES = 2**25
+"""Of an exported model that a stranger's code may have written."""
+_numbers = itertools.count(1)
 
 
 class Loaded(NamedTuple):
     """An exported model, ready to run."""
 
     version: int
-    runner: Runner
+    runner: Runner | None
+    """None: it may be a stranger's, and is run in a process of its company's (`answering.Answers`)."""
     offset: float
     factor: float
+    number: int
+    """No other that this platform ever loads has it."""
 
 
 class View:
@@ -54,8 +58,6 @@ class View:
         self._store: Store | None = None
         self._loaded: dict[tuple[str, str], Loaded] = {}
         self._stale = True
-        self._shape: Shape | None = None
-        self._names: list[str] = []
         self._topics: dict[str, str] = {}
         self._key: str | None = None
         self.position = 0
@@ -160,11 +162,14 @@ class View:
         """Which role answers."""
         return CHAMPION if self.plan.spec.publish.serve == "published" and self.plan.grid else LIVE
 
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What makes the model's inputs."""
+        return Inputs(self.plan)
+
     def shape(self) -> Shape:
-        """The model's input and output sizes. Loads no heavy library: shapes come from the feature steps alone."""
-        if self._shape is None:
-            self._shape, self._names = shape_of(self.entered)
-        return self._shape
+        """The model's input and output sizes."""
+        return self.inputs.shape
 
     def topic(self, key: str) -> str:
         """Where a key's forecasts are published."""
@@ -194,6 +199,11 @@ class View:
             raise NotReady(name=self.name, detail="has made no forecast yet" + (f" for {key!r}" if key else ""))
         found: dict[str, Any] = msgspec.json.decode(latest[1])
         return found
+
+    def latest_ms(self, key: str) -> float:
+        """The origin of the last forecast, 0 before the first."""
+        latest = self.store.latest(key or None) if self.store is not None else None
+        return float(msgspec.json.decode(latest[1])["origin_ms"]) if latest is not None else 0.0
 
     def _known(self, key: str) -> None:
         """Raises UnknownKey if this is none of the keys there are."""
@@ -232,70 +242,58 @@ class View:
 
     def _reload(self) -> None:
         self._stale = False
+        if not self._trusted:  # how much there is to read is not known: read when somebody asks
+            self._loaded.clear()
         for (key, role), loaded in list(self._loaded.items()):
             newer = self._load(key, role, loaded.version)
             if newer is not None:
                 self._loaded[key, role] = newer
 
     def _load(self, key: str, role: str, than: int) -> Loaded | None:
+        found = self._exported(key, role, than)
+        return None if found is None else found[0]
+
+    def _exported(self, key: str, role: str, than: int = 0) -> tuple[Loaded, dict[str, Any]] | None:
+        """An exported model newer than version `than`, and what its worker stored of it. Raises CorruptState."""
         found = self.store.servable(key, role, than) if self.store is not None else None
         if found is None:
             return None
         try:
             state = states.unpack(found[1])
+            if not all(isinstance(state[name], kind) for name, kind in STORED.items()):
+                raise ValueError("its fields are not those of an exported model")
+            if not self._trusted and len(state["data"]) > BYTES:
+                raise ValueError(f"an exported model of {len(state['data']):,} bytes, and {BYTES:,} may be")
             servable = Servable(state["format"], state["data"], state["kernel"])
-            if not self._trusted:
-                permit(servable)
-            return Loaded(found[0], load(servable, self.shape()), float(state["offset"]), float(state["factor"]))
+            runner = load(servable, self.shape()) if self._trusted else None
+            return Loaded(found[0], runner, float(state["offset"]), float(state["factor"]), next(_numbers)), state
         except (msgspec.MsgspecError, TypeError, KeyError, ValueError, AttributeError, RecursionError) as error:
             self.distrust(error)
             raise CorruptState(detail=f"an exported model is damaged: {error}") from error
 
+    def elsewhere(self, key: str, role: str = "") -> tuple[Loaded, dict[str, Any]]:
+        """The exported model that answers for a key, with all that another process needs to run it. Raises NotReady."""
+        role, shape = role or self.serve, self.shape()
+        found = self._exported(key, role)
+        if found is None:
+            self._loaded.pop((key, role), None)
+            self.runner(key, role)  # says why
+            raise NotReady(name=self.name, detail="is being saved")
+        self._loaded[key, role], state = found
+        sizes = [*shape.input, shape.horizon, int(shape.per_target)]
+        about = {"shape": sizes, "plain": self.entered.applied.plain, "folder": self.entered.folder}
+        return found[0], {name: state[name] for name in STORED} | about
+
     def predict(self, x: Array, key: str, role: str = "") -> Array:
         """(n, horizon) in the target's unit for model-space inputs (n, *shape.input)."""
         loaded = self.runner(key, role)
+        assert loaded.runner is not None  # a stranger's model is asked through `LearningService.ask`
         return loaded.runner.predict(x) * loaded.factor + loaded.offset
 
-    def check(self, x: Any) -> Array:
-        """Inputs of the right shape, as float64. Raises BadTensor."""
-        shape = self.shape().input
-        array = np.ascontiguousarray(x, dtype=np.float64)
-        if array.shape == shape:
-            array = array[None]
-        if array.ndim == 2 and array.shape[1] == shape[0] * shape[1]:
-            array = array.reshape(-1, *shape)
-        if array.shape[1:] != shape:
-            raise BadTensor(detail=f"input 'x' has shape {list(array.shape)}, expected [n, {shape[0]}, {shape[1]}]")
-        if not np.isfinite(array).all():
-            raise BadTensor(detail="input 'x' holds values that are not finite")
-        return array
-
-    def features(self, history: Array, origin: int, key: str) -> Array:
-        """Model-space inputs (1, *shape.input) from the last values of the target, in its own unit, before `origin`.
-
-        Raises:
-            BadTensor: too short a history for this model's features.
-        """
+    def scale(self, key: str) -> tuple[float, float]:
+        """(offset, factor) between the unit of a key's target and its model's. Raises NotReady."""
         loaded = self.runner(key)
-        values = (np.asarray(history, dtype=np.float64).ravel() - loaded.offset) / loaded.factor
-        every, context = self.plan.context.every, self.plan.context
-        try:
-            return self._features(values, origin, every, context.target)
-        except (ValueError, OverflowError, OSError) as error:
-            raise BadTensor(detail=f"history and origin_ms make no model inputs: {error}") from error
-
-    def _features(self, values: Array, origin: int, every: int, target: str) -> Array:
-        times = origin - every * np.arange(len(values), 0, -1, dtype=np.int64)
-        rows = Rows(times, {target: values, "masked": np.zeros(len(values), dtype=bool)})
-        steps = pipeline_of(self.entered)
-        self.shape()
-        x = assemble(steps.apply(rows), self._names, self.shape())[-1:]
-        if not len(x) or not np.isfinite(x).all():
-            detail = (
-                f"{len(values)} values are too short a history for the features of model {self.name!r}, or not finite"
-            )
-            raise BadTensor(detail=detail)
-        return x
+        return loaded.offset, loaded.factor
 
     def close(self) -> None:
         """Let go of the file."""
@@ -304,16 +302,11 @@ class View:
             self._store = None
 
 
-def pipeline_of(entered: Entered) -> Any:
-    """The feature steps alone."""
-    from headrace.models.transformers.pipeline import build
-
-    return build(list(entered.plan.features), entered.plan.context)
-
-
-def shape_of(entered: Entered) -> tuple[Shape, list[str]]:
-    """(shape, names of the x.* columns) without building the backend."""
-    from headrace.services.learning.plan import shape_from
-
-    plan = entered.plan
-    return shape_from(plan, pipeline_of(entered))
+STORED: dict[str, type | tuple[type, ...]] = {
+    "format": str,
+    "data": bytes,
+    "kernel": str,
+    "offset": (float, int),
+    "factor": (float, int),
+}
+"""What a worker stores of an exported model."""

@@ -43,8 +43,8 @@ class LogReader(Protocol):
         """`read` as columns; None if a door said something about one of the records beside its payload."""
         ...
 
-    def last(self, stream: str, count: int) -> list[Record]:
-        """The newest `count` records of a stream, oldest first."""
+    def last(self, stream: str, count: int, size: int = 2**62) -> list[Record]:
+        """The newest `count` records of a stream, oldest first; after the first, only as many as have `size` bytes of payload."""
         ...
 
     def at(self, stream: str, partition: int, offset: int, limit: int) -> list[Record]:

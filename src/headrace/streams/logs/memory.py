@@ -54,8 +54,14 @@ class MemoryLog:
         last, payloads = found[-1].position if found else after, [record.payload for record in found]
         return Messages(last, topics, received, payloads, list(dict.fromkeys(topics)))
 
-    def last(self, stream: str, count: int) -> list[Record]:
-        return [record for record in self._records if record.stream == stream][-count:]
+    def last(self, stream: str, count: int, size: int = 2**62) -> list[Record]:
+        found: list[Record] = []
+        for record in reversed([record for record in self._records if record.stream == stream][-count:]):
+            size -= len(record.payload)
+            if size < 0 and found:
+                break
+            found.append(record)
+        return found[::-1]
 
     def at(self, stream: str, partition: int, offset: int, limit: int) -> list[Record]:
         found = [r for r in self._records if r.stream == stream and r.partition == partition and r.offset >= offset]

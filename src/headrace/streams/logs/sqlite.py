@@ -85,11 +85,15 @@ class SqliteReader:
         topics = distinct * len(rows) if len(streams) < 2 else [names[row[1]] for row in rows]
         return Messages(last, topics, [row[2] for row in rows], [row[3] for row in rows], distinct)
 
-    def last(self, stream: str, count: int) -> list[Record]:
-        rows = self._db.execute(
-            f"SELECT {_COLUMNS} FROM records WHERE stream = ? ORDER BY off DESC LIMIT ?",
-            (self._identity(stream), count),
-        ).fetchall()
+    def last(self, stream: str, count: int, size: int = 2**62) -> list[Record]:
+        rows: list[_Row] = []
+        query = f"SELECT {_COLUMNS} FROM records WHERE stream = ? ORDER BY off DESC LIMIT ?"
+        with contextlib.closing(self._db.execute(query, (self._identity(stream), count))) as found:
+            for row in found:
+                size -= len(row[-1])
+                if size < 0 and rows:
+                    break
+                rows.append(row)
         return self._records(sorted(rows))
 
     def at(self, stream: str, partition: int, offset: int, limit: int) -> list[Record]:
