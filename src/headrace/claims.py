@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from pydantic import Field
@@ -37,6 +37,21 @@ def canonical(claim: Mapping[str, Any]) -> bytes:
 def digest(data: bytes) -> str:
     """``sha256:…`` of a text."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def digest_of(files: Iterable[OutputFile]) -> str:
+    """What a model's files are known by together: sha256 of lines ``path NUL sha256 LF``, sorted."""
+    lines = sorted(f"{file.path}\0{file.stored.sha256}\n".encode() for file in files)
+    return digest(b"".join(lines))
+
+
+def signed(claim: Mapping[str, Any], signer: str) -> dict[str, Any]:
+    """A claim that names the key its company signs with, so that the ledger says whose signature to believe.
+
+    Args:
+        signer: fingerprint, ``sha256:…`` (`headrace.services.verification.signing`).
+    """
+    return {**claim, "signer": signer}
 
 
 def kind_of(asset: Dataset | Model) -> Kind:
