@@ -1,0 +1,5 @@
+"""The embedded ledger's process: an Ethereum virtual machine, and the log of signed transactions it is a function of.
+
+The log is the truth and is on the disk before anything is answered; what the machine keeps is worked out from it, and can be
+worked out again.
+"""
