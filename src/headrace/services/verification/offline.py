@@ -21,8 +21,8 @@ from headrace.claims import LEVELS, Check, Level, Report, canonical, digest_of
 from headrace.errors import HeadraceError, Revoked, Tampered, UnknownSigner, size_of
 from headrace.merkle import Tree, named
 from headrace.services.verification import envelopes
-from headrace.services.verification.reading import Bundle
-from headrace.services.verification.sayings import Recorded, recorded
+from headrace.services.verification.received import Bundle
+from headrace.services.verification.sayings import Shown, shown
 from headrace.services.verification.signing import PublicKey
 from headrace.services.verification.statements import asset_statement, model_statement
 
@@ -64,15 +64,23 @@ def examine(path: Path, pins: Pins, told: Told = lambda _: None, watch: Watch = 
     """
     steps = _Steps(told)
     with steps.over("L0", "bundle", lambda: Bundle(path), _told_bundle) as bundle:
-        found = steps.over("L0", "record on the ledger", lambda: recorded(bundle.sayings()), _told_record)
+        found = steps.over("L0", "record on the ledger", lambda: shown(bundle.sayings()), _told_record)
         steps.over("L0", "not revoked", lambda: _not_revoked(found), lambda _: "this bundle has no revocation")
         key = steps.over("L1", "signing key", lambda: _named(bundle.key(), found), lambda key: _told_key(key, found))
-        files = bundle.files()
-        steps.over("L1", "statement", lambda: _statement(bundle, files, found, key), lambda _: _told_statement(found))
+        files = steps.over("L1", "statement", lambda: _stated(bundle, found, key), lambda _: _told_statement(found))
         steps.over("L1", "model signature", lambda: _model(bundle, files, found, key), lambda _: "OpenSSF, in-toto")
         steps.over("L1", "artifact", lambda: _artifact(bundle, files, found, watch), lambda _: _told_files(files))
     whom = steps.over("L0", "known signer", lambda: _known(pins, key, found), lambda whom: whom)
     return _report(found, "L1", f"{LEVELS['L1']}; {whom}", steps.checks, _left_open(found, pins, key))
+
+
+def refusal(error: HeadraceError, checks: list[Check]) -> Report:
+    """The report of an examination that ended with this error."""
+    unknown = isinstance(error, UnknownSigner)
+    left = ["everything else: checking ends at what fails"]
+    if unknown:
+        left = ["whose it is: whoever made this file could have made all of it"]
+    return Report(id="", level="none", says=str(error), passed=False, checks=checks, not_checked=left, chain="")
 
 
 class _Steps:
@@ -94,35 +102,38 @@ class _Steps:
         try:
             made = work()
         except HeadraceError as error:
-            end("failed", str(error))
+            end("failed", str(error.fields.get("detail") or error))
             raise
         end("passed", found(made))
         return made
 
 
-def _not_revoked(found: Recorded) -> None:
+def _not_revoked(found: Shown) -> None:
     if found.revoked is not None:
         raise Revoked(detail=found.revoked or "no reason is given")
 
 
-def _named(key: PublicKey, found: Recorded) -> PublicKey:
+def _named(key: PublicKey, found: Shown) -> PublicKey:
     """The key of the bundle, which has to be the one that the record names, if it names one."""
     if found.signer and found.signer != key.fingerprint:
         raise Tampered(detail=f"its key is {key.fingerprint}, and the record on the ledger names {found.signer}")
     return key
 
 
-def _statement(bundle: Bundle, files: list[OutputFile], found: Recorded, key: PublicKey) -> None:
+def _stated(bundle: Bundle, found: Shown, key: PublicKey) -> list[OutputFile]:
+    """The files that the statement is of: those of the bundle."""
+    files = bundle.files()
     payload = asset_statement(files, found, key.fingerprint)
     envelopes.check(envelopes.dsse, "statement.json", bundle.text("statement.json"), payload, key)
+    return files
 
 
-def _model(bundle: Bundle, files: list[OutputFile], found: Recorded, key: PublicKey) -> None:
+def _model(bundle: Bundle, files: list[OutputFile], found: Shown, key: PublicKey) -> None:
     payload = model_statement(files, str(found.claim["id"]))
     envelopes.check(envelopes.sigstore, "model.sig", bundle.text("model.sig"), payload, key)
 
 
-def _artifact(bundle: Bundle, files: list[OutputFile], found: Recorded, watch: Watch) -> None:
+def _artifact(bundle: Bundle, files: list[OutputFile], found: Shown, watch: Watch) -> None:
     """That the files are those of the record: by digest, size and Merkle root, and none but those."""
     read = []
     for file in files:
@@ -170,7 +181,7 @@ def _stored(pieces: Iterable[bytes], watch: Watch) -> Stored:
     return Stored(size=size, sha256=f"sha256:{whole.hexdigest()}", root=named(tree.root()))
 
 
-def _known(pins: Pins, key: PublicKey, found: Recorded) -> str:
+def _known(pins: Pins, key: PublicKey, found: Shown) -> str:
     """On whose word it rests. Raises Tampered: somebody else was asked for; UnknownSigner."""
     for what, wanted, there in (
         ("signed by", pins.key, key.fingerprint),
@@ -193,14 +204,14 @@ def _known(pins: Pins, key: PublicKey, found: Recorded) -> str:
     return f"signed by {by!r}, on the ledger of {of!r}"
 
 
-def _report(found: Recorded, level: Level, says: str, checks: list[Check], left: list[str]) -> Report:
+def _report(found: Shown, level: Level, says: str, checks: list[Check], left: list[str]) -> Report:
     chain = f"chain {found.chain} (genesis {found.genesis}): a single-operator chain, run by {found.operator}"
     return Report(
         id=str(found.claim["id"]), level=level, says=says, passed=True, checks=checks, not_checked=left, chain=chain
     )
 
 
-def _left_open(found: Recorded, pins: Pins, key: PublicKey) -> list[str]:
+def _left_open(found: Shown, pins: Pins, key: PublicKey) -> list[str]:
     """What a bundle cannot show."""
     when = _clock(found.signed_ms / 1000)
     left = [
@@ -222,18 +233,18 @@ def _told_bundle(bundle: Bundle) -> str:
     return f"{bundle.count} parts, {size_of(bundle.size)}, each byte accounted for"
 
 
-def _told_record(found: Recorded) -> str:
+def _told_record(found: Shown) -> str:
     when = _clock(found.time)
     said = "claim and result" if found.result is not None else "claim"
     return f"{said} in contract {found.contract}, by account {found.owner}, {when}"
 
 
-def _told_key(key: PublicKey, found: Recorded) -> str:
+def _told_key(key: PublicKey, found: Shown) -> str:
     return f"{key.fingerprint}, {'the one that the record names' if found.signer else 'the record names none'}"
 
 
-def _told_statement(found: Recorded) -> str:
-    return f"{found.claim['company']} says that these files are {found.claim['id']}"
+def _told_statement(found: Shown) -> str:
+    return f"these files are {found.claim['id']}, of {found.claim['company']}"
 
 
 def _told_files(files: list[OutputFile]) -> str:

@@ -1,12 +1,13 @@
 """What the ledger says of an asset, with all that shows it to somebody without the ledger: claim, result, revocation.
 
 A saying is a text, the evidence of the transaction that brought it to the ledger (`headrace.trust.evidence`), for one of a batch
-its place in the batch, and for a sealed one what opens it. `recorded` puts them together.
+its place in the batch, and for a sealed one what opens it. `shown` puts them together.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -19,6 +20,10 @@ from headrace.trust.ledgers import Act, Anchor, Deploy, Record, Revoke
 
 Name: TypeAlias = Literal["claim", "result", "revocation"]
 NAMES: tuple[Name, ...] = ("claim", "result", "revocation")
+
+
+_WORD = re.compile(r"[\w./-]{1,100}", re.ASCII)
+"""What ids and names of companies are made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class Saying:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class Shown:
     """What the evidence of all sayings shows together."""
 
     claim: dict[str, Any]
@@ -92,12 +97,13 @@ def reason_text(reason: str) -> bytes:
     return canonical({"reason": reason})
 
 
-def recorded(sayings: Mapping[Name, Saying]) -> Recorded:
+def shown(sayings: Mapping[Name, Saying]) -> Shown:
     """What they show. Raises Tampered: it does not hold together; MissingExtra."""
     facts = {name: check(saying.evidence) for name, saying in sayings.items()}
     first = facts["claim"]
     claim = _text("claim", sayings["claim"])
-    if [type(claim.get(name)) for name in ("schema", "id", "company")] != [str] * 3:
+    words = [claim.get(name) for name in ("schema", "id", "company")]
+    if not all(isinstance(word, str) and _WORD.fullmatch(word) for word in words):
         raise Tampered(detail="the claim says neither what it is nor whose")
     _act("claim", sayings["claim"], first, _claimed(claim, sayings["claim"].recorded))
     result = None
@@ -107,7 +113,7 @@ def recorded(sayings: Mapping[Name, Saying]) -> Recorded:
     for name, found in facts.items():
         _same(name, found, first)
     newest = max(facts.values(), key=lambda one: (one.size, one.signed_ms))
-    return Recorded(
+    return Shown(
         claim=claim,
         result=result,
         revoked=_reason(sayings.get("revocation"), facts.get("revocation"), claim, first),

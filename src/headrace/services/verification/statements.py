@@ -14,7 +14,7 @@ from typing import Any
 
 from headrace.assets import OutputFile
 from headrace.claims import canonical
-from headrace.services.verification.sayings import Recorded
+from headrace.services.verification.sayings import Shown
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://headrace.example/attestations/asset/v1"
@@ -22,26 +22,26 @@ PREDICATE = "https://headrace.example/attestations/asset/v1"
 SIGNATURE = "https://model_signing/signature/v1.0"
 
 
-def asset_statement(files: Sequence[OutputFile], recorded: Recorded, signer: str) -> bytes:
+def asset_statement(files: Sequence[OutputFile], found: Shown, signer: str) -> bytes:
     """That these files are what was recorded.
 
     Args:
         signer: fingerprint of the key that signs this.
     """
-    claim = recorded.claim
+    claim = found.claim
     predicate: dict[str, Any] = {
         "id": claim["id"],
         "company": claim["company"],
         "claim": claim,
-        "result": recorded.result,
+        "result": found.result,
         "signer": signer,
         "ledger": {
-            "chain": recorded.chain,
-            "genesis": recorded.genesis,
-            "operator": recorded.operator,
-            "contract": recorded.contract,
-            "owner": recorded.owner,
-            "transactions": recorded.transactions,
+            "chain": found.chain,
+            "genesis": found.genesis,
+            "operator": found.operator,
+            "contract": found.contract,
+            "owner": found.owner,
+            "transactions": found.transactions,
         },
     }
     subject = [{"name": file.path, "digest": {"sha256": _hex(file)}} for file in files]

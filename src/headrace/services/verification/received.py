@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -21,11 +21,14 @@ HASH = 32
 T = TypeVar("T")
 
 
+Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
+
+
 class Listed(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A part, as ``bundle.json`` lists it."""
 
     path: str
-    sha256: str
+    sha256: Digest
     size: int
 
 
