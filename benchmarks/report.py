@@ -98,6 +98,22 @@ GOALS = (
         "<=",
         1.5,
     ),
+    Goal(
+        "anchor",
+        "a version anchored, against its signature and one transaction on the same kind of chain, durable",
+        "anchor.version_ms",
+        "anchor.least_ms",
+        "<=",
+        1.5,
+    ),
+    Goal(
+        "anchor",
+        "claims/s in batches of 100, against one by one",
+        "anchor.batch.per_s",
+        "anchor.single.per_s",
+        ">=",
+        5,
+    ),
 )
 
 

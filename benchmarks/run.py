@@ -1,6 +1,6 @@
 """Measure every pair in one run and write the table.
 
-    python -m benchmarks.run [--only stream,door,infer,start,sharing,sandbox,register] [--quick] [--out FILE]
+    python -m benchmarks.run [--only stream,door,infer,start,sharing,sandbox,register,anchor] [--quick] [--out FILE]
 
 Only a whole run writes benchmarks/RESULTS.md and results.json by itself; a quick or partial one prints, or writes to
 --out. Nothing here is a test: a miss is written down, not raised. The exit status is 1 only when a part could not be
@@ -199,8 +199,18 @@ class Bench:
         self.run.add("register.hub_ms", found["registration"]["p50"])
         self.run.add("register.least_ms", found["least"]["p50"])
 
+    def anchor(self) -> None:
+        """A version anchored, beside the least it could cost; claims one by one, and in batches."""
+        found = processes.answer("benchmarks.anchor", "--count", 100)
+        self.run.add("anchor.version_ms", found["version"]["p50"])
+        self.run.add("anchor.least_ms", found["least"]["p50"])
+        self.run.add("anchor.single.per_s", found["claims_per_s"]["single"])
+        self.run.add("anchor.batch.per_s", found["claims_per_s"]["batch"])
+        self.run.add("anchor.start_s", found["start_s"])
+        self.run.add("anchor.rss_mb", found["rss_mb"]["used"])
 
-PARTS = ("stream", "door", "infer", "start", "sharing", "sandbox", "register")
+
+PARTS = ("stream", "door", "infer", "start", "sharing", "sandbox", "register", "anchor")
 
 
 def measure(run: Run, plan: Plan, parts: list[str]) -> bool:

@@ -12,18 +12,13 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, TypeAlias
 
-from headrace.errors import FixedLimit
-from headrace.trust.ledgers import Act, Anchor, Deploy, Record, Revoke
+from headrace.trust.ledgers import LONGEST, Act, Anchor, Deploy, Record, Revoke
 from headrace.trust.transactions import Transaction, keccak
 
 Event: TypeAlias = tuple[str, list[bytes], bytes]
 """Name, indexed arguments (a word each), and the text (of an anchor: the count, a word)."""
 WORD = 32
 """Bytes."""
-LONGEST = 2**20
-"""Bytes of a claim, a result or a reason."""
-MOST = 2**64 - 1
-"""Claims under one root."""
 NAMES: dict[Literal["dataset", "model"], str] = {"dataset": "Dataset", "model": "Model"}
 ERRORS = {
     "NotOwner": "{address} belongs to another account",
@@ -79,15 +74,13 @@ def decode_text(data: bytes) -> bytes:
 
 
 def calldata(act: Act) -> bytes:
-    """What an account has to send for an act. Raises TooLarge."""
+    """What an account has to send for an act."""
     if isinstance(act, Deploy):
-        return creation(NAMES[act.kind]) + encode_text(_bounded("the claim", act.claim))
+        return creation(NAMES[act.kind]) + encode_text(act.claim)
     if isinstance(act, Record):
-        return method("Model", "record(bytes)") + encode_text(_bounded("the result", act.result))
+        return method("Model", "record(bytes)") + encode_text(act.result)
     if isinstance(act, Revoke):
-        return method("Model", "revoke(bytes)") + encode_text(_bounded("the reason", act.reason.encode()))
-    if len(act.root) != WORD or not 0 <= act.count <= MOST:
-        raise ValueError("no root of 32 bytes, or no count")
+        return method("Model", "revoke(bytes)") + encode_text(act.reason.encode())
     return method("Anchors", "anchor(bytes32,uint64)") + act.root + _word(act.count)
 
 
@@ -107,7 +100,7 @@ def meaning(transaction: Transaction, anchors: str) -> Act | None:
         return Revoke(to, decode_text(rest).decode())
     if chosen == method("Anchors", "anchor(bytes32,uint64)") and to == anchors and len(rest) == 2 * WORD:
         count = int.from_bytes(rest[WORD:], "big")
-        if count <= MOST:
+        if 0 < count < 2**64:
             return Anchor(rest[:WORD], count)
     raise ValueError("no act of ours")
 
@@ -141,12 +134,6 @@ def event(topics: Sequence[int], data: bytes) -> Event:
     if name is None:
         raise ValueError("no event of ours")
     return name, indexed, data if name == "Anchored" else decode_text(data)
-
-
-def _bounded(what: str, text: bytes) -> bytes:
-    if len(text) > LONGEST:
-        raise FixedLimit(what=what, size=len(text), limit=LONGEST)
-    return text
 
 
 def _word(value: int) -> bytes:

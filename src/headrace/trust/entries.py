@@ -25,6 +25,10 @@ Address: TypeAlias = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{4
 Natural: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Of the curve P-256 (FIPS 186-5 and SP 800-186, section 3.2.1.3)."""
+P256 = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+"""What stands before the point in the DER of a public key on this curve (RFC 5480)."""
+POINT = 65
+"""Bytes of a point that is not compressed."""
 HALF = 32
 """Bytes of each half of a signature."""
 EXTRA = 12
@@ -95,11 +99,9 @@ def sign(key: ec.EllipticCurvePrivateKey, head: Head) -> bytes:
 
 def check_signature(public: bytes, head: Head, signature: bytes) -> None:
     """Raises ValueError: it is not of this key, or not over this head."""
-    key = serialization.load_der_public_key(public)
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise ValueError("no key of the curve P-256")  # noqa: TRY004 a wrong value, for the caller
-    if key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo) != public:
-        raise ValueError("the key is not in its one text")
+    if not public.startswith(P256) or len(public) != len(P256) + POINT:
+        raise ValueError("no key of the curve P-256")
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public[len(P256) :])
     r, s = int.from_bytes(signature[:HALF], "big"), int.from_bytes(signature[HALF:], "big")
     if len(signature) != 2 * HALF or s > ORDER // 2:
         raise ValueError("no signature")

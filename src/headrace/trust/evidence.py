@@ -7,7 +7,6 @@ evidence cannot show: that nothing came later (a revocation), and that its opera
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -83,7 +82,7 @@ def check(document: Mapping[str, Any] | str | bytes, pins: Collection[str] = ())
         MissingExtra: the libraries for Ethereum's signatures are not installed.
     """
     try:
-        found = Evidence.model_validate(json.loads(document) if isinstance(document, str | bytes) else dict(document))
+        found = _read(document)
         facts = _facts(found, pins)
     except ValidationError as error:
         raise Tampered(detail=f"this is no evidence: {_first(error)}") from error
@@ -92,6 +91,13 @@ def check(document: Mapping[str, Any] | str | bytes, pins: Collection[str] = ())
     if pins and not facts.known:
         raise Tampered(detail=f"it is of another chain, of operator {facts.operator} and genesis {facts.genesis}")
     return facts
+
+
+def _read(document: Mapping[str, Any] | str | bytes) -> Evidence:
+    """Raises ValidationError. Its own reader of JSON refuses what is nested deep; that of the standard library may crash."""
+    if isinstance(document, str | bytes):
+        return Evidence.model_validate_json(document)
+    return Evidence.model_validate(dict(document))
 
 
 def _facts(found: Evidence, pins: Collection[str]) -> Facts:

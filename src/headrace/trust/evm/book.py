@@ -15,7 +15,7 @@ from eth.exceptions import CanonicalHeadNotFound, HeaderNotFound, ReceiptNotFoun
 from trie.exceptions import MissingTrieNode
 
 from headrace.disk import damaged, set_aside
-from headrace.errors import BadInput, Conflict, CorruptState, HeadraceError, UnknownContract
+from headrace.errors import Conflict, CorruptState, HeadraceError, UnknownContract
 from headrace.trust import contracts, transactions
 from headrace.trust.contracts import Event
 from headrace.trust.entries import Entry, genesis_hash
@@ -24,7 +24,7 @@ from headrace.trust.evm.log import Log, Made
 from headrace.trust.evm.machine import Machine, Refused, genesis
 from headrace.trust.evm.store import Store
 from headrace.trust.keyring import Keyring
-from headrace.trust.ledgers import Act, Anchor, Anchored, Contract, Deploy, Receipt, Record, Status
+from headrace.trust.ledgers import Act, Anchor, Anchored, Contract, Deploy, Receipt, Record, Status, allowed
 
 Sent: TypeAlias = tuple[str | None, bytes]
 """To whom (None: it makes a contract), and what."""
@@ -131,7 +131,7 @@ class Book:
         acts = [key(sender, *each) for each in sent]
         made = [Made(*each) for each in zip(raws, block.contracts, acts, strict=True)]
         try:
-            entries = self._log.append(self.genesis, block.number, block.hash, block.time, made)
+            entries = self._log.append(block.number, block.hash, block.time, made)
         except BaseException:
             self._machine.drop()
             raise
@@ -174,10 +174,7 @@ class Book:
 
     def _sent(self, act: Act) -> Sent:
         """To whom, and what. Raises BadInput, TooLarge, UnknownContract, Conflict."""
-        try:
-            data = contracts.calldata(act)
-        except ValueError as error:
-            raise BadInput(detail=str(error)) from error
+        data = contracts.calldata(allowed(act))
         if isinstance(act, Deploy):
             return None, data
         if isinstance(act, Anchor):
@@ -193,8 +190,8 @@ class Book:
             found = transactions.checksum(transactions.raw_address(address))
         except ValueError as error:
             raise UnknownContract(address=address) from error
-        entries = self._log.of(found)
-        act = self._act(entries[0]) if entries else None
+        entry = self._log.first(found)
+        act = self._act(entry) if entry else None
         if not isinstance(act, Deploy):
             raise UnknownContract(address=address)
         return found, act
@@ -218,8 +215,8 @@ class Book:
         digests: dict[str, bytes | None] = {"claimDigest": act.claim, "revocationDigest": reason and reason[0]}
         if act.kind == "model":
             digests["resultDigest"] = result and result[0]
-        for name, text in digests.items():
-            if self._answer(act.kind, address, name) != (bytes(32) if text is None else hashlib.sha256(text).digest()):
+        for name, said in digests.items():
+            if self._answer(act.kind, address, name) != (bytes(32) if said is None else hashlib.sha256(said).digest()):
                 raise _changed(address)
         return Contract(
             address=address,

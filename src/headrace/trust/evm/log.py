@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +54,8 @@ class Log:
         self._root = merkle.Root()
         for each in self._leaves:
             self._root.push(each)
+        begun = self.genesis()
+        self._genesis = f"0x{keccak(begun[1]).hex()}" if begun else ""
 
     def close(self) -> None:
         """All of it is on the disk already."""
@@ -69,6 +70,7 @@ class Log:
         """The genesis of a new log."""
         with transaction(self._db):
             self._db.execute("INSERT INTO genesis VALUES (1, ?, ?)", (chain, header))
+        self._genesis = f"0x{keccak(header).hex()}"
 
     @property
     def size(self) -> int:
@@ -83,9 +85,9 @@ class Log:
         """From an entry up to the root."""
         return [f"0x{each.hex()}" for each in merkle.path(self._leaves, index)]
 
-    def append(self, genesis: str, block: int, block_hash: str, time: int, made: Sequence[Made]) -> list[Entry]:
+    def append(self, block: int, block_hash: str, time: int, made: Sequence[Made]) -> list[Entry]:
         """All transactions of a block, or none; on the disk when this returns."""
-        previous = f"0x{self._leaves[-1].hex()}" if self._leaves else genesis
+        previous = f"0x{self._leaves[-1].hex()}" if self._leaves else self._genesis
         entries, rows = [], []
         for index, each in enumerate(made, self.size):
             entry = Entry(
@@ -119,9 +121,13 @@ class Log:
         """The entry of a transaction."""
         return self._one("tx = ?", hashed)
 
+    def first(self, contract: str) -> Entry | None:
+        """What made a contract."""
+        return self._one("contract = ?", contract)
+
     def of(self, contract: str) -> list[Entry]:
         """What a contract was made and called by."""
-        return list(self._some("contract = ?", contract))
+        return list(self._some("contract = ? ORDER BY idx", contract))
 
     def entry(self, index: int) -> Entry:
         """The entry at an index below `size`."""
@@ -133,7 +139,7 @@ class Log:
     def blocks(self, after: int) -> Iterator[list[Entry]]:
         """The entries of each block with a number above `after`, in order."""
         waiting: list[Entry] = []
-        for entry in self._some("block > ?", after):
+        for entry in self._some("block > ? ORDER BY idx", after):
             if waiting and waiting[0].block != entry.block:
                 yield waiting
                 waiting = []
@@ -146,19 +152,17 @@ class Log:
         return self.entry(self.size - 1) if self.size else None
 
     def _one(self, where: str, value: object) -> Entry | None:
-        return next(iter(self._some(where, value)), None)
+        return next(iter(self._some(f"{where} ORDER BY idx LIMIT 1", value)), None)
 
     def _some(self, where: str, value: object) -> Iterator[Entry]:
-        rows: sqlite3.Cursor = self._db.execute(f"SELECT {COLUMNS} FROM entries WHERE {where} ORDER BY idx", (value,))
-        for row in rows.fetchall():
+        for row in self._db.execute(f"SELECT {COLUMNS} FROM entries WHERE {where}", (value,)):
             yield self._checked(row)
 
     def _checked(self, row: tuple[int, int, str, int, bytes, int, str, bytes]) -> Entry:
         """A row as it was appended. Raises CorruptState: it was changed."""
         index, block, block_hash, time, raw, status, contract, hashed = row
         before = self._leaves[index - 1] if index else None
-        header = self.genesis()
-        first = f"0x{keccak(header[1]).hex()}" if header else ""
+        first = self._genesis
         try:
             entry = Entry(
                 index=index,

@@ -18,6 +18,7 @@ from eth.constants import BLANK_ROOT_HASH, ZERO_ADDRESS
 from eth.exceptions import CanonicalHeadNotFound
 from eth.rlp.headers import BlockHeader
 from eth.vm.forks.berlin import BerlinVM
+from eth_typing import BlockNumber
 from eth_utils.exceptions import ValidationError
 
 from headrace.errors import CorruptState
@@ -107,7 +108,7 @@ class Machine:
         try:
             self._chain: Any = self._kind(store)
             self._chain.get_canonical_head()
-            found = _encoded(self._chain.get_canonical_block_header_by_number(0))
+            found = _encoded(self._chain.get_canonical_block_header_by_number(BlockNumber(0)))
         except CanonicalHeadNotFound:
             self._chain = self._kind.from_genesis_header(store, _decoded(first))
             store.keep()

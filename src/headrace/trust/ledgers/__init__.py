@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
+from headrace.errors import BadInput, FixedLimit
 from headrace.plugins import Family
 
 
@@ -49,6 +50,33 @@ class Anchor:
 
 
 Act: TypeAlias = Deploy | Record | Revoke | Anchor
+LONGEST = 2**20
+"""Bytes of a claim, a result or a reason."""
+ROOT = 32
+"""Bytes of a Merkle root."""
+
+
+def allowed(act: Act) -> Act:
+    """The act, if a ledger may do it. Raises TooLarge, BadInput."""
+    if isinstance(act, Anchor):
+        if len(act.root) != ROOT or not 0 < act.count < 2**64:
+            raise BadInput(detail=f"an anchor has a root of {ROOT} bytes and at least one claim")
+        return act
+    try:
+        texts = (
+            {"claim": act.claim}
+            if isinstance(act, Deploy)
+            else {"result": act.result}
+            if isinstance(act, Record)
+            else {}
+        )
+        texts |= {"reason": act.reason.encode()} if isinstance(act, Revoke) else {}
+    except UnicodeEncodeError as error:
+        raise BadInput(detail="the reason of a revocation has to be text") from error
+    for what, text in texts.items():
+        if len(text) > LONGEST:
+            raise FixedLimit(what=f"the {what}", size=len(text), limit=LONGEST)
+    return act
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +150,8 @@ class Ledger(Protocol):
         """Do these acts from the company's account, in order; returns when they are final and on the disk.
 
         The same act of the same company done again gives its first receipt, also after a crash. Raises Conflict (another
-        result or revocation is there already; not the owner), UnknownContract, TooLarge; acts before the refused one are done.
+        result or revocation is there already; not the owner; a dataset has no result), UnknownContract, TooLarge, BadInput;
+        acts before the refused one are done, those after it are not.
         """
         ...
 

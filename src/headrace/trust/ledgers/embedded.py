@@ -18,10 +18,10 @@ from typing import Any
 
 import msgspec
 
-from headrace.errors import MissingExtra, Temporary
+from headrace.errors import HeadraceError, MissingExtra, Temporary
 from headrace.trust.evm.wire import ANSWERS, LENGTH, Answer, Request, framed, named
 from headrace.trust.keyring import VARIABLE
-from headrace.trust.ledgers import Act, Anchored, Contract, Receipt, Status
+from headrace.trust.ledgers import Act, Anchored, Contract, Receipt, Status, allowed
 
 NEEDED = ("eth", "eth_account", "coincurve")
 """Libraries of the extra ``chain``."""
@@ -69,7 +69,16 @@ class EmbeddedLedger:
 
     async def submit(self, company: str, acts: Sequence[Act]) -> list[Receipt]:
         """See `Ledger`: all that are new are one block."""
-        receipts: list[Receipt] = await self._ask("submit", company, tuple(acts))
+        good, wrong = [], None
+        for act in acts:
+            try:
+                good.append(allowed(act))
+            except HeadraceError as error:
+                wrong = error
+                break
+        receipts: list[Receipt] = await self._ask("submit", company, tuple(good))
+        if wrong is not None:
+            raise wrong
         return receipts
 
     async def read(self, address: str) -> Contract:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from headrace.errors import Conflict, UnknownContract, Unsupported
-from headrace.trust.ledgers import Act, Anchor, Anchored, Contract, Deploy, Receipt, Record, Revoke, Status
+from headrace.trust.ledgers import Act, Anchor, Anchored, Contract, Deploy, Receipt, Record, Revoke, Status, allowed
 
 GENESIS = "0x" + hashlib.sha256(b"headrace/memory").hexdigest()
 
@@ -70,6 +70,7 @@ class MemoryLedger:
         return self._contracts[address]
 
     def _do(self, company: str, act: Act) -> Receipt:
+        allowed(act)
         for done in self._done:
             if done.company == company and done.act == act:
                 return done.receipt
@@ -90,6 +91,8 @@ class MemoryLedger:
 
     def _change(self, owner: str, act: Record | Revoke, receipt: Receipt) -> None:
         contract = self._contract(act.contract)
+        if isinstance(act, Record) and contract.kind == "dataset":
+            raise Conflict(detail=f"{act.contract} is a dataset's: it has no result")
         if contract.owner != owner:
             raise Conflict(detail=f"{act.contract} belongs to another account")
         if (contract.result if isinstance(act, Record) else contract.revoked) is not None:
