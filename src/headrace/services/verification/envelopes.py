@@ -1,7 +1,8 @@
 """Signed texts: DSSE envelopes (secure-systems-lab/dsse, protocol v1.0.2), plain and in a Sigstore bundle v0.3.
 
-Both carry an in-toto statement. Written without the libraries of these formats, which take long to import; tests have the
-libraries read what is written here. Checked by making the envelope anew around its own signature: nothing in it is free but that.
+Both carry an in-toto statement. Written without the libraries of these formats, which take longer to import than all the
+rest takes; tests have the libraries read what is written here. Checked by making the envelope anew around its own signature:
+nothing in it is free but that.
 """
 
 from __future__ import annotations
