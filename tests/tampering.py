@@ -174,7 +174,7 @@ def _hostile(parts: Parts) -> Iterator[tuple[str, bytes]]:
     bomb = zlib.compress(bytes(10 * 2**20))
     for name, path in (
         ("a path upwards", "artifact/../../x"), ("an absolute path", "/etc/passwd"), ("a backslash", "artifact\\x"),
-        ("a drive", "artifact/C:x"), ("a control character", "artifact/\x1b[2J"), ("an empty name", "artifact//x"),
+        ("a drive", "C:/x"), ("a control character", "artifact/\x1b[2J"), ("an empty name", "artifact//x"),
         ("not UTF-8", "artifact/\udcff"), ("a very long path", "artifact/" + "x" * 2000),
     ):  # fmt: skip
         yield name, raw_zip([*_first(parts), (path, b"x")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -72,6 +73,16 @@ def test_files_and_offsets_over_four_gigabytes(tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         assert [(one.filename, one.file_size) for one in archive.infolist()] == [(large.path, size), (small.path, 3)]
         assert archive.read("artifact/small") == b"abc"
+
+
+def test_checking_many_deep_paths_takes_little() -> None:
+    """Not a set of all their folders: 20,000 paths of 500 levels would be gigabytes."""
+    paths = ["/".join(["a"] * 500) + f"/{index}" for index in range(2000)]
+    tracemalloc.start()
+    assert clash(paths) == ""
+    assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    tracemalloc.stop()
+    assert clash(["a/b", "a-b", "a"]) == "a" and clash(["a", "b", "a"]) == "a" and not clash(["ab/c", "a", "a-b/c"])
 
 
 def test_too_many_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

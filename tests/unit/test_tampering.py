@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from headrace.claims import canonical
 from headrace.errors import BadInput, HeadraceError, Revoked, Tampered, UnknownSigner
+from headrace.services.verification.bundles import write
 from headrace.services.verification.offline import Pins, examine
 from headrace.services.verification.sayings import Saying
 from headrace.trust.ledgers import Deploy, Record
@@ -109,6 +110,24 @@ def test_a_company_may_record_anything(
         made.index["result"], _ = made.ledger.do("acme", Record(contract, result.text))
     with contextlib.suppress(Tampered, Revoked):
         examine(made.write(), made.pins)
+
+
+def test_a_claim_that_is_nested_as_deep_as_can_be(tmp_path: Path) -> None:
+    made = dataset(tmp_path)
+    depths = []
+    for depth in range(880, 1000, 3):
+        text = made.sayings["claim"].text[:-1] + b',"z":' + b"[" * depth + b"]" * depth + b"}"
+        made.index["claim"], _ = made.ledger.do("acme", Deploy("dataset", text))
+        with contextlib.suppress(RecursionError, Tampered):
+            write(
+                tmp_path / "deep",
+                {"claim": Saying(text, made.ledger.evidence(made.index["claim"]))},
+                made.files,
+                signer("acme"),
+            )
+            depths.append(depth)
+            examine(tmp_path / "deep", made.pins)
+    assert depths
 
 
 def test_a_forgers_statement(made: Made) -> None:

@@ -15,6 +15,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,7 +37,7 @@ _LOCATOR = struct.Struct("<4sIQI")
 _UTF8, _DATE, _UNIX, _MODE = 0x800, 0x21, 3 << 8, 0o100644 << 16
 _OLD, _NEW = 20, 45
 """Versions of the format: with folders, with ZIP64."""
-_ODD = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|\ud800-\udfff]')
+_ODD = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +57,22 @@ class Part:
 
 
 def proper(path: str) -> bool:
-    """Whether a part may be called so: a relative path that stays where it is unpacked, on any system.
+    """Whether a part may be called so: a relative path that stays where it is unpacked.
 
-    >>> [proper(one) for one in ("artifact/a b.csv", "../a", "/a", "a//b", "a/./b", "C:a", "")]
+    >>> [proper(one) for one in ("artifact/a b.csv", "../a", "/a", "a//b", "a/./b", "a\\\\b", "")]
     [True, False, False, False, False, False, False]
     """
     if _ODD.search(path) or len(path.encode(errors="replace")) > PATH:
         return False
-    return all(name not in {"", ".", ".."} and name == name.strip(" ") for name in path.split("/"))
+    return all(name not in {"", ".", ".."} for name in path.split("/"))
 
 
 def clash(paths: Sequence[str]) -> str:
-    """The first path that two parts have, or that is a folder of another; "" if there is none."""
-    seen: set[str] = set()
-    folders = {path[:place] for path in paths for place, letter in enumerate(path) if letter == "/"}
-    for path in paths:
-        if path in seen or path in folders:
-            return path
-        seen.add(path)
+    """A proper path that two parts have, or that is a folder of another; "" if there is none."""
+    ordered = sorted(paths, key=lambda path: path.replace("/", "\0"))  # what is in a folder comes right behind it
+    for one, next_ in pairwise(ordered):
+        if next_ == one or next_.startswith(f"{one}/"):
+            return one
     return ""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -100,12 +100,20 @@ class _Steps:
             self._told(self.checks[-1])
 
         try:
-            made = work()
+            made = _flat(work)
         except HeadraceError as error:
             end("failed", str(error.fields.get("detail") or error))
             raise
         end("passed", found(made))
         return made
+
+
+def _flat(work: Callable[[], T]) -> T:
+    """Do it. Raises Tampered where that recursed too deep: something in the bundle is nested like that."""
+    try:
+        return work()
+    except RecursionError as error:
+        raise Tampered(detail="something in it is nested too deep") from error
 
 
 def _not_revoked(found: Shown) -> None:
@@ -135,12 +143,7 @@ def _model(bundle: Bundle, files: list[OutputFile], found: Shown, key: PublicKey
 
 def _artifact(bundle: Bundle, files: list[OutputFile], found: Shown, watch: Watch) -> None:
     """That the files are those of the record: by digest, size and Merkle root, and none but those."""
-    read = []
-    for file in files:
-        stored = _stored(bundle.content(file), watch)
-        if (stored.size, stored.sha256) != (file.stored.size, file.stored.sha256):
-            raise Tampered(detail=f"{file.path} is not what the bundle lists")
-        read.append(OutputFile(path=file.path, stored=stored))
+    read = _read(bundle, files, watch)
     if str(found.claim["schema"]).startswith("headrace/dataset/"):
         said = {name: found.claim.get(name) for name in ("size", "sha256", "root")}
         if len(read) != 1 or read[0].stored.model_dump() != said:
@@ -156,6 +159,18 @@ def _artifact(bundle: Bundle, files: list[OutputFile], found: Shown, watch: Watc
         raise Tampered(detail="the files are not those that were recorded")
 
 
+def _read(bundle: Bundle, files: list[OutputFile], watch: Watch) -> list[OutputFile]:
+    """The files as they are, with their Merkle roots."""
+    read = []
+    with ThreadPoolExecutor(1) as beside:
+        for file in files:
+            stored = _stored(bundle.content(file), beside, watch)
+            if (stored.size, stored.sha256) != (file.stored.size, file.stored.sha256):
+                raise Tampered(detail=f"{file.path} is not what the bundle lists")
+            read.append(OutputFile(path=file.path, stored=stored))
+    return read
+
+
 def _in_order(files: list[Any]) -> list[bytes]:
     return sorted(canonical({"": file}) for file in files)
 
@@ -168,16 +183,15 @@ def _clock(seconds: float) -> str:
         return f"{seconds:g} s after 1970"
 
 
-def _stored(pieces: Iterable[bytes], watch: Watch) -> Stored:
+def _stored(pieces: Iterable[bytes], beside: Executor, watch: Watch) -> Stored:
     """What a content is known by. Its two digests are made side by side: hashing leaves the interpreter free."""
     whole, tree, size = sha256(), Tree(), 0
-    with ThreadPoolExecutor(1) as beside:
-        for piece in pieces:
-            leaf = beside.submit(tree.update, piece)
-            whole.update(piece)
-            size += len(piece)
-            leaf.result()
-            watch(len(piece))
+    for piece in pieces:
+        leaf = beside.submit(tree.update, piece)
+        whole.update(piece)
+        size += len(piece)
+        leaf.result()
+        watch(len(piece))
     return Stored(size=size, sha256=f"sha256:{whole.hexdigest()}", root=named(tree.root()))
 
 

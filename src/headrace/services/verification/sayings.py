@@ -20,8 +20,6 @@ from headrace.trust.ledgers import Act, Anchor, Deploy, Record, Revoke
 
 Name: TypeAlias = Literal["claim", "result", "revocation"]
 NAMES: tuple[Name, ...] = ("claim", "result", "revocation")
-
-
 _WORD = re.compile(r"[\w./-]{1,100}", re.ASCII)
 """What ids and names of companies are made of."""
 
