@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
@@ -17,13 +18,12 @@ import pytest
 
 from headrace.errors import CorruptState, DirectoryInUse, MissingExtra, StorageUnavailable, Temporary
 from headrace.trust import evidence
-from headrace.trust.evm import __main__ as server
+from headrace.trust.evm.book import rebuild
+from headrace.trust.evm.lock import hold
 from headrace.trust.keyring import KEY, VARIABLE, Keyring
 from headrace.trust.ledgers import Anchor, Deploy, Receipt
 from headrace.trust.ledgers import embedded as module
 from headrace.trust.ledgers.embedded import EmbeddedLedger
-
-ROUNDS = 12
 
 
 def made(path: Path, master: Path | None = None) -> EmbeddedLedger:
@@ -69,13 +69,15 @@ async def test_without_its_libraries_it_says_what_to_install(tmp_path: Path, mon
             pass
 
 
-async def test_killed_again_and_again_nothing_is_lost_or_done_twice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.chaos)])
+async def test_killed_again_and_again_nothing_is_lost_or_done_twice(kills: int, tmp_path: Path) -> None:
     """A company records; its ledger's process is killed at any moment; each receipt that was given out is true."""
+    rounds = 4 * kills
     given: list[Receipt] = []
     stop = asyncio.Event()
 
     async def record(ledger: EmbeddedLedger) -> None:
-        for index in range(ROUNDS):
+        for index in range(rounds):
             acts = [Deploy("model", b"%d/%d" % (index, at)) for at in range(2)]
             while True:
                 try:
@@ -86,10 +88,11 @@ async def test_killed_again_and_again_nothing_is_lost_or_done_twice(tmp_path: Pa
         stop.set()
 
     async def kill(ledger: EmbeddedLedger) -> int:
-        count, wait = 0, 0.5
-        while not stop.is_set():
-            await asyncio.sleep(wait)
-            wait = wait * 1.3 % 1.1 + 0.45  # not in step with anything
+        count = 0
+        while not stop.is_set() and count < kills:
+            with contextlib.suppress(Temporary):
+                await ledger.status()
+            await asyncio.sleep(count * 0.017 % 0.06)  # somewhere in a block, or between two
             if ledger.process is not None:
                 killed(ledger)
                 count += 1
@@ -98,14 +101,14 @@ async def test_killed_again_and_again_nothing_is_lost_or_done_twice(tmp_path: Pa
     async with made(tmp_path) as ledger:
         _, count = await asyncio.gather(record(ledger), kill(ledger))
         assert count >= 2
-        assert len({receipt.contract for receipt in given}) == len(given) == 2 * ROUNDS
+        assert len({receipt.contract for receipt in given}) == len(given) == 2 * rounds
         for index, receipt in enumerate(given):
             found = await ledger.read(receipt.contract)
             assert (found.claim, found.deployed) == (b"%d/%d" % divmod(index, 2), receipt)
         status = await ledger.status()
-        assert status.height == 1 + ROUNDS  # the contract of the anchors, and one block a call
+        assert status.height == 1 + rounds  # the contract of the anchors, and one block a call
         facts = evidence.check(await ledger.evidence(given[-1].transaction), [status.operator])
-        assert facts.size == 1 + 2 * ROUNDS
+        assert facts.size == 1 + 2 * rounds
     async with made(tmp_path) as again:
         assert await again.status() == status
 
@@ -178,16 +181,14 @@ async def test_a_full_disk_is_said_and_nothing_is_recorded(tmp_path: Path) -> No
         assert (await ledger.read(made_.contract)).claim == b"x" * 100_000
 
 
-async def test_one_process_at_a_time_has_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_process_at_a_time_has_the_folder(tmp_path: Path) -> None:
     async with made(tmp_path) as ledger:
-        await ledger.status()
-        monkeypatch.setattr(server, "PATIENCE", 0.1)
-        second = server.Server(tmp_path / "ledger", tmp_path / "keys")
+        before = await ledger.status()
+        with pytest.raises(DirectoryInUse, match=f"pid {ledger.process}"):
+            hold(tmp_path / "ledger", 0.1)
         with pytest.raises(DirectoryInUse):
-            second._hold()
-    second._hold()
-    assert second._lock is not None
-    second._lock.close()
+            rebuild(tmp_path / "ledger", Keyring(tmp_path / "keys"))
+    assert rebuild(tmp_path / "ledger", Keyring(tmp_path / "keys")) == before
 
 
 async def test_it_ends_when_its_platform_is_killed(tmp_path: Path) -> None:

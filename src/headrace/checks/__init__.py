@@ -13,6 +13,7 @@ from headrace.checks.drift import check_detector
 from headrace.checks.explainers import check_explainer
 from headrace.checks.identities import check_identities
 from headrace.checks.intervals import check_interval
+from headrace.checks.ledgers import check_ledger
 from headrace.checks.logs import check_log
 from headrace.checks.objects import check_objects
 from headrace.checks.transformers import check_transformer
@@ -26,6 +27,7 @@ __all__ = [
     "check_explainer",
     "check_identities",
     "check_interval",
+    "check_ledger",
     "check_log",
     "check_objects",
     "check_transformer",

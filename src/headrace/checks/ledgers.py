@@ -204,11 +204,11 @@ async def _evidence(ledger: Ledger) -> None:
         assert not evidence.check(document).known, "a signer is known that nobody pinned"
         assert (facts.genesis, facts.chain) == (status.genesis, status.chain), "evidence is of another chain"
         refused(json.dumps(document), ["sha256:" + "0" * 64], "evidence of another operator was believed")
-    for what, text in tampered(documents[0], documents[1]):
-        refused(text, (), f"evidence was believed with {what}")
+    changed: list[tuple[str, str | bytes]] = [*tampered(documents[0], documents[1])]
     for document in (documents[2], documents[4]):
-        for what, text in flipped(document):
-            refused(text, (), f"evidence was believed with {what}")
+        changed += flipped(document)
+    for what, text in changed:
+        refused(text, (), f"evidence was believed with {what}")
 
 
 async def _again(make: Make, path: Path) -> None:
@@ -252,7 +252,8 @@ def tampered(document: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[
         yield f"no {name}", json.dumps({key: each for key, each in document.items() if key != name})
         if other[name] != value:
             yield f"{name} of other evidence", json.dumps({**document, name: other[name]})
-        for wrong in (None, 1, "", "0x", [], {}, [value], f"{value}0"):
+        others: list[Any] = [None, 1, "", "0x", [], {}, [value], f"{value}0"]
+        for wrong in others:
             if wrong != value:
                 yield f"{name} = {str(wrong)[:20]}", json.dumps({**document, name: wrong})
         for inner in value if isinstance(value, dict) else ():

@@ -3,24 +3,20 @@ output, until the input ends: when the platform is gone, so is this."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import sys
-import time
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
 from headrace.disk import damaged, unavailable
-from headrace.errors import CorruptState, DirectoryInUse, HeadraceError, StorageUnavailable, Temporary
+from headrace.errors import CorruptState, HeadraceError, StorageUnavailable, Temporary
 from headrace.trust.evm.book import REBUILD, Book
+from headrace.trust.evm.lock import hold
 from headrace.trust.evm.wire import LENGTH, Answer, Request, framed
 from headrace.trust.keyring import Keyring
-
-PATIENCE = 20.0
-"""Seconds to wait for the ledger's process before this one: it may have a block to finish."""
 
 
 class Server:
@@ -56,31 +52,12 @@ class Server:
 
     def _do(self, request: Request) -> Any:
         if self._book is None:
-            self._hold()
+            self._lock = self._lock or hold(self._folder)
             self._book = Book(self._folder, Keyring(self._keys))
         verb = getattr(self._book, request.verb)
         if request.verb == "submit":
             return verb(request.text, request.understood())
         return verb() if request.verb == "status" else verb(request.text)
-
-    def _hold(self) -> None:
-        """One process at a time has the folder."""
-        if self._lock is not None:
-            return
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (self._folder / "lock").open("a")
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if time.monotonic() > end:
-                    lock.close()
-                    raise DirectoryInUse(path=self._folder.name, pid="unknown") from error
-                time.sleep(0.05)
-            else:
-                self._lock = lock
-                return
 
 
 def serve(source: IO[bytes], into: IO[bytes], server: Server) -> None:

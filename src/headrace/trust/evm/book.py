@@ -20,6 +20,7 @@ from headrace.trust import contracts, transactions
 from headrace.trust.contracts import Event
 from headrace.trust.entries import Entry, genesis_hash
 from headrace.trust.evm.accounts import OPERATOR, Accounts
+from headrace.trust.evm.lock import hold
 from headrace.trust.evm.log import Log, Made
 from headrace.trust.evm.machine import Machine, Refused, genesis
 from headrace.trust.evm.store import Store
@@ -309,14 +310,15 @@ def _changed(what: str) -> CorruptState:
 
 
 def rebuild(folder: Path, keyring: Keyring) -> Status:
-    """Work the chain out again from its log, in the place of what there is of it. No ledger may be open on the folder.
+    """Work the chain out again from its log, in the place of what there is of it. Blocks: some ten milliseconds an entry.
 
-    Raises CorruptState: the log was changed, or does not give the blocks it names.
+    Raises CorruptState: the log was changed, or does not give the blocks it names. DirectoryInUse: a ledger is open there.
     """
-    for suffix in ("", "-wal", "-shm"):
-        (folder / f"{STATE}{suffix}").unlink(missing_ok=True)
-    book = Book(folder, keyring)
-    try:
-        return book.status()
-    finally:
-        book.close()
+    with hold(folder, patience=1.0):
+        for suffix in ("", "-wal", "-shm"):
+            (folder / f"{STATE}{suffix}").unlink(missing_ok=True)
+        book = Book(folder, keyring)
+        try:
+            return book.status()
+        finally:
+            book.close()

@@ -115,6 +115,7 @@ class EmbeddedLedger:
             except TimeoutError as error:
                 raise Temporary(detail=f"the ledger has not answered for {PATIENCE:.0f} s") from error
             except ConnectionError:
+                child.alive = False
                 continue
             if answer.error:
                 raise answer.failure()
@@ -145,7 +146,7 @@ class _Child:
 
     def __init__(self, process: Process) -> None:
         self.process, self.alive = process, True
-        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._waiting: dict[int, asyncio.Future[Answer | None]] = {}
         self._count = 0
         self._task = asyncio.create_task(self._listen())
 
@@ -172,14 +173,17 @@ class _Child:
             raise ConnectionResetError
         self._count += 1
         number = self._count
-        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         self._waiting[number] = waiting
         try:
             self.process.stdin.write(framed(Request(number, verb, text, named(acts))))
             await self.process.stdin.drain()
-            return await waiting
+            answer = await waiting
         finally:
             del self._waiting[number]
+        if answer is None:
+            raise ConnectionResetError
+        return answer
 
     async def _listen(self) -> None:
         assert self.process.stdout is not None
@@ -191,13 +195,13 @@ class _Child:
                 waiting = self._waiting.get(answer.id)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(answer)
-        except asyncio.IncompleteReadError:
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError, msgspec.MsgspecError):
+            pass  # it died, in the middle of a word perhaps
         finally:
             self.alive = False
             for waiting in self._waiting.values():
                 if not waiting.done():
-                    waiting.set_exception(ConnectionResetError())
+                    waiting.set_result(None)
 
     async def close(self) -> None:
         """Let it finish, and wait until it is gone."""
