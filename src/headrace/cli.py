@@ -74,6 +74,7 @@ def up(
         bool,
         typer.Option("--unsafe-no-sandbox", help="Run training code unisolated; only on loopback with one company."),
     ] = False,
+    ledger: serve.Ledger = "",
     company_quota: Annotated[
         float, typer.Option(min=0, help="GB of datasets and models one company may keep; 0: no limit.")
     ] = 0,
@@ -101,6 +102,7 @@ def up(
         open_=open_,
         jobs=jobs,
         unsafe=unsafe,
+        ledger=ledger,
         company_quota=company_quota,
         upload_limit=upload_limit,
     )

@@ -20,14 +20,14 @@ from headrace.assets import AuditEntry, Dataset, Grant, Lineage, Model, Plain
 from headrace.errors import HeadraceError
 from headrace.services.apidocs import add_docs
 from headrace.services.bounded import Bounded, roles
-from headrace.services.documents import RESPONSES, describe
-from headrace.services.entrance import caller, known_still
+from headrace.services.documents import RESPONSES, describe, sentence
+from headrace.services.entrance import caller, known_still, only_acting
 from headrace.services.http import code
 from headrace.services.sharing.contents import Opened
 from headrace.services.sharing.downloads import Download
 from headrace.services.sharing.fence import Page, of_kind
-from headrace.services.sharing.intake import arrived, sentence
-from headrace.services.sharing.internal import internal_router, only_acting
+from headrace.services.sharing.intake import arrived
+from headrace.services.sharing.internal import internal_router
 from headrace.services.sharing.requests import FOREVER, UPLOAD, FromStream, NewDataset, NewGrant, NewModel
 from headrace.services.sharing.service import SharingService
 from headrace.services.sharing.uploads import uploads_router

@@ -17,8 +17,8 @@ from pydantic import Field
 from headrace.access import Principal
 from headrace.assets import Job, Model, OutputFile, Plain, Right, Scalar, Verdict
 from headrace.disk import unavailable
-from headrace.errors import Forbidden, StorageUnavailable, Temporary
-from headrace.services.entrance import caller
+from headrace.errors import StorageUnavailable, Temporary
+from headrace.services.entrance import acting
 from headrace.services.sharing.contents import Opened, safe_path
 from headrace.services.sharing.service import SharingService
 
@@ -62,18 +62,6 @@ class Judged(Plain):
 
     verdict: Verdict
     note: str
-
-
-async def acting(who: Annotated[Principal, Depends(caller)]) -> Principal:
-    """On whose behalf a service asks. Raises Forbidden for everybody who is here himself."""
-    only_acting(who)
-    return who
-
-
-def only_acting(who: Principal) -> None:
-    """Raises Forbidden but for a service of this platform that acts for somebody."""
-    if not who.acting:
-        raise Forbidden(detail="this door is for the platform's own services")
 
 
 Who: TypeAlias = Annotated[Principal, Depends(acting)]

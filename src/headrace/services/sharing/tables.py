@@ -103,7 +103,7 @@ pending = Table(
     "pending",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("kind", String(8), nullable=False, comment="inspect or submit"),
+    Column("kind", String(8), nullable=False, comment="inspect, submit, anchor or revoke"),
     Column("asset", String(40), nullable=False),
     Column("company", String(64), nullable=False),
     Column("detail", Text, nullable=False, server_default="{}"),
