@@ -6,7 +6,6 @@ trained, deleted) is a promise of its own, written in the transaction of the cha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
@@ -16,10 +15,10 @@ from headrace.access import Principal
 from headrace.assets import Dataset, Model
 from headrace.errors import Conflict, HeadraceError, Temporary, Unsupported
 from headrace.services.sharing import Notary, auditing
-from headrace.services.sharing.fence import Asset, Fence, put, shown, unfenced
+from headrace.services.sharing.fence import Asset, Fence, everything, put, shown, unfenced
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.promises import Promise, Waits, drop, kept, promise
-from headrace.services.sharing.tables import datasets, models, pending
+from headrace.services.sharing.tables import pending
 
 DELETED = "deleted by its owner"
 REVOKED = "revoked: "
@@ -66,7 +65,7 @@ class Anchoring:
 
     def _start(self, connection: Connection, anew: bool) -> None:
         promised = set(connection.execute(select(pending.c.asset).where(pending.c.kind == "anchor")).scalars())
-        for asset in _every(connection):
+        for asset in everything(connection):
             if self._notary is None:
                 if asset.anchoring in {"waiting", "failed"}:
                     drop(connection, asset.id, "anchor")
@@ -180,15 +179,3 @@ def _read(connection: Connection, id: str) -> tuple[Asset | None, list[Asset]]:
     evaluation = asset.recipe.evaluation if asset.recipe else []
     wanted = dict.fromkeys(one for one in (*asset.datasets, *evaluation, asset.parent) if one)
     return asset, [one for one in (unfenced(connection, each) for each in wanted) if one is not None]
-
-
-def _every(connection: Connection) -> Iterable[Asset]:
-    """All records that were not deleted, what others are made of first."""
-    found: list[tuple[int, str]] = []
-    for table in (datasets, models):
-        query = select(table.c.created_ms, table.c.id).where(table.c.deleted_ms.is_(None))
-        found += [(row.created_ms, row.id) for row in connection.execute(query)]
-    for _, id in sorted(found):
-        asset = unfenced(connection, id)
-        if asset is not None:
-            yield asset

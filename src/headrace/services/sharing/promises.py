@@ -83,6 +83,8 @@ class Worker:
         """id -> (when it may be tried again, the pause before that)"""
         self._waits: set[int] = set()
         """Those of them that wait for others."""
+        self._count = 0
+        """Promises kept so far."""
         self._under_way: dict[str, asyncio.Task[None]] = {}
         """asset -> what is being done for it"""
 
@@ -153,17 +155,20 @@ class Worker:
         return await self._book.read(read)
 
     async def _keep(self, found: Promise) -> None:
+        before = self._count
         try:
             begun = update(pending).where(pending.c.id == found.id).values(attempts=pending.c.attempts + 1)
             await self._book.write(lambda connection: connection.execute(begun))
             await self._doing[found.kind](found)
             self._later.pop(found.id, None)
+            self._count += 1
             for id in self._waits:  # what they wait for may be there
                 self._later.pop(id, None)
             self._waits.clear()
         except Waits:
-            self._later[found.id] = (time.monotonic() + PAUSE, PAUSE)
-            self._waits.add(found.id)
+            if self._count == before:  # otherwise what it waits for may have come meanwhile
+                self._later[found.id] = (time.monotonic() + PAUSE, PAUSE)
+                self._waits.add(found.id)
             await self._untried(found)
         except Temporary as error:
             self._rest(found, error)

@@ -109,6 +109,7 @@ pending = Table(
     Column("detail", Text, nullable=False, server_default="{}"),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Index("pending_by_asset", "asset"),
+    sqlite_autoincrement=True,
 )
 """Work that was promised with a record, in the same transaction; done later, taken up again at the next start."""
 
