@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from pydantic import Field
@@ -42,6 +42,12 @@ def canonical(claim: Mapping[str, Any]) -> bytes:
 def digest(data: bytes) -> str:
     """``sha256:…`` of a text."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def digest_of(made: Iterable[OutputFile]) -> str:
+    """Digest over names and digests of files, by name: sha256 of lines ``path NUL sha256 LF``."""
+    lines = sorted(f"{file.path}\0{file.stored.sha256}\n".encode() for file in made)
+    return f"sha256:{hashlib.sha256(b''.join(lines)).hexdigest()}"
 
 
 def kind_of(asset: Dataset | Model) -> Kind:

@@ -305,7 +305,9 @@ async def test_a_held_result_is_sealed_until_released(here: House, trainer: Trai
     made = await train(here.hub, trainer, model.id, here.folder / "out", told_by_its_name=b"w")
     await here.settled()
     [act] = [act for act in here.weather.acts if isinstance(act, Record)]
-    assert b"loss" not in act.result and b"told_by_its_name" not in act.result and made.digest.encode() not in act.result
+    assert (
+        b"loss" not in act.result and b"told_by_its_name" not in act.result and made.digest.encode() not in act.result
+    )
     [mine] = await here.notary.contracts(ACME, model.id)
     [theirs] = await here.notary.contracts(BOLT, model.id)
     assert mine.result_opened is None and mine.result is not None and set(mine.result) == set(theirs.result or {})
@@ -323,7 +325,14 @@ async def test_a_held_result_is_sealed_until_released(here: House, trainer: Trai
 def _translation(model: Model) -> Translation:
     parity = Parity(inputs=1, real=1, edge=0, made=0, worst=0.0, mean=0.0, scale=1.0, tolerance=1e-5)
     return Translation(
-        of=model.id, digest=model.digest, framework="torch", exporter="t", opset=17, dtypes="", versions={}, parity=parity
+        of=model.id,
+        digest=model.digest,
+        framework="torch",
+        exporter="t",
+        opset=17,
+        dtypes="",
+        versions={},
+        parity=parity,
     )
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from headrace.access import Principal
 from headrace.assets import Model, OutputFile, Snapshot, Stored, Translation, new_id
+from headrace.claims import digest_of
 from headrace.errors import BadInput, Conflict
 from headrace.services.sharing import auditing, lineage
 from headrace.services.sharing.anchoring import to_anchor, waiting
@@ -21,7 +22,7 @@ from headrace.services.sharing.contents import rows
 from headrace.services.sharing.fence import Fence, put, unfenced
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.registering import Taken
-from headrace.services.sharing.results import CHUNK, digest_of, holders
+from headrace.services.sharing.results import CHUNK, holders
 from headrace.services.sharing.tables import derivations, files, holds
 
 TOLD = ("framework", "input_shape", "output_shape", "parameters", "metadata", "metrics")

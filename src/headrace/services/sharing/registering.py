@@ -16,6 +16,7 @@ from sqlalchemy import Connection, insert
 
 from headrace.access import Principal
 from headrace.assets import Dataset, Model, OutputFile, Recipe, Stored, StreamRange, new_id
+from headrace.claims import digest_of
 from headrace.errors import HeadraceError, Temporary, Unsupported
 from headrace.services.sharing import Inspector, Trainer, auditing, lineage
 from headrace.services.sharing.anchoring import to_anchor
@@ -26,7 +27,7 @@ from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.promises import Promise, kept, promise
 from headrace.services.sharing.removing import erased
 from headrace.services.sharing.requests import Media, NewDataset, NewModel, NewRecipe, Take, media_of, plain_name
-from headrace.services.sharing.results import digest_of, holders
+from headrace.services.sharing.results import holders
 from headrace.services.sharing.tables import files, holds
 
 NEVER = "declared non-deterministic"

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from headrace.access import Principal
 from headrace.assets import Job, Model, ModelState, OutputFile, Scalar, Stored, Verdict
+from headrace.claims import digest_of
 from headrace.errors import BadInput, UnknownAsset
 from headrace.services.sharing import auditing, lineage
 from headrace.services.sharing.anchoring import to_anchor
@@ -190,12 +191,6 @@ def holders(fence: Fence, inputs: Iterable[Asset]) -> list[str]:
         if isinstance(one, Model):
             found.update(one.held_for)
     return sorted(found - {fence.who.company})
-
-
-def digest_of(made: Iterable[OutputFile]) -> str:
-    """Digest over names and digests of files, by name: sha256 of lines ``path NUL sha256 LF``."""
-    lines = sorted(f"{file.path}\0{file.stored.sha256}\n".encode() for file in made)
-    return f"sha256:{hashlib.sha256(b''.join(lines)).hexdigest()}"
 
 
 def _trainee(connection: Connection, job: Job) -> Model:

@@ -20,6 +20,7 @@ from headrace.errors import StorageUnavailable
 from headrace.services.sharing import Inspector, Notary, Sharing, Trainer, auditing, lineage
 from headrace.services.sharing.anchoring import Anchoring
 from headrace.services.sharing.book import Book
+from headrace.services.sharing.comparing import Comparing
 from headrace.services.sharing.contents import Contents
 from headrace.services.sharing.derived import Derived
 from headrace.services.sharing.fence import Asset, Fence, Kind, Page, of_kind
@@ -80,7 +81,7 @@ class SharingService:
         """(company, upload) of resumable uploads that are being registered."""
         self._hub = Hub(Book(engine), artifacts, clock, scratch, self.nudge, anchors=notary is not None)
         self.anchoring, self._anew = Anchoring(self._hub, notary), anew
-        self.contents = Contents(self._hub)
+        self.contents = Contents(self._hub, Comparing(self._hub, notary))
         self.granting = Granting(self._hub, companies)
         self.removing = Removing(self._hub)
         self.leaving = Leaving(self._hub)

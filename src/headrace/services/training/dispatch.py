@@ -12,6 +12,7 @@ from pathlib import Path
 from headrace.assets import Environment, Job
 from headrace.errors import HeadraceError, Temporary
 from headrace.services.sharing import Sharing
+from headrace.services.training.anchored import obstacle
 from headrace.services.training.logs import Logs
 from headrace.services.training.queue import Entry, Queue
 from headrace.services.training.recipes import Recipes
@@ -25,6 +26,8 @@ CLEAN = 3600.0
 """Seconds between looks at which logs may go."""
 LONGEST = 300.0
 """Seconds of the longest pause before another attempt."""
+WAIT = 15.0
+"""Seconds between looks at a job that has waited for long until its inputs are recorded."""
 _log = logging.getLogger("headrace.training")
 
 
@@ -88,7 +91,7 @@ class Dispatcher:
         """What others left, what may start, what the hub has to know; then wait for the next reason."""
         self._wake.clear()
         await asyncio.to_thread(self._take_over)
-        while len(self._jobs) < self._settings.parallel and (entry := await asyncio.to_thread(self._queue.claim)):
+        while len(self._jobs) < self._settings.parallel and (entry := await self._ready()):
             cancel = asyncio.Event()
             self._jobs[entry.job.id] = asyncio.create_task(self._one(entry, cancel)), cancel
         await self._tell()
@@ -99,6 +102,22 @@ class Dispatcher:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.look):
                 await self._wake.wait()
+
+    async def _ready(self) -> Entry | None:
+        """The next job whose model and inputs are recorded, claimed; those that have to wait say so and are passed over."""
+        while (entry := await asyncio.to_thread(self._queue.next)) is not None:
+            id = entry.job.id
+            found = await obstacle(self._sharing, entry)
+            if found is None:
+                if claimed := await asyncio.to_thread(self._queue.claim, id):
+                    return claimed
+            elif found.final:
+                await asyncio.to_thread(self._queue.refuse, id, found.text)
+            else:
+                waited = self._clock() - entry.job.created_ms / 1000
+                pause = min(max(self._settings.look, waited / 10), WAIT)
+                await asyncio.to_thread(self._queue.wait, id, found.text, pause)
+        return None
 
     async def _beat(self) -> None:
         """Say that this process lives; end what was cancelled elsewhere, or is not its job any more."""
