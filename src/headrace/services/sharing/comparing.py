@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 from headrace import claims
 from headrace.access import Principal
@@ -84,9 +85,11 @@ def _unfinished(asset: Asset) -> bool:
 
 def _said(asset: Asset) -> str:
     """Everything of a record that was compared."""
-    result = claims.result_claim(asset) if isinstance(asset, Model) else {}
-    where = {"contract": asset.contract, "anchoring": asset.anchoring}
-    return claims.digest(claims.canonical({"claim": claims.claim_of(asset), "result": result, **where}))
+    said: dict[str, Any] = {"claim": claims.claim_of(asset), "contract": asset.contract, "anchoring": asset.anchoring}
+    if isinstance(asset, Model):
+        evaluation = asset.recipe.evaluation if asset.recipe else []
+        said |= {"result": claims.result_claim(asset), "inputs": [asset.datasets, evaluation, asset.parent]}
+    return claims.digest(claims.canonical(said))
 
 
 def _fits(asset: Asset, role: str, kept: Sequence[OutputFile]) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, Select, String, cast, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, RowMapping, Select, String, cast, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from headrace.assets import Job, JobState, Recipe
@@ -244,6 +244,22 @@ class Queue:
         }
         with self._begin() as db:
             return self._mine(db, entry.job.id, queued) and self._closed(db, entry, how, reason, "queued")
+
+    def postpone(self, entry: Entry, message: str, pause: float) -> bool:
+        """Nothing of an attempt has run: as if it had not been begun, but that the job says what it waits for."""
+        job = entry.job
+        values = {"state": "queued", "attempt": job.attempt - 1, "message": message, "started_ms": None}
+        values["not_before_ms"] = self.now() + int(pause * 1000)
+        this = EVENTS.c.job == job.id, EVENTS.c.what.in_(("started", "waits"))
+        with self._begin() as db:
+            if not self._mine(db, job.id, values):
+                return False
+            db.execute(delete(ATTEMPTS).where(ATTEMPTS.c.job == job.id, ATTEMPTS.c.number == job.attempt))
+            last = db.execute(select(EVENTS).where(*this).order_by(EVENTS.c.id.desc()).limit(2)).mappings().all()
+            db.execute(delete(EVENTS).where(EVENTS.c.id == last[0]["id"]))
+            if [one["detail"] for one in last[1:]] != [message]:
+                self._event(db, job.id, "waits", message)
+            return True
 
     # -- other workers' jobs
 
