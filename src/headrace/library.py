@@ -47,6 +47,8 @@ SHARING = (
 TRAINING = ("/jobs", "/openapi/training.json", "/docs/training")
 VERIFICATION = (*verification_http.PATHS, "/openapi/verification.json", "/docs/verification")
 """How the paths of the services begin."""
+KEYS = "keys"
+"""Folder of the companies' secrets in the data directory."""
 INSTALL = "pip install 'headrace[chain]'"
 REPRODUCE = re.compile(r"/models/[^/]+/reproduce")
 
@@ -163,19 +165,18 @@ async def open_ledger(stack: AsyncExitStack, folder: Path, settings: Verificatio
         return NoLedger("`--ledger none` was asked for; without it there is one")
     try:
         kind = LEDGERS.find(settings.ledger or "embedded")
+        ledger = kind() if settings.ledger == "memory" else kind(folder.parent / "ledger", folder.parent / KEYS)
+        opened: Ledger = await stack.enter_async_context(ledger)
     except MissingExtra as error:
         if settings.ledger:
             raise
         return NoLedger(f"the ledger needs a library that is not installed ({error.fields['module']}): {INSTALL}")
-    if settings.ledger == "memory":
-        return await stack.enter_async_context(kind())
-    keyring = await asyncio.to_thread(keyring_of, folder)
-    return await stack.enter_async_context(kind(folder.parent / "ledger", keyring))
+    return opened
 
 
 def keyring_of(folder: Path) -> Keyring:
     """The companies' secrets, beside a library's folder. Blocks."""
-    return Keyring(folder.parent / "keys")
+    return Keyring(folder.parent / KEYS)
 
 
 async def open_verification(
@@ -221,6 +222,17 @@ class Models:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         door = self._queue if REPRODUCE.fullmatch(scope["path"]) else self._hub
+        await door(scope, receive, send)
+
+
+class Keys:
+    """``/keys``: to rotate those of tokens is the identity service's, to read those of records the verification service's."""
+
+    def __init__(self, identity: App, verification: App) -> None:
+        self._identity, self._verification = identity, verification
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        door = self._identity if scope["method"] == "POST" else self._verification
         await door(scope, receive, send)
 
 

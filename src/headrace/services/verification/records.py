@@ -65,6 +65,8 @@ class LedgerStatus(Plain):
     single: bool = Field(description="true: one operator runs it alone, and could write another one")
     operator: str = Field(description="fingerprint of the key that signs its tree heads: what a verifier pins")
     says: str = Field(description="the same for people")
+    company: str = Field(description="the caller's")
+    account: str = Field(description="address of its account there")
 
 
 class Keys(Plain):

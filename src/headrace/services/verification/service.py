@@ -99,7 +99,7 @@ class VerificationService:
     async def status(self, who: Principal) -> LedgerStatus:
         """Which ledger this is. Raises Temporary."""
         who.require("read")
-        return telling.status(await self.ledger.status())
+        return telling.status(await self.ledger.status(), who.company, await self.ledger.account(who.company))
 
     async def keys(self, who: Principal, company: str, asset: str = "") -> Keys:
         """What a company's records are signed with.

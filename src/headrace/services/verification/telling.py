@@ -51,7 +51,7 @@ def said(found: Recorded, view: Dataset | Model | None = None, company: str = ""
     )
 
 
-def status(found: Status) -> LedgerStatus:
+def status(found: Status, company: str, account: str) -> LedgerStatus:
     """The ledger at a glance."""
     return LedgerStatus(
         kind=found.kind,
@@ -61,6 +61,8 @@ def status(found: Status) -> LedgerStatus:
         single=found.single,
         operator=found.operator,
         says=SINGLE if found.single else SHARED,
+        company=company,
+        account=account,
     )
 
 

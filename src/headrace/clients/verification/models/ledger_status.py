@@ -20,6 +20,8 @@ class LedgerStatus:
         single (bool): true: one operator runs it alone, and could write another one
         operator (str): fingerprint of the key that signs its tree heads: what a verifier pins
         says (str): the same for people
+        company (str): the caller's
+        account (str): address of its account there
     """
 
     kind: str
@@ -29,6 +31,8 @@ class LedgerStatus:
     single: bool
     operator: str
     says: str
+    company: str
+    account: str
 
     def to_dict(self) -> dict[str, Any]:
         kind = self.kind
@@ -45,6 +49,10 @@ class LedgerStatus:
 
         says = self.says
 
+        company = self.company
+
+        account = self.account
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
@@ -56,6 +64,8 @@ class LedgerStatus:
                 "single": single,
                 "operator": operator,
                 "says": says,
+                "company": company,
+                "account": account,
             }
         )
 
@@ -78,6 +88,10 @@ class LedgerStatus:
 
         says = d.pop("says")
 
+        company = d.pop("company")
+
+        account = d.pop("account")
+
         ledger_status = cls(
             kind=kind,
             chain=chain,
@@ -86,6 +100,8 @@ class LedgerStatus:
             single=single,
             operator=operator,
             says=says,
+            company=company,
+            account=account,
         )
 
         return ledger_status
