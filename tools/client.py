@@ -27,6 +27,7 @@ SERVICES = {
     "sharing": "headrace.services.sharing.http",
     "training": "headrace.services.training.http",
     "identity": "headrace.services.identity.http",
+    "verification": "headrace.services.verification.http",
 }
 GENERATOR = "openapi-python-client==0.29.1"
 CONFIG = {

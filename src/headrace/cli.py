@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.commands import jobs, people, serve, share, verify
+from headrace.commands import jobs, ledger, people, serve, share, verify
 from headrace.commands.calling import URL, Json, Url, ask, call, fail, guard, quoted, read, reason
 from headrace.commands.printing import clock, say, table
 
@@ -74,6 +74,7 @@ def up(
         bool,
         typer.Option("--unsafe-no-sandbox", help="Run training code unisolated; only on loopback with one company."),
     ] = False,
+    ledger: serve.Ledger = "",
     company_quota: Annotated[
         float, typer.Option(min=0, help="GB of datasets and models one company may keep; 0: no limit.")
     ] = 0,
@@ -101,6 +102,7 @@ def up(
         open_=open_,
         jobs=jobs,
         unsafe=unsafe,
+        ledger=ledger,
         company_quota=company_quota,
         upload_limit=upload_limit,
     )
@@ -538,7 +540,7 @@ def quarantine_replay(
     say(f"replayed {count:,} message{'' if count == 1 else 's'}")
 
 
-for group in (people, share, jobs, verify, serve):
+for group in (people, share, jobs, ledger, verify, serve):
     group.register(app)
 
 

@@ -15,7 +15,15 @@ from typing import Any
 from headrace import credentials
 from headrace.compose import Platform
 from headrace.errors import HeadraceError
-from headrace.settings import MIB, ArtifactSettings, LibrarySettings, MqttSettings, PlatformSettings, TrainingSettings
+from headrace.settings import (
+    MIB,
+    ArtifactSettings,
+    LibrarySettings,
+    MqttSettings,
+    PlatformSettings,
+    TrainingSettings,
+    VerificationSettings,
+)
 
 GIB = 1024**3
 UNSAFE = (
@@ -43,6 +51,7 @@ def settings_of(
     open_: bool = False,
     jobs: int = 1,
     unsafe: bool = False,
+    ledger: str = "",
     company_quota: float = 0,
     upload_limit: float = 0,
 ) -> PlatformSettings:
@@ -65,6 +74,7 @@ def settings_of(
         library=LibrarySettings(
             artifacts=ArtifactSettings(quota=round(company_quota * GIB), upload_bytes=round(upload_limit * GIB)),
             training=TrainingSettings(parallel=jobs),
+            verification=VerificationSettings(ledger=ledger),
             unsafe=unsafe,
         ),
     )
@@ -116,6 +126,8 @@ async def _serve(settings: PlatformSettings, as_json: bool) -> None:
             return
         say(f"Headrace is ready: page {page(platform)}   MQTT {platform.addresses['mqtt']}")
         say(f"data in {settings.data.resolve()}; Ctrl-C stops it, nothing acknowledged is lost")
+        if platform.library.said:
+            say(f"nothing is recorded on a ledger: {platform.library.said}")
         if not platform.local.learning.names():
             say("no models yet: `headrace apply -f headrace.yaml` takes some into service")
         await _summary(platform, stop)

@@ -9,6 +9,15 @@ import typer
 
 from headrace.commands.calling import guard
 
+Ledger = Annotated[
+    str,
+    typer.Option(
+        envvar="HEADRACE_LEDGER",
+        help="Where claims are recorded: embedded, memory (gone with the process) or none (default: embedded if it is "
+        "installed, else none).",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -16,12 +25,16 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    service: Annotated[Literal["sharing", "training", "identity"], typer.Argument(help="Which one.")],
+    service: Annotated[Literal["sharing", "training", "identity", "verification"], typer.Argument(help="Which one.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port; 0 takes a free one.")],
     data: Annotated[Path, typer.Option(help="Data directory; the same for all services of a platform.")] = Path("data"),
     host: Annotated[str, typer.Option(help="Address to bind its door to.")] = "127.0.0.1",
-    sharing: Annotated[str, typer.Option(help="URL of the sharing service; training needs it.")] = "",
+    sharing: Annotated[str, typer.Option(help="URL of the sharing service; training and verification need it.")] = "",
     training: Annotated[str, typer.Option(help="URL of the training service; without it sharing trains nothing.")] = "",
+    verification: Annotated[
+        str, typer.Option(help="URL of the verification service; without it sharing has nothing recorded.")
+    ] = "",
+    ledger: Ledger = "",
     identity: Annotated[
         str,
         typer.Option(help="URL of the identity service, as its tokens name it (default: http://127.0.0.1:8080)."),
@@ -35,12 +48,20 @@ def serve(
 ) -> None:
     """Start one service alone; it meets the others over HTTP. Not beside `headrace up` on one directory."""
     from headrace.serving import run
-    from headrace.settings import MIB, ArtifactSettings, LibrarySettings, ServeSettings, TrainingSettings
+    from headrace.settings import (
+        MIB,
+        ArtifactSettings,
+        LibrarySettings,
+        ServeSettings,
+        TrainingSettings,
+        VerificationSettings,
+    )
 
     gib = 1024 * MIB
     library = LibrarySettings(
         artifacts=ArtifactSettings(quota=round(company_quota * gib), upload_bytes=round(upload_limit * gib)),
         training=TrainingSettings(parallel=jobs),
+        verification=VerificationSettings(ledger=ledger),
     )
     settings = ServeSettings(
         service=service,
@@ -49,6 +70,7 @@ def serve(
         port=port,
         sharing=sharing,
         training=training,
+        verification=verification,
         identity=identity,
         library=library,
     )

@@ -6,15 +6,18 @@ FastAPI says of every operation that it answers 422 to what it cannot read; here
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from headrace.assets import Plain
+from headrace.errors import HeadraceError
+from headrace.services.http import code
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -117,3 +120,26 @@ def methods(document: dict[str, Any], path: str) -> list[str]:
         if re.fullmatch("".join(parts), path):
             found.update(method.upper() for method in operations)
     return sorted(found)
+
+
+def sentence(problems: Sequence[Mapping[str, object]]) -> str:
+    """Pydantic's findings for people: the field and what is wrong with it."""
+    said = []
+    for problem in problems[:20]:
+        place = ".".join(
+            str(part) for part in cast(Sequence[object], problem["loc"]) if part not in {"body", "query", "path"}
+        )
+        said.append(f"{place[:100]}: {problem['msg']}" if place else str(problem["msg"]))
+    return "; ".join(said)
+
+
+async def refused(_: Request, error: Exception) -> Response:
+    """Exception handler: one of our errors as ``{"error": "..."}``."""
+    assert isinstance(error, HeadraceError)
+    return JSONResponse({"error": str(error)}, code(error))
+
+
+async def invalid(_: Request, error: Exception) -> Response:
+    """Exception handler: what FastAPI cannot read, in the same form."""
+    assert isinstance(error, RequestValidationError)
+    return JSONResponse({"error": sentence(error.errors())}, 400)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from headrace.access import Principal
 from headrace.assets import Stored
 from headrace.errors import BadInput, Conflict, TooLarge
+from headrace.services.documents import sentence
 from headrace.services.http import header, read_body
 from headrace.services.sharing.multipart import METADATA, take_in
 from headrace.services.sharing.requests import NewDataset, NewModel, Take
@@ -104,17 +105,6 @@ def checked(kind: type[New], body: bytes) -> New:
         return kind.model_validate_json(body)
     except ValidationError as error:
         raise BadInput(detail=sentence(error.errors())) from error
-
-
-def sentence(problems: Sequence[Mapping[str, object]]) -> str:
-    """Pydantic's findings for people: the field and what is wrong with it."""
-    said = []
-    for problem in problems[:20]:
-        place = ".".join(
-            str(part) for part in cast(Sequence[object], problem["loc"]) if part not in {"body", "query", "path"}
-        )
-        said.append(f"{place[:100]}: {problem['msg']}" if place else str(problem["msg"]))
-    return "; ".join(said)
 
 
 def _fitting(new: New, part: str) -> New:

@@ -11,11 +11,11 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from headrace.errors import Temporary
 from headrace.services.sharing.book import Book
@@ -64,14 +64,29 @@ def drop(connection: Connection, asset: str, *kinds: str) -> None:
     connection.execute(delete(pending).where(pending.c.asset == asset, pending.c.kind.in_(kinds)))
 
 
-class Worker:
-    """Keeps promises of some kinds, the oldest first, one at a time."""
+class Waits(Temporary):
+    """It waits for another promise: {detail}."""
 
-    def __init__(self, book: Book, doing: Mapping[str, Doing]) -> None:
-        self._book, self._doing = book, doing
+
+class Worker:
+    """Keeps promises of some kinds, the oldest first.
+
+    Args:
+        parallel: how many at one time; never two of one asset.
+        after: kinds of promises, and be they another worker's, whose earlier ones of the same asset have to be kept first.
+    """
+
+    def __init__(self, book: Book, doing: Mapping[str, Doing], parallel: int = 1, after: Collection[str] = ()) -> None:
+        self._book, self._doing, self._parallel, self._after = book, doing, parallel, frozenset(after)
         self._wake, self._idle = asyncio.Event(), asyncio.Event()
         self._later: dict[int, tuple[float, float]] = {}
         """id -> (when it may be tried again, the pause before that)"""
+        self._waits: set[int] = set()
+        """Those of them that wait for others."""
+        self._count = 0
+        """Promises kept so far."""
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        """asset -> what is being done for it"""
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -85,50 +100,88 @@ class Worker:
     async def run(self) -> None:
         """For ever."""
         self.wake()
-        while True:
-            self._wake.clear()
-            try:
-                found = await self._next()
-            except Exception:
-                _log.exception("what was promised cannot be read; again in %.0f s", PAUSE)
-                await asyncio.sleep(PAUSE)
-                self._wake.set()
-                continue
-            if found is not None:
-                await self._keep(found)
-                self._wake.set()
-                continue
-            if not self._wake.is_set():
-                self._idle.set()
-            waits = [when - time.monotonic() for when, _ in self._later.values()]
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(min(waits), 0.01) if waits else None)
+        try:
+            while True:
+                await self._step()
+        finally:
+            tasks = list(self._under_way.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _step(self) -> None:
+        """Begin what may be begun; then wait for the next reason to look."""
+        self._wake.clear()
+        try:
+            found = await self._next() if len(self._under_way) < self._parallel else None
+        except Exception:
+            _log.exception("what was promised cannot be read; again in %.0f s", PAUSE)
+            await asyncio.sleep(PAUSE)
+            self._wake.set()
+            return
+        if found is not None:
+            self._begin(found)
+            self._wake.set()
+            return
+        if not self._wake.is_set() and not self._under_way:
+            self._idle.set()
+        waits = [when - time.monotonic() for when, _ in self._later.values()]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), max(min(waits), 0.01) if waits else None)
+
+    def _begin(self, found: Promise) -> None:
+        def over(_: asyncio.Task[None]) -> None:
+            del self._under_way[found.asset]
+            self._wake.set()
+
+        task = asyncio.create_task(self._keep(found), name=f"{found.kind}-{found.asset}")
+        self._under_way[found.asset] = task
+        task.add_done_callback(over)
 
     async def _next(self) -> Promise | None:
         now = time.monotonic()
         resting = [id for id, (when, _) in self._later.items() if when > now]
+        earlier = pending.alias()
+        first = exists().where(
+            earlier.c.asset == pending.c.asset, earlier.c.id < pending.c.id, earlier.c.kind.in_(self._after)
+        )
 
         def read(connection: Connection) -> Promise | None:
-            query = select(pending).where(pending.c.kind.in_(self._doing), pending.c.id.not_in(resting))
+            query = select(pending).where(pending.c.kind.in_(self._doing), pending.c.id.not_in(resting), ~first)
+            query = query.where(pending.c.asset.not_in(list(self._under_way)))
             row = connection.execute(query.order_by(pending.c.id).limit(1)).mappings().first()
             return None if row is None else Promise(**{**row, "detail": json.loads(row["detail"])})
 
         return await self._book.read(read)
 
     async def _keep(self, found: Promise) -> None:
+        before = self._count
         try:
             begun = update(pending).where(pending.c.id == found.id).values(attempts=pending.c.attempts + 1)
             await self._book.write(lambda connection: connection.execute(begun))
             await self._doing[found.kind](found)
             self._later.pop(found.id, None)
+            self._count += 1
+            for id in self._waits:  # what they wait for may be there
+                self._later.pop(id, None)
+            self._waits.clear()
+        except Waits:
+            if self._count == before:  # otherwise what it waits for may have come meanwhile
+                self._later[found.id] = (time.monotonic() + PAUSE, PAUSE)
+                self._waits.add(found.id)
+            await self._untried(found)
         except Temporary as error:
             self._rest(found, error)
-            same = update(pending).where(pending.c.id == found.id).values(attempts=found.attempts)
-            with contextlib.suppress(Temporary):  # was no fault of its own
-                await self._book.write(lambda connection: connection.execute(same))
+            await self._untried(found)
         except Exception as error:
             _log.exception("%s of %s failed and will be tried again", found.kind, found.asset)
             self._rest(found, error)
+
+    async def _untried(self, found: Promise) -> None:
+        """It was no fault of its own."""
+        same = update(pending).where(pending.c.id == found.id).values(attempts=found.attempts)
+        with contextlib.suppress(Temporary):
+            await self._book.write(lambda connection: connection.execute(same))
 
     def _rest(self, found: Promise, error: Exception) -> None:
         _, pause = self._later.get(found.id, (0.0, PAUSE / 2))

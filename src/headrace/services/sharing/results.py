@@ -17,6 +17,7 @@ from headrace.assets import Job, Model, ModelState, OutputFile, Scalar, Stored, 
 from headrace.claims import digest_of
 from headrace.errors import BadInput, UnknownAsset
 from headrace.services.sharing import auditing, lineage
+from headrace.services.sharing.anchoring import to_anchor
 from headrace.services.sharing.book import to_its_end
 from headrace.services.sharing.contents import rows, safe_path
 from headrace.services.sharing.fence import Asset, Fence, put, unfenced
@@ -96,6 +97,8 @@ class Results:
         now, model = self._hub.clock(), _trainee(connection, job)
         fields = {**model.model_dump(), **told, "files": [file.model_dump() for file in made]}
         fields |= {"state": "trained", "job": job.id, "digest": digest_of(made)}
+        if self._hub.anchors:
+            fields |= {"anchoring": "waiting", "anchoring_note": ""}
         if model.reproducible == "never":
             fields |= {"reproducible": "never", "reproducible_note": model.reproducible_note}
         try:
@@ -108,6 +111,7 @@ class Results:
         lineage.job(connection, changed, job.model_copy(update={"state": "done"}))
         if self._inspects:
             promise(connection, "inspect", model.id, model.company)
+        to_anchor(connection, changed)
         auditing.note(connection, now, _principal(job), "trained", model.id, model.company, detail=job.id)
         return changed
 
