@@ -89,16 +89,24 @@ class House:
 
 @contextlib.asynccontextmanager
 async def house(
-    folder: Path, weather: Weather | None = None, settings: VerificationSettings = QUICK, **parts: Any
+    folder: Path,
+    weather: Weather | None = None,
+    settings: VerificationSettings = QUICK,
+    anchors: bool = True,
+    **parts: Any,
 ) -> AsyncIterator[House]:
-    """A hub over the data in a folder; opened again, with the same ledger, it goes on."""
+    """A hub over the data in a folder; opened again, with the same ledger, it goes on.
+
+    Args:
+        anchors: false: the hub itself has nothing recorded.
+    """
     folder.mkdir(exist_ok=True)
     engine = await asyncio.to_thread(open_database, sqlite_url(folder / "verification.db"), PACKAGE)
     ledger = weather or Weather()
     held: list[SharingService] = []
     notary = VerificationService(engine, ledger, lambda: held[0], Keyring(folder / "keys"), settings)
     try:
-        async with notary, hubs.opened(folder, notary=notary, **parts) as hub:
+        async with notary, hubs.opened(folder, notary=notary if anchors else None, **parts) as hub:
             held.append(hub)
             yield House(hub, notary, ledger, folder)
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,11 +12,12 @@ import pytest
 
 from headrace import claims, merkle
 from headrace.access import Principal
-from headrace.assets import Dataset, Model, Parity, Snapshot, Translation
+from headrace.assets import Model, Parity, Translation
 from headrace.errors import Conflict, Forbidden, NotFound, Tampered, UnknownContract, Unsupported
 from headrace.trust.ledgers import Anchor, Deploy, Record, Revoke
 from tests.hub import ACME, BOLT, Inspector, Trainer, dataset, grant, opened, person, recipe, train, uploaded
 from tests.notary import House, Weather, house, impatient, until
+from tests.snapshots import snapshot
 
 VIEWER = person("acme", "viewer", name="vic")
 
@@ -349,20 +349,6 @@ async def test_a_translation_has_a_contract_of_its_own(here: House) -> None:
     assert await here.notary.recorded(await here.hub.model(ACME, made.id)) == made.digest
 
 
-def snapshot(number: int) -> Snapshot:
-    return Snapshot(
-        model="pv",
-        generation="g",
-        spec="sha256:s",
-        published_ms=number,
-        first_position=0,
-        last_position=number,
-        records=number,
-        root="sha256:r",
-        environment="sha256:e",
-    )
-
-
 async def test_snapshots_are_anchored_in_batches_with_proofs(here: House) -> None:
     made = [await here.hub.snapshot("acme", snapshot(n), f"pv {n}", b"w%d" % n, {}) for n in range(20)]
     await here.settled()
@@ -458,7 +444,3 @@ async def test_another_chain_is_noticed(tmp_path: Path) -> None:
         await here.settled()
         now = await here.hub.dataset(ACME, made.id)
         assert now.anchoring == "failed" and "another chain" in now.anchoring_note
-
-
-def test_the_words_are_used() -> None:
-    assert Dataset and io
