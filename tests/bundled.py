@@ -18,7 +18,7 @@ from headrace.claims import canonical, claim_of, digest, digest_of, result_claim
 from headrace.services.verification.bundles import Source, write
 from headrace.services.verification.offline import Pins
 from headrace.services.verification.sayings import Inclusion, Name, Opening, Saying, reason_text
-from headrace.services.verification.sealing import _encrypt
+from headrace.services.verification.sealing import encrypted
 from headrace.services.verification.signing import Signer
 from headrace.trust.ledgers import Act, Anchor, Deploy, Record, Revoke
 from tests.paper_ledger import PaperLedger
@@ -140,7 +140,7 @@ class Made:
         return canonical(signed(claim, signer(self.company).public.fingerprint) if self.names_signer else claim)
 
     def _sealed(self, asset: Dataset | Model, text: bytes) -> Opening:
-        ciphertext = _encrypt(KEY, text, asset.id)
+        ciphertext = encrypted(KEY, text, asset.id)
         return Opening(self._signed(sealed_claim(asset, digest(ciphertext))), ciphertext, KEY)
 
 

@@ -20,7 +20,7 @@ Kind: TypeAlias = Literal["dataset", "model", "model_unverified", "translation",
 Level: TypeAlias = Literal["none", "L0", "L1", "L2"]
 SEALED = "headrace/sealed/1"
 INPUTS = frozenset({"datasets", "evaluation", "parent"})
-KEPT = INPUTS | {"schema", "id", "company", "kind", "digest", "sha256", "root"}
+KEPT = INPUTS | {"schema", "id", "company", "kind", "digest", "sha256", "root", "signer"}
 """Parts of a claim that are never left out of it."""
 LEVELS: dict[Level, str] = {
     "none": "not verified",
@@ -170,7 +170,7 @@ def shortened(claim: Mapping[str, Any], limit: int) -> dict[str, Any]:
 def differences(asset: Dataset | Model, claim: Mapping[str, Any], result: Mapping[str, Any] | None = None) -> list[str]:
     """Names of what a record says otherwise than its recorded claim (opened, if it was sealed) and result."""
     now = json.loads(canonical(claim_of(asset)))
-    names = [name for name in sorted({*now, *claim} - INPUTS) if not _same(claim.get(name), now.get(name))]
+    names = [name for name in sorted({*now, *claim} - INPUTS - {"signer"}) if not _same(claim.get(name), now.get(name))]
     if isinstance(asset, Model):
         names += _other_inputs(asset, claim)
     if result is not None and isinstance(asset, Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 from collections.abc import Callable, Container
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -189,7 +190,9 @@ async def open_verification(
         await asyncio.to_thread(_forget, folder, name)
     engine = await _database(stack, folder, "verification", name)
     keyring = await asyncio.to_thread(keyring_of, folder)
-    service = VerificationService(engine, ledger, sharing, keyring, settings.verification)
+    scratch = folder / "bundles"
+    await asyncio.to_thread(_emptied, scratch)
+    service = VerificationService(engine, ledger, sharing, keyring, settings.verification, scratch)
     return await stack.enter_async_context(service)
 
 
@@ -200,6 +203,12 @@ async def open_queue(
     engine = await _database(stack, folder, "training")
     queue = TrainingService(engine, sharing, runner, folder / "training", settings.training)
     return await stack.enter_async_context(queue)
+
+
+def _emptied(folder: Path) -> None:
+    """A folder of files that were being sent: none of them outlives its process."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
 
 
 def _forget(folder: Path, name: str) -> None:

@@ -95,6 +95,8 @@ def ledger(as_json: Json = False, url: Url = URL) -> None:
     if found["operator"]:
         say(f"operator's key {found['operator']} (what a verifier pins)")
     say(f"account of {found['company']}: {found['account']}")
+    signer = call(url, "GET", f"/keys/{quoted(found['company'])}")["signer"]
+    say(f"its signing key {signer} (what somebody pins who verifies its bundles)")
 
 
 def revoke(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Annotated, TypeAlias
 
-from fastapi import APIRouter, Depends, FastAPI, Query
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field
 
@@ -14,14 +15,15 @@ from headrace.errors import HeadraceError
 from headrace.services.apidocs import add_docs
 from headrace.services.bounded import Bounded
 from headrace.services.documents import RESPONSES, describe, invalid, refused
-from headrace.services.entrance import caller, only_acting
+from headrace.services.entrance import caller, known_still, only_acting
 from headrace.services.http import Scope
 from headrace.services.verification.internal import PREFIX, notary_router
+from headrace.services.verification.lending import BUNDLE, Lent
 from headrace.services.verification.records import Contracts, Keys, LedgerStatus, Said
 from headrace.services.verification.service import VerificationService
 from headrace.settings import MIB
 
-PATHS = ("/contracts", "/ledger", "/keys", PREFIX)
+PATHS = ("/contracts", "/ledger", "/keys", "/bundles", PREFIX)
 """How its paths begin."""
 BODY = MIB
 """Bytes of a JSON body."""
@@ -89,4 +91,18 @@ def _routes(service: VerificationService) -> APIRouter:
         """What a company's records are signed with: to be compared with what it says itself, and pinned."""
         return await service.keys(who, company, asset)
 
+    @routes.get("/bundles/{id}", operation_id="get_bundle", responses=BUNDLE, response_class=Response)
+    async def bundle(who: Who, request: Request, id: Annotated[str, Field(max_length=64)]) -> Response:
+        """One file with which anybody can check a dataset or model offline: its content, what is recorded, signatures, evidence.
+        Made when it is asked for; that of a confidential asset opens its claim for whoever has the file."""
+        return Lent(
+            lambda: service.bundle(who, id), f"{id}.bundle", still=partial(_still, service, who, id, request.scope)
+        )
+
     return routes
+
+
+async def _still(service: VerificationService, who: Principal, id: str, scope: Scope) -> None:
+    """Raises once the caller may have no more of it."""
+    await known_still(scope)
+    await service.bundles.still(who, id)

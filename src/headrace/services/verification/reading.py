@@ -131,7 +131,7 @@ class Reading:
         )
 
     async def _anchored(self, leaf: Leaf) -> Recorded:
-        said, proof = await self._proof(leaf)
+        said, proof = await self.proof(leaf)
         return Recorded(
             asset=leaf.asset,
             company=leaf.company,
@@ -149,12 +149,12 @@ class Reading:
         if leaf is None or leaf.batch is None:
             return None
         try:
-            await self._proof(leaf)
+            await self.proof(leaf)
         except UnknownContract:  # not final yet
             return None
         return str(parsed(asset, leaf.claim).get("reason", ""))
 
-    async def _proof(self, leaf: Leaf) -> tuple[Anchored, Proof]:
+    async def proof(self, leaf: Leaf) -> tuple[Anchored, Proof]:
         """That a leaf is in the batch that the ledger has. Raises UnknownContract (not final), Tampered."""
         batch = await self._book.read(partial(index.batch, id=leaf.batch or 0))
         if batch is None or not batch.anchored:

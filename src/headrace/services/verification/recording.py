@@ -18,7 +18,9 @@ from headrace.services.verification.batches import Batches
 from headrace.services.verification.index import Entry, Leaf
 from headrace.services.verification.opening import Opening
 from headrace.services.verification.sealing import Sealed, Sealing
+from headrace.services.verification.signing import signer
 from headrace.settings import VerificationSettings
+from headrace.trust.keyring import Keyring
 from headrace.trust.ledgers import Deploy, Ledger, Record, Revoke
 
 
@@ -26,10 +28,16 @@ class Recording:
     """Deploys, records and revokes; all of it may be asked again and again."""
 
     def __init__(
-        self, book: Book, ledger: Ledger, sealing: Sealing, batches: Batches, settings: VerificationSettings
+        self,
+        book: Book,
+        ledger: Ledger,
+        sealing: Sealing,
+        batches: Batches,
+        settings: VerificationSettings,
+        keyring: Keyring,
     ) -> None:
         self._book, self._ledger, self._sealing, self._opening = book, ledger, sealing, Opening(book, sealing)
-        self._batches, self._settings = batches, settings
+        self._batches, self._settings, self._keyring = batches, settings, keyring
         self._same_chain = False
 
     async def record(self, asset: Dataset | Model, inputs: Sequence[Dataset | Model]) -> str:
@@ -70,7 +78,7 @@ class Recording:
         there = await self._book.read(partial(index.entry, asset=asset.id))
         if there is not None:
             return there
-        text, secret = await self._text(asset, claims.claim_of(asset, inputs), claims.is_secret(asset))
+        text, secret = await self._text(asset, await self._claim(asset, inputs), claims.is_secret(asset))
         kind = "dataset" if isinstance(asset, Dataset) else "model"
         made = Entry(asset.id, asset.company, kind, text)  # type: ignore[arg-type]
         return await self._book.write(lambda connection: index.claimed(connection, made, secret))
@@ -101,9 +109,14 @@ class Recording:
         leaf = await self._book.read(partial(index.leaf, asset=asset.id, what="claim"))
         secret = None
         if leaf is None:
-            text, secret = await self._text(asset, claims.claim_of(asset), claims.is_secret(asset))
+            text, secret = await self._text(asset, await self._claim(asset), claims.is_secret(asset))
             leaf = Leaf(asset.id, "claim", asset.company, text)
         return (await self._batches.anchor(leaf, secret)).address
+
+    async def _claim(self, asset: Dataset | Model, inputs: Sequence[Dataset | Model] = ()) -> dict[str, Any]:
+        """Its claim, with the key that its company signs with."""
+        key = await asyncio.to_thread(signer, self._keyring, asset.company)
+        return claims.signed(claims.claim_of(asset, inputs), key.public.fingerprint)
 
     async def _text(self, asset: Dataset | Model, claim: dict[str, Any], secret: bool) -> tuple[bytes, Sealed | None]:
         """What is going to be on the ledger, and what is kept beside it. Raises BadInput."""
@@ -114,7 +127,8 @@ class Recording:
         except ValueError as error:
             raise BadInput(detail=f"what {asset.id} says of itself cannot be recorded: {error}") from error
         made = await asyncio.to_thread(self._sealing.seal, asset.company, asset.id, whole)
-        return claims.canonical(claims.sealed_claim(asset, made.digest)), made
+        said = claims.sealed_claim(asset, made.digest)
+        return claims.canonical(claims.signed(said, claim["signer"]) if "signer" in claim else said), made
 
     async def _noted(self, asset: str, **values: Any) -> Entry:
         return await self._book.write(lambda connection: index.change(connection, asset, **values))

@@ -76,3 +76,4 @@ class Keys(Plain):
     account: str = Field(description="address of its account on the ledger")
     operator: str = Field(description="fingerprint of the key that signs the ledger's tree heads")
     signing_key: str = Field("", description="public key of its signatures, PEM; empty: nothing is signed here")
+    signer: str = Field("", description="fingerprint of that key: what a verifier pins")

@@ -1,11 +1,13 @@
 """What must not be read on the ledger: encrypted here, with its digest there.
 
 Each text has a random key of its own (AES-256-GCM); that key is wrapped by the company's seal key. So one text can be opened
-for somebody (in a bundle) without opening another.
+for somebody (in a bundle) without opening another. GCM alone does not bind its key: somebody who wants to can make one ciphertext
+that two keys open as two texts, and show each of two readers his own. So a digest of the key stands before it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from dataclasses import dataclass
 
@@ -15,6 +17,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from headrace.claims import digest
 from headrace.errors import Tampered
 from headrace.trust.keyring import KEY, NONCE, Keyring
+
+
+BOUND = 32
+"""Bytes of a key's digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Sealing:
     def seal(self, company: str, asset: str, text: bytes) -> Sealed:
         """Encrypt a text about an asset."""
         key = secrets.token_bytes(KEY)
-        ciphertext = _encrypt(key, text, asset)
+        ciphertext = encrypted(key, text, asset)
         wrapped = _encrypt(self._keyring.secret(company, "seal"), key, asset)
         return Sealed(digest(ciphertext), asset, company, ciphertext, wrapped)
 
@@ -54,7 +60,18 @@ def opened(expected: str, asset: str, ciphertext: bytes, key: bytes) -> bytes:
     """The text about an asset whose ciphertext has this digest. Raises Tampered."""
     if digest(ciphertext) != expected:
         raise Tampered(detail=f"the sealed text of {asset} is not the one whose digest the ledger has")
-    return _decrypt(key, ciphertext, asset)
+    if ciphertext[:BOUND] != _bound(key):
+        raise Tampered(detail=f"the sealed text of {asset} is not opened by this key")
+    return _decrypt(key, ciphertext[BOUND:], asset)
+
+
+def encrypted(key: bytes, text: bytes, asset: str) -> bytes:
+    """A text about an asset under a key: the key's digest, nonce, AES-256-GCM."""
+    return _bound(key) + _encrypt(key, text, asset)
+
+
+def _bound(key: bytes) -> bytes:
+    return hashlib.sha256(b"headrace/sealed/key" + key).digest()
 
 
 def _encrypt(key: bytes, text: bytes, asset: str) -> bytes:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
@@ -15,11 +18,13 @@ from headrace.services.sharing import Sharing
 from headrace.services.sharing.book import Book
 from headrace.services.verification import index, telling
 from headrace.services.verification.batches import Batches
+from headrace.services.verification.bundling import Bundling
 from headrace.services.verification.opening import Opening
 from headrace.services.verification.reading import Reading
 from headrace.services.verification.recording import Recording
 from headrace.services.verification.records import Keys, LedgerStatus, Said
 from headrace.services.verification.sealing import Sealing
+from headrace.services.verification.signing import signer
 from headrace.settings import VerificationSettings
 from headrace.trust.keyring import Keyring
 from headrace.trust.ledgers import Ledger
@@ -32,6 +37,7 @@ class VerificationService:
         engine: of ``open_database(url, "headrace.services.verification")``.
         sharing: the hub, which says who may know of what; asked for when it is needed, because the two need each other.
         keyring: the companies' secrets.
+        scratch: folder for bundles while they are sent; None: the system's.
     """
 
     def __init__(
@@ -41,6 +47,7 @@ class VerificationService:
         sharing: Callable[[], Sharing],
         keyring: Keyring,
         settings: VerificationSettings | None = None,
+        scratch: Path | None = None,
     ) -> None:
         settings = settings or VerificationSettings()
         self.ledger, self.keyring = ledger, keyring
@@ -48,8 +55,9 @@ class VerificationService:
         self._book, self._sharing = Book(engine), sharing
         self.opening = Opening(self._book, self.sealing)
         self._batches = Batches(self._book, ledger, settings)
-        self._recording = Recording(self._book, ledger, self.sealing, self._batches, settings)
+        self._recording = Recording(self._book, ledger, self.sealing, self._batches, settings, keyring)
         self.reading = Reading(self._book, ledger, self.opening)
+        self.bundles = Bundling(self._book, ledger, self.sealing, self.reading, keyring, sharing, scratch)
 
     async def __aenter__(self) -> VerificationService:
         return self
@@ -115,9 +123,21 @@ class VerificationService:
                 detail=f"there is no company {company[:64]!r} that you may know of; name an asset of theirs, too (?asset=ID)"
             )
         status = await self.ledger.status()
+        key = (await asyncio.to_thread(signer, self.keyring, company)).public
         return Keys(
-            company=company, account=await self.ledger.account(company), operator=status.operator, signing_key=""
+            company=company,
+            account=await self.ledger.account(company),
+            operator=status.operator,
+            signing_key=key.pem.decode(),
+            signer=key.fingerprint,
         )
+
+    @contextlib.asynccontextmanager
+    async def bundle(self, who: Principal, id: str) -> AsyncIterator[Path]:
+        """See `Verification.bundle`."""
+        who.require("read")
+        async with self.bundles.bundle(who, await self._record(who, id)) as path:
+            yield path
 
     # -- inside
 

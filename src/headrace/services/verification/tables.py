@@ -32,7 +32,7 @@ sealed = Table(
     Column("digest", String(71), primary_key=True, comment="of the ciphertext: what the ledger has"),
     Column("asset", String(40), nullable=False),
     Column("company", String(64), nullable=False),
-    Column("ciphertext", LargeBinary, nullable=False, comment="nonce, then AES-256-GCM of the claim"),
+    Column("ciphertext", LargeBinary, nullable=False, comment="digest of its key, nonce, AES-256-GCM of the claim"),
     Column("wrapped", LargeBinary, nullable=False, comment="nonce, then the claim's key under the company's seal key"),
     Index("sealed_by_asset", "asset"),
 )
