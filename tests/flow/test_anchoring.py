@@ -57,7 +57,8 @@ async def test_a_dataset_is_recorded_with_its_statistics(tmp_path: Path) -> None
         now = await here.hub.dataset(ACME, made.id)
         assert now.anchoring == "anchored" and now.contract.startswith("0x")
         claim = await claim_of(here, made.id)
-        assert claim == json.loads(claims.canonical(claims.dataset_claim(now)))
+        signer = (await here.notary.keys(ACME, "acme")).signer
+        assert claim == json.loads(claims.canonical(claims.signed(claims.dataset_claim(now), signer)))
         assert (claim["samples"], claim["statistics"]) == (3, {"columns": [{"name": "a", "mean": 0.5}]})
         assert [type(act) for act in here.weather.acts] == [Deploy]
         assert await here.notary.recorded(now) == now.stored.sha256
@@ -289,7 +290,7 @@ async def test_of_a_confidential_asset_the_chain_has_a_digest_only(here: House, 
     for told in ("top secret", "hidden", data.stored.sha256, data.stored.root, net.digest, "plant.csv"):
         assert told.encode() not in chain
     [said] = await here.notary.contracts(ACME, data.id)
-    assert set(said.claim) == {"schema", "id", "company", "sealed"}
+    assert set(said.claim) == {"schema", "id", "company", "sealed", "signer"}
     assert said.opened is not None and said.opened["name"] == "top secret plant"
     assert (await claim_of(here, model.id))["datasets"] == [{"id": data.id, "contract": record.contract}]
     assert await here.notary.recorded(record) == data.stored.sha256

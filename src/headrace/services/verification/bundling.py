@@ -56,11 +56,9 @@ class Bundling:
     async def bundle(self, who: Principal, asset: Dataset | Model) -> AsyncIterator[Path]:
         """See `Verification.bundle`."""
         files = _files(asset)
-        sayings = await self._sayings(asset)
-        if asset.deleted_ms is not None or not files or "claim" not in sayings:
+        sayings = await self._sayings(asset) if files and asset.deleted_ms is None else {}
+        if "claim" not in sayings:
             raise Conflict(detail=_why_not(asset, files))
-        if _needs_result(asset) and "result" not in sayings:
-            raise Conflict(detail=f"the result of {asset.id} is not recorded yet: it waits for the ledger")
         key = await asyncio.to_thread(signer, self._keyring, asset.company)
         async with self._turn:
             folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._scratch, prefix="bundle-"))
@@ -77,9 +75,11 @@ class Bundling:
         await self._sharing().check(who, id, "read")
 
     async def _sayings(self, asset: Dataset | Model) -> dict[Name, Saying]:
-        """What is final of it on the ledger."""
+        """What is final of it on the ledger. Raises Conflict: not all that is needed."""
         entry = await self._book.read(partial(index.entry, asset=asset.id))
         if entry is not None:
+            if entry.deployed and not entry.recorded and _needs_result(asset):
+                raise Conflict(detail=f"the result of {asset.id} is not recorded yet: it waits for the ledger")
             return await self._contract(entry)
         found: dict[Name, Saying] = {}
         names: tuple[tuple[Name, index.What], ...] = (("claim", "claim"), ("revocation", "revoked"))

@@ -18,7 +18,6 @@ from headrace.claims import digest
 from headrace.errors import Tampered
 from headrace.trust.keyring import KEY, NONCE, Keyring
 
-
 BOUND = 32
 """Bytes of a key's digest."""
 
