@@ -19,12 +19,14 @@ class Keys:
         account (str): address of its account on the ledger
         operator (str): fingerprint of the key that signs the ledger's tree heads
         signing_key (str | Unset): public key of its signatures, PEM; empty: nothing is signed here Default: ''.
+        signer (str | Unset): fingerprint of that key: what a verifier pins Default: ''.
     """
 
     company: str
     account: str
     operator: str
     signing_key: str | Unset = ""
+    signer: str | Unset = ""
 
     def to_dict(self) -> dict[str, Any]:
         company = self.company
@@ -34,6 +36,8 @@ class Keys:
         operator = self.operator
 
         signing_key = self.signing_key
+
+        signer = self.signer
 
         field_dict: dict[str, Any] = {}
 
@@ -46,6 +50,8 @@ class Keys:
         )
         if signing_key is not UNSET:
             field_dict["signing_key"] = signing_key
+        if signer is not UNSET:
+            field_dict["signer"] = signer
 
         return field_dict
 
@@ -60,11 +66,14 @@ class Keys:
 
         signing_key = d.pop("signing_key", UNSET)
 
+        signer = d.pop("signer", UNSET)
+
         keys = cls(
             company=company,
             account=account,
             operator=operator,
             signing_key=signing_key,
+            signer=signer,
         )
 
         return keys
