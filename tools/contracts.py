@@ -22,6 +22,7 @@ VERSION = "0.8.30"
 DEPLOYED = ("Dataset", "Model", "Anchors")
 SETTINGS = {
     "evmVersion": "istanbul",
+    "viaIR": True,  # a quarter shorter
     "optimizer": {"enabled": True, "runs": 200},
     "metadata": {"appendCBOR": False, "bytecodeHash": "none"},
     "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.methodIdentifiers"]}},

@@ -18,8 +18,10 @@ import pytest
 
 from headrace.errors import CorruptState, DirectoryInUse, MissingExtra, StorageUnavailable, Temporary
 from headrace.trust import evidence
+from headrace.trust.evm import __main__ as server
 from headrace.trust.evm.book import rebuild
 from headrace.trust.evm.lock import hold
+from headrace.trust.evm.wire import Request
 from headrace.trust.keyring import KEY, VARIABLE, Keyring
 from headrace.trust.ledgers import Anchor, Deploy, Receipt
 from headrace.trust.ledgers import embedded as module
@@ -181,13 +183,16 @@ async def test_a_full_disk_is_said_and_nothing_is_recorded(tmp_path: Path) -> No
         assert (await ledger.read(made_.contract)).claim == b"x" * 100_000
 
 
-async def test_one_process_at_a_time_has_the_folder(tmp_path: Path) -> None:
+async def test_one_process_at_a_time_has_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with made(tmp_path) as ledger:
         before = await ledger.status()
         with pytest.raises(DirectoryInUse, match=f"pid {ledger.process}"):
             hold(tmp_path / "ledger", 0.1)
         with pytest.raises(DirectoryInUse):
             rebuild(tmp_path / "ledger", Keyring(tmp_path / "keys"))
+        monkeypatch.setattr(server, "hold", lambda folder: hold(folder, 0.1))
+        asked = server.Server(tmp_path / "ledger", tmp_path / "keys").answer(Request(1, "status"))
+        assert asked.error == "Temporary" and "has the ledger" in str(asked.failure())
     assert rebuild(tmp_path / "ledger", Keyring(tmp_path / "keys")) == before
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from headrace import merkle
 from headrace.checks.ledgers import refused
-from headrace.errors import CorruptState, HeadraceError, Tampered
+from headrace.errors import CorruptState, HeadraceError, Tampered, UnknownContract
 from headrace.trust import evidence
 from headrace.trust.entries import Entry, Head, fingerprint, public_bytes, sign
 from headrace.trust.evm.book import LOG, STATE, Book, rebuild
 from headrace.trust.evm.machine import genesis
 from headrace.trust.keyring import Keyring
 from headrace.trust.ledgers import Anchor, Deploy, Receipt, Record, Revoke
+from headrace.trust.transactions import keccak
 
 FIRST = [Deploy("model", b"one"), Deploy("dataset", b"two"), Anchor(bytes(32), 9)]
 
@@ -38,13 +40,21 @@ def book(path: Path) -> Iterator[Book]:
         opened.close()
 
 
-@pytest.fixture
-def receipts(tmp_path: Path) -> list[Receipt]:
-    """Of a ledger with some acts in several blocks."""
-    with book(tmp_path) as opened:
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Receipt]]:
+    """A ledger with some acts in several blocks."""
+    path = tmp_path_factory.mktemp("original")
+    with book(path) as opened:
         made = opened.submit("acme", FIRST)
         made += opened.submit("acme", [Record(made[0].contract, b"result")])
-        return made + opened.submit("acme", [Revoke(made[0].contract, "wrong")])
+        return path, made + opened.submit("acme", [Revoke(made[0].contract, "wrong")])
+
+
+@pytest.fixture
+def receipts(tmp_path: Path, original: tuple[Path, list[Receipt]]) -> list[Receipt]:
+    """Of a copy of that ledger in this test's folder."""
+    shutil.copytree(original[0], tmp_path, dirs_exist_ok=True)
+    return original[1]
 
 
 def all_of(path: Path, receipts: list[Receipt]) -> list[object]:
@@ -230,8 +240,6 @@ def forged(document: dict[str, Any], **changes: Any) -> dict[str, Any]:
     key = ec.generate_private_key(ec.SECP256R1())
     public = public_bytes(key)
     header = genesis(hashlib.sha256(public).digest(), 1)
-    from headrace.trust.transactions import keccak
-
     begun = f"0x{keccak(header).hex()}"
     first = Entry(**{**document["first"], "previous": begun})
     entry = Entry(**{**document["entry"], "index": 1, "previous": f"0x{first.hash().hex()}", **changes})
@@ -281,6 +289,55 @@ def test_an_operator_cannot_move_a_transaction_to_another_chain_id(tmp_path: Pat
         document = opened.evidence(receipts[0].transaction)
     document["head"]["chain"] += 1
     refused(json.dumps(forged(document)), (), "a transaction of another chain id was believed")
+
+
+def test_what_was_done_to_a_contract_follows_its_making(tmp_path: Path, receipts: list[Receipt]) -> None:
+    with book(tmp_path) as opened:
+        [other] = opened.submit("other", [Deploy("model", b"theirs")])
+        [theirs] = opened.submit("other", [Record(other.contract, b"theirs")])
+        documents = [opened.evidence(each.transaction) for each in (*receipts, other, theirs)]
+    deployed, dataset, batch, recorded, revoked, foreign, result = map(evidence.check, documents)
+    evidence.follows(recorded, deployed)
+    evidence.follows(revoked, deployed)
+    evidence.follows(result, foreign)
+    unknown = evidence.check(forged(documents[3]))
+    for later, earlier in (
+        (recorded, foreign),
+        (result, deployed),
+        (recorded, dataset),
+        (batch, deployed),
+        (dataset, deployed),
+        (recorded, recorded),
+        (unknown, deployed),
+        (replace(recorded, sender=foreign.sender), deployed),
+        (replace(recorded, index=deployed.index), deployed),
+    ):
+        with pytest.raises(Tampered):
+            evidence.follows(later, earlier)
+
+
+def test_an_entry_that_is_gone_from_the_middle_is_noticed(tmp_path: Path, receipts: list[Receipt]) -> None:
+    with sqlite3.connect(tmp_path / "ledger" / LOG) as db:
+        db.execute("DELETE FROM entries WHERE idx = 2")
+    db.close()
+    with pytest.raises(CorruptState), book(tmp_path) as opened:
+        opened.evidence(receipts[3].transaction)
+    with pytest.raises(CorruptState):
+        rebuild(tmp_path / "ledger", Keyring(tmp_path / "keys"))
+
+
+def test_entries_gone_from_the_end_are_told(
+    tmp_path: Path, receipts: list[Receipt], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Like a backup that was put back: a shorter chain, which whoever has a receipt notices."""
+    with sqlite3.connect(tmp_path / "ledger" / LOG) as db:
+        db.execute("DELETE FROM entries WHERE idx >= 4")
+    db.close()
+    with book(tmp_path) as opened:
+        assert "what was recorded since then is gone" in caplog.text
+        with pytest.raises(UnknownContract):
+            opened.evidence(receipts[4].transaction)
+        assert opened.read(receipts[0].contract).result is None
 
 
 def test_evidence_stays_good_while_the_log_grows(tmp_path: Path, receipts: list[Receipt]) -> None:

@@ -18,7 +18,7 @@ from headrace.errors import CorruptState, Tampered
 from headrace.trust import transactions
 from headrace.trust.contracts import meaning
 from headrace.trust.entries import Entry, Hash, Head, Hex, Strict, check_signature, fingerprint, genesis_hash
-from headrace.trust.ledgers import Act
+from headrace.trust.ledgers import Act, Deploy, Record, Revoke
 
 
 class Evidence(Strict):
@@ -91,6 +91,22 @@ def check(document: Mapping[str, Any] | str | bytes, pins: Collection[str] = ())
     if pins and not facts.known:
         raise Tampered(detail=f"it is of another chain, of operator {facts.operator} and genesis {facts.genesis}")
     return facts
+
+
+def follows(later: Facts, deployed: Facts) -> None:
+    """That a result or a revocation is of a contract, and by the account that deployed it. That a contract takes one result
+    alone is the operator's word here; whoever has the log can make the chain again.
+
+    Raises Tampered: it is not.
+    """
+    if not isinstance(deployed.act, Deploy) or not isinstance(later.act, Record | Revoke):
+        raise Tampered(detail="this is not a contract, and a result or a revocation of it")
+    if (later.genesis, later.operator) != (deployed.genesis, deployed.operator) or later.index <= deployed.index:
+        raise Tampered(detail="the contract and what was done to it are not of one chain, one after the other")
+    if later.contract != deployed.contract or later.sender != deployed.sender:
+        raise Tampered(
+            detail=f"{later.transaction} is of another contract than {deployed.contract}, or by another account"
+        )
 
 
 def _read(document: Mapping[str, Any] | str | bytes) -> Evidence:

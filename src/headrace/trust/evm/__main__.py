@@ -12,7 +12,7 @@ from typing import IO, Any
 import msgspec
 
 from headrace.disk import damaged, unavailable
-from headrace.errors import CorruptState, HeadraceError, StorageUnavailable, Temporary
+from headrace.errors import CorruptState, DirectoryInUse, HeadraceError, StorageUnavailable, Temporary
 from headrace.trust.evm.book import REBUILD, Book
 from headrace.trust.evm.lock import hold
 from headrace.trust.evm.wire import LENGTH, Answer, Request, framed
@@ -52,12 +52,18 @@ class Server:
 
     def _do(self, request: Request) -> Any:
         if self._book is None:
-            self._lock = self._lock or hold(self._folder)
+            self._lock = self._lock or self._hold()
             self._book = Book(self._folder, Keyring(self._keys))
         verb = getattr(self._book, request.verb)
         if request.verb == "submit":
             return verb(request.text, request.understood())
         return verb() if request.verb == "status" else verb(request.text)
+
+    def _hold(self) -> IO[str]:
+        try:
+            return hold(self._folder)
+        except DirectoryInUse as error:  # perhaps by that of a platform that was killed, and ends soon
+            raise Temporary(detail=f"another process (pid {error.fields['pid']}) has the ledger") from error
 
 
 def serve(source: IO[bytes], into: IO[bytes], server: Server) -> None:

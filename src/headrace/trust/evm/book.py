@@ -6,6 +6,7 @@ One process, one at a time. A block is in the log, on the disk, before its recei
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,6 +88,12 @@ class Book:
         except Exception as error:
             if not damaged(error) and not isinstance(error, (CorruptState, *GONE)):
                 raise
+            logging.getLogger(__name__).warning(
+                "the ledger's chain is made again from its log, which has %d entries: %s. If a backup of the log was put back, "
+                "what was recorded since then is gone",
+                self._log.size,
+                error,
+            )
             set_aside(path)
             return self._machinery(path)
 
