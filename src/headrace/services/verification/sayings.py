@@ -191,8 +191,10 @@ def _reason(saying: Saying | None, found: Facts | None, claim: Mapping[str, Any]
 
 
 def _same(name: str, found: Facts, first: Facts) -> None:
-    """That one account said all of it, on one chain."""
+    """That one account said all of it, on one chain, the claim first."""
     if found.sender != first.sender:
         raise Tampered(detail=f"the {name} is of account {found.sender}, the claim of {first.sender}")
     if (found.genesis, found.chain, found.operator) != (first.genesis, first.chain, first.operator):
         raise Tampered(detail=f"the evidence of the {name} is of another ledger than that of the claim")
+    if found.index < first.index:
+        raise Tampered(detail=f"the {name} is before the claim in the log")
