@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from headrace.claims import canonical, digest
-from headrace.errors import BadInput, Tampered, UnknownSigner
+from headrace.errors import BadInput, StorageUnavailable, Tampered, UnknownSigner
 from headrace.services.verification import envelopes
 from headrace.services.verification.bundles import Source, sources, write
+from headrace.services.verification.container import Writer
 from headrace.services.verification.offline import Pins, examine
 from headrace.services.verification.signing import public_key
 from headrace.services.verification.signing import signer as signer_of
@@ -94,7 +96,7 @@ def test_whom_to_believe(tmp_path: Path) -> None:
             examine(path, pins)
         assert "verified" not in str(unknown.value)
     both = examine(path, made.pins)
-    assert both.says.endswith("signed by 'acme', on the ledger of 'hub'")
+    assert both.says.endswith("; of company acme, signed by 'acme', on the ledger of 'hub'")
     company = examine(path, Pins({key: "acme"}))
     assert "the operator of the ledger is not known here" in company.says
     assert any(left.startswith("the ledger: its operator is not pinned") for left in company.not_checked)
@@ -135,6 +137,18 @@ def test_nothing_is_signed_that_is_not_as_recorded(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be written"):
         write(tmp_path / "no folder" / "x", made.said(), made.files, signer("acme"))
     assert not target.exists()
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = dataset(tmp_path)
+
+    def full(_: Writer) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Writer, "finish", full)
+    with pytest.raises(StorageUnavailable, match="No space left"):
+        made.write()
+    assert not (tmp_path / "asset.bundle").exists()
 
 
 def test_evidence_of_an_earlier_time_will_do(tmp_path: Path) -> None:

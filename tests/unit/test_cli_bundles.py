@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -105,6 +106,11 @@ def test_what_cannot_be_checked(run: Run, made: Made, tmp_path: Path) -> None:
     assert "neither a fingerprint" in run("verify", "a.bundle", "--key", "sha256:abc", code=1)
     (tmp_path / "x.pem").write_text("nothing")
     assert "no public key" in run("verify", "a.bundle", "--key", "x.pem", code=1)
+
+
+def test_a_library_that_is_missing(run: Run, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "coincurve", None)
+    assert "pip install 'headrace[chain]'" in run("verify", "a.bundle", "--key", ACME.fingerprint, code=1)
 
 
 def test_pins_are_ones_own(run: Run, made: Made, tmp_path: Path) -> None:

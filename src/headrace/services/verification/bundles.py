@@ -20,7 +20,8 @@ from typing import BinaryIO
 
 from headrace.assets import OutputFile
 from headrace.claims import canonical, digest
-from headrace.errors import BadInput, Tampered
+from headrace.disk import unavailable
+from headrace.errors import BadInput, StorageUnavailable, Tampered
 from headrace.services.verification import envelopes
 from headrace.services.verification.container import PIECE, Writer
 from headrace.services.verification.sayings import NAMES, Name, Saying, shown
@@ -86,6 +87,7 @@ def write(target: Path, sayings: Mapping[Name, Saying], files: Sequence[Source],
     Raises:
         Tampered: the evidence does not show the sayings, or a file is not what its record says. Nothing is left of the target.
         BadInput: it cannot be written, a path cannot be part of it, or there is nothing to bundle.
+        StorageUnavailable: the disk is full.
     """
     if not files:
         raise BadInput(detail="there is nothing to bundle: no file of it was stored")
@@ -105,6 +107,8 @@ def write(target: Path, sayings: Mapping[Name, Saying], files: Sequence[Source],
             _write(file, small, ordered)
     except OSError as error:
         target.unlink(missing_ok=True)
+        if unavailable(error):
+            raise StorageUnavailable(detail=error.strerror) from error
         raise BadInput(detail=f"{target} cannot be written: {error.strerror}") from error
     except BaseException:
         target.unlink(missing_ok=True)

@@ -71,7 +71,13 @@ def examine(path: Path, pins: Pins, told: Told = lambda _: None, watch: Watch = 
         steps.over("L1", "model signature", lambda: _model(bundle, files, found, key), lambda _: "OpenSSF, in-toto")
         steps.over("L1", "artifact", lambda: _artifact(bundle, files, found, watch), lambda _: _told_files(files))
     whom = steps.over("L0", "known signer", lambda: _known(pins, key, found), lambda whom: whom)
-    return _report(found, "L1", f"{LEVELS['L1']}; {whom}", steps.checks, _left_open(found, pins, key))
+    return _report(
+        found,
+        "L1",
+        f"{LEVELS['L1']}; of company {found.claim['company']}, {whom}",
+        steps.checks,
+        _left_open(found, pins, key),
+    )
 
 
 def refusal(error: HeadraceError, checks: list[Check]) -> Report:
