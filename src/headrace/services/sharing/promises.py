@@ -129,14 +129,15 @@ class Worker:
         self._wake.clear()
         looked = time.monotonic()
         try:
-            found = await self._next() if self._room() else None
+            found = await self._next(room) if (room := self._room()) else []
         except Exception:
             _log.exception("what was promised cannot be read; again in %.0f s", PAUSE)
             await asyncio.sleep(PAUSE)
             self._wake.set()
             return
-        if found is not None:
-            self._begin(found)
+        if found:
+            for one in found:
+                self._begin(one)
             self._wake.set()
             return
         if not self._wake.is_set() and not self._under_way:
@@ -146,10 +147,11 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), max(min(waits), 0.01) if waits else None)
 
-    def _room(self) -> bool:
-        """Whether one more may be begun."""
+    def _room(self) -> int:
+        """How many more may be begun."""
         when, pause = self._all_later
-        return when <= time.monotonic() and len(self._under_way) < (1 if pause else self._parallel)
+        most = 1 if pause else self._parallel
+        return 0 if when > time.monotonic() else max(0, most - len(self._under_way))
 
     def _begin(self, found: Promise) -> None:
         def over(_: asyncio.Task[None]) -> None:
@@ -160,7 +162,8 @@ class Worker:
         self._under_way[found.asset] = task
         task.add_done_callback(over)
 
-    async def _next(self) -> Promise | None:
+    async def _next(self, most: int) -> list[Promise]:
+        """The oldest that may be begun now, each of another asset."""
         now = time.monotonic()
         resting = [id for id, (when, _) in self._later.items() if when > now]
         tried, earlier = list(self._round), pending.alias()
@@ -168,22 +171,26 @@ class Worker:
             earlier.c.asset == pending.c.asset, earlier.c.id < pending.c.id, earlier.c.kind.in_(self._after)
         )
 
-        def read(connection: Connection) -> Promise | None:
+        def read(connection: Connection) -> list[Promise]:
             query = select(pending).where(pending.c.kind.in_(self._doing), pending.c.id.not_in(resting), ~first)
-            query = query.where(pending.c.asset.not_in(list(self._under_way))).order_by(pending.c.id).limit(1)
-            row = connection.execute(query.where(pending.c.id.not_in(tried))).mappings().first()
-            if row is None and tried:
+            query = query.where(pending.c.asset.not_in(list(self._under_way))).order_by(pending.c.id).limit(most)
+            rows = connection.execute(query.where(pending.c.id.not_in(tried))).mappings().all()
+            if not rows and tried:
                 self._round.clear()
-                row = connection.execute(query).mappings().first()
-            return None if row is None else Promise(**{**row, "detail": json.loads(row["detail"])})
+                rows = connection.execute(query).mappings().all()
+            found: dict[str, Promise] = {}
+            for row in rows:
+                found.setdefault(row["asset"], Promise(**{**row, "detail": json.loads(row["detail"])}))
+            return list(found.values())
 
         return await self._book.read(read)
 
     async def _keep(self, found: Promise) -> None:
         before = self._count
         try:
-            begun = update(pending).where(pending.c.id == found.id).values(attempts=pending.c.attempts + 1)
-            await self._book.write(lambda connection: connection.execute(begun))
+            if not self._together:  # nobody there takes the platform with it, and each count is a commit
+                begun = update(pending).where(pending.c.id == found.id).values(attempts=pending.c.attempts + 1)
+                await self._book.write(lambda connection: connection.execute(begun))
             await self._doing[found.kind](found)
             self._later.pop(found.id, None)
             self._blamed.pop(found.id, None)
@@ -207,6 +214,8 @@ class Worker:
 
     async def _untried(self, found: Promise) -> None:
         """It was no fault of its own."""
+        if self._together:
+            return
         same = update(pending).where(pending.c.id == found.id).values(attempts=found.attempts)
         with contextlib.suppress(Temporary):
             await self._book.write(lambda connection: connection.execute(same))
