@@ -429,6 +429,41 @@ def _place(said: list[Any]) -> int:
     return int(said[0].inclusion.place)
 
 
+async def test_a_lost_index_is_made_again_from_the_chain(tmp_path: Path, trainer: Trainer) -> None:
+    async with house(tmp_path, trainer=trainer) as here:
+        data = await dataset(here.hub, ACME)
+        model = await recipe(here.hub, ACME, datasets=[data.id])
+        secret = await dataset(here.hub, ACME, b"secret\n", confidential=True)
+        await here.settled()
+        weather = here.weather
+    for left in tmp_path.glob("verification.db*"):
+        left.unlink()
+    async with house(tmp_path, weather, trainer=trainer) as here:
+        await train(here.hub, trainer, model.id, here.folder / "out")
+        await here.settled()
+        made = await here.hub.model(ACME, model.id)
+        assert made.anchoring == "anchored" and await here.notary.recorded(made) == made.digest
+        [said] = await here.notary.contracts(ACME, data.id)
+        assert await here.notary.contract(ACME, said.address) == said.model_dump()
+        assert (await weather.status()).height == 4  # nothing was deployed twice
+        with pytest.raises(Tampered, match="only its digest is left"):
+            await here.notary.recorded(await here.hub.dataset(ACME, secret.id))
+        await here.hub.anchoring.revoke(ACME, data.id, "because")
+        await here.settled()
+        [said] = await here.notary.contracts(ACME, data.id)
+        assert said.revoked == "because"
+
+
+async def test_a_record_cannot_borrow_a_contract(here: House) -> None:
+    data, other = await dataset(here.hub, ACME), await dataset(here.hub, ACME, b"other\n")
+    await here.settled()
+    await here.notary._book.write(lambda c: c.exec_driver_sql("DELETE FROM contracts WHERE asset = ?", (data.id,)))
+    address = (await here.hub.dataset(ACME, other.id)).contract
+    record = (await here.hub.dataset(ACME, data.id)).model_copy(update={"contract": address})
+    with pytest.raises(Tampered):
+        await here.notary.recorded(record)
+
+
 async def test_another_chain_is_noticed(tmp_path: Path) -> None:
     async with house(tmp_path) as here:
         await dataset(here.hub, ACME)

@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from headrace.errors import MissingExtra
+from headrace.trust.ledgers import LEDGERS
 from tests.flow.test_serve import alone, token_of
 from tests.running import Up, free_port, scrubbed
 
@@ -98,6 +100,23 @@ def test_without_a_ledger_everything_goes_on(tmp_path: Path) -> None:
         assert "--ledger none" in headrace(up, "ledger", code=1)
         assert "there is no ledger here" in headrace(up, "contract", made["id"], code=1)
         assert "nothing can be revoked" in headrace(up, "revoke", made["id"], "--reason", "x", code=1)
+
+
+def test_the_embedded_ledger_is_the_default_and_survives_a_kill(tmp_path: Path) -> None:
+    try:
+        LEDGERS.find("embedded")
+    except MissingExtra as error:
+        pytest.skip(str(error))
+    (tmp_path / "plant.csv").write_text("a,b\n1,2\n")
+    with Up(tmp_path / "data", HEADRACE_LEDGER="") as up:
+        made = json.loads(headrace(up, "dataset", "add", str(tmp_path / "plant.csv"), "--json"))
+        made = anchored(up.http, up.token, f"/datasets/{made['id']}")
+        up.kill()
+    with Up(tmp_path / "data", HEADRACE_LEDGER="") as up:
+        found = json.loads(headrace(up, "contract", made["contract"], "--json"))
+        assert found["claim"]["sha256"] == made["stored"]["sha256"]
+        assert up.call("GET", f"/datasets/{made['id']}/content").content == b"a,b\n1,2\n"
+        assert json.loads(headrace(up, "ledger", "--json"))["kind"] == "embedded"
 
 
 def test_three_services_alone(tmp_path: Path) -> None:

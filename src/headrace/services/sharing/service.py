@@ -96,7 +96,7 @@ class SharingService:
         if notary is not None:
             after = ["anchor", "revoke", *(["inspect"] if inspect is not None else [])]
             anchors: dict[str, Doing] = {"anchor": self.anchoring.anchor, "revoke": self.anchoring.kept_revoke}
-            self._workers.append(Worker(self._hub.book, anchors, RECORDED, after))
+            self._workers.append(Worker(self._hub.book, anchors, RECORDED, after, together=True))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> SharingService:
