@@ -114,6 +114,23 @@ GOALS = (
         ">=",
         5,
     ),
+    Goal(
+        "bundle",
+        "a small bundle verified offline, the whole command",
+        "bundle.small_s",
+        "",
+        "<=",
+        1.0,
+        unit=" s",
+    ),
+    Goal(
+        "bundle",
+        "a bundle of 1 GiB verified offline, the whole command, against sha256sum of its content",
+        "bundle.large_s",
+        "bundle.sha256sum_s",
+        "<=",
+        2.0,
+    ),
 )
 
 

@@ -1,6 +1,6 @@
 """Measure every pair in one run and write the table.
 
-    python -m benchmarks.run [--only stream,door,infer,start,sharing,sandbox,register,anchor] [--quick] [--out FILE]
+    python -m benchmarks.run [--only stream,door,infer,start,sharing,sandbox,register,anchor,bundle] [--quick] [--out FILE]
 
 Only a whole run writes benchmarks/RESULTS.md and results.json by itself; a quick or partial one prints, or writes to
 --out. Nothing here is a test: a miss is written down, not raised. The exit status is 1 only when a part could not be
@@ -209,8 +209,14 @@ class Bench:
         self.run.add("anchor.start_s", found["start_s"])
         self.run.add("anchor.rss_mb", found["rss_mb"]["used"])
 
+    def bundle(self) -> None:
+        """A small bundle verified by the whole command; a large one, beside sha256sum."""
+        found = processes.answer("benchmarks.bundle", "--megabytes", 1024)
+        for name in ("small_s", "large_s", "sha256sum_s", "made_s", "peak_mb"):
+            self.run.add(f"bundle.{name}", found[name])
 
-PARTS = ("stream", "door", "infer", "start", "sharing", "sandbox", "register", "anchor")
+
+PARTS = ("stream", "door", "infer", "start", "sharing", "sandbox", "register", "anchor", "bundle")
 
 
 def measure(run: Run, plan: Plan, parts: list[str]) -> bool:

@@ -27,12 +27,16 @@ SERVICES = {
     "sharing": "headrace.services.sharing.http",
     "training": "headrace.services.training.http",
     "identity": "headrace.services.identity.http",
+    "verification": "headrace.services.verification.http",
 }
 GENERATOR = "openapi-python-client==0.29.1"
 CONFIG = {
     "literal_enums": True,
     "post_hooks": ["ruff check . --isolated --fix-only", "ruff format . --isolated"],
-    "content_type_overrides": {"application/offset+octet-stream": "application/octet-stream"},
+    "content_type_overrides": {
+        "application/offset+octet-stream": "application/octet-stream",
+        "application/zip": "application/octet-stream",
+    },
 }
 HOME = ROOT / ".venv-client"
 

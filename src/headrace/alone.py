@@ -12,7 +12,7 @@ from pathlib import Path
 from headrace.access import LOCAL, Principal
 from headrace.errors import BadInput, Unsupported
 from headrace.front import Guard, hosts
-from headrace.library import open_hub, open_queue
+from headrace.library import open_hub, open_ledger, open_queue, open_verification
 from headrace.listening import listen, locked_for, port_errors, served
 from headrace.runners.local import LocalRunner
 from headrace.services.entrance import Entrance
@@ -23,6 +23,8 @@ from headrace.services.sharing import http as sharing_http
 from headrace.services.sharing.client import SharingClient
 from headrace.services.training import http as training_http
 from headrace.services.training.client import TrainingClient
+from headrace.services.verification import http as verification_http
+from headrace.services.verification.client import VerificationClient
 from headrace.settings import ISSUER, ServeSettings
 from headrace.streams.logs import LogReader, open_reader
 from headrace.trust.identities.local import LocalIdentities
@@ -78,25 +80,39 @@ class Alone:
                 return await self._sharing()
             case "training":
                 return await self._training()
+            case "verification":
+                return await self._verification()
         raise Unsupported(detail=f"{self.settings.service!r} is no service that runs alone")
 
     async def _sharing(self) -> App:
         settings, trainer = self.settings, None
         if settings.training:
             trainer = await self._stack.enter_async_context(TrainingClient(settings.training, self._token))
-        hub = await open_hub(self._stack, self._folder, self._runner(), self._stream, settings.library, trainer)
+        notary = None
+        if settings.verification:
+            notary = await self._stack.enter_async_context(VerificationClient(settings.verification, self._token))
+        hub = await open_hub(
+            self._stack, self._folder, self._runner(), self._stream, settings.library, trainer, notary=notary
+        )
         return sharing_http.create_app(hub, largest_upload=settings.library.artifacts.upload_bytes)
 
     async def _training(self) -> App:
-        settings = self.settings
-        if not settings.sharing:
-            raise BadInput(
-                detail="training reads its datasets from the sharing service: say where it is (--sharing URL)"
-            )
-        client = SharingClient(settings.sharing, self._token, self._folder / "fetched")
-        sharing = await self._stack.enter_async_context(client)
+        settings, sharing = self.settings, await self._hub("training reads its datasets from")
         queue = await open_queue(self._stack, self._folder, sharing, self._runner(), settings.library)
         return training_http.create_app(queue, settings.library.training.code_bytes)
+
+    async def _verification(self) -> App:
+        sharing = await self._hub("verification asks who may know of what")
+        ledger = await open_ledger(self._stack, self._folder, self.settings.library.verification)
+        service = await open_verification(self._stack, self._folder, ledger, lambda: sharing, self.settings.library)
+        return verification_http.create_app(service)
+
+    async def _hub(self, wherefore: str) -> SharingClient:
+        """The sharing service, elsewhere. Raises BadInput."""
+        if not self.settings.sharing:
+            raise BadInput(detail=f"{wherefore} the sharing service: say where it is (--sharing URL)")
+        client = SharingClient(self.settings.sharing, self._token, self._folder / "fetched")
+        return await self._stack.enter_async_context(client)
 
     def _token(self, who: Principal) -> str:
         return self.identities.on_behalf(who, self.settings.service)

@@ -1,14 +1,15 @@
 """What is said of an asset where it cannot be changed any more, and what a verification found. Pure words.
 
 A claim is a plain JSON object; `canonical` gives the bytes that are recorded and hashed: sorted keys, no spaces, UTF-8, no NaN.
-Everything a third party needs to judge an asset stands in its claim, so that the chain alone answers.
+Everything a third party needs to judge an asset stands in its claim, so that the chain alone answers. What must not be read
+there (confidential assets, results that are held for others) stands there as the digest of an encrypted claim (`sealed_claim`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from pydantic import Field
@@ -17,6 +18,10 @@ from headrace.assets import Dataset, Model, OutputFile, Plain, Stored
 
 Kind: TypeAlias = Literal["dataset", "model", "model_unverified", "translation", "snapshot"]
 Level: TypeAlias = Literal["none", "L0", "L1", "L2"]
+SEALED = "headrace/sealed/1"
+INPUTS = frozenset({"datasets", "evaluation", "parent"})
+KEPT = INPUTS | {"schema", "id", "company", "kind", "digest", "sha256", "root", "signer"}
+"""Parts of a claim that are never left out of it."""
 LEVELS: dict[Level, str] = {
     "none": "not verified",
     "L0": "recorded: this record existed with this digest",
@@ -37,6 +42,21 @@ def canonical(claim: Mapping[str, Any]) -> bytes:
 def digest(data: bytes) -> str:
     """``sha256:…`` of a text."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def digest_of(made: Iterable[OutputFile]) -> str:
+    """Digest over names and digests of files, by name: sha256 of lines ``path NUL sha256 LF``."""
+    lines = sorted(f"{file.path}\0{file.stored.sha256}\n".encode() for file in made)
+    return f"sha256:{hashlib.sha256(b''.join(lines)).hexdigest()}"
+
+
+def signed(claim: Mapping[str, Any], signer: str) -> dict[str, Any]:
+    """A claim that names the key its company signs with, so that the ledger says whose signature to believe.
+
+    Args:
+        signer: fingerprint, ``sha256:…`` (`headrace.services.verification.signing`).
+    """
+    return {**claim, "signer": signer}
 
 
 def kind_of(asset: Dataset | Model) -> Kind:
@@ -60,7 +80,7 @@ def dataset_claim(dataset: Dataset) -> dict[str, Any]:
         "samples": dataset.samples,
         "sample_shape": dataset.sample_shape,
         "statistics": dataset.statistics,
-        "stream": dataset.stream and dataset.stream.model_dump(exclude={"raw"}),
+        "stream": dataset.stream and dataset.stream.model_dump(mode="json"),
     }
 
 
@@ -87,7 +107,10 @@ def model_claim(model: Model, inputs: Sequence[Dataset | Model] = ()) -> dict[st
 
 
 def result_claim(model: Model) -> dict[str, Any]:
-    """What is recorded once when a training has ended, and at once for models that were not trained from a recipe."""
+    """What is recorded once when a training has ended, and at once for models that were not trained from a recipe.
+
+    Its metrics are those of the training: what evaluations found later is no part of it.
+    """
     return {
         "digest": model.digest,
         "files": _files(model.files),
@@ -97,7 +120,7 @@ def result_claim(model: Model) -> dict[str, Any]:
         "output_shape": model.output_shape,
         "parameters": model.parameters,
         "metadata": model.metadata,
-        "metrics": {} if model.held_for else model.metrics,
+        "metrics": {name: value for name, value in model.metrics.items() if not isinstance(value, dict)},
         "fingerprint": model.fingerprint,
     }
 
@@ -109,7 +132,74 @@ def claim_of(asset: Dataset | Model, inputs: Sequence[Dataset | Model] = ()) -> 
 
 def sealed_claim(asset: Dataset | Model, sealed: str) -> dict[str, Any]:
     """What the contract of a confidential asset says: nothing but the digest of its encrypted claim."""
-    return {"schema": "headrace/sealed/1", "id": asset.id, "company": asset.company, "sealed": sealed}
+    return {"schema": SEALED, "id": asset.id, "company": asset.company, "sealed": sealed}
+
+
+def revocation_claim(asset: Dataset | Model, reason: str) -> dict[str, Any]:
+    """What revokes an asset that has no contract of its own: a leaf of a later batch than its claim's."""
+    return {"schema": "headrace/revocation/1", "id": asset.id, "company": asset.company, "reason": reason}
+
+
+def has_result(asset: Dataset | Model) -> bool:
+    """Whether it was trained from a recipe, so that a result is recorded beside its claim."""
+    return isinstance(asset, Model) and asset.recipe is not None and bool(asset.files)
+
+
+def is_secret(asset: Dataset | Model, result: bool = False) -> bool:
+    """Whether a claim (or result) has to be sealed: it is confidential, or it says what is held for others."""
+    if isinstance(asset, Dataset):
+        return asset.confidential
+    tells = result or asset.recipe is None
+    return asset.confidential or (tells and bool(asset.held_for))
+
+
+def shortened(claim: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    """A claim of at most `limit` bytes: its largest parts stand there as their digests only. Those are compared like the parts.
+
+    >>> shortened({"id": "ds_1", "statistics": [1] * 100}, 150)["statistics"]["bytes"]
+    201
+    """
+    made, sizes = dict(claim), {name: len(canonical({"": value})) for name, value in claim.items()}
+    for name in sorted(sizes.keys() - KEPT, key=lambda name: (-sizes[name], name)):
+        if len(canonical(made)) <= limit:
+            break
+        made[name] = _cut(claim[name])
+    return made
+
+
+def differences(asset: Dataset | Model, claim: Mapping[str, Any], result: Mapping[str, Any] | None = None) -> list[str]:
+    """Names of what a record says otherwise than its recorded claim (opened, if it was sealed) and result."""
+    now = json.loads(canonical(claim_of(asset)))
+    names = [name for name in sorted({*now, *claim} - INPUTS - {"signer"}) if not _same(claim.get(name), now.get(name))]
+    if isinstance(asset, Model):
+        names += _other_inputs(asset, claim)
+    if result is not None and isinstance(asset, Model):
+        found = json.loads(canonical(result_claim(asset)))
+        names += [name for name in sorted({*found, *result}) if not _same(result.get(name), found.get(name))]
+    return names
+
+
+def _other_inputs(model: Model, claim: Mapping[str, Any]) -> list[str]:
+    """By id: what their own contracts said when it was recorded is theirs to prove."""
+    said = {"datasets": model.datasets, "parent": [model.parent] if model.parent else []}
+    if model.recipe:
+        said["evaluation"] = model.recipe.evaluation
+    names = []
+    for name, ids in said.items():
+        given = claim.get(name) or []
+        parts = given if isinstance(given, list) else [given]
+        if [part.get("id") for part in parts if isinstance(part, dict)] != ids:
+            names.append(name)
+    return names
+
+
+def _same(recorded: Any, now: Any) -> bool:
+    return bool(recorded == now) or (isinstance(recorded, dict) and "bytes" in recorded and recorded == _cut(now))
+
+
+def _cut(part: Any) -> dict[str, Any]:
+    text = canonical({"": part})[4:-1]
+    return {"digest": digest(text), "bytes": len(text)}
 
 
 def _common(asset: Dataset | Model) -> dict[str, Any]:
@@ -125,6 +215,8 @@ def _files(files: Sequence[OutputFile]) -> list[dict[str, Any]]:
 
 
 def _input(asset: Dataset | Model) -> dict[str, Any]:
+    if is_secret(asset, result=True):  # its digest is nobody's business: it is bound by its contract
+        return {"id": asset.id, "contract": asset.contract}
     if isinstance(asset, Dataset):
         return {"id": asset.id, "sha256": asset.stored.sha256, "root": asset.stored.root, "contract": asset.contract}
     return {"id": asset.id, "digest": asset.digest, "contract": asset.contract}

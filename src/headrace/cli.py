@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from headrace.commands import answers, candidates, jobs, people, platform, received, serve, share, specs, studies
+from headrace.commands import (
+    answers,
+    candidates,
+    jobs,
+    ledger,
+    people,
+    platform,
+    received,
+    serve,
+    share,
+    specs,
+    studies,
+    verify,
+)
 from headrace.commands.printing import say
 
 app = typer.Typer(
@@ -53,7 +66,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(received.quarantine, name="quarantine")
-for group in (people, share, jobs, serve):
+for group in (people, share, jobs, ledger, verify, serve):
     group.register(app)
 
 

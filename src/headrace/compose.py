@@ -17,7 +17,7 @@ from headrace.access import LOCAL, Principal
 from headrace.confining import isolation
 from headrace.errors import Conflict, HeadraceError, NotAlone, NotOpen, Temporary
 from headrace.front import LOOPBACK, Front, Guard, hosts
-from headrace.library import Library
+from headrace.library import Keys, Library
 from headrace.listening import listen, locked, port_errors, served
 from headrace.logins import CompanyLogins
 from headrace.runners.choosing import ChoosingRunner
@@ -197,7 +197,9 @@ class Platform:
         self.identities.base = self.addresses["http"]
         app = identity_app(IdentityService(self.identities, opened=self._added, closed=self._deleted))
         doors = [*identity.PATHS, *apidocs.paths("identity")]
+        verification = self.apps["/keys"]
         self.apps |= {path.rstrip("/"): app for path in doors}
+        self.apps["/keys"] = Keys(app, verification)
 
     async def _external(self, url: str) -> None:
         """Bridge an external broker to the first company."""

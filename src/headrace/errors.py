@@ -31,6 +31,7 @@ HeadraceError
     ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, NotOpen, NotAlone, Fenced, LearningError
     ├── CorruptState    what is stored is not what was stored
     │   └── Tampered    what is shown is not what was recorded
+    ├── UnknownSigner, Revoked   it holds together, and is not to be believed
     └── NoIsolation, WrongEnvironment   a program of somebody else cannot run here
 """
 
@@ -267,6 +268,14 @@ class CorruptState(Permanent):
 
 class Tampered(CorruptState):
     """Not verified: {detail}."""
+
+
+class UnknownSigner(Permanent):
+    """Unknown signer: {detail}."""
+
+
+class Revoked(Permanent):
+    """Its owner says that it is not to be relied upon any more: {detail}."""
 
 
 class LearningError(Permanent):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 from collections.abc import Callable, Container
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -12,22 +13,27 @@ from sqlalchemy import Engine
 
 from headrace.access import Principal
 from headrace.assets import Job, Recipe
-from headrace.errors import BadInput, Conflict, Forbidden, Temporary, TooLarge
+from headrace.errors import BadInput, Conflict, Forbidden, MissingExtra, Temporary, TooLarge
 from headrace.models.backends.parent import ADVICE
 from headrace.runners import Runner
 from headrace.services import apidocs
 from headrace.services.http import App, Receive, Scope, Send
-from headrace.services.sharing import Sharing, Trainer
+from headrace.services.sharing import Notary, Sharing, Trainer
 from headrace.services.sharing import http as sharing_http
 from headrace.services.sharing.sandboxed import SandboxInspector
 from headrace.services.sharing.service import SharingService
 from headrace.services.sharing.streams import Streams
 from headrace.services.training import http as training_http
 from headrace.services.training.service import TrainingService
-from headrace.settings import LibrarySettings
+from headrace.services.verification import http as verification_http
+from headrace.services.verification.service import VerificationService
+from headrace.settings import LibrarySettings, VerificationSettings
 from headrace.states import digest
 from headrace.stores.artifacts.files import FileArtifacts
 from headrace.stores.database import open_database, sqlite_url
+from headrace.trust.keyring import Keyring
+from headrace.trust.ledgers import LEDGERS, Ledger
+from headrace.trust.ledgers.none import NoLedger
 
 SHARING = (
     "/datasets",
@@ -40,7 +46,11 @@ SHARING = (
     *apidocs.paths("sharing"),
 )
 TRAINING = ("/jobs", *apidocs.paths("training"))
-"""How the paths of the two services begin."""
+VERIFICATION = (*verification_http.PATHS, *apidocs.paths("verification"))
+"""How the paths of the services begin."""
+KEYS = "keys"
+"""Folder of the companies' secrets in the data directory."""
+INSTALL = "pip install 'headrace[chain]'"
 REPRODUCE = re.compile(r"/models/[^/]+/reproduce")
 
 
@@ -65,6 +75,8 @@ class Library:
         self._companies = companies
         self._folder, self._runner, self._streams, self._settings = folder, runner, streams, settings
         self._stack = AsyncExitStack()
+        self.said = ""
+        """What whoever started it should know of its ledger; "": nothing."""
         self.apps: dict[str, App] = {}
         """Doors by the first part of their paths."""
 
@@ -82,12 +94,19 @@ class Library:
     async def _open(self) -> None:
         folder, settings, runner, stack = self._folder, self._settings, self._runner, self._stack
         trainer = Later()
-        self.sharing = hub = await open_hub(stack, folder, runner, self._streams, settings, trainer, self._companies)
+        ledger = await open_ledger(stack, folder, settings.verification)
+        self.said = ledger.why if isinstance(ledger, NoLedger) else ""
+        self.verification = await open_verification(stack, folder, ledger, lambda: self.sharing, settings)
+        notary = None if isinstance(ledger, NoLedger) else self.verification
+        self.sharing = hub = await open_hub(
+            stack, folder, runner, self._streams, settings, trainer, self._companies, notary
+        )
         self.training = trainer.trainer = queue = await open_queue(stack, folder, hub, runner, settings)
         self.apps |= dict.fromkeys(
             SHARING, sharing_http.create_app(hub, largest_upload=settings.artifacts.upload_bytes)
         )
         self.apps |= dict.fromkeys(TRAINING, training_http.create_app(queue, settings.training.code_bytes))
+        self.apps |= dict.fromkeys(VERIFICATION, verification_http.create_app(self.verification))
         self.apps["/models"] = Models(self.apps["/models"], self.apps["/jobs"])
 
     async def opened(self, company: str) -> None:
@@ -123,6 +142,7 @@ async def open_hub(
     settings: LibrarySettings,
     trainer: Trainer | None,
     companies: Callable[[], Container[str]] | None = None,
+    notary: Notary | None = None,
 ) -> SharingService:
     """The hub over a library's folder, until the stack is closed."""
     hub = SharingService(
@@ -133,8 +153,47 @@ async def open_hub(
         streams=streams,
         scratch=folder / "scratch",
         companies=companies,
+        notary=notary,
+        anew=settings.verification.ledger == "memory",
     )
     return await stack.enter_async_context(hub)
+
+
+async def open_ledger(stack: AsyncExitStack, folder: Path, settings: VerificationSettings) -> Ledger:
+    """The ledger of a library's folder, until the stack is closed; `NoLedger` if there is to be none, or nothing was said and
+    it is not installed. Raises UnknownPlugin, MissingExtra."""
+    if settings.ledger == "none":
+        return NoLedger("`--ledger none` was asked for; without it there is one")
+    try:
+        kind = LEDGERS.find(settings.ledger or "embedded")
+        ledger = kind() if settings.ledger == "memory" else kind(folder.parent / "ledger", folder.parent / KEYS)
+        opened: Ledger = await stack.enter_async_context(ledger)
+    except MissingExtra as error:
+        if settings.ledger:
+            raise
+        return NoLedger(f"the ledger needs a library that is not installed ({error.fields['module']}): {INSTALL}")
+    return opened
+
+
+def keyring_of(folder: Path) -> Keyring:
+    """The companies' secrets, beside a library's folder. Blocks."""
+    return Keyring(folder.parent / KEYS)
+
+
+async def open_verification(
+    stack: AsyncExitStack, folder: Path, ledger: Ledger, sharing: Callable[[], Sharing], settings: LibrarySettings
+) -> VerificationService:
+    """The verification service over a library's folder, until the stack is closed."""
+    name = "verification"
+    if settings.verification.ledger == "memory":  # what it knows goes with the ledger
+        name = "verification-memory"
+        await asyncio.to_thread(_forget, folder, name)
+    engine = await _database(stack, folder, "verification", name)
+    keyring = await asyncio.to_thread(keyring_of, folder)
+    scratch = folder / "bundles"
+    await asyncio.to_thread(_emptied, scratch)
+    service = VerificationService(engine, ledger, sharing, keyring, settings.verification, scratch)
+    return await stack.enter_async_context(service)
 
 
 async def open_queue(
@@ -146,8 +205,19 @@ async def open_queue(
     return await stack.enter_async_context(queue)
 
 
-async def _database(stack: AsyncExitStack, folder: Path, service: str) -> Engine:
-    url = sqlite_url(folder / f"{service}.db")
+def _emptied(folder: Path) -> None:
+    """A folder of files that were being sent: none of them outlives its process."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+
+
+def _forget(folder: Path, name: str) -> None:
+    for left in folder.glob(f"{name}.db*"):
+        left.unlink()
+
+
+async def _database(stack: AsyncExitStack, folder: Path, service: str, name: str = "") -> Engine:
+    url = sqlite_url(folder / f"{name or service}.db")
     engine = await asyncio.to_thread(open_database, url, f"headrace.services.{service}")
     stack.callback(engine.dispose)
     return engine
@@ -161,6 +231,17 @@ class Models:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         door = self._queue if REPRODUCE.fullmatch(scope["path"]) else self._hub
+        await door(scope, receive, send)
+
+
+class Keys:
+    """``/keys``: to rotate those of tokens is the identity service's, to read those of records the verification service's."""
+
+    def __init__(self, identity: App, verification: App) -> None:
+        self._identity, self._verification = identity, verification
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        door = self._identity if scope["method"] == "POST" else self._verification
         await door(scope, receive, send)
 
 

@@ -68,6 +68,8 @@ async def _serve(settings: PlatformSettings, as_json: bool) -> None:
             return
         say(f"Headrace is ready: page {page(platform)}   MQTT {platform.addresses['mqtt']}")
         say(f"data in {settings.data.resolve()}; Ctrl-C stops it, nothing acknowledged is lost")
+        if platform.library.said:
+            say(f"nothing is recorded on a ledger: {platform.library.said}")
         if not platform.local.learning.names():
             say("no models yet: `headrace apply -f headrace.yaml` takes some into service")
         await _summary(platform, stop)

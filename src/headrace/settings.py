@@ -166,6 +166,22 @@ class InspectionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationSettings:
+    """Where claims are recorded, and how."""
+
+    ledger: str = ""
+    """embedded: a chain of our own in DATA/ledger; memory: one that is gone with the process, for tests; none: nothing is
+    recorded. "": embedded if its libraries are installed (`headrace[chain]`), else none."""
+    batch_leaves: int = 256
+    """Claims of snapshots after which a batch is closed and anchored. One transaction then costs each of them almost nothing."""
+    batch_seconds: float = 2.0
+    """Seconds after which a batch is closed though it is not full: what a snapshot waits for its anchoring at most."""
+    claim_bytes: int = 64 * KIB
+    """Bytes of a claim on the ledger. The largest parts of a longer one stand there by their digests only: each byte there is
+    kept for ever, by everybody who keeps the chain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LibrarySettings:
     """Datasets, models and jobs."""
 
@@ -175,6 +191,8 @@ class LibrarySettings:
     """What a look into somebody's file may use."""
     training: TrainingSettings = TrainingSettings()
     """The queue of jobs."""
+    verification: VerificationSettings = VerificationSettings()
+    """The ledger."""
     parent_bytes: int = 16 * MIB
     """Bytes of the weights an online model may start from. They travel in the log: 4 million float32 numbers, 800 times
     the chapter's GRU."""
@@ -192,7 +210,7 @@ class ServeSettings:
     """`headrace serve`: one service alone in its process."""
 
     service: str
-    """sharing, training or identity."""
+    """sharing, training, identity or verification."""
     data: Path = Path("data")
     """Data directory; the same for all services of a platform on one machine."""
     host: str = "127.0.0.1"
@@ -200,7 +218,9 @@ class ServeSettings:
     port: int = 0
     """TCP port; 0 takes a free one."""
     sharing: str = ""
-    """URL of the sharing service; training needs it."""
+    """URL of the sharing service; training and verification need it."""
+    verification: str = ""
+    """URL of the verification service, for sharing; without one, nothing is recorded on a ledger."""
     training: str = ""
     """URL of the training service, for sharing; without one, models with a recipe are refused."""
     identity: str = ""

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from headrace.access import Principal
-from headrace.assets import Job, Model
+from headrace.assets import Job, Model, Parity, Snapshot, Translation
 from headrace.errors import BadInput, CorruptState, Forbidden, NotFound, Temporary
 from headrace.listening import listen, served
 from headrace.services.entrance import Entrance
@@ -22,7 +22,7 @@ from headrace.services.sharing.client import SharingClient
 from headrace.services.sharing.http import create_app
 from headrace.services.sharing.service import SharingService
 from headrace.trust.identities.local import LocalIdentities
-from tests.hub import ACME, BOLT, Trainer, dataset, grant, opened, recipe, train
+from tests.hub import ACME, BOLT, Trainer, dataset, grant, opened, recipe, train, uploaded
 
 MIB = 2**20
 pytestmark = pytest.mark.xdist_group("sharing-contract")
@@ -197,3 +197,30 @@ async def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path, monkeypat
                 answer = await http.put(f"/internal/jobs/jb_{'0' * 20}/output", params={"path": odd}, content=b"w")
                 assert answer.status_code == 404, odd
         assert not [path for path in (tmp_path / "scratch").rglob("*") if path.is_file()]
+
+
+async def test_translations_and_snapshots_are_taken_in(house: House, tmp_path: Path) -> None:
+    original = await uploaded(house.hub, ACME, b"w" * 3 * MIB)
+    parity = Parity(inputs=1, real=1, edge=0, made=0, worst=0.0, mean=0.0, scale=1.0, tolerance=1e-5)
+    said = Translation(
+        of=original.id, digest=original.digest, framework="torch", exporter="t", opset=17, dtypes="", versions={"torch": "2"},
+        parity=parity,
+    )  # fmt: skip
+    (tmp_path / "m.onnx").write_bytes(b"onnx" * MIB)
+    made = await house.sharing.translated(ACME, original.id, said, tmp_path / "m.onnx", {"parameters": 7})
+    assert (made.state, made.parent, made.parameters, made.translation) == ("translated", original.id, 7, said)
+    again = await house.sharing.translated(ACME, original.id, said, tmp_path / "m.onnx", {"parameters": 7})
+    assert again.id == made.id
+    async with house.hub.content(ACME, made.id, "read") as path:
+        assert path.read_bytes() == b"onnx" * MIB
+    with pytest.raises(NotFound):
+        await house.sharing.translated(BOLT, original.id, said, tmp_path / "m.onnx", {})
+    learned = Snapshot(
+        model="pv", generation="g", spec="s", published_ms=1, first_position=0, last_position=9, records=9, root="r",
+        environment="e",
+    )  # fmt: skip
+    published = await house.sharing.snapshot("acme", learned, "pv", b"weights", {"framework": "rls"})
+    assert (published.company, published.state, published.snapshot) == ("acme", "snapshot", learned)
+    assert (await house.sharing.snapshot("acme", learned, "pv", b"weights", {})).id == published.id
+    left = house.hub.scratch.rglob("up_*") if house.hub.scratch else ()
+    assert not list(left)

@@ -71,6 +71,11 @@ COMMANDS = [
     "job log",
     "job cancel",
     "job retry",
+    "verify",
+    "bundle",
+    "trust add",
+    "trust list",
+    "trust delete",
 ]
 LONG = "site/" + "/".join(f"a-long-level-{n}" for n in range(8))
 

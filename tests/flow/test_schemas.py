@@ -38,7 +38,7 @@ EXPLAINED: dict[str, dict[str, str]] = {
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    up = Up(tmp_path_factory.mktemp("schemas") / "data")
+    up = Up(tmp_path_factory.mktemp("schemas") / "data", "--ledger", "memory")
     yield up
     assert up.stop() == 0
 

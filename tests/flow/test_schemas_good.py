@@ -47,9 +47,13 @@ class Asked:
     def __call__(self, called: str, /, *, token: str = "", headers: dict[str, str] | None = None, **more: Any) -> Any:
         """The answer, its JSON if it has one; `more` has the path's parameters, too."""
         operation, path, method = self.known[called]
-        parameters = {key: more.pop(key) for key in ("id", "name", "path", "job", "right") if f"{{{key}}}" in path}
+        parameters = {
+            key: more.pop(key)
+            for key in ("id", "name", "path", "job", "right", "address", "company")
+            if f"{{{key}}}" in path
+        }
         url = path.format(**{key: quote(value) for key, value in parameters.items()})
-        token = token or (self._service() if path.startswith("/internal") else self.up.token)
+        token = token or (self._service() if path.startswith(("/internal", "/notary")) else self.up.token)
         given = {"authorization": f"Bearer {token}", **(headers or {})}
         request = httpx.Request(method, self.up.http + url, headers=given, **more)
         request.read()  # a check looks at it afterwards
@@ -64,7 +68,7 @@ class Asked:
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
-    with Up(tmp_path_factory.mktemp("good") / "data") as up:
+    with Up(tmp_path_factory.mktemp("good") / "data", "--ledger", "memory") as up:
         yield Asked(up)
 
 
@@ -79,6 +83,7 @@ def test_every_operation_is_answered_well(ask: Asked) -> None:
     model = _models(ask, data)
     _jobs(ask, model)
     _internal(ask, model, data)
+    _recorded(ask, model, data)
     for name, id in (("delete_model", model["id"]), ("delete_dataset", data["id"])):
         ask(name, id=id)
     assert set(ask.known) - ask.done == set(ELSEWHERE)
@@ -169,3 +174,43 @@ def _internal(ask: Asked, model: dict[str, Any], data: dict[str, Any]) -> None:
     measured = {**job, "kind": "evaluate", "dataset": data["id"]}
     assert ask("job_evaluated", json={"job": measured, "metrics": {"mae": 1.5}})["metrics"][data["id"]]["mae"] == 1.5
     assert ask("model_judged", id=model["id"], json={"verdict": "reproduced", "note": ""})["reproducible"]
+
+
+def _anchored(ask: Asked, called: str, id: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while (found := ask(called, id=id))["anchoring"] != "anchored":
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+    return dict(found)
+
+
+def _recorded(ask: Asked, model: dict[str, Any], data: dict[str, Any]) -> None:
+    data, model = _anchored(ask, "get_dataset", data["id"]), _anchored(ask, "get_model", model["id"])
+    assert ask("get_contract", address=data["contract"])["claim"]["sha256"] == data["stored"]["sha256"]
+    assert ask("list_contracts", params={"asset": model["id"]})["items"][0]["result"]["digest"] == model["digest"]
+    assert ask("get_ledger")["account"] == ask("get_keys", company="local")["account"]
+    told = {"asset": data["id"], "datasets": [data]}
+    assert ask("record_asset", json=told) == {"contract": data["contract"]}
+    assert ask("compare_asset", json=told) == {"digest": data["stored"]["sha256"]}
+    parity = dict.fromkeys(("inputs", "real", "edge", "made"), 0) | dict.fromkeys(
+        ("worst", "mean", "scale", "tolerance"), 0.5
+    )
+    said = {
+        "of": model["id"],
+        "digest": model["digest"],
+        "framework": "torch",
+        "exporter": "t",
+        "opset": 17,
+        "dtypes": "",
+    }
+    content = "up_" + "0" * 20
+    ask("put_content", name=content, content=b"onnx")
+    translation = {**said, "versions": {}, "parity": parity}
+    made = ask("put_translation", json={"of": model["id"], "translation": translation, "content": content, "found": {}})
+    ask("put_content", name=content, content=b"weights")
+    learned = dict.fromkeys(("model", "generation", "spec", "root", "environment"), "pv")
+    learned |= dict.fromkeys(("published_ms", "first_position", "last_position", "records"), 1)
+    ask("put_snapshot", json={"snapshot": learned, "name": "pv", "content": content, "found": {}})
+    ask("revoke_model", id=made["id"], json={"reason": "only an example"})
+    ask("revoke_dataset", id=data["id"], json={"reason": "only an example"})
+    ask("revoke_asset", json={"told": told, "reason": "only an example"})

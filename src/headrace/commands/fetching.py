@@ -7,12 +7,15 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.commands.calling import fail, guard, quoted, read, reason
-from headrace.commands.sending import SECONDS, Watch, progress
+from headrace.commands.sending import SECONDS, Watch, lost, progress
+
+if TYPE_CHECKING:
+    import httpx
 
 
 def download(url: str, path: str, stored: dict[str, Any], target: Path, *, force: bool) -> None:
@@ -42,6 +45,56 @@ def download(url: str, path: str, stored: dict[str, Any], target: Path, *, force
         fail(f"{target}: {error.strerror}")
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def download_whole(url: str, path: str, target: Path, *, force: bool, check: Callable[[Path], None]) -> None:
+    """Fetch what has no record that says its size and digest.
+
+    Args:
+        check: ends the command, or raises, if the file is not what it should be; it is not kept then.
+    """
+    import httpx
+
+    from headrace import credentials
+
+    if target.exists() and not force:
+        fail(f"{target} exists; --force replaces it, --output chooses another")
+    headers = guard(lambda: credentials.headers(url))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:50]}.", suffix=".part")
+    except OSError as error:
+        fail(f"{target}: {error.strerror}")
+    temporary = Path(name)
+    place = credentials.normal(url) + path
+    try:
+        with (
+            os.fdopen(handle, "wb") as file,
+            httpx.stream("GET", place, headers=headers, timeout=SECONDS, trust_env=False) as answer,
+        ):
+            _take(answer, file, target.name)
+        check(temporary)
+        _placed(temporary, target, force=force)
+    except httpx.HTTPError as error:
+        fail(f"{lost(url, error)}; nothing was kept")
+    except OSError as error:
+        fail(f"{target}: {error.strerror}")
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _take(answer: httpx.Response, file: io.BufferedWriter, name: str) -> None:
+    """Write what comes. Ends the command if it is an error."""
+    if answer.is_error:
+        answer.read()
+        if answer.status_code == 401:
+            fail(f"{answer.url} does not let you in: `headrace login` signs in")
+        read(answer)
+    length = answer.headers.get("content-length", "")
+    with progress(f"fetching {name}", int(length) if length.isdigit() else 0) as watch:
+        for data in answer.iter_raw():
+            file.write(data)
+            watch(len(data))
 
 
 def _placed(temporary: Path, target: Path, *, force: bool) -> None:

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from headrace.settings import LibrarySettings, MqttSettings, PlatformSettings
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="HTTP port; 0 takes a free one.")]
+Ledger = Annotated[
+    str,
+    typer.Option(
+        envvar="HEADRACE_LEDGER",
+        help="Where claims are recorded: embedded, memory (gone with the process) or none (default: embedded if it is "
+        "installed, else none).",
+    ),
+]
 MqttPort = Annotated[int, typer.Option(min=0, max=65535, help="MQTT port; 0 takes a free one.")]
 
 
@@ -53,6 +61,7 @@ class Up:
         bool,
         typer.Option("--unsafe-no-sandbox", help="Run training code unisolated; only on loopback with one company."),
     ] = False
+    ledger: Ledger = ""
     company_quota: Annotated[
         float, typer.Option(min=0, help="GB of datasets and models one company may keep; 0: no limit.")
     ] = 0
@@ -74,7 +83,7 @@ class Up:
             body_limit=round(self.body_limit_mb * MIB),
             webhook_private=self.webhook_private,
             open=self.open_,
-            library=library_settings(self.company_quota, self.upload_limit, self.jobs, unsafe=self.unsafe),
+            library=library_settings(self.company_quota, self.upload_limit, self.jobs, self.ledger, unsafe=self.unsafe),
         )
 
     def _mqtt(self) -> MqttSettings:
@@ -90,18 +99,24 @@ class Up:
         )
 
 
-def library_settings(quota: float, upload: float, jobs: int, *, unsafe: bool = False) -> LibrarySettings:
+def library_settings(quota: float, upload: float, jobs: int, ledger: str, *, unsafe: bool = False) -> LibrarySettings:
     """Settings of datasets, models and jobs.
 
     Args:
         quota: GiB of a company; 0: no limit.
         upload: GiB of the largest file; 0: no limit.
+        ledger: a name of the family; "": the usual one.
     """
-    from headrace.settings import MIB, ArtifactSettings, LibrarySettings, TrainingSettings
+    from headrace.settings import MIB, ArtifactSettings, LibrarySettings, TrainingSettings, VerificationSettings
 
     gib = 1024 * MIB
     artifacts = ArtifactSettings(quota=round(quota * gib), upload_bytes=round(upload * gib))
-    return LibrarySettings(artifacts=artifacts, training=TrainingSettings(parallel=jobs), unsafe=unsafe)
+    return LibrarySettings(
+        artifacts=artifacts,
+        training=TrainingSettings(parallel=jobs),
+        verification=VerificationSettings(ledger=ledger),
+        unsafe=unsafe,
+    )
 
 
 @grouped(Up)

@@ -95,6 +95,9 @@ def print_head(one: dict[str, Any], stored: dict[str, Any] | None) -> None:
         say(one["description"])
     if stored:
         say(f"{stored['size']:,} bytes, {stored['sha256']}, Merkle root {stored['root']}")
+    if (anchoring := one.get("anchoring", "off")) != "off":
+        where, note = one["contract"], one["anchoring_note"]
+        say(f"ledger: {anchoring}" + (f", contract {where}" if where else "") + (f" ({note})" if note else ""))
 
 
 def print_recipe(recipe: dict[str, Any] | None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from headrace.commands.calling import guard
-from headrace.commands.platform import library_settings
+from headrace.commands.platform import Ledger, library_settings
 
 
 def register(app: typer.Typer) -> None:
@@ -17,12 +17,16 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    service: Annotated[Literal["sharing", "training", "identity"], typer.Argument(help="Which one.")],
+    service: Annotated[Literal["sharing", "training", "identity", "verification"], typer.Argument(help="Which one.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port; 0 takes a free one.")],
     data: Annotated[Path, typer.Option(help="Data directory; the same for all services of a platform.")] = Path("data"),
     host: Annotated[str, typer.Option(help="Address to bind its door to.")] = "127.0.0.1",
-    sharing: Annotated[str, typer.Option(help="URL of the sharing service; training needs it.")] = "",
+    sharing: Annotated[str, typer.Option(help="URL of the sharing service; training and verification need it.")] = "",
     training: Annotated[str, typer.Option(help="URL of the training service; without it sharing trains nothing.")] = "",
+    verification: Annotated[
+        str, typer.Option(help="URL of the verification service; without it sharing has nothing recorded.")
+    ] = "",
+    ledger: Ledger = "",
     identity: Annotated[
         str,
         typer.Option(help="URL of the identity service, as its tokens name it (default: http://127.0.0.1:8080)."),
@@ -45,7 +49,8 @@ def serve(
         port=port,
         sharing=sharing,
         training=training,
+        verification=verification,
         identity=identity,
-        library=library_settings(company_quota, upload_limit, jobs),
+        library=library_settings(company_quota, upload_limit, jobs, ledger),
     )
     guard(lambda: run(settings, as_json=as_json))

@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 from starlette.requests import HTTPConnection
 
 from headrace.access import Principal
-from headrace.errors import BadInput, HeadraceError, Unauthenticated
+from headrace.errors import BadInput, Forbidden, HeadraceError, Unauthenticated
 from headrace.services.http import App, Receive, Scope, Send, answer, code, encode, header
 from headrace.trust.identities import Identities
 
@@ -157,6 +157,19 @@ async def caller(request: HTTPConnection) -> Principal:
     if not isinstance(found, Principal):
         raise Unauthenticated(detail="nobody's credentials were checked here")
     return found
+
+
+async def acting(request: HTTPConnection) -> Principal:
+    """FastAPI dependency: on whose behalf a service of this platform asks. Raises Unauthenticated, Forbidden."""
+    who = await caller(request)
+    only_acting(who)
+    return who
+
+
+def only_acting(who: Principal) -> None:
+    """Raises Forbidden but for a service of this platform that acts for somebody."""
+    if not who.acting:
+        raise Forbidden(detail="this door is for the platform's own services")
 
 
 async def still(scope: Scope) -> bool:

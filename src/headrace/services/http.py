@@ -22,6 +22,7 @@ _CODES: list[tuple[type[errors.HeadraceError], int]] = [
     (errors.BadInput, 400),
     (errors.NotFound, 404),
     (errors.Conflict, 409),
+    (errors.Tampered, 409),
     (errors.TooLarge, 413),
     (errors.Unauthenticated, 401),
     (errors.Forbidden, 403),

@@ -19,6 +19,7 @@ from headrace.access import Principal
 from headrace.assets import Dataset, OutputFile, Right, Stored
 from headrace.errors import NotFound, UnknownAsset
 from headrace.services.sharing import auditing
+from headrace.services.sharing.comparing import Comparing
 from headrace.services.sharing.fence import Asset, Fence
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.tables import files
@@ -45,8 +46,8 @@ class Opened:
 class Contents:
     """Reads what is stored for those who may."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, hub: Hub, comparing: Comparing) -> None:
+        self._hub, self._comparing = hub, comparing
 
     async def open(
         self,
@@ -66,14 +67,15 @@ class Contents:
             own: only of what is his company's, whatever was granted: `Sharing.code`.
             noted: false: that he did was written down when he asked for all.
 
-        Raises UnknownAsset, NotFound, Forbidden.
+        Raises UnknownAsset, NotFound, Forbidden; as `Comparing.check` does.
         """
+        await self._compared(who, id, right, own, role, path)
 
         def write(connection: Connection) -> Opened:
             now = self._hub.clock()
             asset = _allowed(Fence(connection, who, now), id, right, own)
             who.require("read")
-            found = _files(connection, id, role or ("data" if isinstance(asset, Dataset) else "output"), path)
+            found = _files(connection, id, role or _role(asset), path)
             detail = path or role
             if noted:
                 action = "download" if right == "read" else right
@@ -118,12 +120,13 @@ class Contents:
     @contextlib.asynccontextmanager
     async def local(self, who: Principal, id: str, right: Right, role: str = "") -> AsyncIterator[Path]:
         """See `Sharing.content`; with role "code" the code archive."""
+        await self._compared(who, id, right, role == "code", role)
 
         def write(connection: Connection) -> tuple[str, list[OutputFile]]:
             now = self._hub.clock()
             fence = Fence(connection, who, now)
             asset = _allowed(fence, id, right, own=role == "code")
-            kept = _files(connection, id, role or ("data" if isinstance(asset, Dataset) else "output"))
+            kept = _files(connection, id, role or _role(asset))
             if role != "code":
                 auditing.note(connection, now, who, right, id, asset.company)
             return asset.company, kept
@@ -135,6 +138,20 @@ class Contents:
                 yield await stack.enter_async_context(self._hub.artifacts.local(owner, kept[0].stored))
                 return
             yield await stack.enter_async_context(self.folder(owner, kept))
+
+    async def _compared(self, who: Principal, id: str, right: Right, own: bool, role: str, path: str = "") -> None:
+        """That the record, its rows and the ledger agree, for whoever may have it. Raises as `open`."""
+
+        def read(connection: Connection) -> tuple[Asset, str, list[OutputFile]]:
+            asset = _allowed(Fence(connection, who, self._hub.clock()), id, right, own)
+            who.require("read")
+            wanted = role or _role(asset)
+            _files(connection, id, wanted, path)
+            return asset, wanted, _files(connection, id, wanted)
+
+        async with self._hub.refusing(who, "download" if right == "read" else right, id):
+            asset, wanted, kept = await self._hub.book.read(read)
+        await self._comparing.check(who, asset, wanted, kept)
 
     @contextlib.asynccontextmanager
     async def folder(self, company: str, kept: Sequence[OutputFile]) -> AsyncIterator[Path]:
@@ -153,6 +170,10 @@ class Contents:
 def _allowed(fence: Fence, id: str, right: Right, own: bool) -> Asset:
     """The asset, if he may use it so, or it is his own."""
     return fence.own(id, "read the code of") if own else fence.allowed(id, right)
+
+
+def _role(asset: Asset) -> str:
+    return "data" if isinstance(asset, Dataset) else "output"
 
 
 def safe_path(path: str) -> PurePosixPath:

@@ -13,14 +13,16 @@ from sqlalchemy import Connection, delete, insert, select
 
 from headrace.access import Principal
 from headrace.assets import Model, OutputFile, Snapshot, Stored, Translation, new_id
+from headrace.claims import digest_of
 from headrace.errors import BadInput, Conflict
 from headrace.services.sharing import auditing, lineage
+from headrace.services.sharing.anchoring import to_anchor, waiting
 from headrace.services.sharing.book import to_its_end
 from headrace.services.sharing.contents import needs
 from headrace.services.sharing.fence import Fence, add, unfenced
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.registering import Taken
-from headrace.services.sharing.results import CHUNK, digest_of, holders
+from headrace.services.sharing.results import CHUNK, holders
 from headrace.services.sharing.tables import derivations, holds
 
 TOLD = ("framework", "input_shape", "output_shape", "parameters", "metadata", "metrics")
@@ -86,7 +88,7 @@ class Derived:
         held = holders(Fence(connection, who, self._hub.clock()), [original])
         if held:
             connection.execute(insert(holds), [{"model": made.id, "company": one, "kind": "result"} for one in held])
-        self._put(connection, who, made, key, "translate")
+        made = self._put(connection, who, made, key, "translate")
         lineage.translated(connection, made)
         return made.model_copy(update={"held_for": held})
 
@@ -110,7 +112,7 @@ class Derived:
                 files=content,
                 snapshot=said,
             )
-            self._put(connection, who, made, key, "snapshot")
+            made = self._put(connection, who, made, key, "snapshot")
             lineage.snapshot(connection, made)
             return made
 
@@ -131,12 +133,15 @@ class Derived:
             await self._hub.artifacts.discard(company, name)
             raise
 
-    def _put(self, connection: Connection, who: Principal, made: Model, key: str, action: str) -> None:
+    def _put(self, connection: Connection, who: Principal, made: Model, key: str, action: str) -> Model:
+        made = waiting(made, self._hub.anchors)
         add(connection, made)
+        to_anchor(connection, made)
         needs(connection, made.id, made.company, "output", made.files)
         connection.execute(delete(derivations).where(derivations.c.key == _hashed(key)))  # of one that was deleted
         connection.execute(insert(derivations).values(key=_hashed(key), model=made.id))
         auditing.note(connection, made.created_ms, who, action, made.id, made.company, detail=made.parent or made.name)
+        return made
 
 
 def _there(connection: Connection, key: str) -> Model | None:

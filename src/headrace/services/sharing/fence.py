@@ -6,7 +6,7 @@ everything else does not exist for him. What the platform does on its own accoun
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -205,6 +205,17 @@ def belongings(connection: Connection, company: str) -> list[Asset]:
         wanted = select(table.c.record).where(table.c.company == company, table.c.deleted_ms.is_(None))
         found += _load(connection, kind, list(connection.execute(wanted).scalars()))
     return found
+
+
+def everything(connection: Connection) -> Iterator[Asset]:
+    """Every record that was not deleted, the oldest first: what others are made of comes before them."""
+    found: list[tuple[int, str]] = []
+    for table in TABLES.values():
+        wanted = select(table.c.created_ms, table.c.id).where(table.c.deleted_ms.is_(None))
+        found += [(row.created_ms, row.id) for row in connection.execute(wanted)]
+    for _, id in sorted(found):
+        if (asset := unfenced(connection, id)) is not None:
+            yield asset
 
 
 def owners(connection: Connection, *, deleted: bool = False) -> set[str]:

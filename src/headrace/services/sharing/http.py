@@ -19,13 +19,13 @@ from headrace.errors import HeadraceError
 from headrace.services.apidocs import add_docs
 from headrace.services.bounded import Bounded, roles
 from headrace.services.documents import RESPONSES, describe
-from headrace.services.entrance import caller, known_still
+from headrace.services.entrance import caller, known_still, only_acting
 from headrace.services.sharing.contents import Opened
 from headrace.services.sharing.downloads import Download
 from headrace.services.sharing.fence import Page, of_kind
 from headrace.services.sharing.intake import arrived
-from headrace.services.sharing.internal import internal_router, only_acting
-from headrace.services.sharing.requests import FOREVER, UPLOAD, FromStream, NewDataset, NewGrant, NewModel
+from headrace.services.sharing.internal import internal_router
+from headrace.services.sharing.requests import FOREVER, UPLOAD, FromStream, NewDataset, NewGrant, NewModel, Revocation
 from headrace.services.sharing.service import SharingService
 from headrace.services.sharing.uploads import uploads_router
 from headrace.settings import MIB
@@ -165,8 +165,8 @@ BODY = MIB
 """Bytes of a JSON body. The largest a door takes is far below 1 KiB."""
 REPORT = 16 * MIB
 """The same, of what the platform's own services say of a job: it may name every file of an output."""
-_REPORTS = re.compile(r"/internal/(?:jobs/(?:began|trained|evaluated)|models/[^/]+/judged)")
-_STREAMED = re.compile(r"/(?:datasets|models)$|/uploads(?:/|$)|/internal/jobs/[^/]+/output$")
+_REPORTS = re.compile(r"/internal/(?:jobs/(?:began|trained|evaluated)|models/[^/]+/judged|translations|snapshots)")
+_STREAMED = re.compile(r"/(?:datasets|models)$|/uploads(?:/|$)|/internal/(?:jobs/[^/]+/output|contents/[^/]+)$")
 """Doors that read their bodies piece by piece, after they have asked who sends them."""
 _roles = roles({("POST", "/grants"): "share", ("POST", "/datasets/from-stream"): "write"})
 
@@ -235,6 +235,11 @@ def _datasets(service: SharingService, largest: int) -> APIRouter:
         """The raw records a dataset was made of: JSON lines, each one a leaf of `stream.root`."""
         return _download(request, service, await service.contents.open(who, of_kind("dataset", id), role="raw"))
 
+    @routes.post("/{id}/revoke", operation_id="revoke_dataset")
+    async def revoke(who: Who, id: Id, given: Revocation) -> Dataset:
+        """Have the ledger say, for ever, that a dataset is not to be relied upon any more."""
+        return await service.anchoring.revoke(who, of_kind("dataset", id), given.reason)  # type: ignore[return-value]
+
     @routes.delete("/{id}", operation_id="delete_dataset")
     async def delete(who: Who, id: Id) -> Deleted:
         """Delete a dataset. Its content goes; its record stays when something depends on it."""
@@ -287,6 +292,11 @@ def _models(service: SharingService, largest: int) -> APIRouter:
     async def release(who: Who, id: Id) -> Model:
         """Let go of a result that is held for one's company."""
         return await service.granting.release(who, of_kind("model", id))
+
+    @routes.post("/{id}/revoke", operation_id="revoke_model")
+    async def revoke(who: Who, id: Id, given: Revocation) -> Model:
+        """Have the ledger say, for ever, that a model is not to be relied upon any more."""
+        return await service.anchoring.revoke(who, of_kind("model", id), given.reason)  # type: ignore[return-value]
 
     @routes.delete("/{id}", operation_id="delete_model")
     async def delete(who: Who, id: Id) -> Deleted:

@@ -40,6 +40,8 @@ class Hub:
     """Folder for files that are being made; None: the system's."""
     nudge: Callable[[], None] = lambda: None
     """Something was promised: look now."""
+    anchors: bool = False
+    """There is a ledger: what is registered waits until it is recorded."""
     changes: int = 0
     """How often rights changed in this process: downloads under way look again when it does."""
     gone: set[str] = field(default_factory=set)

@@ -58,6 +58,7 @@ class Inspecting:
             kept(connection, promise.id)
 
         await self._hub.book.write(write)
+        self._hub.nudge()  # now it can be recorded
 
     @contextlib.asynccontextmanager
     async def _path(self, asset: Asset, promise: Promise) -> AsyncIterator[tuple[Path, str, str]]:

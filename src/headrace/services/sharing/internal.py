@@ -15,14 +15,16 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from headrace.access import Principal
-from headrace.assets import Job, Model, OutputFile, Plain, Right, Scalar, Verdict
+from headrace.assets import Job, Model, OutputFile, Plain, Right, Scalar, Snapshot, Translation, Verdict
 from headrace.disk import unavailable
-from headrace.errors import Forbidden, StorageUnavailable, Temporary
-from headrace.services.entrance import caller
+from headrace.errors import StorageUnavailable, Temporary
+from headrace.services.entrance import acting
 from headrace.services.sharing.contents import Opened, safe_path
 from headrace.services.sharing.service import SharingService
 
 Id: TypeAlias = Annotated[str, Field(max_length=64)]
+CONTENT = r"^up_[0-9a-f]{20}$"
+ContentId: TypeAlias = Annotated[str, Field(pattern=CONTENT)]
 JobId: TypeAlias = Annotated[str, Field(pattern=r"^jb_[0-9a-f]{20}$")]
 Role: TypeAlias = Literal["content", "code"]
 Wanted: TypeAlias = Annotated[Right, Query(description="what it is wanted for")]
@@ -64,16 +66,22 @@ class Judged(Plain):
     note: str
 
 
-async def acting(who: Annotated[Principal, Depends(caller)]) -> Principal:
-    """On whose behalf a service asks. Raises Forbidden for everybody who is here himself."""
-    only_acting(who)
-    return who
+class Translated(Plain):
+    """A translation; its file was put before."""
+
+    of: str = Field(max_length=64, description="id of the original")
+    translation: Translation
+    content: str = Field(pattern=CONTENT)
+    found: dict[str, Any]
 
 
-def only_acting(who: Principal) -> None:
-    """Raises Forbidden but for a service of this platform that acts for somebody."""
-    if not who.acting:
-        raise Forbidden(detail="this door is for the platform's own services")
+class Published(Plain):
+    """What an online model published; its weights were put before."""
+
+    snapshot: Snapshot
+    name: str = Field(max_length=200)
+    content: str = Field(pattern=CONTENT)
+    found: dict[str, Any]
 
 
 Who: TypeAlias = Annotated[Principal, Depends(acting)]
@@ -117,7 +125,45 @@ def internal_router(
         return download(request, await service.contents.open(who, id, path or "/", kept, right, own=own, noted=False))
 
     _reports(routes, service)
+    _derivations(routes, service)
     return routes
+
+
+def _derivations(routes: APIRouter, service: SharingService) -> None:
+    @routes.put("/contents/{name}", operation_id="put_content", status_code=204, openapi_extra=_BODY)
+    async def put(who: Who, name: ContentId, request: Request) -> None:
+        """The content of a translation or snapshot, before it is told of; the name is the caller's, and new."""
+        await _keep(request.stream(), _content(service, who, name))
+
+    @routes.post("/translations", operation_id="put_translation")
+    async def translated(who: Who, made: Translated) -> Model:
+        """A model was translated. 503: put its file again."""
+        async with _taken(service, who, made.content) as path:
+            return await service.translated(who, made.of, made.translation, path, made.found)
+
+    @routes.post("/snapshots", operation_id="put_snapshot")
+    async def published(who: Who, made: Published) -> Model:
+        """An online model of the company it is said for published another. 503: put its weights again."""
+        async with _taken(service, who, made.content) as path:
+            weights = await asyncio.to_thread(path.read_bytes)
+            return await service.snapshot(who.company, made.snapshot, made.name, weights, made.found)
+
+
+def _content(service: SharingService, who: Principal, name: str) -> Path:
+    """Where a content waits until it is told of; emptied when the hub starts."""
+    return _scratch(service) / f"content-{who.company}" / name
+
+
+@contextlib.asynccontextmanager
+async def _taken(service: SharingService, who: Principal, name: str) -> AsyncIterator[Path]:
+    """A content that was put, gone afterwards whatever comes of it. Raises Temporary."""
+    path = _content(service, who, name)
+    if not await asyncio.to_thread(path.is_file):
+        raise Temporary(detail=f"the content {name} is not here (any more)")
+    try:
+        yield path
+    finally:
+        await asyncio.to_thread(_forget, path)
 
 
 def _reports(routes: APIRouter, service: SharingService) -> None:
@@ -155,7 +201,11 @@ def _reports(routes: APIRouter, service: SharingService) -> None:
 
 def _folder(service: SharingService, job: str) -> Path:
     """Where a job's files wait until it is said to have ended well; emptied when the hub starts."""
-    return (service.scratch or Path(tempfile.gettempdir())) / f"output-{job}"
+    return _scratch(service) / f"output-{job}"
+
+
+def _scratch(service: SharingService) -> Path:
+    return service.scratch or Path(tempfile.gettempdir())
 
 
 async def _keep(body: AsyncIterator[bytes], target: Path) -> None:

@@ -14,6 +14,7 @@ from headrace.services.sharing.tables import audit, companies, grants, holds, no
 
 PLATFORM = Principal("local", "platform", "service", frozenset())
 """Who does it."""
+GONE = "its company was deleted"
 _NAMED = (
     companies.c.company, grants.c.company, grants.c.grantee, holds.c.company, nodes.c.company, audit.c.company, audit.c.owner,
 )  # fmt: skip
@@ -49,6 +50,7 @@ class Leaving:
         await self._hub.leaving(company)
         await self._hub.book.write(lambda connection: self._write(connection, company))
         self._hub.changes += 1
+        self._hub.nudge()
         await self._hub.artifacts.forget(company)
 
     def _write(self, connection: Connection, company: str) -> None:
@@ -59,10 +61,10 @@ class Leaving:
         left = belongings(connection, company)
         while free := [one for one in left if not lineage.depended_on(connection, one)]:
             for one in free:
-                erased(connection, one)
+                erased(connection, one, GONE)
             left = [one for one in left if one not in free]
         for one in left:
-            buried(connection, one, now)
+            buried(connection, one, now, GONE)
         if _known(connection, company):
             auditing.note(connection, now, PLATFORM, "delete", "", company, detail="the company was deleted")
 

@@ -16,8 +16,10 @@ from sqlalchemy import Connection, insert
 
 from headrace.access import Principal
 from headrace.assets import Dataset, Model, OutputFile, Recipe, Stored, StreamRange, new_id
+from headrace.claims import digest_of
 from headrace.errors import HeadraceError, Temporary, Unsupported
 from headrace.services.sharing import Inspector, Trainer, auditing, lineage
+from headrace.services.sharing.anchoring import to_anchor
 from headrace.services.sharing.book import to_its_end
 from headrace.services.sharing.contents import needs
 from headrace.services.sharing.fence import Asset, Fence, add, put, shown, unfenced
@@ -25,7 +27,7 @@ from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.promises import Promise, kept, promise
 from headrace.services.sharing.removing import erased
 from headrace.services.sharing.requests import Media, NewDataset, NewModel, NewRecipe, Take, media_of, plain_name
-from headrace.services.sharing.results import digest_of, holders
+from headrace.services.sharing.results import holders
 from headrace.services.sharing.tables import holds
 
 NEVER = "declared non-deterministic"
@@ -85,7 +87,7 @@ class Registering:
             statistics=None,
             stream=None,
             contract="",
-            anchoring="off",
+            anchoring="waiting" if self._hub.anchors else "off",
             anchoring_note="",
             deleted_ms=None,
         )
@@ -97,6 +99,7 @@ class Registering:
         needs(connection, made.id, made.company, "data", content)
         if made.statistics_state == "pending":
             promise(connection, "inspect", made.id, made.company, {"media": said or ""})  # a name's end is a guess
+        to_anchor(connection, made)
         auditing.note(connection, made.created_ms, who, "register", made.id, made.company, detail=made.name)
 
     async def model(self, who: Principal, new: NewModel, filename: str, take: Take) -> Model:
@@ -112,6 +115,7 @@ class Registering:
                 needs(connection, made.id, made.company, "output", content)
                 if self._inspects:
                     promise(connection, "inspect", made.id, made.company)
+                to_anchor(connection, made)
                 auditing.note(connection, made.created_ms, who, "register", made.id, made.company, detail=made.name)
 
             await self._hub.book.write(write)
@@ -127,6 +131,7 @@ class Registering:
             created_ms=self._hub.clock(),
             created_by=who.subject,
             confidential=new.confidential,
+            anchoring="waiting" if self._hub.anchors else "off",
             **fields,
         )
 
@@ -145,6 +150,7 @@ class Registering:
             async with self._hub.artifacts.local(who.company, stored[0]) as code:
                 await self._trainer.validate(who, recipe, code)
             model, promised = await self._hub.book.write(lambda c: self._write_recipe(c, who, new, given, recipe))
+        self._hub.nudge()  # it is recorded meanwhile
         try:
             return await self.submit(promised)
         except Temporary as error:
@@ -186,6 +192,7 @@ class Registering:
         detail: dict[str, Any] = {"subject": who.subject, "kind": who.kind, "roles": sorted(who.roles)}
         detail |= {"priority": given.priority, "attempts": given.attempts}
         number = promise(connection, "submit", made.id, made.company, detail)
+        to_anchor(connection, made)
         auditing.note(connection, now, who, "register", made.id, made.company, detail=made.name)
         for one in inputs:
             if one.company != who.company:
@@ -239,9 +246,10 @@ class Registering:
             kept(connection, promised.id)
             now = self._hub.clock()
             auditing.note(connection, now, who, "register", model.id, model.company, allowed=False, detail=reason)
-            return erased(connection, model)
+            return erased(connection, model, "its training was refused")
 
         await self._hub.forget(model.company, await self._hub.book.write(write))
+        self._hub.nudge()
 
     def _taken(self, company: str, takes: Iterable[Take]) -> Taken:
         return Taken(self._hub, company, takes)

@@ -10,6 +10,7 @@ from headrace.access import Principal
 from headrace.assets import Model
 from headrace.errors import Conflict
 from headrace.services.sharing import auditing, lineage
+from headrace.services.sharing.anchoring import DELETED, to_revoke
 from headrace.services.sharing.fence import Asset, Fence, erase, put
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.promises import drop
@@ -43,6 +44,7 @@ class Removing:
         async with self._hub.refusing(who, "delete", id):
             asset, stays, contents = await self._hub.book.write(write)
         self._hub.changes += 1
+        self._hub.nudge()
         await self._hub.forget(asset.company, contents)
         return stays
 
@@ -66,21 +68,27 @@ def _named(connection: Connection, company: str) -> set[str]:
     return set(connection.execute(select(files.c.sha256).where(files.c.company == company)).scalars())
 
 
-def buried(connection: Connection, asset: Asset, now: int) -> list[str]:
+def buried(connection: Connection, asset: Asset, now: int, reason: str = DELETED) -> list[str]:
     """Leave the record and its place in the lineage; returns the contents that may go."""
     put(connection, asset.model_copy(update={"deleted_ms": now}))
-    drop(connection, asset.id, "inspect", "submit")
+    _unwanted(connection, asset, reason)
     return _without_files(connection, asset)
 
 
-def erased(connection: Connection, asset: Asset) -> list[str]:
+def erased(connection: Connection, asset: Asset, reason: str = DELETED) -> list[str]:
     """Take out everything about an asset; returns the contents that may go."""
     erase(connection, asset.id)
-    drop(connection, asset.id, "inspect", "submit")
+    _unwanted(connection, asset, reason)
     connection.execute(delete(holds).where(holds.c.model == asset.id))
     connection.execute(delete(grants).where(grants.c.asset == asset.id))
     lineage.cut(connection, asset)
     return _without_files(connection, asset)
+
+
+def _unwanted(connection: Connection, asset: Asset, reason: str) -> None:
+    """Nothing more is done for it, but that the ledger hears of its end."""
+    drop(connection, asset.id, "inspect", "submit", "anchor")
+    to_revoke(connection, asset, reason)
 
 
 def _without_files(connection: Connection, asset: Asset) -> list[str]:

@@ -111,6 +111,17 @@ class NewGrant(Plain):
     expires_ms: int | None = Field(default=None, ge=0, lt=FOREVER, description="null: until revoked")
 
 
+class Revocation(Plain):
+    """The body of ``POST /datasets/{id}/revoke`` and ``POST /models/{id}/revoke``."""
+
+    reason: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
+        AfterValidator(one_line),
+        Field(json_schema_extra={"pattern": LINE}, description="stands on the ledger for ever, for everybody to read"),
+    ]
+
+
 def media_of(filename: str) -> Media:
     """What a file's name says it is.
 

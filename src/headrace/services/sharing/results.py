@@ -14,8 +14,10 @@ from sqlalchemy import Connection, delete, insert, select
 
 from headrace.access import Principal
 from headrace.assets import Job, Model, ModelState, OutputFile, Scalar, Stored, Verdict
+from headrace.claims import digest_of
 from headrace.errors import BadInput, UnknownAsset
 from headrace.services.sharing import auditing, lineage
+from headrace.services.sharing.anchoring import to_anchor
 from headrace.services.sharing.book import to_its_end
 from headrace.services.sharing.contents import needs, safe_path
 from headrace.services.sharing.fence import Asset, Fence, put, unfenced
@@ -95,6 +97,8 @@ class Results:
         now, model = self._hub.clock(), _trainee(connection, job)
         fields = {**model.model_dump(), **told, "files": [file.model_dump() for file in made]}
         fields |= {"state": "trained", "job": job.id, "digest": digest_of(made)}
+        if self._hub.anchors:
+            fields |= {"anchoring": "waiting", "anchoring_note": ""}
         if model.reproducible == "never":
             fields |= {"reproducible": "never", "reproducible_note": model.reproducible_note}
         try:
@@ -107,6 +111,7 @@ class Results:
         lineage.job(connection, changed, job.model_copy(update={"state": "done"}))
         if self._inspects:
             promise(connection, "inspect", model.id, model.company)
+        to_anchor(connection, changed)
         auditing.note(connection, now, _principal(job), "trained", model.id, model.company, detail=job.id)
         return changed
 
@@ -186,12 +191,6 @@ def holders(fence: Fence, inputs: Iterable[Asset]) -> list[str]:
         if isinstance(one, Model):
             found.update(one.held_for)
     return sorted(found - {fence.who.company})
-
-
-def digest_of(made: Iterable[OutputFile]) -> str:
-    """Digest over names and digests of files, by name: sha256 of lines ``path NUL sha256 LF``."""
-    lines = sorted(f"{file.path}\0{file.stored.sha256}\n".encode() for file in made)
-    return f"sha256:{hashlib.sha256(b''.join(lines)).hexdigest()}"
 
 
 def _trainee(connection: Connection, job: Job) -> Model:

@@ -17,8 +17,10 @@ from sqlalchemy import Connection, Engine
 from headrace.access import Principal
 from headrace.assets import AuditEntry, Dataset, Job, Lineage, Model, Right, Scalar, Snapshot, Translation, Verdict
 from headrace.errors import StorageUnavailable
-from headrace.services.sharing import Inspector, Sharing, Trainer, auditing, lineage
+from headrace.services.sharing import Inspector, Notary, Sharing, Trainer, auditing, lineage
+from headrace.services.sharing.anchoring import Anchoring
 from headrace.services.sharing.book import Book
+from headrace.services.sharing.comparing import Comparing
 from headrace.services.sharing.contents import Contents
 from headrace.services.sharing.derived import Derived
 from headrace.services.sharing.fence import Asset, Fence, Kind, Page, of_kind
@@ -33,6 +35,8 @@ from headrace.services.sharing.results import Results
 from headrace.services.sharing.streams import FromStreams, Streams
 from headrace.stores.artifacts import Artifacts
 
+RECORDED = 256
+"""Assets that are being recorded at one time: those of one batch wait for each other."""
 _log = logging.getLogger(__name__)
 
 
@@ -53,6 +57,8 @@ class SharingService:
         streams: opens a company's log; None: no datasets of streams.
         scratch: a folder of its own for files that are being made; None: the system's.
         companies: names of those that may be granted something; blocks. None: not known, anybody.
+        notary: has what is registered recorded on a ledger; None: there is none.
+        anew: that ledger is empty at each start.
     """
 
     def __init__(
@@ -66,13 +72,16 @@ class SharingService:
         streams: Streams | None = None,
         scratch: Path | None = None,
         companies: Callable[[], Container[str]] | None = None,
+        notary: Notary | None = None,
+        anew: bool = False,
     ) -> None:
         self.artifacts = artifacts
         self.scratch = scratch
         self.registering: set[tuple[str, str]] = set()
         """(company, upload) of resumable uploads that are being registered."""
-        self._hub = Hub(Book(engine), artifacts, clock, scratch, self.nudge)
-        self.contents = Contents(self._hub)
+        self._hub = Hub(Book(engine), artifacts, clock, scratch, self.nudge, anchors=notary is not None)
+        self.anchoring, self._anew = Anchoring(self._hub, notary), anew
+        self.contents = Contents(self._hub, Comparing(self._hub, notary))
         self.granting = Granting(self._hub, companies)
         self.removing = Removing(self._hub)
         self.leaving = Leaving(self._hub)
@@ -84,6 +93,10 @@ class SharingService:
         if inspect is not None:
             doings.append({"inspect": Inspecting(self._hub, self.contents, inspect).inspect})
         self._workers = [Worker(self._hub.book, doing) for doing in doings]
+        if notary is not None:
+            after = ["anchor", "revoke", *(["inspect"] if inspect is not None else [])]
+            anchors: dict[str, Doing] = {"anchor": self.anchoring.anchor, "revoke": self.anchoring.kept_revoke}
+            self._workers.append(Worker(self._hub.book, anchors, RECORDED, after, together=True))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> SharingService:
@@ -93,6 +106,7 @@ class SharingService:
             await self.removing.sweep()
         except StorageUnavailable as error:
             _log.warning("contents nobody needs are left until the next start: %s", error)
+        await self.anchoring.start(self._anew)
         self._tasks = [asyncio.create_task(worker.run(), name="hub-promises") for worker in self._workers]
         return self
 

@@ -103,12 +103,13 @@ pending = Table(
     "pending",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("kind", String(8), nullable=False, comment="inspect or submit"),
+    Column("kind", String(8), nullable=False, comment="inspect, submit, anchor or revoke"),
     Column("asset", String(40), nullable=False),
     Column("company", String(64), nullable=False),
     Column("detail", Text, nullable=False, server_default="{}"),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Index("pending_by_asset", "asset"),
+    sqlite_autoincrement=True,
 )
 """Work that was promised with a record, in the same transaction; done later, taken up again at the next start."""
 

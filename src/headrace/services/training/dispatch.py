@@ -12,10 +12,11 @@ from pathlib import Path
 from headrace.assets import Environment, Job
 from headrace.errors import HeadraceError, Temporary
 from headrace.services.sharing import Sharing
+from headrace.services.training.anchored import obstacle
 from headrace.services.training.logs import Logs
 from headrace.services.training.queue import Entry, Queue
 from headrace.services.training.recipes import Recipes
-from headrace.services.training.running import Finished, Running, on_behalf
+from headrace.services.training.running import Finished, NotYet, Running, on_behalf
 from headrace.services.training.workers import Worker, remove
 from headrace.settings import TrainingSettings
 
@@ -25,6 +26,10 @@ CLEAN = 3600.0
 """Seconds between looks at which logs may go."""
 LONGEST = 300.0
 """Seconds of the longest pause before another attempt."""
+NOT_YET = "not yet"
+"""How an attempt ended of which nothing has run: it does not count."""
+WAIT = 15.0
+"""Seconds between looks at a job that has waited for long until its inputs are recorded."""
 _log = logging.getLogger("headrace.training")
 
 
@@ -88,7 +93,7 @@ class Dispatcher:
         """What others left, what may start, what the hub has to know; then wait for the next reason."""
         self._wake.clear()
         await asyncio.to_thread(self._take_over)
-        while len(self._jobs) < self._settings.parallel and (entry := await asyncio.to_thread(self._queue.claim)):
+        while len(self._jobs) < self._settings.parallel and (entry := await self._ready()):
             cancel = asyncio.Event()
             self._jobs[entry.job.id] = asyncio.create_task(self._one(entry, cancel)), cancel
         await self._tell()
@@ -99,6 +104,24 @@ class Dispatcher:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.look):
                 await self._wake.wait()
+
+    async def _ready(self) -> Entry | None:
+        """The next job whose model and inputs are recorded, claimed; those that have to wait say so and are passed over."""
+        while (entry := await asyncio.to_thread(self._queue.next)) is not None:
+            id = entry.job.id
+            found = await obstacle(self._sharing, entry)
+            if found is None:
+                if claimed := await asyncio.to_thread(self._queue.claim, id):
+                    return claimed
+            elif found.final:
+                await asyncio.to_thread(self._queue.refuse, id, found.text)
+            else:
+                await asyncio.to_thread(self._queue.wait, id, found.text, self._wait(entry))
+        return None
+
+    def _wait(self, entry: Entry) -> float:
+        """Seconds until a job that cannot start is looked at again: the longer it has waited, the longer."""
+        return min(max(self._settings.look, (self._clock() - entry.job.created_ms / 1000) / 10), WAIT)
 
     async def _beat(self) -> None:
         """Say that this process lives; end what was cancelled elsewhere, or is not its job any more."""
@@ -156,6 +179,8 @@ class Dispatcher:
                 await asyncio.to_thread(lambda: self._queue.note(job.id, **values))
 
             return await self._running.run(entry_with(entry, started), folder, log, note, cancel)
+        except NotYet as error:
+            return Finished("queued", NOT_YET, f"waits: {error}")
         except Temporary as error:
             return Finished("queued", "platform", str(error))
         except HeadraceError as error:
@@ -190,6 +215,8 @@ class Dispatcher:
             queue.again(
                 entry, "stopped", f"the platform was stopped while attempt {entry.job.attempt} ran", 0, **values
             )
+        elif finished.how == NOT_YET:
+            queue.postpone(entry, finished.reason, self._wait(entry))
         elif finished.state == "queued" and entry.failures + 1 < self._settings.failures:
             queue.again(entry, finished.how, finished.reason, self._pause(entry.failures), failures=1, **values)
         elif finished.fault and entry.faults + 1 < entry.job.attempts:

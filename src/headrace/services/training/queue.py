@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, String, cast, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, RowMapping, Select, String, cast, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from headrace.assets import Job, JobState, Recipe
@@ -160,15 +160,35 @@ class Queue:
 
     # -- the worker
 
-    def claim(self) -> Entry | None:
-        """The next job, now this worker's: the highest priority, then the oldest."""
-        now = self.now()
-        first = (
-            select(JOBS)
-            .where(JOBS.c.state == "queued", JOBS.c.not_before_ms <= now)
-            .order_by(JOBS.c.priority.desc(), JOBS.c.number)
-            .limit(1)
-        )
+    def next(self) -> Entry | None:
+        """The job that may start first: the highest priority, then the oldest."""
+        with self._begin() as db:
+            row = db.execute(self._first()).mappings().first()
+        return _entry(row) if row else None
+
+    def _first(self) -> Select[Any]:
+        ready = JOBS.c.state == "queued", JOBS.c.not_before_ms <= self.now()
+        return select(JOBS).where(*ready).order_by(JOBS.c.priority.desc(), JOBS.c.number).limit(1)
+
+    def wait(self, id: str, message: str, pause: float) -> None:
+        """A queued job cannot start yet, and says why; it is looked at again after a pause, in seconds. No attempt."""
+        values = {"message": message, "not_before_ms": self.now() + int(pause * 1000)}
+        with self._begin() as db:
+            said = db.execute(select(JOBS.c.message).where(JOBS.c.id == id)).scalar()
+            if _changed(db, id, "queued", values) and said != message:
+                self._event(db, id, "waits", message)
+
+    def refuse(self, id: str, reason: str) -> None:
+        """A queued job will never be able to start."""
+        with self._begin() as db:
+            if _changed(db, id, "queued", {"state": "failed", "ended_ms": self.now(), "reason": reason, "message": ""}):
+                self._event(db, id, "failed", reason)
+
+    def claim(self, id: str = "") -> Entry | None:
+        """A job, now this worker's: this one if it may start now, or the next."""
+        now, first = self.now(), self._first()
+        if id:
+            first = first.where(JOBS.c.id == id)
         while True:
             with self._begin() as db:
                 row = db.execute(first).mappings().first()
@@ -224,6 +244,22 @@ class Queue:
         }
         with self._begin() as db:
             return self._mine(db, entry.job.id, queued) and self._closed(db, entry, how, reason, "queued")
+
+    def postpone(self, entry: Entry, message: str, pause: float) -> bool:
+        """Nothing of an attempt has run: as if it had not been begun, but that the job says what it waits for."""
+        job = entry.job
+        values = {"state": "queued", "attempt": job.attempt - 1, "message": message, "started_ms": None}
+        values["not_before_ms"] = self.now() + int(pause * 1000)
+        this = EVENTS.c.job == job.id, EVENTS.c.what.in_(("started", "waits"))
+        with self._begin() as db:
+            if not self._mine(db, job.id, values):
+                return False
+            db.execute(delete(ATTEMPTS).where(ATTEMPTS.c.job == job.id, ATTEMPTS.c.number == job.attempt))
+            last = db.execute(select(EVENTS).where(*this).order_by(EVENTS.c.id.desc()).limit(2)).mappings().all()
+            db.execute(delete(EVENTS).where(EVENTS.c.id == last[0]["id"]))
+            if [one["detail"] for one in last[1:]] != [message]:
+                self._event(db, job.id, "waits", message)
+            return True
 
     # -- other workers' jobs
 

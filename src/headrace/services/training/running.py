@@ -15,7 +15,7 @@ from typing import Any
 
 from headrace.access import Principal
 from headrace.assets import Job, JobState, Model, Recipe
-from headrace.errors import BadArchive, BadInput
+from headrace.errors import BadArchive, BadInput, Temporary
 from headrace.runners import Ended, Runner, Task
 from headrace.services.sharing import Sharing
 from headrace.services.training import comparing
@@ -36,6 +36,10 @@ TOLD = 20
 """Things left out of the output that are named in the log."""
 EVERY = 1.0
 """Seconds between looks at a running job's progress, and so the most often its row is written."""
+
+
+class NotYet(Temporary):
+    """{detail}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,8 @@ def on_behalf(job: Job) -> Principal:
 class Running:
     """Runs jobs. Knows nothing of queues.
 
-    Raises whatever the hub, the runner and the disk raise; what the code itself does wrong is in `Finished`.
+    Raises whatever the hub, the runner and the disk raise, `NotYet` if it passes and nothing of the job has run; what the code
+    itself does wrong is in `Finished`.
     """
 
     def __init__(self, sharing: Sharing, runner: Runner, verdicts: Verdicts, settings: TrainingSettings) -> None:
@@ -78,7 +83,10 @@ class Running:
             if job.kind == "train" and model.job == job.id and model.state == "trained":
                 return Finished("done", "exit", "its result had been taken in before the platform was interrupted")
             progress = Progress()
-            task = await self._task(entry, model, folder, log, held, cancel)
+            try:
+                task = await self._task(entry, model, folder, log, held, cancel)
+            except Temporary as error:
+                raise NotYet(detail=str(error).removesuffix(".").removesuffix("; try again later")) from error
             ended = await self._watched(dataclasses.replace(task, heard=progress.hear), progress, note, cancel)
             values = {"exit_code": ended.code, "peak_memory_bytes": ended.peak_memory, "log_bytes": _size(log)}
             if ended.how != "exit" or ended.code != 0:

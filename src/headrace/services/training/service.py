@@ -283,6 +283,8 @@ def _shown(job: Job, held: list[str], company: str) -> Job:
     if not held or company in held:
         return job.model_copy(update={"held_for": held})
     quiet = dict(QUIET)
+    if job.state == "queued" and not job.attempt:  # no code has run: the platform says what it waits for
+        quiet["message"] = job.message
     if job.state == "failed":
         quiet["reason"] = f"it failed; why is not shown while what it read is not released by {', '.join(held)}"
     elif job.state == "cancelled":

@@ -60,14 +60,19 @@ from .new_recipe_parameters import NewRecipeParameters
 from .new_recipe_seeds import NewRecipeSeeds
 from .output_file import OutputFile
 from .parity import Parity
+from .published import Published
+from .published_found import PublishedFound
 from .recipe import Recipe
 from .recipe_parameters import RecipeParameters
 from .recipe_seeds import RecipeSeeds
+from .revocation import Revocation
 from .snapshot import Snapshot
 from .stored import Stored
 from .stream_range import StreamRange
 from .trained import Trained
 from .trained_found import TrainedFound
+from .translated import Translated
+from .translated_found import TranslatedFound
 from .translation import Translation
 from .translation_dropout import TranslationDropout
 from .translation_versions import TranslationVersions
@@ -133,14 +138,19 @@ __all__ = (
     "NewRecipeSeeds",
     "OutputFile",
     "Parity",
+    "Published",
+    "PublishedFound",
     "Recipe",
     "RecipeParameters",
     "RecipeSeeds",
+    "Revocation",
     "Snapshot",
     "Stored",
     "StreamRange",
     "Trained",
     "TrainedFound",
+    "Translated",
+    "TranslatedFound",
     "Translation",
     "TranslationDropout",
     "TranslationVersions",

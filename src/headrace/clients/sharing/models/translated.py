@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from attrs import define as _attrs_define
+
+if TYPE_CHECKING:
+    from ..models.translated_found import TranslatedFound
+    from ..models.translation import Translation
+
+
+T = TypeVar("T", bound="Translated")
+
+
+@_attrs_define
+class Translated:
+    """A translation; its file was put before.
+
+    Attributes:
+        of (str): id of the original
+        translation (Translation): What a model was translated from, how, and how well.
+        content (str):
+        found (TranslatedFound):
+    """
+
+    of: str
+    translation: Translation
+    content: str
+    found: TranslatedFound
+
+    def to_dict(self) -> dict[str, Any]:
+        of = self.of
+
+        translation = self.translation.to_dict()
+
+        content = self.content
+
+        found = self.found.to_dict()
+
+        field_dict: dict[str, Any] = {}
+
+        field_dict.update(
+            {
+                "of": of,
+                "translation": translation,
+                "content": content,
+                "found": found,
+            }
+        )
+
+        return field_dict
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        from ..models.translated_found import TranslatedFound
+        from ..models.translation import Translation
+
+        d = dict(src_dict)
+        of = d.pop("of")
+
+        translation = Translation.from_dict(d.pop("translation"))
+
+        content = d.pop("content")
+
+        found = TranslatedFound.from_dict(d.pop("found"))
+
+        translated = cls(
+            of=of,
+            translation=translation,
+            content=content,
+            found=found,
+        )
+
+        return translated

@@ -1,0 +1,87 @@
+"""Contains all the data models used in inputs/outputs"""
+
+from .address import Address
+from .contracts import Contracts
+from .dataset import Dataset
+from .dataset_anchoring import DatasetAnchoring
+from .dataset_statistics_state import DatasetStatisticsState
+from .dataset_statistics_type_0 import DatasetStatisticsType0
+from .digest import Digest
+from .environment import Environment
+from .environment_requires import EnvironmentRequires
+from .failure import Failure
+from .inclusion import Inclusion
+from .keys import Keys
+from .ledger_status import LedgerStatus
+from .limits import Limits
+from .model import Model
+from .model_anchoring import ModelAnchoring
+from .model_environment import ModelEnvironment
+from .model_metadata import ModelMetadata
+from .model_metrics import ModelMetrics
+from .model_reproducible import ModelReproducible
+from .model_state import ModelState
+from .output_file import OutputFile
+from .parity import Parity
+from .place import Place
+from .recipe import Recipe
+from .recipe_parameters import RecipeParameters
+from .recipe_seeds import RecipeSeeds
+from .revoked import Revoked
+from .said import Said
+from .said_claim import SaidClaim
+from .said_kind import SaidKind
+from .said_opened_type_0 import SaidOpenedType0
+from .said_result_opened_type_0 import SaidResultOpenedType0
+from .said_result_type_0 import SaidResultType0
+from .snapshot import Snapshot
+from .stored import Stored
+from .stream_range import StreamRange
+from .told import Told
+from .translation import Translation
+from .translation_dropout import TranslationDropout
+from .translation_versions import TranslationVersions
+
+__all__ = (
+    "Address",
+    "Contracts",
+    "Dataset",
+    "DatasetAnchoring",
+    "DatasetStatisticsState",
+    "DatasetStatisticsType0",
+    "Digest",
+    "Environment",
+    "EnvironmentRequires",
+    "Failure",
+    "Inclusion",
+    "Keys",
+    "LedgerStatus",
+    "Limits",
+    "Model",
+    "ModelAnchoring",
+    "ModelEnvironment",
+    "ModelMetadata",
+    "ModelMetrics",
+    "ModelReproducible",
+    "ModelState",
+    "OutputFile",
+    "Parity",
+    "Place",
+    "Recipe",
+    "RecipeParameters",
+    "RecipeSeeds",
+    "Revoked",
+    "Said",
+    "SaidClaim",
+    "SaidKind",
+    "SaidOpenedType0",
+    "SaidResultOpenedType0",
+    "SaidResultType0",
+    "Snapshot",
+    "Stored",
+    "StreamRange",
+    "Told",
+    "Translation",
+    "TranslationDropout",
+    "TranslationVersions",
+)

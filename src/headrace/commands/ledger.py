@@ -1,0 +1,114 @@
+"""`headrace contract`, `headrace ledger`, `headrace revoke`: what is recorded where nobody can change it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from headrace.commands.calling import URL, Json, Url, call, fail, quoted
+from headrace.commands.printing import say, table
+from headrace.commands.records import figure
+
+LONG = 60
+"""Characters of a value that stands on one line."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(contract)
+    app.command()(ledger)
+    app.command()(revoke)
+
+
+def contract(
+    which: Annotated[str, typer.Argument(metavar="ADDRESS|ID", help="Address of a contract, or id of an asset.")],
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Show what the ledger says of a dataset or model, from chain data alone."""
+    if which.startswith("0x"):
+        found = call(url, "GET", f"/contracts/{quoted(which)}")
+    else:
+        items = call(url, "GET", f"/contracts?asset={quoted(which)}")["items"]
+        if not items:
+            fail(_not_there(url, which))
+        found = items[0]
+    if as_json:
+        say(json.dumps(found, indent=2))
+        return
+    _print(found)
+
+
+def _not_there(url: str, id: str) -> str:
+    """Why an asset has no contract."""
+    one = call(url, "GET", f"/{'datasets' if id.startswith('ds_') else 'models'}/{quoted(id)}")
+    why = {"off": "there is no ledger here", "waiting": "it waits", "failed": "it failed"}.get(one["anchoring"], "")
+    note = f": {one['anchoring_note']}" if one["anchoring_note"] else ""
+    return f"{id} is not recorded on a ledger ({why or one['anchoring']}{note})"
+
+
+def _print(found: dict[str, Any]) -> None:
+    where = "in a batch anchored in" if found["kind"] == "batch" else f"{found['kind']} contract"
+    say(f"{found['asset']} of {found['company']}: {where} {found['address']}")
+    if found["revoked"] is not None:
+        say(f"REVOKED: {found['revoked']}")
+    say(f"owner {found['owner']}")
+    _place("recorded by", found["deployed"])
+    if found["recorded"]:
+        _place("result by", found["recorded"])
+    if proof := found["inclusion"]:
+        say(f"leaf {proof['place']} of {proof['count']} under root {proof['root']}")
+    _claim("claim", found["claim"], found["claim_digest"], found["opened"])
+    if found["result"] is not None:
+        _claim("result", found["result"], found["result_digest"], found["result_opened"])
+
+
+def _place(word: str, at: dict[str, Any]) -> None:
+    say(f"{word} transaction {at['transaction']} in block {at['block']}")
+
+
+def _claim(name: str, said: dict[str, Any], digest: str, opened: dict[str, Any] | None) -> None:
+    say()
+    say(f"{name}, {digest}" + (": sealed; what follows is known to those who may see it" if opened else ""))
+    shown = opened or said
+    table(["field", "value"], [[key, _short(value)] for key, value in shown.items()])
+
+
+def _short(value: object) -> str:
+    if isinstance(value, dict | list):
+        text = json.dumps(value, ensure_ascii=False)
+        return text if len(text) <= LONG else f"{text[: LONG - 2]} …"
+    return figure(value)
+
+
+def ledger(as_json: Json = False, url: Url = URL) -> None:
+    """Show which ledger this platform records on, who runs it, and your company's account there."""
+    found = call(url, "GET", "/ledger")
+    if as_json:
+        say(json.dumps(found, indent=2))
+        return
+    say(f"{found['kind']} ledger, chain {found['chain']}, {found['height']:,} blocks")
+    say(f"genesis {found['genesis']}")
+    say(found["says"])
+    if found["operator"]:
+        say(f"operator's key {found['operator']} (what a verifier pins)")
+    say(f"account of {found['company']}: {found['account']}")
+    signer = call(url, "GET", f"/keys/{quoted(found['company'])}")["signer"]
+    say(f"its signing key {signer} (what somebody pins who verifies its bundles)")
+
+
+def revoke(
+    id: Annotated[str, typer.Argument(help="Id of a dataset or model of yours.")],
+    reason: Annotated[str, typer.Option(help="Why; it stands on the ledger for ever, for everybody to read.")],
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
+    """Have the ledger say, for ever, that a dataset or model is not to be relied upon any more."""
+    kind = "datasets" if id.startswith("ds_") else "models"
+    found = call(url, "POST", f"/{kind}/{quoted(id)}/revoke", {"reason": reason})
+    if as_json:
+        say(json.dumps(found, indent=2))
+        return
+    say(f"{id}: {found['anchoring_note']}; `headrace contract {id}` shows when the ledger has it")

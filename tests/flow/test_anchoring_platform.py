@@ -1,0 +1,140 @@
+"""Recording in a whole platform: the doors, the commands, one service alone; without a ledger, and killed in the middle."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from headrace.errors import MissingExtra
+from headrace.trust.ledgers import LEDGERS
+from tests.flow.test_serve import alone, token_of
+from tests.running import Up, free_port, scrubbed
+
+pytestmark = pytest.mark.xdist_group("anchoring")
+
+
+def headrace(up: Any, *arguments: str, code: int = 0, url: str = "", token: str = "") -> str:
+    """What a command prints."""
+    command = [sys.executable, "-m", "headrace.cli", *arguments, "--url", url or up.http]
+    env = scrubbed() | {"HEADRACE_TOKEN": token or up.token}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
+
+
+def anchored(url: str, token: str, path: str, seconds: float = 30) -> dict[str, Any]:
+    """A record, as soon as it is anchored."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found: dict[str, Any] = httpx.get(
+            url + path, headers={"authorization": f"Bearer {token}"}, trust_env=False
+        ).json()
+        if found["anchoring"] == "anchored":
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with Up(tmp_path_factory.mktemp("anchoring") / "data", "--ledger", "memory") as found:
+        yield found
+
+
+def _add(up: Up, file: Path, text: str = "a,b\n1,2\n") -> dict[str, Any]:
+    file.write_text(text)
+    made = json.loads(headrace(up, "dataset", "add", str(file), "--json"))
+    return anchored(up.http, up.token, f"/datasets/{made['id']}")
+
+
+def test_the_commands(up: Up, tmp_path: Path) -> None:
+    made = _add(up, tmp_path / "plant.csv")
+    for which in (made["id"], made["contract"]):
+        found = json.loads(headrace(up, "contract", which, "--json"))
+        assert found["asset"] == made["id"] and found["claim"]["sha256"] == made["stored"]["sha256"]
+        assert found["claim"]["statistics"] == made["statistics"]
+    text = headrace(up, "contract", made["id"])
+    assert made["contract"] in text and made["stored"]["root"] in text
+    status = json.loads(headrace(up, "ledger", "--json"))
+    assert status["kind"] == "memory" and status["single"] and status["account"] == found["owner"]
+    assert "single-operator chain" in headrace(up, "ledger")
+    assert "revoked: a broken meter" in headrace(up, "revoke", made["id"], "--reason", "a broken meter")
+    deadline = time.monotonic() + 10
+    while "REVOKED: a broken meter" not in headrace(up, "contract", made["id"]):
+        assert time.monotonic() < deadline
+    assert "revoked already" in headrace(up, "revoke", made["id"], "--reason", "again", code=1)
+    assert "There is no contract" in headrace(up, "contract", "0x" + "1" * 40, code=1)
+    with (tmp_path / "back.csv").open("wb") as back:
+        back.write(up.call("GET", f"/datasets/{made['id']}/content").content)
+    assert (tmp_path / "back.csv").read_text() == "a,b\n1,2\n"
+
+
+def test_keys_of_tokens_are_still_rotated(up: Up) -> None:
+    assert up.call("POST", "/keys/rotate").is_success
+    keys = up.call("GET", "/keys/local").json()
+    assert keys["company"] == "local" and keys["account"].startswith("0x")
+    assert up.call("GET", "/keys/nobody").status_code == 404
+    for path in ("/contracts?asset=ds_0", "/ledger", "/keys/local"):
+        assert httpx.get(up.http + path, trust_env=False).status_code == 401
+
+
+def test_only_services_get_to_the_notary(up: Up) -> None:
+    for path in ("record", "recorded", "revoke"):
+        assert up.call("POST", f"/notary/{path}", json={"asset": "ds_0"}).status_code == 403
+
+
+def test_without_a_ledger_everything_goes_on(tmp_path: Path) -> None:
+    with Up(tmp_path / "data", "--ledger", "none") as up:
+        (tmp_path / "plant.csv").write_text("a\n1\n")
+        made = json.loads(headrace(up, "dataset", "add", str(tmp_path / "plant.csv"), "--json"))
+        assert (made["anchoring"], made["contract"]) == ("off", "")
+        assert "--ledger none" in headrace(up, "ledger", code=1)
+        assert "there is no ledger here" in headrace(up, "contract", made["id"], code=1)
+        assert "nothing can be revoked" in headrace(up, "revoke", made["id"], "--reason", "x", code=1)
+
+
+def test_the_embedded_ledger_is_the_default_and_survives_a_kill(tmp_path: Path) -> None:
+    try:
+        LEDGERS.find("embedded")
+    except MissingExtra as error:
+        pytest.skip(str(error))
+    (tmp_path / "plant.csv").write_text("a,b\n1,2\n")
+    with Up(tmp_path / "data", HEADRACE_LEDGER="") as up:
+        made = json.loads(headrace(up, "dataset", "add", str(tmp_path / "plant.csv"), "--json"))
+        made = anchored(up.http, up.token, f"/datasets/{made['id']}")
+        up.kill()
+    with Up(tmp_path / "data", HEADRACE_LEDGER="") as up:
+        found = json.loads(headrace(up, "contract", made["contract"], "--json"))
+        assert found["claim"]["sha256"] == made["stored"]["sha256"]
+        assert up.call("GET", f"/datasets/{made['id']}/content").content == b"a,b\n1,2\n"
+        assert json.loads(headrace(up, "ledger", "--json"))["kind"] == "embedded"
+
+
+def test_three_services_alone(tmp_path: Path) -> None:
+    data, port = tmp_path / "data", free_port()
+    (tmp_path / "plant.csv").write_text("a,b\n1,2\n")
+    with contextlib.ExitStack() as stack:
+        where = ("--verification", f"http://127.0.0.1:{port}")
+        sharing = stack.enter_context(alone("sharing", data, 0, *where))
+        token = token_of(sharing)
+        early = json.loads(
+            headrace(None, "dataset", "add", str(tmp_path / "plant.csv"), "--json", url=sharing.url, token=token)
+        )
+        assert early["anchoring"] == "waiting"  # nobody records yet
+        more = ("--sharing", sharing.url, "--ledger", "memory")
+        verification = stack.enter_context(alone("verification", data, port, *more))
+        made = anchored(sharing.url, token, f"/datasets/{early['id']}")
+        found = json.loads(headrace(None, "contract", made["id"], "--json", url=verification.url, token=token))
+        assert found["address"] == made["contract"]
+        headers = {"authorization": f"Bearer {token}"}
+        assert httpx.get(f"{sharing.url}/datasets/{made['id']}/content", headers=headers, trust_env=False).is_success
+        json.loads(headrace(None, "ledger", "--json", url=verification.url, token=token))
