@@ -12,7 +12,7 @@ from pathlib import Path
 from headrace.access import LOCAL, Principal
 from headrace.errors import BadInput, Unsupported
 from headrace.front import Guard, hosts
-from headrace.library import open_hub, open_queue
+from headrace.library import open_hub, open_queue, open_translation
 from headrace.listening import listen, locked_for, port_errors, served
 from headrace.runners.local import LocalRunner
 from headrace.services.entrance import Entrance
@@ -23,6 +23,7 @@ from headrace.services.sharing import http as sharing_http
 from headrace.services.sharing.client import SharingClient
 from headrace.services.training import http as training_http
 from headrace.services.training.client import TrainingClient
+from headrace.services.translation import http as translation_http
 from headrace.settings import ISSUER, ServeSettings
 from headrace.streams.logs import LogReader, open_reader
 from headrace.trust.identities.local import LocalIdentities
@@ -78,6 +79,8 @@ class Alone:
                 return await self._sharing()
             case "training":
                 return await self._training()
+            case "translation":
+                return await self._translation()
         raise Unsupported(detail=f"{self.settings.service!r} is no service that runs alone")
 
     async def _sharing(self) -> App:
@@ -89,14 +92,23 @@ class Alone:
 
     async def _training(self) -> App:
         settings = self.settings
-        if not settings.sharing:
-            raise BadInput(
-                detail="training reads its datasets from the sharing service: say where it is (--sharing URL)"
-            )
-        client = SharingClient(settings.sharing, self._token, self._folder / "fetched")
-        sharing = await self._stack.enter_async_context(client)
+        sharing = await self._hub("training reads its datasets")
         queue = await open_queue(self._stack, self._folder, sharing, self._runner(), settings.library)
         return training_http.create_app(queue, settings.library.training.code_bytes)
+
+    async def _translation(self) -> App:
+        sharing = await self._hub("translation reads its models")
+        settings = self.settings.library
+        service = await open_translation(self._stack, self._folder, sharing, self._runner(), settings)
+        return translation_http.create_app(service)
+
+    async def _hub(self, deed: str) -> SharingClient:
+        """The sharing service elsewhere. Raises BadInput."""
+        settings = self.settings
+        if not settings.sharing:
+            raise BadInput(detail=f"{deed} from the sharing service: say where it is (--sharing URL)")
+        scratch = self._folder / "fetched" / settings.service
+        return await self._stack.enter_async_context(SharingClient(settings.sharing, self._token, scratch))
 
     def _token(self, who: Principal) -> str:
         return self.identities.on_behalf(who, self.settings.service)

@@ -23,6 +23,8 @@ from headrace.services.sharing.service import SharingService
 from headrace.services.sharing.streams import Streams
 from headrace.services.training import http as training_http
 from headrace.services.training.service import TrainingService
+from headrace.services.translation import http as translation_http
+from headrace.services.translation.service import TranslationService
 from headrace.settings import LibrarySettings
 from headrace.states import digest
 from headrace.stores.artifacts.files import FileArtifacts
@@ -40,7 +42,8 @@ SHARING = (
     "/docs/sharing",
 )
 TRAINING = ("/jobs", "/openapi/training.json", "/docs/training")
-"""How the paths of the two services begin."""
+TRANSLATION = ("/translate", "/openapi/translation.json", "/docs/translation")
+"""How the paths of the services begin."""
 REPRODUCE = re.compile(r"/models/[^/]+/reproduce")
 
 
@@ -88,6 +91,8 @@ class Library:
             SHARING, sharing_http.create_app(hub, largest_upload=settings.artifacts.upload_bytes)
         )
         self.apps |= dict.fromkeys(TRAINING, training_http.create_app(queue, settings.training.code_bytes))
+        self.translation = await open_translation(stack, folder, hub, runner, settings)
+        self.apps |= dict.fromkeys(TRANSLATION, translation_http.create_app(self.translation))
         self.apps["/models"] = Models(self.apps["/models"], self.apps["/jobs"])
 
     async def opened(self, company: str) -> None:
@@ -102,6 +107,7 @@ class Library:
     async def closed(self, company: str) -> None:
         """A company was deleted: its jobs end, its uploads and contents go, its grants end."""
         await self.training.close(company)
+        await self.translation.close(company)
         await self.sharing.leaving.close(company)
 
     async def follow(self, companies: Container[str]) -> None:
@@ -144,6 +150,14 @@ async def open_queue(
     engine = await _database(stack, folder, "training")
     queue = TrainingService(engine, sharing, runner, folder / "training", settings.training)
     return await stack.enter_async_context(queue)
+
+
+async def open_translation(
+    stack: AsyncExitStack, folder: Path, sharing: Sharing, runner: Runner, settings: LibrarySettings
+) -> TranslationService:
+    """Translations in a library's folder, until the stack is closed."""
+    service = TranslationService(sharing, runner, folder / "translation", settings.translation)
+    return await stack.enter_async_context(service)
 
 
 async def _database(stack: AsyncExitStack, folder: Path, service: str) -> Engine:

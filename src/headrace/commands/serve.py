@@ -16,11 +16,11 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    service: Annotated[Literal["sharing", "training", "identity"], typer.Argument(help="Which one.")],
+    service: Annotated[Literal["sharing", "training", "translation", "identity"], typer.Argument(help="Which one.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port; 0 takes a free one.")],
     data: Annotated[Path, typer.Option(help="Data directory; the same for all services of a platform.")] = Path("data"),
     host: Annotated[str, typer.Option(help="Address to bind its door to.")] = "127.0.0.1",
-    sharing: Annotated[str, typer.Option(help="URL of the sharing service; training needs it.")] = "",
+    sharing: Annotated[str, typer.Option(help="URL of the sharing service; training and translation need it.")] = "",
     training: Annotated[str, typer.Option(help="URL of the training service; without it sharing trains nothing.")] = "",
     identity: Annotated[
         str,

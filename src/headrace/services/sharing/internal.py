@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from headrace.access import Principal
-from headrace.assets import Job, Model, OutputFile, Plain, Right, Scalar, Verdict
+from headrace.assets import Job, Model, OutputFile, Plain, Right, Scalar, Translation, Verdict
 from headrace.disk import unavailable
 from headrace.errors import Forbidden, StorageUnavailable, Temporary
 from headrace.services.entrance import caller
@@ -23,6 +23,7 @@ from headrace.services.sharing.contents import Opened, safe_path
 from headrace.services.sharing.service import SharingService
 
 Id: TypeAlias = Annotated[str, Field(max_length=64)]
+UploadId: TypeAlias = Annotated[str, Field(pattern=r"^up_[0-9a-f]{20}$")]
 JobId: TypeAlias = Annotated[str, Field(pattern=r"^jb_[0-9a-f]{20}$")]
 Role: TypeAlias = Literal["content", "code"]
 Wanted: TypeAlias = Annotated[Right, Query(description="what it is wanted for")]
@@ -62,6 +63,15 @@ class Judged(Plain):
 
     verdict: Verdict
     note: str
+
+
+class Translated(Plain):
+    """A model that was translated; the file was put before."""
+
+    translation: Translation
+    file: UploadId
+    found: dict[str, Any]
+    name: str = Field("", max_length=200, description="empty: the original's, with ` (ONNX)`")
 
 
 async def acting(who: Annotated[Principal, Depends(caller)]) -> Principal:
@@ -147,6 +157,22 @@ def _reports(routes: APIRouter, service: SharingService) -> None:
         """A trained model was measured."""
         return await service.evaluated(ended.job, ended.metrics)
 
+    @routes.put("/translations/{file}", operation_id="put_translation", status_code=204, openapi_extra=_BODY)
+    async def put_translation(who: Who, file: UploadId, request: Request) -> None:
+        """The ONNX file of a translation, before `model_translated`; a second one of that id takes the place of the first."""
+        await _keep(request.stream(), _folder(service, file) / "model.onnx")
+
+    @routes.post("/models/{id}/translated", operation_id="model_translated")
+    async def translated(who: Who, id: Id, said: Translated) -> Model:
+        """A model was translated: the translation is registered. 503: put its file again."""
+        folder = _folder(service, said.file)
+        if not await asyncio.to_thread((folder / "model.onnx").is_file):
+            raise Temporary(detail=f"the ONNX file of the translation of {id} is not here (any more)")
+        try:
+            return await service.translated(who, id, said.translation, folder / "model.onnx", said.found, said.name)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
     @routes.post("/models/{id}/judged", operation_id="model_judged")
     async def judged(who: Who, id: Id, judged: Judged) -> Model:
         """A model's recipe was run again."""
@@ -154,7 +180,7 @@ def _reports(routes: APIRouter, service: SharingService) -> None:
 
 
 def _folder(service: SharingService, job: str) -> Path:
-    """Where a job's files wait until it is said to have ended well; emptied when the hub starts."""
+    """Where files wait until what made them is said to have ended well; emptied when the hub starts."""
     return (service.scratch or Path(tempfile.gettempdir())) / f"output-{job}"
 
 

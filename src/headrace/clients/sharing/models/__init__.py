@@ -68,6 +68,8 @@ from .stored import Stored
 from .stream_range import StreamRange
 from .trained import Trained
 from .trained_found import TrainedFound
+from .translated import Translated
+from .translated_found import TranslatedFound
 from .translation import Translation
 from .translation_dropout import TranslationDropout
 from .translation_versions import TranslationVersions
@@ -141,6 +143,8 @@ __all__ = (
     "StreamRange",
     "Trained",
     "TrainedFound",
+    "Translated",
+    "TranslatedFound",
     "Translation",
     "TranslationDropout",
     "TranslationVersions",
