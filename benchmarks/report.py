@@ -98,6 +98,15 @@ GOALS = (
         "<=",
         1.5,
     ),
+    Goal(
+        "translation",
+        "seconds to translate the GRU of the examples to ONNX",
+        "translation.gru_s",
+        "",
+        "<=",
+        5,
+        unit=" s",
+    ),
 )
 
 

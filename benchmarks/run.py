@@ -1,6 +1,6 @@
 """Measure every pair in one run and write the table.
 
-    python -m benchmarks.run [--only stream,door,infer,start,sharing,sandbox,register] [--quick] [--out FILE]
+    python -m benchmarks.run [--only stream,door,infer,start,sharing,sandbox,register,translation] [--quick] [--out FILE]
 
 Only a whole run writes benchmarks/RESULTS.md and results.json by itself; a quick or partial one prints, or writes to
 --out. Nothing here is a test: a miss is written down, not raised. The exit status is 1 only when a part could not be
@@ -199,8 +199,13 @@ class Bench:
         self.run.add("register.hub_ms", found["registration"]["p50"])
         self.run.add("register.least_ms", found["least"]["p50"])
 
+    def translation(self) -> None:
+        """The GRU of the examples to ONNX, over HTTP."""
+        found = processes.answer("benchmarks.translation")
+        self.run.add("translation.gru_s", found["median_s"])
 
-PARTS = ("stream", "door", "infer", "start", "sharing", "sandbox", "register")
+
+PARTS = ("stream", "door", "infer", "start", "sharing", "sandbox", "register", "translation")
 
 
 def measure(run: Run, plan: Plan, parts: list[str]) -> bool:

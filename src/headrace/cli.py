@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.commands import jobs, people, serve, share
+from headrace.commands import jobs, people, serve, share, translating
 from headrace.commands.calling import URL, Json, Url, ask, call, fail, guard, quoted, read, reason
 from headrace.commands.printing import clock, say, table
 
@@ -538,7 +538,7 @@ def quarantine_replay(
     say(f"replayed {count:,} message{'' if count == 1 else 's'}")
 
 
-for group in (people, share, jobs, serve):
+for group in (people, share, jobs, serve, translating):
     group.register(app)
 
 

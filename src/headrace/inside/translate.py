@@ -1,9 +1,10 @@
 """Inside the sandbox: loads a model, writes it as ONNX, and writes down what the original answers.
 
-``python -m headrace.inside.translate``. ``/work/request.json``: {"entry_point", "parameters", "wish": {opset, dropout, input_shape}, "shape": known or null, "training":
-[file...], "held_out": [file...]}; ``/work/model``: its files; ``/work/code.archive``: its recipe's code, if it has one. Gives
-``/work/output/model.onnx``, ``cases.npz`` (inputs and answers of each batch) and ``answer.json``: {"framework", "exporter"} or
-{"error"}. Other people's code runs in this process: who compares is another program (`parity.py`), which sees files only.
+``python -m headrace.inside.translate``. ``/work/request.json``: {"entry_point", "parameters", "online", "wish": {"opset",
+"dropout", "input_shape"}, "shape": known or null, "training": [file...], "held_out": [file...]}; ``/work/model``: its files;
+``/work/code.archive``: its recipe's code, if it has one. Gives ``/work/output/model.onnx``, ``cases.npz`` (inputs and answers of
+each batch) and ``answer.json``: {"framework", "exporter"} or {"error"}. Other people's code runs in this process: who compares is
+another program (`parity.py`), which sees files only.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import BadInput, HeadraceError
+from headrace.inside import graphs
 from headrace.inside.cases import Batch, batches, fitting
 from headrace.inside.hooks import INPUTS, MODEL, Hooks, said
 from headrace.inside.place import WORK, led
@@ -44,7 +46,7 @@ def translate(request: dict[str, Any], files: Path, code: Path, output: Path) ->
     if code.is_file():
         hooks.open(code, request["entry_point"], request["parameters"])
     made, wish = hooks.model(), request["wish"]
-    translator = _translator(files, made, hooked=code.is_file())
+    translator = _translator(files, made, hooked=code.is_file(), online=request["online"])
     said("it cannot be loaded", lambda: translator.load(files, made, wish["dropout"]))
     given, real = _inputs(translator, hooks, wish["input_shape"] or request["shape"], [*held_out, *training])
     asked = list(_answered(translator, batches(given, real)))
@@ -56,7 +58,7 @@ def translate(request: dict[str, Any], files: Path, code: Path, output: Path) ->
     return {"framework": translator.framework, "exporter": exporter}
 
 
-def _translator(files: Path, made: Any, *, hooked: bool) -> Translator:
+def _translator(files: Path, made: Any, *, hooked: bool, online: bool) -> Translator:
     """The one whose model it is. Raises BadInput, with what would help."""
     for name in TRANSLATORS.names():
         found: Translator = TRANSLATORS.find(name)()
@@ -66,18 +68,29 @@ def _translator(files: Path, made: Any, *, hooked: bool) -> Translator:
         raise BadInput(
             detail=f"{MODEL} gave a {type(made).__name__}: neither PyTorch's, nor scikit-learn's, nor Keras's"
         )
-    names = [one.relative_to(files).as_posix() for one in sorted(files.rglob("*")) if one.is_file()]
-    if any(name.endswith(".onnx") for name in names):
+    found_files = [one for one in sorted(files.rglob("*")) if one.is_file()]
+    names = [one.relative_to(files).as_posix() for one in found_files]
+    if any(_is_onnx(one) for one in found_files):
         raise BadInput(detail="it is an ONNX model already: download it as it is")
     if any(name.endswith("saved_model.pb") for name in names):
         raise BadInput(
             detail="a TensorFlow SavedModel needs TensorFlow, which is not here: save the model with Keras 3 as .keras"
+        )
+    if online:
+        raise BadInput(
+            detail="an online snapshot is kept as its learner needs it, not as a network: it is served by its own name, and "
+            "those of networks are ONNX already"
         )
     has = f"of its files ({', '.join(names[:8])[:300]}) none holds a network"
     help_ = f"define {MODEL}(folder, parameters) in the recipe's entry point"
     if not hooked:
         help_ = "upload it as TorchScript (.pt), .pt2, .keras, or a scikit-learn pickle, or train it from a recipe that says how"
     raise BadInput(detail=f"{has}: {help_} (docs/translation.md)")
+
+
+def _is_onnx(path: Path) -> bool:
+    with path.open("rb") as file:
+        return graphs.is_onnx(file.read(64))
 
 
 def _inputs(

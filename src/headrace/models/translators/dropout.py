@@ -1,7 +1,8 @@
 """Dropout that is on and always the same: each layer's mask is drawn once, from its number, and is a constant of the network.
 
-For networks that use dropout when they are asked, too, such as generators that have no other source of variety (Isola et al. 2017,
-"Image-to-Image Translation with Conditional Adversarial Networks", section 3.2). The mask is the same for every sample. Imports torch.
+For networks that use dropout when they are asked, too, such as generators without another source of variety (Isola et al. 2017,
+"Image-to-Image Translation with Conditional Adversarial Networks", section 3.2). The mask is the same for every sample.
+Imports torch.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ On torch a Keras model is a torch module; Keras itself exports it with the Torch
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def _read(path: Path) -> Any:
     import keras
 
     try:
-        return keras.saving.load_model(path, compile=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return keras.saving.load_model(path, compile=False)
     except Exception as error:
         raise BadInput(detail=f"{path.name} cannot be loaded: {first_line(error)}") from error
 

@@ -55,11 +55,13 @@ class TorchTranslator:
         names = set(zipfile.ZipFile(path).namelist()) if zipfile.is_zipfile(path) else set()
         ends = {name.partition("/")[2] for name in names}
         try:
-            if any("constants.pkl" in end for end in ends):
-                return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-            if path.name.endswith(".pt2"):
-                return self._program(path)
-            found = torch.load(path, map_location="cpu", weights_only=False)  # a pickle: the sandbox is what holds it
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # TorchScript is deprecated, and still what many have
+                if any("constants.pkl" in end for end in ends):
+                    return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+                if path.name.endswith(".pt2"):
+                    return self._program(path)
+                found = torch.load(path, map_location="cpu", weights_only=False)  # a pickle: the sandbox holds it
         except Exception as error:
             raise BadInput(detail=f"{path.name} cannot be loaded: {first_line(error)}") from error
         if isinstance(found, dict):
@@ -110,7 +112,9 @@ class Network:
                 return tuple(_flat((call or self.inner)(*inputs)))
 
         torch.set_num_threads(1)
-        self._flat = Flat()
+        self._flat: Any = Flat()
+        self._traced = module if isinstance(module, torch.jit.ScriptModule) else self._flat
+        """TorchScript is written as it is: it cannot be a part of what is traced."""
         self._eval()
         self._kind = next((one.dtype for one in self._flat.parameters() if one.is_floating_point()), torch.float32)
 
@@ -164,7 +168,7 @@ class Network:
         import torch
 
         torch.onnx.export(
-            self._flat,
+            self._traced,
             tensors,
             str(path),
             dynamo=False,
@@ -190,6 +194,18 @@ class Network:
             external_data=False,
             verbose=False,
         )
+        _strip(path)
+
+
+def _strip(path: Path) -> None:
+    """Without where in whose files each operator comes from: the same bytes every time, and no paths."""
+    import onnx
+
+    model = onnx.load(str(path))
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    onnx.save(model, str(path))
 
 
 def _flat(made: Any) -> list[Any]:

@@ -29,6 +29,15 @@ CASES_BYTES = 512 * MIB
 PROGRAM, COMPARER = "headrace.inside.translate", "headrace.inside.parity"
 
 
+CPUS = 2
+"""Cores a program may be moved between; it computes on one thread, so that answers are the same every time."""
+_VARIABLES = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"),
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "KERAS_BACKEND": "torch",
+}
+
+
 class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -79,6 +88,8 @@ class Subject:
     """A folder, or the one file there is."""
     name: str
     """Of that file."""
+    online: bool
+    """It is a snapshot."""
     shape: list[int] | None
     recipe: Recipe | None
     code: Path | None
@@ -120,6 +131,7 @@ class Translations:
         request = {
             "entry_point": recipe.entry_point if recipe else "",
             "parameters": recipe.parameters if recipe else {},
+            "online": subject.online,
             "wish": wish.model_dump(),
             "shape": subject.shape,
             "training": list(subject.training),
@@ -145,7 +157,7 @@ class Translations:
             log=place / "log",
             limits=self._limits(),
             environment=_environment(recipe),
-            variables={"PYTHONDONTWRITEBYTECODE": "1", "KERAS_BACKEND": "torch", **variables},
+            variables={**_VARIABLES, **variables},
         )
         _ended_well(await self._runner.run(task, cancel))
         collected = place / "collected"
@@ -155,7 +167,7 @@ class Translations:
     def _limits(self) -> Limits:
         return Limits(
             memory_bytes=self._settings.memory_bytes,
-            cpus=1,
+            cpus=CPUS,
             processes=64,
             seconds=self._settings.seconds,
             output_bytes=self._settings.onnx_bytes + CASES_BYTES + ANSWER_BYTES,

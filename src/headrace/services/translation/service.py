@@ -140,6 +140,7 @@ class TranslationService:
         return Subject(
             files=files,
             name=model.files[0].path if len(model.files) == 1 else "",
+            online=model.snapshot is not None,
             shape=model.input_shape,
             recipe=model.recipe,
             code=code,
