@@ -172,7 +172,7 @@ def _torch() -> Iterator[Subject]:
         warnings.simplefilter("ignore")  # TorchScript is deprecated, and still what many have
         scripted, traced = torch.jit.script(dense), torch.jit.trace(convolution, torch.zeros(2, 3, 8, 8))  # type: ignore[no-untyped-call]
     yield Subject("scripted", write=lambda folder: scripted.save(str(folder / "net.pt")), takes=(window,))
-    yield Subject("traced", write=lambda folder: traced.save(str(folder / "net.pt")), takes=(image,))
+    yield Subject("traced", write=lambda folder: traced.save(str(folder / "net.pt")), takes=(image,))  # type: ignore[no-untyped-call]
     batch = {0: torch.export.Dim("n")}
     program = torch.export.export(dense, (torch.zeros(3, 12),), dynamic_shapes=(batch,))
     yield Subject("an exported program", write=lambda folder: torch.export.save(program, folder / "net.pt2"))

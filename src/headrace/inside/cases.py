@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -111,13 +112,10 @@ def fitting(files: Sequence[str], given: Sequence[Given]) -> list[NDArray[np.gen
     if len(given) != 1:
         return None
     for name in files:
-        try:
-            found = _arrays(Path(name))
-        except (OSError, ValueError, EOFError):
-            continue
-        for array in found:
-            if array.ndim > 0 and array.shape[1:] == given[0].shape and len(array) and array.dtype.kind in "fiub":
-                return [array.astype(given[0].dtype)]
+        with contextlib.suppress(OSError, ValueError, EOFError):  # not what its name says
+            for array in _arrays(Path(name)):
+                if array.ndim > 0 and array.shape[1:] == given[0].shape and len(array) and array.dtype.kind in "fiub":
+                    return [array.astype(given[0].dtype)]
     return None
 
 

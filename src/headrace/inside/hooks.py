@@ -26,6 +26,9 @@ from headrace.runners.archive import unpack
 MODEL, INPUTS = "headrace_model", "headrace_inputs"
 """What an entry point may define."""
 
+EXTRAS = {"torch": "torch", "keras": "keras", "skl2onnx": "onnx", "onnx": "onnx", "onnxscript": "torch"}
+"""package -> extra of Headrace it comes with"""
+
 
 class Hooks:
     """The entry point of a recipe; without one, a code that defines nothing.
@@ -97,6 +100,13 @@ def said(what: str, work: Callable[[], Any]) -> Any:
         return work()
     except BadInput:
         raise
+    except ModuleNotFoundError as error:
+        extra = (
+            f": the operator installs it with pip install 'headrace[{EXTRAS[error.name]}]'"
+            if error.name in EXTRAS
+            else ""
+        )
+        raise BadInput(detail=f"{what}: the package {error.name} is not here{extra}") from error
     except (Exception, SystemExit) as error:
         kind = "" if isinstance(error, SystemExit) else f"{type(error).__name__}: "
         raise BadInput(detail=f"{what}: {kind}{reason(error)}") from error

@@ -58,7 +58,7 @@ class SklearnTranslator:
 
     def export(self, inputs: Arrays, opset: int, path: Path) -> str:
         """See `Translator`."""
-        import skl2onnx  # type: ignore[import-untyped]
+        import skl2onnx  # type: ignore[import-untyped] # where it is not installed, whoever asks says so
 
         example = inputs[0][:2].astype(np.float32)
         given: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": ML_OPSET}, "name": "graph"}
