@@ -12,10 +12,11 @@ import pytest
 from headrace.checks import check_translator
 from headrace.checks.translators import Subject
 from headrace.errors import BadInput
+from headrace.models.onnx_files import check_graph
 from headrace.models.translators import TRANSLATORS, Arrays, Given
 from headrace.models.translators.torch import TorchTranslator
 
-MODELS = {"torch": 8, "sklearn": 9, "keras": 6}
+MODELS = {"torch": 9, "sklearn": 9, "keras": 6}
 
 
 @pytest.mark.parametrize("name", TRANSLATORS.names())
@@ -115,3 +116,23 @@ def test_dropout_that_stays_on_is_the_same_in_onnx(tmp_path: Path) -> None:
     assert np.allclose(found, masked, atol=1e-6)
     with pytest.raises(BadInput, match="no dropout layers"):
         TorchTranslator().load(tmp_path, torch.nn.Linear(4, 2), "train-fixed")
+
+
+def test_what_torchscript_cannot_say_its_successor_can(tmp_path: Path) -> None:
+    import onnxruntime
+    import torch
+
+    class Entropy(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.special.entr(x.abs()).sum(-1, keepdim=True)
+
+    paths, x = [tmp_path / "one.onnx", tmp_path / "two.onnx"], np.random.default_rng(0).normal(size=(5, 3)).astype("f4")
+    for path in paths:
+        translator = TorchTranslator()
+        translator.load(tmp_path, Entropy(), "eval")
+        assert translator.export([x], 18, path) == "dynamo"
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    check_graph(paths[0].read_bytes())
+    assert str(Path(__file__).name).encode() not in paths[0].read_bytes(), "nothing of where its code stands"
+    (found,) = onnxruntime.InferenceSession(str(paths[0])).run(None, {"x": x})
+    assert np.allclose(found, translator.predict([x])[0], atol=1e-6)

@@ -128,7 +128,7 @@ def _refuses(make: Make) -> None:
         files = Path(folder)
         assert not make().accepts(files, None), "it accepts an empty folder"
         assert not make().accepts(files, object()), "it accepts any object"
-        for name in ("w.pt", "w.pt2", "w.keras", "w.h5", "w.pkl", "w.joblib"):
+        for name in ("w.pt", "w.pt2", "w.keras", "w.h5", "w.pkl", "w.joblib", "w"):
             (files / name).write_bytes(b"no model")
             translator = make()
             if translator.accepts(files, None):
@@ -170,13 +170,15 @@ def _torch() -> Iterator[Subject]:
     dense.eval(), convolution.eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated, and still what many have
-        scripted, traced = torch.jit.script(dense), torch.jit.trace(convolution, torch.zeros(2, 3, 8, 8))  # type: ignore[no-untyped-call]
+        scripted: Any = torch.jit.script(dense)
+        traced: Any = torch.jit.trace(convolution, torch.zeros(2, 3, 8, 8))  # type: ignore[no-untyped-call]
     yield Subject("scripted", write=lambda folder: scripted.save(str(folder / "net.pt")), takes=(window,))
-    yield Subject("traced", write=lambda folder: traced.save(str(folder / "net.pt")), takes=(image,))  # type: ignore[no-untyped-call]
+    yield Subject("traced", write=lambda folder: traced.save(str(folder / "net.pt")), takes=(image,))
     batch = {0: torch.export.Dim("n")}
     program = torch.export.export(dense, (torch.zeros(3, 12),), dynamic_shapes=(batch,))
     yield Subject("an exported program", write=lambda folder: torch.export.save(program, folder / "net.pt2"))
     yield Subject("a pickled module", write=lambda folder: torch.save(dense, folder / "net.pth"), takes=(window,))
+    yield Subject("scripted, of no name", write=lambda folder: scripted.save(str(folder / "net")), takes=(window,))
 
 
 def _sklearn() -> Iterator[Subject]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -91,20 +93,30 @@ def made_by(made: Any, package: str) -> bool:
     return any(one.__module__.partition(".")[0] == package for one in type(made).__mro__)
 
 
-def named(files: Path, suffixes: Sequence[str]) -> list[Path]:
-    """The files below a folder whose names end so."""
-    return sorted(one for one in files.rglob("*") if one.is_file() and one.name.lower().endswith(tuple(suffixes)))
+def candidates(files: Path, suffixes: Sequence[str], looks: Callable[[Path], bool]) -> list[Path]:
+    """The files below a folder whose names end so; where no name does, those that look so."""
+    every = sorted(one for one in files.rglob("*") if one.is_file())
+    named = [one for one in every if one.name.lower().endswith(tuple(suffixes))]
+    return named or [one for one in every if looks(one)]
 
 
-def only(files: Path, suffixes: Sequence[str]) -> Path:
-    """The one file of that kind. Raises BadInput when there are several."""
-    found = named(files, suffixes)
+def only(files: Path, found: Sequence[Path]) -> Path:
+    """The one candidate. Raises BadInput when there are several."""
     if len(found) != 1:
         names = ", ".join(one.relative_to(files).as_posix() for one in found[:8])
         raise BadInput(
             detail=f"it has {len(found)} files that could be the model ({names}); {HOOK} in its code chooses"
         )
     return found[0]
+
+
+def members(path: Path) -> set[str]:
+    """Last names of what a zip file holds; none if it is none."""
+    if not zipfile.is_zipfile(path):
+        return set()
+    with contextlib.suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as archive:
+        return {name.rpartition("/")[2] for name in archive.namelist()}
+    return set()
 
 
 def first_line(error: BaseException, most: int = 300) -> str:

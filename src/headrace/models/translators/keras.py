@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import BadInput
-from headrace.models.translators import HOOK, Arrays, Given, first_line, made_by, named, only
+from headrace.models.translators import HOOK, Arrays, Given, candidates, first_line, made_by, members, only
 from headrace.models.translators.torch import Network
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
@@ -28,7 +28,7 @@ class KerasTranslator:
 
     def accepts(self, files: Path, made: Any) -> bool:
         """See `Translator`."""
-        return made_by(made, "keras") if made is not None else bool(named(files, SUFFIXES))
+        return made_by(made, "keras") if made is not None else bool(_found(files))
 
     def load(self, files: Path, made: Any, dropout: str) -> None:
         """See `Translator`."""
@@ -39,7 +39,7 @@ class KerasTranslator:
             raise BadInput(detail="dropout of Keras models is exported off: `dropout: eval`")
         if keras.backend.backend() != "torch":
             raise BadInput(detail=f"Keras runs on {keras.backend.backend()} here; KERAS_BACKEND=torch is needed")
-        model = made if made is not None else _read(only(files, SUFFIXES))
+        model = made if made is not None else _read(only(files, _found(files)))
         if not isinstance(model, keras.Model):
             raise BadInput(detail=f"{HOOK} gave a {type(model).__name__}, and a keras.Model is needed")
         self._model, self._takes = model, _takes(model)
@@ -61,6 +61,11 @@ class KerasTranslator:
     def export(self, inputs: Arrays, opset: int, path: Path) -> str:
         """See `Translator`."""
         return self._network.export(inputs, opset, path, dynamo=False)
+
+
+def _found(files: Path) -> list[Path]:
+    """What ``model.save`` may have written."""
+    return candidates(files, SUFFIXES, lambda path: "model.weights.h5" in members(path))
 
 
 def _read(path: Path) -> Any:

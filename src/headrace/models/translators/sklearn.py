@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import BadInput
-from headrace.models.translators import HOOK, Arrays, Given, first_line, made_by, named, only
+from headrace.models.translators import HOOK, Arrays, Given, candidates, first_line, made_by, only
 
 SUFFIXES = (".joblib", ".pkl", ".pickle", ".skops", ".sav")
 ML_OPSET = 3
@@ -30,7 +30,7 @@ class SklearnTranslator:
 
     def accepts(self, files: Path, made: Any) -> bool:
         """See `Translator`."""
-        return made_by(made, "sklearn") if made is not None else bool(named(files, SUFFIXES))
+        return made_by(made, "sklearn") if made is not None else bool(_found(files))
 
     def load(self, files: Path, made: Any, dropout: str) -> None:
         """See `Translator`."""
@@ -38,7 +38,7 @@ class SklearnTranslator:
 
         if dropout != "eval":
             raise BadInput(detail="scikit-learn has no dropout: `dropout: eval`")
-        model = made if made is not None else _read(only(files, SUFFIXES))
+        model = made if made is not None else _read(only(files, _found(files)))
         if not isinstance(model, BaseEstimator):
             raise BadInput(detail=f"{HOOK} gave a {type(model).__name__}, and an estimator of scikit-learn is needed")
         self._model: Any = model
@@ -74,6 +74,17 @@ class SklearnTranslator:
         _mend(made, self.predict(inputs))
         path.write_bytes(made.SerializeToString())
         return "skl2onnx"
+
+
+def _found(files: Path) -> list[Path]:
+    """Pickles, of protocol 2 or later where no name says so."""
+    return candidates(files, SUFFIXES, _pickled)
+
+
+def _pickled(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(2)
+    return len(head) == 2 and head[0] == 0x80 and 2 <= head[1] <= 5
 
 
 def _read(path: Path) -> Any:

@@ -7,7 +7,6 @@ first cannot do. Imports torch inside its methods.
 from __future__ import annotations
 
 import warnings
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import BadInput
-from headrace.models.translators import HOOK, Arrays, Given, first_line, made_by, named, only
+from headrace.models.translators import HOOK, Arrays, Given, candidates, first_line, made_by, members, only
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +30,7 @@ class TorchTranslator:
     def accepts(self, files: Path, made: Any) -> bool:
         """See `Translator`. Keras models on torch are modules, too, and not ours."""
         if made is None:
-            return bool(named(files, SUFFIXES))
+            return bool(_found(files))
         return made_by(made, "torch") and not made_by(made, "keras")
 
     def load(self, files: Path, made: Any, dropout: str) -> None:
@@ -39,7 +38,7 @@ class TorchTranslator:
         import torch
 
         self._given: list[Given] | None = None
-        module = made if made is not None else self._read(only(files, SUFFIXES))
+        module = made if made is not None else self._read(only(files, _found(files)))
         if not isinstance(module, torch.nn.Module):
             raise BadInput(detail=f"{HOOK} gave a {type(module).__name__}, and a torch.nn.Module is needed")
         if dropout == "train-fixed":
@@ -52,12 +51,10 @@ class TorchTranslator:
     def _read(self, path: Path) -> Any:
         import torch
 
-        names = set(zipfile.ZipFile(path).namelist()) if zipfile.is_zipfile(path) else set()
-        ends = {name.partition("/")[2] for name in names}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # TorchScript is deprecated, and still what many have
-                if any("constants.pkl" in end for end in ends):
+                if "constants.pkl" in members(path):
                     return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
                 if path.name.endswith(".pt2"):
                     return self._program(path)
@@ -91,6 +88,11 @@ class TorchTranslator:
     def export(self, inputs: Arrays, opset: int, path: Path) -> str:
         """See `Translator`."""
         return self._network.export(inputs, opset, path, dynamo=not self._scripted)
+
+
+def _found(files: Path) -> list[Path]:
+    """What ``torch.save``, ``torch.jit.save`` or ``torch.export.save`` may have written."""
+    return candidates(files, SUFFIXES, lambda path: "data.pkl" in members(path))
 
 
 class Network:
