@@ -24,6 +24,7 @@ from headrace.services.sharing.client import SharingClient
 from headrace.services.training import http as training_http
 from headrace.services.training.client import TrainingClient
 from headrace.services.translation import http as translation_http
+from headrace.services.translation.service import TranslationService
 from headrace.settings import ISSUER, ServeSettings
 from headrace.streams.logs import LogReader, open_reader
 from headrace.trust.identities.local import LocalIdentities
@@ -39,6 +40,7 @@ class Alone:
         self.settings = settings
         self.url = ""
         self._stack = AsyncExitStack()
+        self._translating: TranslationService | None = None
 
     async def __aenter__(self) -> Alone:
         try:
@@ -70,6 +72,8 @@ class Alone:
         entrance = Entrance(_Alive(await self._app()), identities, identities.sessions)
         guard = Guard(entrance, hosts(settings.host, port, ()))
         await stack.enter_async_context(served(guard, listener))
+        if self._translating is not None:
+            stack.callback(self._translating.quiet)
 
     async def _app(self) -> App:
         match self.settings.service:
@@ -100,6 +104,7 @@ class Alone:
         sharing = await self._hub("translation reads its models")
         settings = self.settings.library
         service = await open_translation(self._stack, self._folder, sharing, self._runner(), settings)
+        self._translating = service
         return translation_http.create_app(service)
 
     async def _hub(self, deed: str) -> SharingClient:

@@ -95,6 +95,10 @@ class Library:
         self.apps |= dict.fromkeys(TRANSLATION, translation_http.create_app(self.translation))
         self.apps["/models"] = Models(self.apps["/models"], self.apps["/jobs"])
 
+    def quiet(self) -> None:
+        """The platform stops: answers that take long end now."""
+        self.translation.quiet()
+
     async def opened(self, company: str) -> None:
         """A company was added. Raises Conflict where another one of that name has left something: it would be the new one's."""
         if await self.sharing.leaving.known(company) or await self.training.known(company):

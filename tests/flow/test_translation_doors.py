@@ -73,10 +73,7 @@ def _killed(up: Up, original: str) -> None:
 
     thread = threading.Thread(target=ask)
     thread.start()
-    runs, deadline = up.data / "library" / "translation" / "runs", time.monotonic() + 20
-    while not [*runs.glob("*/first")]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    _begun(up)
     up.kill()
     thread.join(30)
 
@@ -100,6 +97,39 @@ def _translated(up: Up, original: str) -> None:
     folder = up.data.parent / "got.onnx"
     printed(up, "model", "get", made["id"], "--output", str(folder))
     assert folder.stat().st_size == made["files"][0]["stored"]["size"]
+
+
+SLOW = """
+import os, pathlib, time
+pathlib.Path(os.environ["HEADRACE_OUTPUT"], "w").write_text("w")
+def headrace_model(folder, parameters):
+    time.sleep(100)
+"""
+
+
+def test_a_platform_that_stops_says_so_to_whoever_waits(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "train.py").write_text(SLOW)
+    up, answers = Up(tmp_path / "data"), list[httpx.Response]()
+    job = json.loads(printed(up, "model", "train", str(tmp_path / "code"), "--watch", "--json"))
+    thread = threading.Thread(target=lambda: answers.append(up.call("POST", f"/translate/{job['model']}")))
+    thread.start()
+    _begun(up)
+    began = time.monotonic()
+    up.process.terminate()
+    assert up.process.wait(30) == 0 and time.monotonic() - began < 10
+    thread.join(30)
+    assert answers[0].status_code == 503 and "stopped with the platform" in answers[0].json()["error"]
+    assert up.errors() == ""
+    up.close()
+    assert not [*(tmp_path / "data" / "library" / "translation" / "runs").iterdir()]
+
+
+def _begun(up: Up) -> None:
+    runs, deadline = up.data / "library" / "translation" / "runs", time.monotonic() + 30
+    while not [*runs.glob("*/first")]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_sharing_and_translation_are_two_processes(tmp_path: Path) -> None:

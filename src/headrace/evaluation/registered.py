@@ -167,4 +167,6 @@ def flattering(model: Model, dataset: Dataset | None) -> list[str]:
 def usable(model: Model) -> None:
     """Raises BadInput if there is nothing to ask yet."""
     if model.state not in {"trained", "uploaded", "translated"}:
-        raise BadInput(detail=f"model {model.id} is {model.state}: only one that is trained, uploaded or translated can be asked")
+        raise BadInput(
+            detail=f"model {model.id} is {model.state}: only one that is trained, uploaded or translated can be asked"
+        )

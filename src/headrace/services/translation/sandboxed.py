@@ -198,11 +198,16 @@ def _begin(place: Path, request: dict[str, Any]) -> None:
 
 def _ended_well(ended: Ended) -> None:
     if ended.how == "cancelled":
-        raise Temporary(detail="the translation was stopped with the platform")
+        raise stopped()
     if ended.how != "exit":
         raise BadInput(detail=f"it cannot be translated: {_bound(ended)}")
     if ended.code != 0:
         raise BadInput(detail=f"it cannot be translated: the program that does it was ended with code {ended.code}")
+
+
+def stopped() -> Temporary:
+    """What whoever waits is told."""
+    return Temporary(detail="the translation was stopped with the platform")
 
 
 def _bound(ended: Ended) -> str:

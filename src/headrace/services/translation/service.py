@@ -20,7 +20,7 @@ from headrace.errors import Conflict, Forbidden, NotFound, TooMany
 from headrace.runners import Runner
 from headrace.services.sharing import Sharing
 from headrace.services.translation import Translating, Wish
-from headrace.services.translation.sandboxed import Compared, Exported, Subject, Translations, samples_of
+from headrace.services.translation.sandboxed import Compared, Exported, Subject, Translations, samples_of, stopped
 from headrace.settings import TranslationSettings
 
 READY = {"trained", "uploaded", "snapshot"}
@@ -63,12 +63,20 @@ class TranslationService:
         self._translations = Translations(runner, self._settings)
         self._turns = asyncio.Semaphore(self._settings.parallel)
         self._running: dict[str, _Running] = {}
+        self._closing = False
 
     async def __aenter__(self) -> TranslationService:
         await asyncio.to_thread(_sweep, self._folder)
         return self
 
+    def quiet(self) -> None:
+        """The platform stops: whoever waits is told so while there is a door to tell it through."""
+        self._closing = True
+        for one in self._running.values():
+            one.cancel.set()
+
     async def __aexit__(self, *_: object) -> None:
+        self.quiet()
         await self._stop(list(self._running.values()))
 
     async def close(self, company: str) -> None:
@@ -94,6 +102,8 @@ class TranslationService:
             return there
         running = self._running.get(key)
         if running is None:
+            if self._closing:
+                raise stopped()
             if len(self._running) >= self._settings.parallel + self._settings.waiting:
                 raise TooMany(count=len(self._running), what="translations")
             cancel = asyncio.Event()
@@ -120,6 +130,8 @@ class TranslationService:
 
     async def _translated(self, who: Principal, model: Model, wish: Wish, key: str, cancel: asyncio.Event) -> Model:
         async with self._turns, AsyncExitStack() as held:
+            if cancel.is_set():
+                raise stopped()
             place = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._folder / "runs"))
             held.push_async_callback(asyncio.to_thread, shutil.rmtree, place, ignore_errors=True)
             subject = await self._subject(who, model, held)
