@@ -166,7 +166,7 @@ async def test_measures_and_verdicts_stay(house: House, tmp_path: Path) -> None:
 
 async def test_a_translation_is_registered_once(house: House, tmp_path: Path) -> None:
     original = await uploaded(house.hub, ACME)
-    (tmp_path / "model.onnx").write_bytes(b"onnx" * 1000)
+    (tmp_path / "model.onnx").write_bytes(b"onnx" * 5 * MIB)  # more than a body may have
     parity = Parity(inputs=3, real=1, edge=1, made=1, worst=0.1, mean=0.05, scale=2.0, tolerance=0.5)
     said = Translation(
         of=original.id, digest=original.digest, framework="torch", exporter="torchscript", opset=17,
@@ -180,7 +180,7 @@ async def test_a_translation_is_registered_once(house: House, tmp_path: Path) ->
     made = await register()
     assert (made.state, made.parent, made.company, made.translation) == ("translated", original.id, "acme", said)
     assert (made.name, made.input_shape, made.metadata) == ("net (ONNX)", [3], {"inputs": [{"name": "x"}]})
-    assert [file.path for file in made.files] == ["model.onnx"] and made.files[0].stored.size == 4000
+    assert [file.path for file in made.files] == ["model.onnx"] and made.files[0].stored.size == 20 * MIB
     assert await register() == made == await house.sharing.model(ACME, made.id)
     assert (await register(name="mine")).name == "mine"
     with pytest.raises(NotFound):
