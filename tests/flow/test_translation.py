@@ -71,7 +71,7 @@ async def test_the_examples_answer_the_same_in_onnx(
     async with whole(tmp_path) as (hub, queue, service):
         data = (await hubs.dataset(hub, ACME, series["train.csv"])).id
         held_out = (await hubs.dataset(hub, ACME, series["held-out.csv"])).id
-        model = await trained(hub, queue, name, datasets=[data], evaluation=[held_out], parameters={"epochs": 2})
+        model = await trained(hub, queue, name, datasets=[data], evaluation=[held_out], parameters={"epochs": 1})
         made = await service.translate(ACME, model.id, WISH)
         said = made.translation
         assert said is not None and (said.framework, said.exporter, said.dtypes) == (framework, exporter, dtypes)

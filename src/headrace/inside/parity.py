@@ -34,7 +34,7 @@ _PACKAGES = {
     "keras": ("keras", "torch"),
 }
 _WHY = (
-    "usual reasons: answers that depend on values, control flow or random numbers a tracing exporter cannot see, or numbers "
+    "Usual reasons: answers that depend on values, control flow or random numbers a tracing exporter cannot see, or numbers "
     "too large for float32; a larger `tolerance` takes it as it is"
 )
 
@@ -83,7 +83,7 @@ def _checked(model: Path, opset: int) -> Any:
     import onnx
 
     try:
-        onnx.checker.check_model(str(model), full_check=True)
+        onnx.checker.check_model(str(model))
         found = graphs.onnx(model, InspectionSettings(memory_bytes=2**40))
     except Exception as error:  # hostile files find what a library forgot
         raise BadInput(detail=f"what was exported is no valid ONNX model: {reason(error)}") from error

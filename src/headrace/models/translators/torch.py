@@ -6,6 +6,7 @@ first cannot do. Imports torch inside its methods.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,18 +114,18 @@ class Network:
             def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
                 return tuple(_flat((call or self.inner)(*inputs)))
 
+            def train(self, mode: bool = True) -> Flat:
+                with contextlib.suppress(NotImplementedError):  # a program of torch.export is what it was exported as
+                    super().train(mode)
+                self.training = mode
+                return self
+
         torch.set_num_threads(1)
         self._flat: Any = Flat()
         self._traced = module if isinstance(module, torch.jit.ScriptModule) else self._flat
         """TorchScript is written as it is: it cannot be a part of what is traced."""
-        self._eval()
+        self._flat.eval()
         self._kind = next((one.dtype for one in self._flat.parameters() if one.is_floating_point()), torch.float32)
-
-    def _eval(self) -> None:
-        try:
-            self._flat.eval()
-        except NotImplementedError:  # a program of torch.export is what it was exported as
-            self._flat.training = False
 
     def predict(self, inputs: Arrays) -> list[NDArray[np.generic]]:
         """Its answers."""
