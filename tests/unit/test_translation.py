@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from headrace.assets import Snapshot
-from headrace.errors import BadInput, Conflict, Forbidden, NotFound, Temporary, TooLarge, TooMany
+from headrace.errors import BadInput, Conflict, Forbidden, NotFound, StorageUnavailable, Temporary, TooLarge, TooMany
 from headrace.inside import cases, parity
 from headrace.models import onnx_files
 from headrace.models.onnx_files import CLASSIC, check_graph
@@ -451,6 +452,7 @@ async def test_answers_of_a_strangers_program_are_believed_in_their_form_only(tm
             ),
             (lambda runner: setattr(runner, "leave", _without("answer.json")), "ended the program that does it"),
             (lambda runner: setattr(runner, "leave", _linked), "ended the program that does it"),
+            (lambda runner: setattr(runner, "leave", _empty), "became no ONNX model"),
         ):
             runner = Canned()
             spoil(runner)
@@ -463,8 +465,26 @@ async def test_answers_of_a_strangers_program_are_believed_in_their_form_only(tm
         assert [one.id for one in await hub.page(ACME, "model", Page())] == [original.id]
 
 
+async def test_a_full_disk_is_said_and_nothing_is_left(tmp_path: Path) -> None:
+    def full(output: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    runner = Canned()
+    runner.leave = full
+    async with opened(tmp_path) as hub, translating(hub, tmp_path, runner) as service:
+        original = await uploaded(hub, ACME)
+        with pytest.raises(StorageUnavailable, match="no room for a translation"):
+            await service.translate(ACME, original.id, WISH)
+        runner.leave = lambda output: None
+        assert (await service.translate(ACME, original.id, WISH)).state == "translated"
+
+
 def _without(name: str) -> Any:
     return lambda output: (output / name).unlink()
+
+
+def _empty(output: Path) -> None:
+    (output / "model.onnx").write_bytes(b"")
 
 
 def _linked(output: Path) -> None:

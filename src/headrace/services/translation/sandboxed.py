@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -248,7 +249,10 @@ def _plain_graph(path: Path, most: int) -> None:
         size = path.stat().st_size
         if size > most:
             raise TooLarge(what="the ONNX file", size=size, limit=most, setting="TranslationSettings.onnx_bytes")
-        check_graph(path.read_bytes(), CLASSIC)
+        if not size:
+            raise ValueError("no ONNX model")
+        with path.open("rb") as file:  # mapped, not read: of tensors only the heads are looked at
+            check_graph(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)), CLASSIC)
     except FileNotFoundError as error:
         raise BadInput(detail="it cannot be translated: its code ended without an ONNX file") from error
     except ValueError as error:

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from headrace.access import Principal
 from headrace.assets import Model, Translation
 from headrace.claims import canonical
-from headrace.errors import Conflict, Forbidden, NotFound, TooMany
+from headrace.disk import unavailable
+from headrace.errors import Conflict, Forbidden, NotFound, StorageUnavailable, TooMany
 from headrace.runners import Runner
 from headrace.services.sharing import Sharing
 from headrace.services.translation import Translating, Wish
@@ -129,7 +130,7 @@ class TranslationService:
         return found if good else None
 
     async def _translated(self, who: Principal, model: Model, wish: Wish, key: str, cancel: asyncio.Event) -> Model:
-        async with self._turns, AsyncExitStack() as held:
+        async with self._turns, _on_disk(), AsyncExitStack() as held:
             if cancel.is_set():
                 raise stopped()
             place = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._folder / "runs"))
@@ -175,6 +176,17 @@ if TYPE_CHECKING:
 
     def _fits(service: TranslationService) -> Translating:
         return service
+
+
+@contextlib.asynccontextmanager
+async def _on_disk() -> AsyncIterator[None]:
+    """A full disk is said to be one."""
+    try:
+        yield
+    except OSError as error:
+        if unavailable(error):
+            raise StorageUnavailable(detail=f"there is no room for a translation ({error.strerror})") from error
+        raise
 
 
 def _ready(model: Model) -> None:
