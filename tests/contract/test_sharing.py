@@ -194,6 +194,30 @@ async def test_a_translation_is_registered_once(house: House, tmp_path: Path) ->
         await register(translation=said.model_copy(update={"digest": "sha256:other"}))
 
 
+async def test_a_translation_of_a_held_model_is_held(house: House, tmp_path: Path) -> None:
+    data = await dataset(house.hub, BOLT)
+    await grant(house.hub, BOLT, data.id, "acme", "train")
+    model = await recipe(house.hub, ACME, datasets=[data.id])
+    await train(house.hub, house.trainer, model.id, tmp_path / "out")
+    (tmp_path / "model.onnx").write_bytes(b"onnx")
+    original = await house.hub.model(BOLT, model.id)
+    parity = Parity(inputs=1, real=1, edge=0, made=0, worst=0.0, mean=0.0, scale=42.0, tolerance=0.5)
+    said = Translation(
+        of=model.id, digest=original.digest, framework="torch", exporter="torchscript", opset=17,
+        dtypes="float32 kept", versions={}, parity=parity,
+    )  # fmt: skip
+    made = await house.sharing.translated(ACME, model.id, said, tmp_path / "model.onnx", {"parameters": 6})
+    assert (made.held_for, made.files, made.digest, made.parameters) == (["bolt"], [], "", None)
+    assert made.translation is None and "42.0" not in made.model_dump_json(), "its certificate tells of the data"
+    with pytest.raises(Forbidden, match="held until they release it"):
+        async with house.sharing.content(ACME, made.id, "read"):
+            pass
+    assert (await house.sharing.model(BOLT, made.id)).translation == said
+    await house.hub.granting.release(BOLT, made.id)
+    free = await house.sharing.model(ACME, made.id)
+    assert free.translation == said and free.held_for == [] and free.parameters == 6
+
+
 async def test_its_doors_are_for_services_only(tmp_path: Path) -> None:
     async with opened(tmp_path) as hub, remote(House(hub, hub, Trainer()), tmp_path) as house:
         made = await dataset(hub, ACME)

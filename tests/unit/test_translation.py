@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import re
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from onnx import TensorProto, helper
 
 from headrace.assets import Snapshot
 from headrace.errors import BadInput, Conflict, Forbidden, NotFound, StorageUnavailable, Temporary, TooLarge, TooMany
-from headrace.inside import cases, parity
+from headrace.inside import cases, parity, translate
 from headrace.models import onnx_files
 from headrace.models.onnx_files import CLASSIC, check_graph
 from headrace.models.translators import Given
@@ -25,6 +29,7 @@ from headrace.services.sharing.fence import Page
 from headrace.services.translation import Wish
 from tests import hub as hubs
 from tests.hub import ACME, BOLT, CODA, Trainer, grant, opened, person, uploaded
+from tests.running import scrubbed
 from tests.translating import WEIGHTS, Canned, asked, finished, linear, translating
 from tests.translating import cases as arrays
 
@@ -195,6 +200,80 @@ def test_answers_in_pieces_of_code_are_not_read(tmp_path: Path) -> None:
         parity.compare(
             {"opset": 17, "tolerance": None, "framework": "torch"}, tmp_path / "model.onnx", tmp_path / "cases.npz"
         )
+
+
+# -- what is loaded, without a sandbox; what has code, in a process of its own
+
+
+def program(folder: Path, code: str = "", shape: list[int] | None = None, **files: bytes) -> dict[str, Any]:
+    """The answer of ``python -m headrace.inside.translate`` about a model of these files and its recipe's code."""
+    for name in ("model", "output", "data"):
+        (folder / name).mkdir()
+    for name, data in files.items():
+        (folder / "model" / name.replace("__", ".")).write_bytes(data)
+    np.save(folder / "data" / "x.npy", np.arange(12.0).reshape(4, 3))
+    if code:
+        with zipfile.ZipFile(folder / "code.archive", "w") as archive:
+            archive.writestr("train.py", code)
+            archive.writestr("headrace-recipe.yaml", "parameters: {rows: {type: int, default: 3}}")
+    request = {
+        "entry_point": "train.py", "parameters": {}, "online": False, "shape": shape, "training": ["/work/data/x.npy"],
+        "held_out": [], "wish": {"opset": 17, "dropout": "eval", "input_shape": None},
+    }  # fmt: skip
+    if not code:  # nothing of others runs: here will do
+        try:
+            return translate.translate(request, folder / "model", folder / "code.archive", folder / "output")
+        except BadInput as error:
+            return {"error": str(error)}
+    (folder / "request.json").write_text(json.dumps(request))
+    command = [sys.executable, "-m", "headrace.inside.translate"]
+    env = scrubbed() | {"HEADRACE_WORK": str(folder), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads((folder / "output" / "answer.json").read_text())
+    return found
+
+
+RIDGE = """
+import numpy as np
+from sklearn.linear_model import Ridge
+def headrace_model(folder, parameters):
+    x = np.eye(parameters["rows"])
+    return Ridge().fit(x, x[0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "code", "words"),
+    [
+        ({"saved_model__pb": b"x"}, "", "a TensorFlow SavedModel needs TensorFlow"),
+        ({"w__safetensors": b"x"}, "", r"none holds a network: upload it as TorchScript \(\.pt\)"),
+        ({"w__safetensors": b"x"}, "pass", r"\(w\.safetensors\) none holds a network: define headrace_model"),
+        ({"a__pt": b"x", "b__pt": b"x"}, "", r"2 files that could be the model \(a\.pt, b\.pt\)"),
+        ({"w__pkl": b"x"}, "", r"w\.pkl cannot be loaded"),
+        (
+            {},
+            "import nothing_of_that_name",
+            r"train\.py cannot be imported: the package nothing_of_that_name is not here",
+        ),
+        ({}, "raise SystemExit('no column')", r"train\.py cannot be imported: no column"),
+        ({}, "headrace_model = lambda folder, parameters: None", "headrace_model gave nothing"),
+        ({}, "headrace_model = lambda folder, parameters: {}", "gave a dict: neither PyTorch's"),
+        ({}, "headrace_model = lambda folder: 1", "headrace_model failed: TypeError"),
+        ({}, RIDGE + "headrace_inputs = lambda files, parameters: 'abc'", "has to return an array of numbers"),
+        ({}, RIDGE + "headrace_inputs = lambda files, parameters: np.zeros((4, 2))", r"samples of shape \[\(2,\)\]"),
+    ],
+)
+def test_what_cannot_be_loaded_says_why(tmp_path: Path, files: dict[str, bytes], code: str, words: str) -> None:
+    assert re.search(words, program(tmp_path, code, **files)["error"])
+
+
+def test_a_hook_and_a_dataset_that_fits(tmp_path: Path) -> None:
+    assert program(tmp_path, RIDGE) == {"framework": "sklearn", "exporter": "skl2onnx"}
+    made = [tmp_path / "output" / name for name in ("model.onnx", "cases.npz")]
+    found = parity.compare({"opset": 17, "tolerance": None, "framework": "sklearn"}, *made)
+    assert found["parity"]["real"] == 4 and found["dtypes"] == "float64 to float32"
+    assert found["versions"]["skl2onnx"] and found["input_shape"] == [3]
 
 
 # -- what may be registered
