@@ -20,6 +20,7 @@ from headrace.commands import (
     share,
     specs,
     studies,
+    translating,
     verify,
 )
 from headrace.commands.printing import say
@@ -66,7 +67,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(received.quarantine, name="quarantine")
-for group in (people, share, jobs, ledger, verify, serve):
+for group in (people, share, jobs, ledger, verify, translating, serve):
     group.register(app)
 
 

@@ -18,8 +18,10 @@ import schemathesis
 from tools.client import SERVICES, document
 
 from headrace.access import LOCAL, Principal
+from headrace.assets import new_id
 from headrace.trust.identities.local import LocalIdentities
 from tests.running import Up
+from tests.translating import line
 
 pytestmark = pytest.mark.xdist_group("schemas")
 ELSEWHERE = {"release_model": "needs a result that is held for two companies: tests/flow/test_sharing_http.py"}
@@ -82,8 +84,9 @@ def test_every_operation_is_answered_well(ask: Asked) -> None:
     data = _datasets(ask)
     model = _models(ask, data)
     _jobs(ask, model)
+    made = _translation(ask)
     _internal(ask, model, data)
-    _recorded(ask, model, data)
+    _recorded(ask, model, data, made)
     for name, id in (("delete_model", model["id"]), ("delete_dataset", data["id"])):
         ask(name, id=id)
     assert set(ask.known) - ask.done == set(ELSEWHERE)
@@ -161,6 +164,18 @@ def _jobs(ask: Asked, model: dict[str, Any]) -> None:
         time.sleep(0.1)
 
 
+def _translation(ask: Asked) -> dict[str, Any]:
+    original = ask("register_model", **_form({"name": "line"}, file=line()))
+    wish = {"input_shape": [3], "name": "line in ONNX"}
+    made = ask("translate_model", id=original["id"], json=wish)
+    assert (made["state"], made["parent"], made["name"]) == ("translated", original["id"], "line in ONNX")
+    content = new_id("up")
+    ask("put_content", name=content, content=b"onnx")
+    told = {"of": original["id"], "translation": made["translation"], "content": content, "found": {}, "name": "other"}
+    assert ask("put_translation", json=told)["name"] == "other"
+    return dict(made)
+
+
 def _internal(ask: Asked, model: dict[str, Any], data: dict[str, Any]) -> None:
     job = ask("get_job", id=model["job"])
     assert ask("check_right", id=data["id"], right="train") == {"allowed": True}
@@ -184,7 +199,7 @@ def _anchored(ask: Asked, called: str, id: str) -> dict[str, Any]:
     return dict(found)
 
 
-def _recorded(ask: Asked, model: dict[str, Any], data: dict[str, Any]) -> None:
+def _recorded(ask: Asked, model: dict[str, Any], data: dict[str, Any], made: dict[str, Any]) -> None:
     data, model = _anchored(ask, "get_dataset", data["id"]), _anchored(ask, "get_model", model["id"])
     assert ask("get_contract", address=data["contract"])["claim"]["sha256"] == data["stored"]["sha256"]
     assert ask("list_contracts", params={"asset": model["id"]})["items"][0]["result"]["digest"] == model["digest"]
@@ -192,21 +207,7 @@ def _recorded(ask: Asked, model: dict[str, Any], data: dict[str, Any]) -> None:
     told = {"asset": data["id"], "datasets": [data]}
     assert ask("record_asset", json=told) == {"contract": data["contract"]}
     assert ask("compare_asset", json=told) == {"digest": data["stored"]["sha256"]}
-    parity = dict.fromkeys(("inputs", "real", "edge", "made"), 0) | dict.fromkeys(
-        ("worst", "mean", "scale", "tolerance"), 0.5
-    )
-    said = {
-        "of": model["id"],
-        "digest": model["digest"],
-        "framework": "torch",
-        "exporter": "t",
-        "opset": 17,
-        "dtypes": "",
-    }
-    content = "up_" + "0" * 20
-    ask("put_content", name=content, content=b"onnx")
-    translation = {**said, "versions": {}, "parity": parity}
-    made = ask("put_translation", json={"of": model["id"], "translation": translation, "content": content, "found": {}})
+    content = new_id("up")
     ask("put_content", name=content, content=b"weights")
     learned = dict.fromkeys(("model", "generation", "spec", "root", "environment"), "pv")
     learned |= dict.fromkeys(("published_ms", "first_position", "last_position", "records"), 1)

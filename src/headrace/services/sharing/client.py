@@ -140,12 +140,13 @@ class SharingClient(Remote):
         return Model.model_validate_json(made)
 
     async def translated(
-        self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any]
+        self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any], name: str = ""
     ) -> Model:
         """See `Sharing.translated`. Temporary: the service has lost what was sent; send it again."""
         with await asyncio.to_thread(onnx.open, "rb") as file:
             content = await self._content(who, file)
-        told = {"of": of, "translation": translation.model_dump(mode="json"), "content": content, "found": found}
+        told = {"of": of, "translation": translation.model_dump(mode="json"), "content": content}
+        told |= {"found": found, "name": name}
         sent = Translated.from_dict(told)
         made = await self.ask(who, lambda: put_translation.asyncio_detailed(client=self._client, body=sent))
         return Model.model_validate_json(made)

@@ -73,6 +73,7 @@ class Translated(Plain):
     translation: Translation
     content: str = Field(pattern=CONTENT)
     found: dict[str, Any]
+    name: str = Field("", max_length=200, description="empty: the original's, with ` (ONNX)`")
 
 
 class Published(Plain):
@@ -139,7 +140,7 @@ def _derivations(routes: APIRouter, service: SharingService) -> None:
     async def translated(who: Who, made: Translated) -> Model:
         """A model was translated. 503: put its file again."""
         async with _taken(service, who, made.content) as path:
-            return await service.translated(who, made.of, made.translation, path, made.found)
+            return await service.translated(who, made.of, made.translation, path, made.found, made.name)
 
     @routes.post("/snapshots", operation_id="put_snapshot")
     async def published(who: Who, made: Published) -> Model:

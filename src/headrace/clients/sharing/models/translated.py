@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from attrs import define as _attrs_define
 
+from ..types import UNSET, Unset
+
 if TYPE_CHECKING:
     from ..models.translated_found import TranslatedFound
     from ..models.translation import Translation
@@ -22,12 +24,14 @@ class Translated:
         translation (Translation): What a model was translated from, how, and how well.
         content (str):
         found (TranslatedFound):
+        name (str | Unset): empty: the original's, with ` (ONNX)` Default: ''.
     """
 
     of: str
     translation: Translation
     content: str
     found: TranslatedFound
+    name: str | Unset = ""
 
     def to_dict(self) -> dict[str, Any]:
         of = self.of
@@ -37,6 +41,8 @@ class Translated:
         content = self.content
 
         found = self.found.to_dict()
+
+        name = self.name
 
         field_dict: dict[str, Any] = {}
 
@@ -48,6 +54,8 @@ class Translated:
                 "found": found,
             }
         )
+        if name is not UNSET:
+            field_dict["name"] = name
 
         return field_dict
 
@@ -65,11 +73,14 @@ class Translated:
 
         found = TranslatedFound.from_dict(d.pop("found"))
 
+        name = d.pop("name", UNSET)
+
         translated = cls(
             of=of,
             translation=translation,
             content=content,
             found=found,
+            name=name,
         )
 
         return translated
