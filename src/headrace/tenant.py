@@ -105,7 +105,7 @@ class Tenant:
         self.ingest = IngestDoor(log, settings.body_limit)
         self.api = ConsoleApi(log, self.gateway, learning, self.explanations, self._addresses)
         stack.push_async_callback(self.core.close)
-        stack.callback(self.api.closing.set)
+        stack.callback(self.api.close)
         routes = [*self.api.routes(), *Reports(self.folder / "reports").routes()]
         self.pages = pages(routes)
 

@@ -17,6 +17,7 @@ import msgspec
 
 from headrace import errors, states
 from headrace.errors import HeadraceError, Temporary, TooMany, Unexplained
+from headrace.services.learning import strict
 from headrace.services.learning.cell import Cell, Over
 from headrace.services.learning.isolation import TRUSTED, Isolation
 
@@ -118,7 +119,7 @@ class ExplainerProcess:
         size = int.from_bytes(await process.stdout.readexactly(4), "big")
         if size > ANSWER:
             raise ValueError(f"an answer of {size:,} bytes")
-        return _checked(states.unpack(await process.stdout.readexactly(size)))
+        return _checked(await asyncio.to_thread(strict.unpack, await process.stdout.readexactly(size)))
 
     async def _running(self) -> asyncio.subprocess.Process:
         """The process, which runs users' code and sees none of our settings. Raises Temporary if none can be started."""
