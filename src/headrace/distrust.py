@@ -34,11 +34,11 @@ JOURNAL = "DELETE"
 """Journal mode of the writer of a file that is read so."""
 WAIT = 0.5
 """Seconds a reader in a thread of its own waits for a lock; on the event loop nobody does."""
-REST = 0.1
-"""Seconds for which a file is not tried again after it was found locked, by whoever opens it."""
+REST, PATIENT = 0.1, 0.5
+"""Seconds for which a file is not tried again, by whoever opens it, once it has been locked for so many."""
 STEPS = 10_000_000
 """Steps of SQLite's machine one statement may take; about half a second. A year of hourly scores takes 400,000."""
-SECONDS = (0.25, 5.0)
+SECONDS = (0.1, 5.0)
 """Of a processor one statement may take, on the event loop and in a thread (by the clock `SLACK` times as long): one step
 can follow a chain of pages as long as the file."""
 SLACK = 8
@@ -48,7 +48,7 @@ BYTES = 2**27
 """Bytes of text and blobs one statement may give..."""
 TEXT = 2**24
 """...and of text alone: keys, reasons, messages."""
-SHARE, BURST = 0.2, 0.5
+SHARE, BURST = 0.1, 0.2
 """Of the event loop's time that the files of one folder may take, and seconds in one go."""
 LENGTH = 2**26
 """Bytes of one row: an exported model, a run of predictions."""
@@ -299,7 +299,8 @@ class Distrusted:
         try:
             fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _lock(fcntl.F_RDLCK))
         except OSError:
-            _shut[self._path] = Shut(now if shut is None else shut.since, now + REST)
+            since = now if shut is None else shut.since
+            _shut[self._path] = Shut(since, now + (REST if now - since > PATIENT else 0))
             return False
         _shut.pop(self._path, None)
         return True

@@ -20,6 +20,8 @@ TURN = 0.005
 """Seconds of the event loop in one go; one report may take more."""
 SHARE = 0.1
 """Of the event loop's time, for all workers of a company together."""
+SLACK = 0.05
+"""Seconds by which they may be ahead of it: what is said now and then is heard at once."""
 PATIENCE = 10.0
 """Seconds one may say more than it may, until it is ended."""
 
@@ -75,7 +77,7 @@ class Bounded(Pace):
         if self._left > self._rate / 2:
             self._over = None
         self._turn = 0.0
-        return max(0.0 if self._left >= 1 else REST, self._company.free - now)
+        return max(0.0 if self._left >= 1 else REST, self._company.free - now - SLACK)
 
     def enough(self) -> bool:
         return self._turn >= TURN or self._left < 1

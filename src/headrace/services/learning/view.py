@@ -226,6 +226,7 @@ class View:
         store = self.store
         latest = store.latest(key or None) if store is not None else None
         if latest is None:
+            self._usable()
             self._known(key)
             raise NotReady(name=self.name, detail="has made no forecast yet" + (f" for {key!r}" if key else ""))
         found: dict[str, Any] = msgspec.json.decode(latest[1])
@@ -256,11 +257,16 @@ class View:
         if found is None:
             found = self._load(key, role, 0)
             if found is None:
+                self._usable()
                 self._cannot()
                 self._known(key)
                 raise NotReady(name=self.name, detail="is not trained yet" + (f" for {key!r}" if key else ""))
             self._loaded[place] = found
         return found
+
+    def _usable(self) -> None:
+        if self.fault:
+            raise NotReady(name=self.name, detail=f"failed: {self.fault}")
 
     def _cannot(self) -> None:
         reason = self.store.get("unserved") if self.store is not None else ""
