@@ -176,6 +176,8 @@ class Bounded(sqlite3.Connection):
             return Rows(cursor.fetchall())
         except sqlite3.OperationalError as error:
             raise self._over(error) from error
+        except sqlite3.DataError as error:
+            raise self._wrong(f"a row has more than {LENGTH:,} bytes") from error
 
     def _bounded(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
         self._looks = self._bytes = self._text = 0
@@ -185,6 +187,8 @@ class Bounded(sqlite3.Connection):
             return super().execute(sql, parameters)
         except sqlite3.OperationalError as error:
             raise self._over(error) from error
+        except sqlite3.DataError as error:
+            raise self._wrong(f"a row has more than {LENGTH:,} bytes") from error
 
     def _over(self, error: sqlite3.OperationalError) -> sqlite3.OperationalError:
         return Later("reading it takes too long; try again") if self._late and not self.fault else error

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -33,6 +34,7 @@ from headrace.services.learning.http import InferenceDoor
 from headrace.services.learning.isolation import TRUSTED, Isolation
 from headrace.services.learning.observer import SCHEMA as OBSERVED
 from headrace.services.learning.parents import Weights
+from headrace.services.learning.patiently import patiently
 from headrace.services.learning.service import LearningService, Publish
 from headrace.services.learning.webhooks import Webhooks
 from headrace.settings import PlatformSettings
@@ -134,9 +136,13 @@ class Tenant:
     async def _answer(self, topic: str, payload: bytes) -> bytes:
         """A request that came over MQTT."""
         if topic.startswith(EXPLAIN):
-            made = await self.inference.explain_over_mqtt(topic.removeprefix(EXPLAIN), payload)
+            made = await patiently(lambda: self.inference.explain_over_mqtt(topic.removeprefix(EXPLAIN), payload))
             return await asyncio.to_thread(msgspec.json.encode, made)
-        return msgspec.json.encode(self.inference.over_mqtt(topic.removeprefix(PREDICT), payload))
+
+        async def predict() -> dict[str, Any]:
+            return self.inference.over_mqtt(topic.removeprefix(PREDICT), payload)
+
+        return msgspec.json.encode(await patiently(predict))
 
     def _slowest(self) -> int:
         """The log position that every learner and the observer have saved."""

@@ -26,7 +26,7 @@ from headrace.console.aside import Aside
 from headrace.distrust import JOURNAL, Later
 from headrace.errors import CorruptState, NotReady
 from headrace.services.gateway.service import Understood
-from headrace.services.learning import pace, runs, strict
+from headrace.services.learning import pace, patiently, runs, service, strict
 from headrace.services.learning.learner import lane_servable, open_store
 from headrace.services.learning.observer import SCHEMA as OBSERVED
 from headrace.services.learning.plan import Plan
@@ -123,9 +123,23 @@ def test_only_so_many_bytes_of_runs_are_read_at_a_time(view: View) -> None:
     assert view.store is not None
     assert [one.number for one in view.store.stored(0)] == list(range(1, 9))  # 8 MiB
     assert [one.number for one in view.store.runs(0, 100)] == list(range(1, 21))
-    change(view, "INSERT INTO runs VALUES (21, 'a', 21, 40, 'x', 1, 1, zeroblob(40000000))")
-    with pytest.raises(sqlite3.DatabaseError, match="a run of 40,000,000 bytes"):
+    change(view, "INSERT INTO runs VALUES (21, 'a', 21, 40, 'x', 1, 1, zeroblob(70000000))")
+    with pytest.raises(sqlite3.DatabaseError, match="a row has more than 67,108,864 bytes"):
         view.store.stored(20)
+
+
+def test_a_long_run_is_published_in_slices(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "SLICE", 2)
+    store = view.store
+    assert store is not None
+    after, slices = 0, []
+    while rows := store.stored(after):
+        slices.append(service._sliced(store, rows, after))
+        assert sum(one.size for one in slices[-1]) <= 2
+        after = slices[-1][-1].number
+    flat = [line for runs_ in slices for one in runs_ for line in one.bodies.split(b"\n")]
+    assert flat == [line for one in store.runs(0, 100) for line in one.bodies.split(b"\n")] and len(flat) == 5
+    assert [[one.number for one in runs_] for runs_ in slices] == [[2], [4], [5]]
 
 
 def test_a_run_can_be_rendered_in_any_thread(view: View) -> None:
@@ -310,6 +324,36 @@ def test_what_was_known_of_the_topics_is_shown_while_their_file_is_locked(tmp_pa
     assert understood.rows("SELECT messages FROM topics") == [(3,)]
     understood.close()
     distrust.forget(tmp_path)
+
+
+async def test_a_question_is_asked_again_while_a_file_is_locked_and_its_body_is_kept() -> None:
+    asked: list[bytes] = []
+    told: list[Any] = []
+    body = iter([{"type": "http.request", "body": b"one"}, {"type": "http.request", "body": b"two"}])
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asked.append((await receive())["body"])
+        if len(asked) < 3:
+            raise Later("locked")
+        asked.append((await receive())["body"])
+        await send({"answer": 1})
+
+    async def receive() -> Any:
+        return next(body)
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    await patiently.again(app, {}, receive, send)
+    assert asked == [b"one"] * 3 + [b"two"] and told == [{"answer": 1}]
+
+    async def locked() -> int:
+        raise Later("locked")
+
+    begin = time.monotonic()
+    with pytest.raises(Later):
+        await patiently.patiently(locked)
+    assert 0.3 < time.monotonic() - begin < 5
 
 
 async def test_the_page_shows_what_was_seen_while_a_look_takes_long(view: View) -> None:

@@ -26,6 +26,7 @@ from headrace.services.entrance import PRINCIPAL, still
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import DAMAGED, Scope, code
 from headrace.services.learning.explanations import Ask, Explanations
+from headrace.services.learning.patiently import patiently
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.residuals import residuals
 from headrace.services.learning.service import LearningService
@@ -45,6 +46,8 @@ REMEMBERED = 1000
 """Topics whose rate is followed."""
 LISTENERS = 100
 """Pages that are pushed to at one time."""
+NEWS = 500
+"""Events of a stranger's model that a page is sent a second."""
 DROPPED = 2**16
 """Bytes of a worker's counts of what it dropped."""
 SHOWN_TOPICS = 50
@@ -322,7 +325,8 @@ class ConsoleApi:
         found: list[tuple[str, dict[str, Any]]] = []
         for view in [self._learning.view(name) for name in self._learning.names()]:
             with contextlib.suppress(sqlite3.Error):  # its worker is putting a new file there
-                found += await self._aside.read(view, feed.news)
+                news = await self._aside.read(view, feed.news)
+                found += news if view.trusted else news[-NEWS:]
         return found
 
     def _pulse(self) -> bytes:
@@ -609,7 +613,8 @@ def safe(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
 
     async def endpoint(request: Request) -> Response:
         try:
-            value, status = await handler(request), 200
+            once = request.method != "GET"
+            value, status = await (handler(request) if once else patiently(lambda: handler(request))), 200
         except HeadraceError as error:
             value, status = {"error": str(error)}, code(error)
         except sqlite3.Error as error:

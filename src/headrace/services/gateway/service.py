@@ -298,6 +298,10 @@ class GatewayService:
         return count
 
     def _again(self, position: int, topic: str, received: int, payload: bytes, headers: bytes) -> Entry | None:
+        if self.understood.strange and (
+            max(len(payload), len(headers or b"")) > KEPT or topic.startswith(INTERNAL) or position > self._log.end()
+        ):
+            return None
         found = self._log.read(position - 1, 1)
         if found and found[0].position == position:
             payload = found[0].payload

@@ -21,12 +21,12 @@ _encode = msgspec.json.Encoder().encode
 _PREFIX = re.compile(r"[0-9a-f]{1,64}")
 HEAD = 2**16
 """Bytes of the head of a run that a stranger packed."""
-SIZE = 2**20
-"""Predictions in one of a stranger's runs..."""
-RENDERED = 2**26
-"""...bytes of their JSON, and..."""
+SIZE = 2**17
+"""Lines in one of a stranger's runs..."""
 BODY = 2**20
-"""...bytes of one of them: a forecast of 10,000 steps with its band has 600,000."""
+"""...bytes of one of them: a forecast of 10,000 steps with its band has 600,000; and..."""
+RENDERED = 2**26
+"""...bytes of all that are made at a time."""
 
 
 class Whose(NamedTuple):
@@ -100,7 +100,7 @@ def _own_head(stored: bytes, body: int, whose: Whose) -> tuple[str, str, str, in
     model, key, prefix, first, size = _strict.decode(stored[5:body])
     if (model, key) != (whose.model, whose.key) or size != (size if whose.size is None else whose.size):
         raise ValueError("a run that is another's, or of another size than its row says")
-    if not (0 <= first <= 2**53 and 0 < size <= SIZE and _PREFIX.fullmatch(prefix) and len(stored) == body + 16 * size):
+    if not (0 <= first <= 2**53 and size > 0 and _PREFIX.fullmatch(prefix) and len(stored) == body + 16 * size):
         raise ValueError("a run whose length or ids cannot be")
     return model, key, prefix, first, size
 

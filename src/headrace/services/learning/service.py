@@ -31,7 +31,7 @@ from headrace.services.learning.parents import Parent, Weights, fetch, full, mis
 from headrace.services.learning.plan import check
 from headrace.services.learning.registry import Entered, Registry, apply_entry, as_applied, control
 from headrace.services.learning.runs import lined
-from headrace.services.learning.store import Run, generation_file
+from headrace.services.learning.store import Run, Store, Stored, generation_file
 from headrace.services.learning.supervisor import SILENCE, Supervisor
 from headrace.services.learning.view import ORIGINS, View
 from headrace.services.learning.webhooks import Webhooks
@@ -51,6 +51,8 @@ PAGE = 2000
 """Predictions read from a store and published per turn of the event loop, or the rest of a run more."""
 LINE = 200
 """Bytes of the JSON of one prediction of a stream."""
+SLICE = 5000
+"""Predictions of a stranger's model that are published per turn."""
 LARGE = 2**18
 """Bytes of a stranger's runs, or of their JSON, from which on it is made in a thread."""
 SHARE = 0.2
@@ -421,6 +423,8 @@ class LearningService:
     def _straight(self, view: View, runs: list[tuple[int, str, int, bytes]]) -> bool:
         """Publish what a report brings, if it goes on where the last left off; else the store has to be asked."""
         place = _place(view.entered)
+        if not view.trusted and sum(size for _, _, size, _ in runs) > SLICE:
+            return False  # a little at a time
         for run in map(Run._make, runs):
             if run.number - run.size != self._cursors.get(place, 0):
                 return False
@@ -504,12 +508,12 @@ class LearningService:
         place, store = _place(view.entered), view.store
         assert store is not None
         rows = store.stored(after := self._cursors.get(place, 0))
-        if sum(max(len(row.stored), LINE * row.size) for row in rows) > LARGE:
+        if sum(max(len(row.stored), LINE * min(row.size, SLICE)) for row in rows) > LARGE:
             took = time.thread_time() - begin
-            runs = await asyncio.to_thread(lambda: [store.run(row, after) for row in rows])
+            runs = await asyncio.to_thread(_sliced, store, rows, after)
             begin = time.thread_time() - took
         else:
-            runs = [store.run(row, after) for row in rows]
+            runs = _sliced(store, rows, after)
         if self.views.get(view.name) is not view:
             return False
         for run in runs:
@@ -731,6 +735,18 @@ class Before(NamedTuple):
     view: View
     until: int
     """The log position at which the new one knows as much."""
+
+
+def _sliced(store: Store, rows: Sequence[Stored], after: int) -> list[Run]:
+    """The first `SLICE` predictions of some rows."""
+    runs: list[Run] = []
+    left = SLICE
+    for row in rows:
+        runs.append(run := store.run(row, after, left))
+        left -= run.size
+        if run.number < row.number or left <= 0:
+            break
+    return runs
 
 
 def _refuse(problems: list[Problem]) -> None:

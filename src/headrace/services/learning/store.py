@@ -69,9 +69,7 @@ _SCORE = "key, origin, contender, n, squared, absolute, daylight, daylight_squar
 RUNS = 64
 """Runs read at a time..."""
 STORED = 2**23
-"""...and bytes of them, of a stranger; of longer runs one at a time..."""
-RUN = 2**25
-"""...up to this."""
+"""...and bytes of them, of a stranger; of longer runs one at a time."""
 KEYS = 10_000
 """Keys of a stranger's file that are looked at."""
 SAID = 4000
@@ -308,17 +306,20 @@ class Store:
             rows = self._db.execute(sizes, (after, RUNS)).fetchall()
             most = max(1, sum(total <= STORED for total in accumulate(int(size) for _, size in rows)))
             last = rows[most - 1][0] if rows else 0
-            if rows and int(rows[0][1]) > RUN:
-                raise self._wrong(f"a run of {rows[0][1]:,} bytes")
         found = [Stored(*row) for row in self._db.execute(query, (after, last, most))]
         if self._model and any(tuple(map(type, one)) != (int, str, int, bytes) for one in found):
             raise self._wrong("a run whose row is none")
         return found
 
-    def run(self, row: Stored, after: int = 0) -> Run:
-        """One row with the JSON of its predictions after a number. Needs nothing of the file: any thread may call it."""
-        new = self._lines(row.stored, row.key, row.size, max(0, after - (row.number - row.size)))
-        return Run(row.number, row.key, len(new), b"\n".join(new))
+    def run(self, row: Stored, after: int = 0, most: int = 2**62) -> Run:
+        """One row with the JSON of its predictions after a number, of the first `most` of them.
+
+        Needs nothing of the file: any thread may call it.
+        """
+        before = row.number - row.size
+        start = max(0, after - before)
+        new = self._lines(row.stored, row.key, row.size, start, min(row.size, start + most))
+        return Run(before + start + len(new) if most < row.size else row.number, row.key, len(new), b"\n".join(new))
 
     def _lines(
         self, stored: bytes, key: str, size: int | None, start: int | None = None, stop: int | None = None
@@ -389,7 +390,7 @@ class Store:
             "SELECT count, bodies FROM runs WHERE key = ? AND origin >= ? ORDER BY ordinal DESC LIMIT 1000",
             (key, since),
         ):
-            found += reversed(self._lines(bodies, key, size))
+            found += reversed(self._lines(bodies, key, size, -1000))
             if len(found) >= 1000:
                 break
         return found[999::-1]
