@@ -292,18 +292,18 @@ def test_a_thread_waits_for_a_lock(view: View) -> None:
 
 
 def test_files_that_take_long_get_a_share_of_the_loop(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill = f"{ENDLESS} INSERT INTO scores (key, origin, contender) SELECT 'a', i, 'live' FROM n LIMIT 30000"
+    fill = f"{ENDLESS} INSERT INTO scores (key, origin, contender) SELECT 'a', i, 'live' FROM n LIMIT 10000"
     change(view, fill)
     assert view.store is not None
-    begin, answers = time.thread_time(), 0
+    begin, answers = time.thread_time(), 0  # each takes about 20 ms: all of them 6 s
     for _ in range(300):
         with contextlib.suppress(Later):
-            answers += len(view.store.scores()) == 30_000
-    assert time.thread_time() - begin < distrust.BURST + 1 and answers < 50
+            answers += len(view.store.scores()) == 10_000
+    assert time.thread_time() - begin < distrust.BURST + 2 and answers < 250
     with view.aside() as seen:  # a thread has time
-        assert seen.store is not None and len(seen.store.scores()) == 30_000
+        assert seen.store is not None and len(seen.store.scores()) == 10_000
     assert not view.fault
-    monkeypatch.setattr(distrust, "SECONDS", (0.1, 0.001))
+    monkeypatch.setattr(distrust, "SECONDS", (0.05, 0.0005))
     with view.aside() as seen, pytest.raises(Later, match="takes too long"):
         assert seen.store is not None
         seen.store.scores()

@@ -215,6 +215,10 @@ class GatewayService:
             for device, readings, first, last, fields, units in self.understood.rows(query, topic, limit)
         ]
 
+    def _few(self, table: str, column: str) -> str:
+        """What is summed up: of a stranger's table not all, however long it is."""
+        return f"(SELECT {column} FROM {table} LIMIT {COUNTED})" if self.understood.strange else table
+
     def _plain(self, stored: str | bytes) -> dict[str, Any]:
         if self.understood.strange and len(stored) > FIELDS_BYTES:
             return {}
@@ -223,13 +227,12 @@ class GatewayService:
 
     def messages(self) -> int:
         """Messages of devices, ever."""
-        rows = self.understood.rows("SELECT COALESCE(SUM(messages), 0) FROM topics")
+        rows = self.understood.rows(f"SELECT COALESCE(SUM(messages), 0) FROM {self._few('topics', 'messages')}")
         return int(rows[0][0]) if rows else 0
 
     def known(self) -> dict[str, int]:
         """How many topics and devices there are."""
-        few = f"(SELECT 1 FROM {{}} LIMIT {COUNTED})" if self.understood.strange else "{}"  # a plain count reads it all
-        counts = ", ".join(f"(SELECT COUNT(*) FROM {few.format(table)})" for table in ("topics", "devices"))
+        counts = ", ".join(f"(SELECT COUNT(*) FROM {self._few(table, '1')})" for table in ("topics", "devices"))
         rows = self.understood.rows(f"SELECT {counts}")
         topics, devices = rows[0] if rows else (0, 0)
         return {"topics": topics, "devices": devices}
@@ -273,7 +276,7 @@ class GatewayService:
 
     def quarantined(self) -> int:
         """Messages nobody could decode, ever."""
-        rows = self.understood.rows("SELECT COALESCE(SUM(quarantined), 0) FROM topics")
+        rows = self.understood.rows(f"SELECT COALESCE(SUM(quarantined), 0) FROM {self._few('topics', 'quarantined')}")
         return int(rows[0][0]) if rows else 0
 
     async def replay(self, topic: str | None = None) -> int:
