@@ -16,6 +16,9 @@ from headrace.compose import Platform
 from headrace.errors import HeadraceError
 from headrace.settings import PlatformSettings
 
+SWITCH = 0.0005
+"""Seconds a thread that computes may keep Python's lock from the event loop each time it wants it. Python's own 0.005 is a
+second for a request that asks SQLite fifty times beside a busy thread."""
 UNSAFE = (
     "WARNING: --unsafe-no-sandbox: training code, and whatever opens uploaded files, runs without a sandbox and can read and "
     "change everything this platform can"
@@ -56,6 +59,7 @@ async def _serve(settings: PlatformSettings, as_json: bool) -> None:
             print(f"headrace: {UNSAFE}", file=sys.stderr)
         gc.freeze()  # what a platform is made of stays: looking through it again and again stops the loop for 15-40 ms
         gc.set_threshold(10_000, 20, 20)
+        sys.setswitchinterval(SWITCH)
         if as_json:
             about = {
                 **platform.addresses,

@@ -35,6 +35,8 @@ def _decode(code: int, data: memoryview) -> Any:
     raw = bytes(data)
     start = 2 + int.from_bytes(raw[:2], "big")
     name, shape = _head.decode(raw[2:start])
+    if len(name) > 16 or len(shape) > 32:  # numpy takes long to read a long one
+        raise ValueError("an array of objects in a state")
     dtype = np.dtype(name)
     if dtype.hasobject:
         raise ValueError("an array of objects in a state")

@@ -33,6 +33,7 @@ from headrace.services.learning.http import InferenceDoor
 from headrace.services.learning.isolation import TRUSTED, Isolation
 from headrace.services.learning.observer import SCHEMA as OBSERVED
 from headrace.services.learning.parents import Weights
+from headrace.services.learning.patiently import patiently
 from headrace.services.learning.service import LearningService, Publish
 from headrace.services.learning.webhooks import Webhooks
 from headrace.settings import PlatformSettings
@@ -105,7 +106,7 @@ class Tenant:
         self.ingest = IngestDoor(log, settings.body_limit)
         self.api = ConsoleApi(log, self.gateway, learning, self.explanations, self._addresses)
         stack.push_async_callback(self.core.close)
-        stack.callback(self.api.closing.set)
+        stack.callback(self.api.close)
         routes = [*self.api.routes(), *Reports(self.folder / "reports").routes()]
         self.pages = pages(routes)
 
@@ -135,9 +136,10 @@ class Tenant:
     async def _answer(self, topic: str, payload: bytes) -> bytes:
         """A request that came over MQTT."""
         if topic.startswith(EXPLAIN):
-            made = await self.inference.explain_over_mqtt(topic.removeprefix(EXPLAIN), payload)
+            made = await patiently(lambda: self.inference.explain_over_mqtt(topic.removeprefix(EXPLAIN), payload))
             return await asyncio.to_thread(msgspec.json.encode, made)
-        return msgspec.json.encode(await self.inference.over_mqtt(topic.removeprefix(PREDICT), payload))
+        answer = await patiently(lambda: self.inference.over_mqtt(topic.removeprefix(PREDICT), payload))
+        return msgspec.json.encode(answer)
 
     def _slowest(self) -> int:
         """The log position that every learner and the observer have saved."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
 import re
@@ -224,11 +225,11 @@ def test_the_inputs_found_again_are_those_it_saw(up: Up) -> None:
     (file,) = (up.data / "state").glob("sun@*.db")
     entered = Entered(Applied(document.plain), int(file.stem.rpartition("@")[2]), ".", Plan(document.spec))
     view = View(entered, up.data)
-    evidence = evidence_of(view, "plant/one")
+    evidence = asyncio.run(evidence_of(view, "plant/one"))
     rows = np.array([recorded(view, "plant/one", evidence["origin"] // 10**6)], dtype=np.float64)
     found = view.inputs.of(rows, np.array([evidence["origin"]]), view.scale("plant/one"))
     assert np.allclose(found[0], evidence["x"], atol=1e-12)
-    assert evidence_of(view, "plant/nine") == {}
+    assert asyncio.run(evidence_of(view, "plant/nine")) == {}
     view.close()
 
 

@@ -70,7 +70,7 @@ class Asked:
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
-    with Up(tmp_path_factory.mktemp("good") / "data", "--ledger", "memory") as up:
+    with Up(tmp_path_factory.mktemp("good") / "data", "--ledger", "embedded") as up:
         yield Asked(up)
 
 
@@ -212,6 +212,7 @@ def _recorded(ask: Asked, model: dict[str, Any], data: dict[str, Any], made: dic
     learned = dict.fromkeys(("model", "generation", "spec", "root", "environment"), "pv")
     learned |= dict.fromkeys(("published_ms", "first_position", "last_position", "records"), 1)
     ask("put_snapshot", json={"snapshot": learned, "name": "pv", "content": content, "found": {}})
+    assert ask("get_bundle", id=data["id"]).content[:2] == b"PK"
     ask("revoke_model", id=made["id"], json={"reason": "only an example"})
     ask("revoke_dataset", id=data["id"], json={"reason": "only an example"})
     ask("revoke_asset", json={"told": told, "reason": "only an example"})

@@ -22,7 +22,7 @@ from headrace.services.learning import supervisor
 from headrace.services.learning.cell import LINE, LINES, Cell, Over, relay
 from headrace.services.learning.explaining import ExplainerProcess
 from headrace.services.learning.isolation import Isolation
-from headrace.services.learning.supervisor import FRAME, Frames
+from headrace.services.learning.saying import FRAME, Frames
 from headrace.settings import ConfinedSettings
 
 BOUNDS = ConfinedSettings(memory=2**28, processes=24, file=2**20, folder=2**22, files=100)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import itertools
 import math
 import sqlite3
 import time
@@ -16,18 +17,20 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from headrace import __version__
+from headrace import __version__, distrust
 from headrace.access import Principal
+from headrace.console.aside import Aside
 from headrace.errors import BadInput, FixedLimit, HeadraceError, Unsupported
 from headrace.records import DAY, Record
 from headrace.services.entrance import PRINCIPAL, still
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import DAMAGED, Scope, code
 from headrace.services.learning.explanations import Ask, Explanations
+from headrace.services.learning.patiently import patiently
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.residuals import residuals
 from headrace.services.learning.service import LearningService
-from headrace.services.learning.store import Store
+from headrace.services.learning.store import SAID, Store
 from headrace.services.learning.view import View
 from headrace.spec import Document, parse
 from headrace.streams.logs import Log
@@ -43,6 +46,10 @@ REMEMBERED = 1000
 """Topics whose rate is followed."""
 LISTENERS = 100
 """Pages that are pushed to at one time."""
+NEWS = 500
+"""Events of a stranger's model that a page is sent a second."""
+DROPPED = 2**16
+"""Bytes of a worker's counts of what it dropped."""
 SHOWN_TOPICS = 50
 SHOWN_DEVICES = 20
 """Devices of a topic in the overview; `inspect` lists more."""
@@ -72,6 +79,12 @@ class ConsoleApi:
         self._listeners = 0
         self._pulsed = -PULSE, b""
         self.closing = asyncio.Event()
+        self._aside = Aside(self._look)
+
+    def close(self) -> None:
+        """Push nothing more, look at nothing more."""
+        self.closing.set()
+        self._aside.close()
 
     def routes(self) -> list[Route]:
         """Starlette routes."""
@@ -96,8 +109,12 @@ class ConsoleApi:
 
     # -- what runs
 
+    async def refresh(self) -> None:
+        """Look at the files a stranger may have written, where it is time for it."""
+        await self._aside.refresh(self._learning.views.values())
+
     def overview(self) -> dict[str, Any]:
-        """Everything at a glance; of very many topics, the newest."""
+        """Everything at a glance; of very many topics, the newest. Of strangers' models, what `refresh` saw."""
         topics = self._gateway.topics(SHOWN_TOPICS, SHOWN_DEVICES)
         for topic in topics:
             topic["rate"] = self._rates.of(topic["topic"], topic["messages"])
@@ -115,31 +132,50 @@ class ConsoleApi:
             "topics": topics,
             "known": self._gateway.known(),
             "models": [self.summary(entered) for entered in self._learning.entered()],
-            "alerts": self._learning.alerting.overview(self._learning.views.values()),
+            "alerts": self._alerts_overview(),
             "quarantine": {"count": self._gateway.quarantined(), "recent": self._gateway.quarantine(20)},
             **self._more(),
         }
 
+    def _alerts_overview(self) -> dict[str, Any]:
+        views, alerting = list(self._learning.views.values()), self._learning.alerting
+        if all(view.trusted for view in views):
+            return alerting.overview(views)
+        return {**self._aside.alerts(views), "webhooks": alerting.deliveries()}
+
     def summary(self, entered: Entered) -> dict[str, Any]:
         """One model in a few words, also while its file cannot be read."""
+        view = self._learning.view(entered.name)
+        if not view.trusted:
+            return self._strange(entered, view)
         try:
-            return self._summary(entered)
+            return self._summary(entered, view)
         except sqlite3.Error as error:
-            return self._unread(entered, error)
-        except Exception as error:
-            if self._learning.view(entered.name).trusted:
-                raise
-            self._learning.view(entered.name).distrust(error)
-            return self._unread(entered, error)
+            view.close()
+            detail = f"its state cannot be read: {error}"
+            return {**self._summary(entered, view, without=True), "state": "restarting", "detail": detail}
 
-    def _unread(self, entered: Entered, error: Exception) -> dict[str, Any]:
-        view = self._learning.view(entered.name)
-        view.close()
-        state, detail = ("failed", view.fault) if view.fault else ("restarting", f"its state cannot be read: {error}")
-        return {**self._summary(entered, None), "state": state, "detail": detail}
+    def _strange(self, entered: Entered, view: View) -> dict[str, Any]:
+        """What was last seen of a model whose file a stranger may have written, and what is known without a look."""
+        seen = self._aside.seen(view)
+        found = self._summary(entered, view, without=True) if seen is None else seen.summary
+        if (trouble := self._learning.trouble_of(view)) is None and seen is None:
+            shut = distrust.locked_for(view.path) > PULSE
+            detail = "its worker keeps it locked" if shut else "its state is being read"
+            trouble = "restarting" if shut else "waiting", detail
+        about = {} if trouble is None else {"state": trouble[0], "detail": trouble[1]}
+        return {**found, "lag": self._lag(view), **about}
 
-    def _summary(self, entered: Entered, *without: None) -> dict[str, Any]:
-        view = self._learning.view(entered.name)
+    def _look(self, view: View) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(summary, alerts) of a stranger's model, in a thread of its own."""
+        alerting = self._learning.alerting
+        alerts = {"active": sum(alerting.active([view]).values()), "recent": alerting.found([view], limit=20)}
+        return self._summary(view.entered, view), alerts
+
+    def _lag(self, view: View) -> int:
+        return max(0, self._log.end() - view.position) if not view.failed else 0
+
+    def _summary(self, entered: Entered, view: View, *, without: bool = False) -> dict[str, Any]:
         store, spec = None if without else view.store, entered.plan.spec
         state, detail = ("", "") if without else self._learning.state_of(view)
         published = [row for row in store.decisions() if row[2]] if store is not None else []
@@ -148,9 +184,9 @@ class ConsoleApi:
             days = spec.learning.initial / DAY
             detail = f"needs {days:g} days of readings before the first fit, has {progress * days:.1f}"
             if store is not None and store.get("trouble"):
-                detail = str(store.get("trouble"))
+                detail = str(store.get("trouble"))[:SAID]
         if store is not None and state != "failed" and store.get("unheard"):
-            detail = "; ".join(filter(None, [detail, str(store.get("unheard"))]))
+            detail = "; ".join(filter(None, [detail, str(store.get("unheard"))[:SAID]]))
         return {
             "name": entered.name,
             "backend": spec.backend.name,
@@ -163,20 +199,21 @@ class ConsoleApi:
             "keys": store.lanes() if store is not None else [],
             "topics": list(spec.input.topics),
             "target": spec.input.target,
-            "lag": max(0, self._log.end() - view.position) if not view.failed else 0,
-            "dropped": msgspec.json.decode(store.get("dropped") or b"{}") if store is not None else {},
+            "lag": self._lag(view),
+            "dropped": _dropped(store.get("dropped")) if store is not None else {},
             "published": len(published),
             "snapshot": published[-1][7] if published else "",
             "skill": skills(view) if store is not None else {},
         }
 
     async def _overview(self, request: Request) -> Any:
+        await self.refresh()
         return self.overview()
 
     async def _model(self, request: Request) -> Any:
         view = self._learning.view(request.path_params["name"])
-        days = _number(request, "days", 7, 0.1, 400)
-        return model(view, request.query_params.get("key") or view.default_key(), days)
+        days, key = _number(request, "days", 7, 0.1, 400), request.query_params.get("key")
+        return await self._aside.read(view, lambda seen: model(seen, key or seen.default_key(), days))
 
     async def _explanation(self, request: Request) -> Any:
         """Contributions of the inputs of an issued forecast, by default the last."""
@@ -205,12 +242,16 @@ class ConsoleApi:
         if not view.plan.grid:
             raise Unsupported(detail=f"model {view.name!r} predicts record by record; its residuals are not kept")
         view.last(key)  # says what is wrong if there is no forecast
-        found = await asyncio.to_thread(residuals_of, view, key, days)
+        if view.trusted:
+            found = await asyncio.to_thread(residuals_of, view, key, days)
+        else:
+            found = await self._aside.read(view, lambda seen: residuals_of(seen, key, days))
         return {"name": view.name, "key": key, "unit": view.plan.spec.input.unit, "days": days, "residuals": found}
 
     # -- specs
 
     async def _specs(self, request: Request) -> Any:
+        await self.refresh()
         return [
             {"name": e.name, "generation": e.generation, "spec": e.applied.plain, **_brief(self.summary(e))}
             for e in self._learning.entered()
@@ -271,19 +312,21 @@ class ConsoleApi:
         feed = Feed()
         try:
             while not self.closing.is_set() and await still(scope):
+                await self.refresh()
                 yield self._pulse()
-                for event, data in self._news(feed):
+                for event, data in await self._news(feed):
                     yield _event(event, data)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.closing.wait(), PULSE)
         finally:
             self._listeners -= 1
 
-    def _news(self, feed: Feed) -> list[tuple[str, dict[str, Any]]]:
-        found = []
-        for name in self._learning.names():
+    async def _news(self, feed: Feed) -> list[tuple[str, dict[str, Any]]]:
+        found: list[tuple[str, dict[str, Any]]] = []
+        for view in [self._learning.view(name) for name in self._learning.names()]:
             with contextlib.suppress(sqlite3.Error):  # its worker is putting a new file there
-                found += feed.news(self._learning.view(name))
+                news = await self._aside.read(view, feed.news)
+                found += news if view.trusted else news[-NEWS:]
         return found
 
     def _pulse(self) -> bytes:
@@ -389,7 +432,7 @@ def model(view: View, key: str, days: float) -> dict[str, Any]:
         bodies = store.forecasts(key, since if view.plan.grid else 0)[-400:]
         grid = {
             "actual": [[t // MS, v] for t, v in store.actuals(key, since)],
-            "forecasts": [msgspec.json.decode(body) for body in bodies],
+            "forecasts": [msgspec.json.decode(body) for body in _few(bodies)],
             "scores": scores(view, key),
             "coverage": coverage(view, key),
             "summary": summary(view, key),
@@ -407,9 +450,20 @@ def model(view: View, key: str, days: float) -> dict[str, Any]:
     }
 
 
+def _few(bodies: list[bytes]) -> list[bytes]:
+    """The newest forecasts, as many as a page can be sent."""
+    total = itertools.accumulate(len(body) for body in reversed(bodies))
+    return bodies[len(bodies) - sum(size <= WHOLE for size in total) :]
+
+
+def _dropped(stored: bytes | None) -> Any:
+    """Counts by reason, as a worker stored them."""
+    return msgspec.json.decode(stored) if stored and len(stored) <= DROPPED else {}
+
+
 def residuals_of(view: View, key: str, days: float) -> list[list[float]]:
     """[target time, truth - forecast] of the served forecasts of one key, through a connection of this thread's own."""
-    store = Store(view.path, blame=None if view.trusted else view.distrust)
+    store = Store(view.path, blame=None if view.trusted else view.distrust, aside=True)
     try:
         return [[time_ // MS, value] for time_, value in residuals(store, key, days)]
     finally:
@@ -559,7 +613,8 @@ def safe(handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
 
     async def endpoint(request: Request) -> Response:
         try:
-            value, status = await handler(request), 200
+            once = request.method != "GET"
+            value, status = await (handler(request) if once else patiently(lambda: handler(request))), 200
         except HeadraceError as error:
             value, status = {"error": str(error)}, code(error)
         except sqlite3.Error as error:

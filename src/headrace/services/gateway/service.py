@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from headrace.distrust import Later
 from headrace.errors import StorageUnavailable, UnknownTopic
 from headrace.records import INTERNAL, Entry, Record
 from headrace.streams.decoders.looking import DEVICES, Pin, look
@@ -33,6 +34,12 @@ KEPT = 65_536
 """Bytes of a payload that the quarantine keeps itself."""
 REST = 5.0
 """Seconds for which a stranger's file that could not be read is left alone."""
+KNOWN, KNOWN_BYTES = 200, 2**16
+"""Answers out of a stranger's file that are kept for when it cannot be read, and bytes of one."""
+COUNTED = 100_000
+"""Topics and devices that are counted in a stranger's file."""
+FIELDS_BYTES = 2**16
+"""Bytes of what it says of one device's fields; more are not looked at."""
 REPLAY = 500
 """Quarantined messages replayed per commit."""
 
@@ -55,18 +62,36 @@ class Understood:
         self._db: sqlite3.Connection | None = None
         self._inode = 0
         self._again = 0.0
+        self._known: dict[tuple[object, ...], list[tuple[Any, ...]]] = {}
+
+    @property
+    def strange(self) -> bool:
+        """Whether a stranger's code may have written it."""
+        return self._reader is not None
 
     def rows(self, query: str, *arguments: object) -> list[tuple[Any, ...]]:
-        """Rows of the observer's file; none before it exists, or while it is damaged."""
+        """Rows of the observer's file; none before it exists, or while it is damaged. Of one that is not read now, the last."""
         if time.monotonic() < self._again:
             return []
         try:
-            return self._file_open().execute(query, arguments).fetchall()
+            found = self._file_open().execute(query, arguments).fetchall()
+            if self._reader is not None:
+                self._remember((query, *arguments), found)
+            return found
+        except Later:
+            return self._known.get((query, *arguments), [])
         except sqlite3.DatabaseError:
             if self._reader is not None:
                 self._again = time.monotonic() + REST
             self.close()
             return []
+
+    def _remember(self, asked: tuple[object, ...], found: list[tuple[Any, ...]]) -> None:
+        self._known.pop(asked, None)
+        if sum(len(one) for row in found for one in row if isinstance(one, str | bytes)) <= KNOWN_BYTES:
+            self._known[asked] = found
+        if len(self._known) > KNOWN:
+            del self._known[next(iter(self._known))]
 
     def write(self, query: str, *arguments: object) -> None:
         """Change the observer's file; a stranger's is only read, its observer does the same. Raises StorageUnavailable."""
@@ -187,20 +212,31 @@ class GatewayService:
                 "readings": readings,
                 "first_ms": first // 1_000_000,
                 "time_ms": last // 1_000_000,
-                "fields": dict(itertools.islice(msgspec.json.decode(fields).items(), FIELDS)),
-                "units": msgspec.json.decode(units),
+                "fields": dict(itertools.islice(self._plain(fields).items(), FIELDS)),
+                "units": self._plain(units),
             }
             for device, readings, first, last, fields, units in self.understood.rows(query, topic, limit)
         ]
 
+    def _few(self, table: str, column: str) -> str:
+        """What is summed up: of a stranger's table not all, however long it is."""
+        return f"(SELECT {column} FROM {table} LIMIT {COUNTED})" if self.understood.strange else table
+
+    def _plain(self, stored: str | bytes) -> dict[str, Any]:
+        if self.understood.strange and len(stored) > FIELDS_BYTES:
+            return {}
+        found: dict[str, Any] = msgspec.json.decode(stored)
+        return found
+
     def messages(self) -> int:
         """Messages of devices, ever."""
-        rows = self.understood.rows("SELECT COALESCE(SUM(messages), 0) FROM topics")
+        rows = self.understood.rows(f"SELECT COALESCE(SUM(messages), 0) FROM {self._few('topics', 'messages')}")
         return int(rows[0][0]) if rows else 0
 
     def known(self) -> dict[str, int]:
         """How many topics and devices there are."""
-        rows = self.understood.rows("SELECT (SELECT COUNT(*) FROM topics), (SELECT COUNT(*) FROM devices)")
+        counts = ", ".join(f"(SELECT COUNT(*) FROM {self._few(table, '1')})" for table in ("topics", "devices"))
+        rows = self.understood.rows(f"SELECT {counts}")
         topics, devices = rows[0] if rows else (0, 0)
         return {"topics": topics, "devices": devices}
 
@@ -242,7 +278,7 @@ class GatewayService:
 
     def quarantined(self) -> int:
         """Messages nobody could decode, ever."""
-        rows = self.understood.rows("SELECT COALESCE(SUM(quarantined), 0) FROM topics")
+        rows = self.understood.rows(f"SELECT COALESCE(SUM(quarantined), 0) FROM {self._few('topics', 'quarantined')}")
         return int(rows[0][0]) if rows else 0
 
     async def replay(self, topic: str | None = None) -> int:
@@ -267,6 +303,10 @@ class GatewayService:
         return count
 
     def _again(self, position: int, topic: str, received: int, payload: bytes, headers: bytes) -> Entry | None:
+        if self.understood.strange and (
+            max(len(payload), len(headers or b"")) > KEPT or topic.startswith(INTERNAL) or position > self._log.end()
+        ):
+            return None
         found = self._log.read(position - 1, 1)
         if found and found[0].position == position:
             payload = found[0].payload

@@ -20,6 +20,10 @@ from headrace.topics import level, matches
 Publish = Callable[[str, Sequence[bytes]], None]
 PAGE = 500
 """Changes read from a store at one time."""
+MOST = 1000
+"""Active alerts that are counted of a model whose file a stranger may have written."""
+TOPICS = 10_000
+"""Topics of such models that have an alert on them; alerts on more are not sent."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -94,6 +98,8 @@ class Alerting:
 
     def _tell(self, view: View, told: list[tuple[Alert, bytes]]) -> None:
         place, messages = self._place(view), [(self.topic(view, alert), data) for alert, data in told]
+        if not view.trusted and len(self._retained) > TOPICS:
+            messages = [(topic, data) for topic, data in messages if topic in self._retained]
         if new := {topic: place for topic, _ in messages if self._retained.get(topic) != place}:
             self._registry.retain(new, place)
             self._retained |= new
@@ -219,6 +225,7 @@ def _current(view: View) -> bool:
 
 
 def _read(view: View, key: str, active: bool, limit: int) -> list[Alert]:
+    limit = MOST if limit < 0 and not view.trusted else limit
     try:
         return view.store.alerts(key, active=active, limit=limit) if view.store is not None else []
     except sqlite3.Error:  # its worker is putting a new file there

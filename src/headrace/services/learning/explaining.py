@@ -7,6 +7,7 @@ from typing import Any
 
 from headrace import errors, states
 from headrace.errors import HeadraceError, Unexplained
+from headrace.services.learning import strict
 from headrace.services.learning.attending import Attendant, Gone
 from headrace.services.learning.cell import Over
 from headrace.services.learning.isolation import TRUSTED, Isolation
@@ -58,7 +59,7 @@ class ExplainerProcess(Attendant):
 
 def _read(data: bytes) -> dict[str, Any]:
     """An answer of the shape they have. Raises ValueError: users' code may have written it."""
-    answer = states.unpack(data)
+    answer = strict.unpack(data)
     if isinstance(answer, dict):
         name, fields, made = answer.get("error"), answer.get("fields"), answer.get("explanations")
         if isinstance(name, str) and isinstance(fields, dict) and all(map(isinstance, fields.values(), repeat(str))):

@@ -12,10 +12,11 @@ import msgspec
 import numpy as np
 
 from headrace import states
-from headrace.errors import BadInput, BadTensor, HeadraceError, NotFound, NotReady, Unsupported
+from headrace.errors import BadInput, BadTensor, CorruptState, HeadraceError, NotFound, NotReady, Unsupported
 from headrace.models.explainers import EXPLAINERS
 from headrace.models.transformers import TRANSFORMERS
 from headrace.records import Array
+from headrace.services.learning import strict
 from headrace.services.learning.explaining import IDLE, SECONDS, WAITING, ExplainerProcess
 from headrace.services.learning.inputs import pipeline_of
 from headrace.services.learning.isolation import TRUSTED, Isolation
@@ -98,7 +99,7 @@ class Explanations:
         """
         view = self._learning.answering(name)
         key = ask.key or view.default_key()
-        evidence = evidence_of(view, key)
+        evidence = await evidence_of(view, key)
         if not evidence:
             view.last(key)
             raise NotReady(name=name, detail="has just begun to forecast and is being saved")
@@ -121,7 +122,7 @@ class Explanations:
             origins = [int(one) * MS for one in given] or origins
         if not 0 < len(x) <= WINDOWS:
             raise BadTensor(detail=f"{len(x)} examples to explain, expected 1 to {WINDOWS}")
-        return await self._explained(Case(view, key, x, origins[: len(x)], evidence_of(view, key)), ask)
+        return await self._explained(Case(view, key, x, origins[: len(x)], await evidence_of(view, key)), ask)
 
     async def _earlier(self, view: View, key: str, origin_ms: int) -> Array:
         """Inputs of a forecast before the last, from the recorded series of the target.
@@ -148,7 +149,7 @@ class Explanations:
         places = places_of(ask.targets, view.shape().horizon)
         plug = plug_of(view, ask.method)
         baselines, called = baselines_of(case, ask.baseline)
-        model = _model(view, case.key)
+        model = await _model(view, case.key)
         entered = view.entered
         question = {
             "plain": entered.applied.plain,
@@ -182,11 +183,23 @@ class Explanations:
 # -- what is explained
 
 
-def evidence_of(view: View, key: str) -> dict[str, Any]:
+async def evidence_of(view: View, key: str) -> dict[str, Any]:
     """What the worker stored for explanations of a key; empty while there is nothing."""
     data = view.store.get(EVIDENCE + key) if view.store is not None else None
-    found: dict[str, Any] = states.unpack(data) if data is not None else {}
+    found: dict[str, Any] = await _unpacked(view, data) if data is not None else {}
     return found
+
+
+async def _unpacked(view: View, data: bytes) -> dict[str, Any]:
+    """A state from a model's file; a stranger's is counted first, elsewhere. Raises CorruptState."""
+    if view.trusted:
+        state: dict[str, Any] = states.unpack(data)
+        return state
+    try:
+        return await asyncio.to_thread(strict.unpack, data)
+    except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as error:
+        view.distrust(error)
+        raise CorruptState(detail=f"what was stored for explanations is damaged: {error}") from error
 
 
 def forecast_at(view: View, key: str, origin: int) -> dict[str, Any] | None:
@@ -208,12 +221,12 @@ def recorded(view: View, key: str, origin_ms: int) -> list[float | None]:
     return [value for time, value in view.store.actuals(key, origin - BACK * view.plan.context.every) if time < origin]
 
 
-def _model(view: View, key: str) -> dict[str, Any]:
+async def _model(view: View, key: str) -> dict[str, Any]:
     """The exported model that answers for a key, with its weights. Raises NotReady."""
     found = view.store.servable(key, view.serve) if view.store is not None else None
     if found is None:
         view.runner(key)  # says why
-    state: dict[str, Any] = states.unpack(found[1]) if found is not None else {}
+    state: dict[str, Any] = await _unpacked(view, found[1]) if found is not None else {}
     if "weights" not in state:
         raise NotReady(name=view.name, detail="is being saved with what explanations need")
     return state

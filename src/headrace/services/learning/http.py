@@ -22,12 +22,14 @@ from prometheus_client import REGISTRY, Counter
 
 from headrace import __version__
 from headrace.access import LOCAL
-from headrace.errors import BadInput, BadTensor, HeadraceError, NotFound, TooLarge, Unsupported
+from headrace.distrust import Later
+from headrace.errors import BadInput, BadTensor, HeadraceError, NotFound, NotReady, TooLarge, Unsupported
 from headrace.records import Array
 from headrace.services.http import DAMAGED, Receive, Scope, Send, answer, answer_json, encode, header, read_body, refuse
 from headrace.services.learning import explain_doors, oip
 from headrace.services.learning.durations import Durations
 from headrace.services.learning.explanations import Explanations
+from headrace.services.learning.patiently import again
 from headrace.services.learning.service import LearningService
 from headrace.services.learning.view import View
 
@@ -71,9 +73,15 @@ class InferenceDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._route(scope, receive, send)
+            if self._company == LOCAL:
+                await self._route(scope, receive, send)
+            else:
+                await again(self._route, scope, receive, send)
         except HeadraceError as error:
             await refuse(send, error)
+        except Later as error:
+            name = _named(scope["path"].strip("/").split("/"))
+            await refuse(send, NotReady(name=name, detail=f"cannot be read now: {error}"))
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         parts = scope["path"].strip("/").split("/")

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from headrace import distrust
 from headrace.access import Principal
 from headrace.errors import BadInput, BadSpec, BadTensor, Forbidden, Problem, StorageUnavailable, UnknownModel
 from headrace.records import MINUTE, Array
@@ -26,10 +27,12 @@ from headrace.services.learning.alerting import Alerting, speaks
 from headrace.services.learning.answering import Answers
 from headrace.services.learning.inputs import histories
 from headrace.services.learning.isolation import TRUSTED, Isolation
+from headrace.services.learning.observer import FILE
 from headrace.services.learning.parents import Parent, Weights, fetch, full, misfits
 from headrace.services.learning.plan import check
 from headrace.services.learning.registry import Entered, Registry, apply_entry, as_applied, control
-from headrace.services.learning.store import Run, generation_file
+from headrace.services.learning.runs import lined
+from headrace.services.learning.store import Run, Store, Stored, generation_file
 from headrace.services.learning.supervisor import SILENCE, Supervisor
 from headrace.services.learning.view import View
 from headrace.services.learning.webhooks import Webhooks
@@ -45,6 +48,18 @@ BUSY = 10.0
 """Seconds one block may take before people are told. Nothing is ever stopped for it: a first fit may take minutes."""
 PAGE = 2000
 """Predictions read from a store and published per turn of the event loop, or the rest of a run more."""
+LINE = 200
+"""Bytes of the JSON of one prediction of a stream."""
+SLICE = 5000
+"""Predictions of a stranger's model that are published per turn."""
+LARGE = 2**18
+"""Bytes of a stranger's runs, or of their JSON, from which on it is made in a thread."""
+SHARE = 0.2
+"""Of the event loop's time that publishing may take for a company whose files a stranger may have written."""
+LOCKED = 10.0
+"""Seconds a stranger's worker may keep its files locked: honest ones do for as long as a transaction is written."""
+WARN = 60.0
+"""Seconds between two warnings about one model."""
 
 
 class LearningService:
@@ -85,10 +100,11 @@ class LearningService:
         self._before: dict[str, Before] = {}
         self._cursors: dict[str, int] = {}
         self._due: set[str] = set()
+        self._warned: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._moved = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
-        self._applying = asyncio.Lock()
+        self._applying, self._comparing = asyncio.Lock(), asyncio.Lock()
         self._behind = False
         """The log holds a change of models that a full disk kept from being taken in."""
         self.ready = asyncio.Event()
@@ -114,6 +130,7 @@ class LearningService:
             self._registry.set_cursors(self._cursors)
         for view in [*self.views.values(), *(before.view for before in self._before.values())]:
             view.close()
+        distrust.forget(self._data / "state")
         self._registry.close()
 
     def nudge(self) -> None:
@@ -328,9 +345,12 @@ class LearningService:
         served = models.get(entered.plan.spec.shadow, entered)
         candidates = shadows.of(served.name, models.values())
         failed = {one.name: self.view(one.name).failed for one in candidates}
-        found = await asyncio.to_thread(
-            shadows.compared, served, candidates, self._data, failed, trusted=self._isolation.trusted
-        )
+        async with contextlib.AsyncExitStack() as stack:
+            if not self._isolation.trusted:  # a stranger's files may take long; one thread of a company is enough
+                await stack.enter_async_context(self._comparing)
+            found = await asyncio.to_thread(
+                shadows.compared, served, candidates, self._data, failed, trusted=self._isolation.trusted
+            )
         return [one for one in found if name in {one["candidate"], one["served"]}]
 
     # -- what the workers say
@@ -352,7 +372,7 @@ class LearningService:
             try:
                 self._moved_on(event)
             except sqlite3.Error as error:  # a file that is locked or being replaced: the next second will do
-                logger.warning("model %r waits: %s", event.model, error)
+                self._warn("model", event.model, error)
                 self._due.add(event.model)
             except Exception as error:
                 if event.model not in self.views or self._isolation.trusted:
@@ -404,9 +424,13 @@ class LearningService:
     def _straight(self, view: View, runs: list[tuple[int, str, int, bytes]]) -> bool:
         """Publish what a report brings, if it goes on where the last left off; else the store has to be asked."""
         place = _place(view.entered)
+        if not view.trusted and sum(size for _, _, size, _ in runs) > SLICE:
+            return False  # a little at a time
         for run in map(Run._make, runs):
             if run.number - run.size != self._cursors.get(place, 0):
                 return False
+            if not view.trusted and not lined(run.bodies, run.size):
+                raise ValueError("it told of predictions that are none")
             self._send(view, run)
         return True
 
@@ -427,35 +451,49 @@ class LearningService:
         due, self._due = self._due, set()
         for name in due:
             view = self.views.get(name)
-            while view is not None and self._news(view):
+            while view is not None and await self._news(view):
                 await asyncio.sleep(0)
                 view = self.views.get(name)
-            while view is not None and self._follow_alerts(view):
-                await asyncio.sleep(0)
+            while view is not None and await self._follow_alerts(view):
                 view = self.views.get(name)
 
-    def _news(self, view: View) -> bool:
+    async def _news(self, view: View) -> bool:
         """Publish one page of what is in its store; whether there may be more."""
         if self._isolation.trusted:
             return view.store is not None and self._page(view)
         try:
-            return view.store is not None and self._page(view)
+            return view.store is not None and await self._strange_page(view)
         except sqlite3.Error as error:
-            logger.warning("forecasts of model %r wait: %s", view.name, view.fault or error)
+            self._warn("forecasts of model", view.name, view.fault or error)
             if not view.fault:
                 self._due.add(view.name)
         except Exception as error:  # whatever stands in a stranger's file, the company's other models go on
             view.distrust(error)
         return False
 
-    def _follow_alerts(self, view: View) -> bool:
+    def _warn(self, what: str, name: str, error: object) -> None:
+        now = time.monotonic()
+        if now - self._warned.get(name, -WARN) >= WARN:
+            self._warned[name] = now
+            logger.warning("%s %r waits: %s", what, name, error)
+
+    async def _follow_alerts(self, view: View) -> bool:
+        """Send on some of its alerts; whether there may be more."""
+        begin = time.thread_time()
         try:
-            return self.alerting.follow(view)
+            more = self.alerting.follow(view)
         except sqlite3.Error as error:  # a full disk, a file that is being replaced: the next second will do
-            logger.warning("alerts of model %r wait: %s", view.name, error)
+            self._warn("alerts of model", view.name, error)
             if not view.fault:
                 self._due.add(view.name)
             return False
+        except Exception as error:
+            if view.trusted:
+                raise
+            view.distrust(error)
+            return False
+        await asyncio.sleep(0 if view.trusted else (time.thread_time() - begin) * (1 / SHARE - 1))
+        return more
 
     def _page(self, view: View) -> bool:
         place = _place(view.entered)
@@ -464,6 +502,26 @@ class LearningService:
         for run in runs:
             self._send(view, run)
         return bool(runs)
+
+    async def _strange_page(self, view: View) -> bool:
+        """`_page` of a file that a stranger may have written: little at a time, and what is long is put together elsewhere."""
+        begin = time.thread_time()
+        place, store = _place(view.entered), view.store
+        assert store is not None
+        rows = store.stored(after := self._cursors.get(place, 0))
+        if sum(max(len(row.stored), LINE * min(row.size, SLICE)) for row in rows) > LARGE:
+            took = time.thread_time() - begin
+            runs = await asyncio.to_thread(_sliced, store, rows, after)
+            begin = time.thread_time() - took
+        else:
+            runs = _sliced(store, rows, after)
+        if self.views.get(view.name) is not view:
+            return False
+        for run in runs:
+            if run.number > self._cursors.get(place, 0):  # a report may have come in between
+                self._send(view, run)
+        await asyncio.sleep((time.thread_time() - begin) * (1 / SHARE - 1))
+        return bool(rows)
 
     def _send(self, view: View, run: Run) -> None:
         self._cursors[_place(view.entered)] = run.number
@@ -490,19 +548,29 @@ class LearningService:
         self.alerting.retract(view, deleted=known is None or not speaks(known.plan.spec))
         if view.plan.spec.shadow or (known is not None and _same_output(known, view)):
             return  # it published nothing, or the next generation's forecasts take their place
-        for key in view.store.lanes() if view.store is not None else []:
-            self._publish(view.topic(key), [b""])
+        for topic in view.published():
+            self._publish(topic, [b""])
 
     async def _remembering(self) -> None:
         while True:
             await asyncio.sleep(1)
             if self._due:
                 self._wake.set()
+            self._unlock()
             with contextlib.suppress(sqlite3.Error, StorageUnavailable):  # a full disk: the next second will do
                 self._registry.set_cursors(self._cursors)
                 if self._behind and not self._applying.locked():
                     async with self._applying:
                         await self._follow()
+
+    def _unlock(self) -> None:
+        """End the company's workers where a file is kept locked: any of them may be the one that does."""
+        if self._isolation.trusted:
+            return
+        for path in [*(view.path for view in self.views.values()), self._data / "state" / FILE]:
+            if distrust.still_locked(path) > LOCKED:
+                distrust.forget(path)
+                self._supervisor.end(f"a worker of the company kept {path.name} locked for {LOCKED:g} s")
 
     def clean(self) -> None:
         """Take back what is retained of alerts of generations that are gone, also of those that went before a restart."""
@@ -630,6 +698,10 @@ class LearningService:
 
     def state_of(self, view: View) -> tuple[str, str]:
         """(waiting | collecting | live | busy | failed | restarting, a sentence)."""
+        return self.trouble_of(view) or self._reached(view)
+
+    def trouble_of(self, view: View) -> tuple[str, str] | None:
+        """What keeps a model from its work, known without a look at its file; None: nothing."""
         if trouble := view.fault or view.failed or view.stopped:
             return "failed", trouble
         if view.restarting:
@@ -641,12 +713,12 @@ class LearningService:
             return "busy", f"reading the log again ({where}); generation {before.view.entered.generation} answers"
         if view.busy > BUSY:
             return "busy", f"its worker has been computing for {view.busy:,.0f} s without a pause; still no result"
-        return self._reached(view)
+        return None
 
     def _reached(self, view: View) -> tuple[str, str]:
         """How far a model has come that nothing keeps from its work."""
         store = view.store
-        if store is not None and store.latest() is not None:
+        if store is not None and (store.latest() is not None if view.trusted else view.trained):
             return "live", ""
         if store is not None and int(store.get("lanes") or 0):
             return "collecting", "collecting the readings of the first fit"
@@ -661,6 +733,18 @@ class Before(NamedTuple):
     view: View
     until: int
     """The log position at which the new one knows as much."""
+
+
+def _sliced(store: Store, rows: Sequence[Stored], after: int) -> list[Run]:
+    """The first `SLICE` predictions of some rows."""
+    runs: list[Run] = []
+    left = SLICE
+    for row in rows:
+        runs.append(run := store.run(row, after, left))
+        left -= run.size
+        if run.number < row.number or left <= 0:
+            break
+    return runs
 
 
 def _refuse(problems: list[Problem]) -> None:

@@ -204,7 +204,7 @@ class _Opened:
 
     def __init__(self, entered: Entered, data: Path, *, trusted: bool = True) -> None:
         path = generation_file(data, entered.name, entered.generation)
-        self.store = Store(path, blame=None if trusted else _ignored) if path.exists() else None
+        self.store = Store(path, blame=None if trusted else _ignored, aside=True) if path.exists() else None
         with contextlib.suppress(sqlite3.Error):
             if self.store is not None:
                 self.store.lanes()

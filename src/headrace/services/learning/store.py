@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from headrace.distrust import reading
 from headrace.errors import Fenced
 from headrace.events import Alert, Covered, Decision, Prediction, Score
 from headrace.records import Array
-from headrace.services.learning.runs import lines, packed, rendered
+from headrace.services.learning.runs import Whose, lines, packed, rendered
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -66,7 +67,13 @@ _SCORE = "key, origin, contender, n, squared, absolute, daylight, daylight_squar
 
 
 RUNS = 64
-"""Runs read at a time."""
+"""Runs read at a time..."""
+STORED = 2**23
+"""...and bytes of them, of a stranger; of longer runs one at a time."""
+KEYS = 10_000
+"""Keys of a stranger's file that are looked at."""
+SAID = 4000
+"""Characters of one text about an alert."""
 
 
 class Run(NamedTuple):
@@ -81,6 +88,15 @@ class Run(NamedTuple):
     """One JSON object a line."""
 
 
+class Stored(NamedTuple):
+    """Such a row as it is stored."""
+
+    number: int
+    key: str
+    size: int
+    stored: bytes
+
+
 class Store:
     """A model's file.
 
@@ -88,12 +104,21 @@ class Store:
         writer: for its worker; the others read.
         journal: how a writer keeps it whole.
         blame: it may have been written by a stranger's code (`headrace.distrust`); told what is wrong with it for good.
+        aside: it is read in a thread of its own, where one may wait for a stranger.
     """
 
     def __init__(
-        self, path: Path, *, writer: bool = False, journal: str = "WAL", blame: Callable[[str], None] | None = None
+        self,
+        path: Path,
+        *,
+        writer: bool = False,
+        journal: str = "WAL",
+        blame: Callable[[str], None] | None = None,
+        aside: bool = False,
     ) -> None:
         self.path = path
+        self._model = "" if blame is None else path.name.rpartition("@")[0]
+        """Whose predictions there can be only, where a stranger may have written them."""
         self._db: sqlite3.Connection
         self.epoch = 0
         if writer:
@@ -102,7 +127,7 @@ class Store:
             self._db = open_file(path, _SCHEMA, f"journal_mode={journal}", "synchronous=NORMAL")
             _add_what_is_new(self._db)
         elif blame is not None:
-            self._db = reading(path, _SCHEMA, blame)
+            self._db = reading(path, _SCHEMA, blame, aside=aside)
         else:
             self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=5)
 
@@ -255,23 +280,64 @@ class Store:
 
     def lanes(self) -> list[str]:
         """Keys with at least one grid value or prediction."""
-        return sorted({key for table in ("actuals", "runs") for (key,) in self._db.execute(_KEYS.format(table=table))})
+        query = _KEYS + (f" LIMIT {KEYS}" if self._model else "")
+        return sorted({key for table in ("actuals", "runs") for (key,) in self._db.execute(query.format(table=table))})
 
     def runs(self, after: int, limit: int) -> list[Run]:
         """What was predicted after a number, in order of first computation: as many runs as hold `limit` predictions."""
         found: list[Run] = []
-        query = f"SELECT number, key, count, bodies FROM runs WHERE number > ? ORDER BY number LIMIT {RUNS}"
         at = after
-        while rows := self._db.execute(query, (at,)).fetchall():
-            for number, key, size, stored in rows:
-                new = lines(stored, max(0, after - (number - size)))
-                found.append(Run(number, key, len(new), b"\n".join(new)))
-                if number - after >= limit:
+        while rows := self.stored(at):
+            for row in rows:
+                found.append(self.run(row, after))
+                if row.number - after >= limit:
                     return found
             at = found[-1].number
-            if len(rows) < RUNS:
+            if len(rows) < RUNS and not self._model:
                 break
         return found
+
+    def stored(self, after: int) -> list[Stored]:
+        """The next runs as they are stored, so many as are read at a time."""
+        query = "SELECT number, key, count, bodies FROM runs WHERE number > ? AND number <= ? ORDER BY number LIMIT ?"
+        last, most = 2**62, RUNS
+        if self._model:
+            sizes = "SELECT number, length(bodies) FROM runs WHERE number > ? ORDER BY number LIMIT ?"
+            rows = self._db.execute(sizes, (after, RUNS)).fetchall()
+            most = max(1, sum(total <= STORED for total in accumulate(int(size) for _, size in rows)))
+            last = rows[most - 1][0] if rows else 0
+        found = [Stored(*row) for row in self._db.execute(query, (after, last, most))]
+        if self._model and any(tuple(map(type, one)) != (int, str, int, bytes) for one in found):
+            raise self._wrong("a run whose row is none")
+        return found
+
+    def run(self, row: Stored, after: int = 0, most: int = 2**62) -> Run:
+        """One row with the JSON of its predictions after a number, of the first `most` of them.
+
+        Needs nothing of the file: any thread may call it.
+        """
+        before = row.number - row.size
+        start = max(0, after - before)
+        new = self._lines(row.stored, row.key, row.size, start, min(row.size, start + most))
+        return Run(before + start + len(new) if most < row.size else row.number, row.key, len(new), b"\n".join(new))
+
+    def _lines(
+        self, stored: bytes, key: str, size: int | None, start: int | None = None, stop: int | None = None
+    ) -> list[bytes]:
+        """`runs.lines`. Raises sqlite3.DatabaseError at what a stranger wrote that is no run of this model."""
+        if not self._model:
+            return lines(stored, start, stop)
+        try:
+            return lines(stored, start, stop, Whose(self._model, key, size))
+        except (ValueError, TypeError, msgspec.MsgspecError) as error:
+            raise self._wrong(str(error)) from error
+
+    def _wrong(self, what: str) -> sqlite3.DatabaseError:
+        fault = f"its state was written by something else than Headrace: {what[:200]}; apply it again"
+        file: Any = self._db
+        if self._model:
+            file.wrong(fault)
+        return sqlite3.DatabaseError(fault)
 
     def predictions(self, after: int, limit: int) -> list[tuple[int, str, int, bytes]]:
         """(number, key, origin, body) of single predictions, in order of first computation."""
@@ -289,39 +355,42 @@ class Store:
 
     def latest(self, key: str | None = None) -> tuple[str, bytes] | None:
         """(key, body) of the newest prediction, of one key or of all."""
-        row: tuple[str, bytes] | None
+        row: tuple[str, int, bytes] | None
         if key is None:
-            row = self._db.execute("SELECT key, bodies FROM runs ORDER BY number DESC LIMIT 1").fetchone()
+            row = self._db.execute("SELECT key, count, bodies FROM runs ORDER BY number DESC LIMIT 1").fetchone()
         else:
             row = self._db.execute(
-                "SELECT key, bodies FROM runs WHERE key = ? ORDER BY ordinal DESC LIMIT 1", (key,)
+                "SELECT key, count, bodies FROM runs WHERE key = ? ORDER BY ordinal DESC LIMIT 1", (key,)
             ).fetchone()
-        return (row[0], lines(row[1], -1)[0]) if row else None
+        return (row[0], self._lines(row[2], row[0], row[1], -1)[0]) if row else None
 
     def prediction(self, identity: str) -> tuple[str, bytes] | None:
         """(key, body) of one prediction."""
-        row = self._db.execute("SELECT key, bodies FROM runs WHERE id = ?", (identity,)).fetchone()
-        if row is not None and msgspec.json.decode((one := lines(row[1], 0, 1))[0]).get("id") == identity:
-            return row[0], one[0]
+        row = self._db.execute("SELECT key, count, bodies FROM runs WHERE id = ?", (identity,)).fetchone()
+        if row is not None:
+            (one,) = self._lines(row[2], row[0], row[1], 0, 1)
+            if msgspec.json.decode(one).get("id") == identity:
+                return row[0], one
         prefix, _, ordinal = identity.rpartition("-")
         if not (prefix and ordinal.isdecimal() and len(ordinal) < 18):
             return None
-        for key, first, bodies in self._db.execute(
-            "SELECT key, ordinal, bodies FROM runs WHERE id = ? AND ordinal <= ? ORDER BY ordinal DESC LIMIT 1",
+        for key, first, size, bodies in self._db.execute(
+            "SELECT key, ordinal, count, bodies FROM runs WHERE id = ? AND ordinal <= ? ORDER BY ordinal DESC LIMIT 1",
             (prefix, int(ordinal)),
         ):
             place = int(ordinal) - first
-            one = lines(bodies, place, place + 1)
-            return (key, one[0]) if one else None
+            found = self._lines(bodies, key, size, place, place + 1)
+            return (key, found[0]) if found else None
         return None
 
     def forecasts(self, key: str, since: int) -> list[bytes]:
         """Bodies of the predictions with origin >= `since`, oldest first, at most 1000."""
         found: list[bytes] = []
-        for (bodies,) in self._db.execute(
-            "SELECT bodies FROM runs WHERE key = ? AND origin >= ? ORDER BY ordinal DESC LIMIT 1000", (key, since)
+        for size, bodies in self._db.execute(
+            "SELECT count, bodies FROM runs WHERE key = ? AND origin >= ? ORDER BY ordinal DESC LIMIT 1000",
+            (key, since),
         ):
-            found += reversed(lines(bodies))
+            found += reversed(self._lines(bodies, key, size, -1000))
             if len(found) >= 1000:
                 break
         return found[999::-1]
@@ -381,12 +450,17 @@ class Store:
         rows = self._db.execute(
             f"SELECT * FROM alerts {where} ORDER BY raised DESC, id DESC LIMIT ?", (*arguments, limit)
         )
-        return [Alert(*row) for row in rows]
+        return [self._alert(row) for row in rows]
 
     def alert(self, identity: str) -> Alert | None:
         """One episode."""
         row = self._db.execute("SELECT * FROM alerts WHERE id = ?", (identity,)).fetchone()
-        return Alert(*row) if row is not None else None
+        return self._alert(row) if row is not None else None
+
+    def _alert(self, row: tuple[Any, ...]) -> Alert:
+        if self._model and any(isinstance(one, str | bytes) and len(one) > SAID for one in row):
+            raise self._wrong(f"an alert with more than {SAID:,} characters")
+        return Alert(*row)
 
     def changes(self, after: int, limit: int) -> list[tuple[int, str, bool, int]]:
         """(number, id, whether it was cleared, log position) of raised and cleared alerts, in order of first computation."""

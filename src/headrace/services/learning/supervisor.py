@@ -18,7 +18,9 @@ import msgspec
 from headrace.distrust import JOURNAL
 from headrace.services.learning.cell import Cell, Over
 from headrace.services.learning.isolation import TRUSTED, Isolation
+from headrace.services.learning.pace import FREE, Pace, Paces
 from headrace.services.learning.said import ending
+from headrace.services.learning.saying import Frames
 from headrace.services.learning.worker import Config, Event, ModelConfig
 
 logger = logging.getLogger("headrace.learning")
@@ -31,69 +33,14 @@ SUPERSEDED = 1.0
 BACKOFF = (0.2, 10.0)
 """First and longest pause before a restart, seconds."""
 
-READ = 2**18
 SAID = {1, 10, 100, 1000}
 """Which of a worker's deaths in a row, each soon after its start, the operator is told of."""
 SEND = 2**20
 """Bytes a worker may have said that are not read yet (if the system allows): it goes on while the platform is busy."""
 
-FRAME = 2**25
-"""Bytes of one report. The largest honest one carries `worker.REPORT` of predictions; a longer one ends the worker."""
-
 Report = Callable[[str, Event], None]
 Died = Callable[[str, str, bool], None]
 """A worker's name, how it ended, and whether the platform ended it for a bound it went over."""
-_decode = msgspec.msgpack.Decoder(Event).decode
-
-
-class Frames:
-    """What a worker says, from the bytes of its output; ends with `done`, and then `wrong` says what was wrong with it."""
-
-    def __init__(self, source: socket.socket, report: Callable[[Event], None]) -> None:
-        self.done = asyncio.Event()
-        self.wrong = ""
-        self._source, self._report = source, report
-        self._rest = bytearray()
-        self._loop = asyncio.get_running_loop()
-        source.setblocking(False)
-        self._loop.add_reader(source, self._readable)
-
-    def _readable(self) -> None:
-        try:
-            data = self._source.recv(READ)
-        except BlockingIOError:
-            return
-        except ConnectionError:
-            data = b""
-        if not data:
-            self.close()
-            return
-        self._rest += data
-        try:
-            self._take()
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            self.wrong = f"its worker said what no worker says ({error})"
-            self.close()
-
-    def _take(self) -> None:
-        rest, start = self._rest, 0
-        while len(rest) - start >= 4:
-            size = int.from_bytes(rest[start : start + 4], "big")
-            if size > FRAME:
-                raise ValueError(f"a report of {size:,} bytes, and {FRAME:,} may be")
-            stop = start + 4 + size
-            if stop > len(rest):
-                break
-            event = _decode(memoryview(rest)[start + 4 : stop])
-            start = stop
-            self._report(event)
-        del rest[:start]
-
-    def close(self) -> None:
-        """Read no more."""
-        self._loop.remove_reader(self._source)
-        self._source.close()
-        self.done.set()
 
 
 class Worker:
@@ -104,6 +51,7 @@ class Worker:
         died: called when it has ended without being told to.
         silence: seconds without a sign of life after which it is killed and replaced.
         isolation: what its code can reach.
+        pace: how much each life of it may say.
     """
 
     def __init__(
@@ -114,10 +62,12 @@ class Worker:
         died: Died,
         silence: float = SILENCE,
         isolation: Isolation = TRUSTED,
+        pace: Callable[[int], Pace] = lambda _: FREE,
     ) -> None:
-        self._isolation = isolation
+        self._isolation, self._pace = isolation, pace
         self.name, self.config, self._report, self._died, self._silence = name, config, report, died, silence
         self.process: asyncio.subprocess.Process | None = None
+        self._cell: Cell | None = None
         self._link: socket.socket | None = None
         """To the worker, once it has its configuration."""
         self.restarts = 0
@@ -134,6 +84,11 @@ class Worker:
         if self._link is not None:
             with contextlib.suppress(OSError):
                 self._link.send(b"\n")
+
+    def end(self, why: str) -> None:
+        """Kill it, for a reason that its models' people are told; it is started again."""
+        if self._cell is not None and self.process is not None and self.process.returncode is None:
+            self._cell.end(self.process, why)
 
     async def stop(self, patience: float = STOPPING) -> None:
         """Let it save and leave; kill it if it does not within `patience` seconds."""
@@ -187,7 +142,7 @@ class Worker:
 
     async def _run(self) -> tuple[str, bool]:
         """One life of the process; returns how it ended, and whether it was ended for a bound."""
-        cell = Cell(self._isolation, self.name or "models")
+        self._cell = cell = Cell(self._isolation, self.name or "models")
         code = 0
         try:
             code = await self._live(cell)
@@ -207,7 +162,7 @@ class Worker:
             raise
         finally:
             theirs.close()
-        frames = Frames(ours, self._heard)
+        frames = Frames(ours, self._heard, self._pace(len(self.config.models)))
         self.process, self._seen = process, time.monotonic()
         watch = asyncio.create_task(self._watch(process))
         try:
@@ -259,6 +214,7 @@ class Supervisor:
         self._isolation = isolation
         self._data, self._report, self._died, self._silence = data, report, died, silence
         self._checkpoint = checkpoint_seconds
+        self._paces = None if isolation.trusted else Paces()
         self.workers: dict[str, Worker] = {}
 
     async def assign(
@@ -272,7 +228,10 @@ class Supervisor:
         await asyncio.gather(*(self.workers.pop(name).stop(SUPERSEDED if name else STOPPING) for name in changed))
         for name, config in wanted.items():
             if name not in self.workers:
-                self.workers[name] = Worker(name, config, self._report, self._died, self._silence, self._isolation)
+                pace = self._paces.pace if self._paces is not None else lambda _: FREE
+                self.workers[name] = Worker(
+                    name, config, self._report, self._died, self._silence, self._isolation, pace
+                )
                 self.workers[name].start()
 
     def _config(self, models: list[ModelConfig], pinned: list[tuple[str, dict[str, Any]]], *, observer: bool) -> Config:
@@ -290,6 +249,11 @@ class Supervisor:
         """The log has grown."""
         for worker in self.workers.values():
             worker.nudge()
+
+    def end(self, why: str) -> None:
+        """Kill all workers, for a reason; they are started again."""
+        for worker in self.workers.values():
+            worker.end(why)
 
     async def close(self) -> None:
         """Stop every worker; they save first."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import sqlite3
 import time
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from headrace import states
+from headrace.distrust import Later
 from headrace.errors import CorruptState, HeadraceError, NotReady, UnknownKey, UnknownPrediction, Unsupported
 from headrace.models.backends import Servable, Shape
 from headrace.records import Array
@@ -20,13 +23,18 @@ from headrace.services.learning.inputs import Inputs
 from headrace.services.learning.lane import CHAMPION, LIVE
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.serving import Runner, load
-from headrace.services.learning.store import Store, generation_file
+from headrace.services.learning.store import SAID, Store, generation_file
+from headrace.services.learning.strict import exported
 from headrace.topics import level
 
 REFUSALS = 100
 """Refused requests remembered per model, until their senders have been told."""
 REST = 0.3
 """Seconds for which a stranger's file that could not be opened is left alone."""
+RELOAD = 1.0
+"""Seconds between looks for newer exported models in a stranger's file."""
+TOPICS = 10_000
+"""Keys whose topics are remembered."""
 STEADY = 60.0
 """Seconds a worker stays within its bounds until people are no longer told that it was over one."""
 BYTES = 2**25
@@ -57,7 +65,10 @@ class View:
         self.path = generation_file(data, entered.name, entered.generation)
         self._store: Store | None = None
         self._loaded: dict[tuple[str, str], Loaded] = {}
-        self._stale = True
+        self._stale, self._reloaded = True, -RELOAD
+        self._aside = self._trained = False
+        self._shape: Shape | None = None
+        self._names: list[str] = []
         self._topics: dict[str, str] = {}
         self._key: str | None = None
         self.position = 0
@@ -83,16 +94,19 @@ class View:
     @property
     def store(self) -> Store | None:
         """The worker's file, once it exists."""
+        if self.fault:
+            self.close()
+            return None
         if self._store is None and not self.fault and time.monotonic() >= self._again and self.path.exists():
             try:
-                store = Store(self.path, blame=None if self._trusted else self.distrust)
+                store = Store(self.path, blame=None if self._trusted else self.distrust, aside=self._aside)
             except sqlite3.OperationalError:  # it went away
                 return None
             try:
                 store.lanes()  # the tables are there
                 self.saved = store.position()
                 self.position = max(self.position, self.saved)
-                self.failed = self.failed or str(store.get("failed") or "")
+                self.failed = self.failed or str(store.get("failed") or "")[:SAID]
                 self._store = store
             except sqlite3.DatabaseError:  # not written yet, or damaged: its worker sees to it
                 store.close()
@@ -104,6 +118,19 @@ class View:
                     raise
         return self._store
 
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[View]:
+        """The same for a thread of its own, with an own look at the file: it may take long there and waits for locks."""
+        seen = copy.copy(self)
+        seen._store, seen._aside, seen._loaded = None, True, {}
+        try:
+            yield seen
+        finally:
+            seen.close()
+            self.failed, self._key = self.failed or seen.failed, self._key or seen._key
+            if seen.fault:
+                self.distrust(seen.fault)
+
     def distrust(self, what: str | Exception) -> None:
         """What its worker left behind is no work of ours: say so, and read no more of it. Of a trusted one: do nothing."""
         if not self._trusted and not self.fault:
@@ -113,7 +140,7 @@ class View:
     def reopen(self) -> None:
         """Its worker put a new file in the place of a damaged one: nothing of the old one counts."""
         self.close()
-        self._loaded, self.position, self.failed = {}, 0, ""
+        self._loaded, self.position, self.failed, self._trained = {}, 0, "", False
 
     def stop(self, why: str) -> None:
         """Its worker was ended for going over a bound (or not: "")."""
@@ -143,15 +170,17 @@ class View:
     def trained(self) -> bool:
         """Whether it has ever made a forecast."""
         with contextlib.suppress(sqlite3.Error):  # damaged: its worker sees to it
-            return self.store is not None and self.store.latest() is not None
-        return False
+            self._trained = (self._trained and not self._trusted) or (
+                self.store is not None and self.store.latest() is not None
+            )
+        return self._trained
 
     @property
     def answers(self) -> bool:
         """Whether its exported model is there, or it has said that it cannot be exported."""
         try:
             self.runner(self.default_key())
-        except NotReady:
+        except (NotReady, Later):
             return False
         except (HeadraceError, sqlite3.Error):
             return True
@@ -176,8 +205,17 @@ class View:
         found = self._topics.get(key)
         if found is None:
             found = self.plan.spec.output.topic.replace("{model}", self.name).replace("{key}", level(key))
+            if len(self._topics) >= TOPICS:
+                self._topics.clear()
             self._topics[key] = found
         return found
+
+    def published(self) -> list[str]:
+        """Topics with a forecast on them."""
+        try:
+            return [self.topic(key) for key in (self.store.lanes() if self.store is not None else [])]
+        except sqlite3.Error:  # at least those of which this process knows
+            return list(self._topics.values())
 
     def default_key(self) -> str:
         """The only key, or the one that was forecast last."""
@@ -195,6 +233,7 @@ class View:
         store = self.store
         latest = store.latest(key or None) if store is not None else None
         if latest is None:
+            self._usable()
             self._known(key)
             raise NotReady(name=self.name, detail="has made no forecast yet" + (f" for {key!r}" if key else ""))
         found: dict[str, Any] = msgspec.json.decode(latest[1])
@@ -223,17 +262,23 @@ class View:
         """The exported model that answers for a key. Raises NotReady."""
         role = role or self.serve
         place = (key, role)
-        if self._stale:
-            self._reload()
+        if self._stale and (self._trusted or time.monotonic() - self._reloaded >= RELOAD):
+            with contextlib.suppress(Later):  # what is there answers
+                self._reload()
         found = self._loaded.get(place)
         if found is None:
             found = self._load(key, role, 0)
             if found is None:
+                self._usable()
                 self._cannot()
                 self._known(key)
                 raise NotReady(name=self.name, detail="is not trained yet" + (f" for {key!r}" if key else ""))
             self._loaded[place] = found
         return found
+
+    def _usable(self) -> None:
+        if self.fault:
+            raise NotReady(name=self.name, detail=f"failed: {self.fault}")
 
     def _cannot(self) -> None:
         reason = self.store.get("unserved") if self.store is not None else ""
@@ -241,7 +286,7 @@ class View:
             raise Unsupported(detail=f"model {self.name!r} forecasts, but cannot answer questions: {reason}")
 
     def _reload(self) -> None:
-        self._stale = False
+        self._stale, self._reloaded = False, time.monotonic()
         if not self._trusted:  # how much there is to read is not known: read when somebody asks
             self._loaded.clear()
         for (key, role), loaded in list(self._loaded.items()):
@@ -259,7 +304,7 @@ class View:
         if found is None:
             return None
         try:
-            state = states.unpack(found[1])
+            state = states.unpack(found[1]) if self._trusted else exported(found[1])
             if not all(isinstance(state[name], kind) for name, kind in STORED.items()):
                 raise ValueError("its fields are not those of an exported model")
             if not self._trusted and len(state["data"]) > BYTES:

@@ -20,9 +20,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from headrace.disk import set_aside, unavailable
 
@@ -40,6 +41,18 @@ REST = 0.2
 """Seconds after the last message until the observer's counts are stored."""
 REPORT = 8 * 2**20
 """Bytes of predictions that are sent along with a report; more are left for the platform to read from the store."""
+RUNS = 10_000
+"""Runs sent along with a report; more are left in the store..."""
+KEY = 1000
+"""...as are those of a key of more characters."""
+TEXT = 4000
+"""Characters of what a worker tells people; more are cut off."""
+
+Name = Annotated[str, Meta(max_length=200)]
+Text = Annotated[str, Meta(max_length=TEXT)]
+Place = Annotated[int, Meta(ge=0, le=2**53)]
+"""A position in the log, or a number of predictions."""
+Runs = Annotated[list[tuple[Place, Annotated[str, Meta(max_length=KEY)], Place, bytes]], Meta(max_length=RUNS)]
 
 
 class ModelConfig(msgspec.Struct):
@@ -70,22 +83,22 @@ class Event(msgspec.Struct, omit_defaults=True):
     """What a worker says; its frame is a length of four bytes and MessagePack."""
 
     ready: bool = False
-    model: str = ""
-    generation: int = 0
-    position: int | None = None
+    model: Name = ""
+    generation: Place = 0
+    position: Place | None = None
     """The log position the model has come to."""
     saved: bool = False
     """The model was checkpointed; what serves it may be newer."""
-    failed: str = ""
+    failed: Text = ""
     busy: float = 0.0
     """Seconds it has been at one and the same block."""
-    refused: str = ""
+    refused: Name = ""
     """Token of a /learn or /feedback it could not use..."""
-    reason: str = ""
+    reason: Text = ""
     """...and why."""
     rebuilt: bool = False
     """A damaged file was set aside and is made anew: the model's, or without a model the observer's."""
-    runs: list[tuple[int, str, int, bytes]] | None = None
+    runs: Runs | None = None
     """What it predicted on the way there (`store.Run`); None: look into its store."""
     alerts: bool = False
     """It raised or cleared an alert on the way there."""
@@ -275,11 +288,10 @@ class Loop:
             return True
 
     def _moved(self, learner: Any) -> None:
-        small = sum(len(run.bodies) for run in learner.news) < REPORT
-        runs = learner.news if small else None
+        runs = learner.news if sent_along(learner.news) else None
         self._reporter.say(self._event(learner, position=learner.position, runs=runs, alerts=learner.alerted))
         for token, reason in learner.refused:
-            self._reporter.say(self._event(learner, refused=token, reason=reason))
+            self._reporter.say(self._event(learner, refused=token[:200], reason=reason[:TEXT]))
         learner.refused.clear()
         if learner.taught:
             self._save_one(learner, export=True)
@@ -306,7 +318,7 @@ class Loop:
     def _save_one(self, learner: Any, *, export: bool) -> None:
         before = learner.position
         if self._guarded(lambda: learner.checkpoint(export=export) or True):
-            self._reporter.say(self._event(learner, position=before, saved=True, failed=learner.failed))
+            self._reporter.say(self._event(learner, position=before, saved=True, failed=learner.failed[:TEXT]))
 
     @staticmethod
     def _event(learner: Any, **about: Any) -> Event:
@@ -319,6 +331,13 @@ class Loop:
             return bool(ready) and not os.read(self._input, 65536)
         except ConnectionError:  # the supervisor went without a goodbye
             return True
+
+
+def sent_along(news: list[Any]) -> bool:
+    """Whether runs are few and short enough to be told; else they are left in the store."""
+    if len(news) > RUNS or any(len(run.key) > KEY for run in news):
+        return False
+    return sum(len(run.bodies) for run in news) < REPORT
 
 
 def own_pipes() -> tuple[int, int]:
