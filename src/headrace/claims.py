@@ -20,7 +20,7 @@ Kind: TypeAlias = Literal["dataset", "model", "model_unverified", "translation",
 Level: TypeAlias = Literal["none", "L0", "L1", "L2"]
 SEALED = "headrace/sealed/1"
 INPUTS = frozenset({"datasets", "evaluation", "parent"})
-KEPT = INPUTS | {"schema", "id", "company", "kind", "digest", "sha256", "root"}
+KEPT = INPUTS | {"schema", "id", "company", "kind", "digest", "sha256", "root", "signer"}
 """Parts of a claim that are never left out of it."""
 APART = frozenset({"limits", *INPUTS})
 """What a claim does not say of a recipe: how much it may use; and its inputs, which stand beside it."""
