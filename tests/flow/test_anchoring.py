@@ -265,6 +265,16 @@ async def test_what_is_deleted_while_its_contract_is_deployed_is_revoked(here: H
     assert [type(act) for act in here.weather.acts] == [Deploy, Revoke]
 
 
+async def test_what_is_deleted_keeps_nobody_waiting(here: House) -> None:
+    here.weather.gone = True
+    data = await dataset(here.hub, ACME)
+    model = await recipe(here.hub, ACME, datasets=[data.id])
+    assert await here.hub.removing.delete(ACME, data.id)  # a tombstone: the model depends on it
+    here.weather.gone = False
+    await here.done()
+    assert (await here.hub.model(ACME, model.id)).anchoring == "anchored"
+
+
 async def test_its_owner_revokes_with_a_reason(here: House) -> None:
     made = await uploaded(here.hub, ACME)
     await here.settled()

@@ -88,7 +88,7 @@ class Anchoring:
         if asset is None or asset.deleted_ms is not None:
             await self._hub.book.write(lambda connection: kept(connection, promised.id))
             return
-        if late := [one.id for one in inputs if one.anchoring == "waiting"]:
+        if late := [one.id for one in inputs if one.anchoring == "waiting" and one.deleted_ms is None]:
             await self._note(asset, f"waits until {', '.join(late[:3])} {'are' if late[1:] else 'is'} recorded")
             raise Waits(detail=f"{late[0]} is not recorded yet")
         try:
