@@ -5,7 +5,8 @@ sockets there: a link would let a company have another's file opened in its name
 filter of system calls refuses these; and a company whose folder holds one all the same is not opened.
 
 Each process has a guard: control groups where this platform may make them, else a look at /proc twice a second; and a look
-at the company's folder now and then, files that were deleted and are still open included.
+at the company's folder now and then, files that were deleted and are still open or mapped included (they cannot send a handle
+away either). What of the folder cannot be looked at counts as too much.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from headrace.assets import Limits
@@ -25,7 +27,8 @@ from headrace.runners.bubblewrap import STARTER, Plan, finish, plan, scratch
 from headrace.runners.cgroups import Group, places
 from headrace.runners.local import probe
 from headrace.runners.seccomp import refusing
-from headrace.runners.watch import tree, usage
+from headrace.runners.unseen import below, hidden
+from headrace.runners.watch import usage
 from headrace.services.learning.isolation import Isolation
 from headrace.settings import ConfinedSettings
 
@@ -35,8 +38,9 @@ SCRATCH = 2**28
 """Bytes of their private /tmp and /dev/shm."""
 LOOK = 5.0
 """Seconds between looks at the folder."""
-_REFUSED = {"x86_64": (49, 86, 88, 133, 259, 265, 266), "aarch64": (33, 36, 37, 200)}
-"""bind, link, symlink, mknod, mknodat, linkat, symlinkat: the kernel's syscall_64.tbl and asm-generic/unistd.h."""
+_REFUSED = {"x86_64": (46, 49, 86, 88, 133, 259, 265, 266, 307), "aarch64": (33, 36, 37, 200, 211, 269)}
+"""sendmsg, bind, link, symlink, mknod, mknodat, linkat, symlinkat, sendmmsg: the kernel's syscall_64.tbl and
+asm-generic/unistd.h."""
 
 
 def isolation(folder: Path, settings: ConfinedSettings = ConfinedSettings()) -> Isolation:  # noqa: B008 frozen
@@ -98,17 +102,18 @@ class Held:
     def _full(self, process: int) -> str:
         most = self._settings
         size = files = 0
-        for found in _sizes(self._folder, process):
-            size, files = size + found, files + 1
-            if size > most.folder:
-                return (
-                    f"the company's folder holds more than {most.folder:,} bytes (ConfinedSettings.folder);"
-                    " delete models or have less log kept"
-                )
-            if files > most.files:
-                return (
-                    f"the company's folder holds more than {most.files:,} files (ConfinedSettings.files); delete models"
-                )
+        try:
+            for found in chain(_kept(self._folder), hidden(process, self._folder, most.file) if process else ()):
+                size, files = size + found, files + 1
+                if size > most.folder:
+                    return (
+                        f"the company's folder holds more than {most.folder:,} bytes (ConfinedSettings.folder);"
+                        " delete models or have less log kept"
+                    )
+                if files > most.files:
+                    return f"the company's folder holds more than {most.files:,} files (ConfinedSettings.files); delete models"
+        except OSError as error:
+            return f"the company's folder cannot be looked through: {error.strerror}; look what is in it, and remove it"
         return ""
 
     def _memory(self) -> str:
@@ -124,23 +129,10 @@ class Held:
         return self._memory() if killed else ""
 
 
-def _sizes(folder: Path, process: int) -> Iterator[int]:
-    """Bytes on the disk of every file and folder below, and of what is deleted and still open."""
-    waiting = [str(folder)]
-    while waiting:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    yield entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-    for pid in tree(process) if process else ():
-        with contextlib.suppress(OSError):
-            for number in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 names alone
-                with contextlib.suppress(OSError):
-                    found = os.stat(f"/proc/{pid}/fd/{number}")  # noqa: PTH116 a link that only stat may follow
-                    if stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
-                        yield found.st_blocks * 512
+def _kept(folder: Path) -> Iterator[int]:
+    """Bytes on the disk of every file and folder below."""
+    for _, found in below(folder):
+        yield found.st_blocks * 512
 
 
 def _plan(folder: Path) -> Plan:
@@ -161,7 +153,10 @@ def _line(made: Plan, settings: ConfinedSettings, command: Sequence[str]) -> lis
 
 def _no_links(folder: Path) -> None:
     """Nothing a company has left is anything but a file or a folder, whoever made it. Raises NoIsolation."""
-    for path in folder.rglob("*"):
-        found = path.lstat()
-        if not stat.S_ISDIR(found.st_mode) and not (stat.S_ISREG(found.st_mode) and found.st_nlink == 1):
-            raise NoIsolation(reason=f"{path} is a link or a pipe", fix="look who made it, and remove it")
+    try:
+        for path, found in below(folder):
+            if not stat.S_ISDIR(found.st_mode) and not (stat.S_ISREG(found.st_mode) and found.st_nlink == 1):
+                raise NoIsolation(reason=f"{path} is a link or a pipe", fix="look who made it, and remove it")
+    except OSError as error:
+        reason = f"{folder} cannot be looked through: {error.strerror}"
+        raise NoIsolation(reason=reason, fix="look what is in it, and remove it") from error
