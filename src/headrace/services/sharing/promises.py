@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from headrace.errors import Temporary
 from headrace.services.sharing.book import Book
@@ -65,13 +65,15 @@ def drop(connection: Connection, asset: str, *kinds: str) -> None:
 
 
 class Worker:
-    """Keeps promises of some kinds, the oldest first, one at a time."""
+    """Keeps promises of some kinds, one at a time: the companies take turns, and of each the oldest is first."""
 
     def __init__(self, book: Book, doing: Mapping[str, Doing]) -> None:
         self._book, self._doing = book, doing
         self._wake, self._idle = asyncio.Event(), asyncio.Event()
         self._later: dict[int, tuple[float, float]] = {}
         """id -> (when it may be tried again, the pause before that)"""
+        self._turns: dict[str, int] = {}
+        """company -> the number of its last turn"""
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -109,11 +111,20 @@ class Worker:
         resting = [id for id, (when, _) in self._later.items() if when > now]
 
         def read(connection: Connection) -> Promise | None:
-            query = select(pending).where(pending.c.kind.in_(self._doing), pending.c.id.not_in(resting))
-            row = connection.execute(query.order_by(pending.c.id).limit(1)).mappings().first()
-            return None if row is None else Promise(**{**row, "detail": json.loads(row["detail"])})
+            may = pending.c.kind.in_(self._doing) & pending.c.id.not_in(resting)
+            oldest = connection.execute(
+                select(func.min(pending.c.id), pending.c.company).where(may).group_by(pending.c.company)
+            )
+            turns = [(self._turns.get(company, 0), id) for id, company in oldest]
+            if not turns:
+                return None
+            row = connection.execute(select(pending).where(pending.c.id == min(turns)[1])).mappings().one()
+            return Promise(**{**row, "detail": json.loads(row["detail"])})
 
-        return await self._book.read(read)
+        found = await self._book.read(read)
+        if found is not None:
+            self._turns[found.company] = max(self._turns.values(), default=0) + 1
+        return found
 
     async def _keep(self, found: Promise) -> None:
         try:

@@ -19,6 +19,8 @@ from headrace.errors import Conflict, StorageUnavailable
 from headrace.services.training.tables import ATTEMPTS, EVENTS, JOBS, VERDICTS
 
 OPEN = ("queued", "running")
+SHARED = 86_400_000
+"""Milliseconds for which the time a company's jobs ran counts against it while others wait: a day, as people plan theirs."""
 SIGNS = 5
 """Signs of life in one lease."""
 _PUBLIC = [JOBS.c[name] for name in Job.model_fields]
@@ -161,17 +163,15 @@ class Queue:
     # -- the worker
 
     def claim(self) -> Entry | None:
-        """The next job, now this worker's: the highest priority, then the oldest."""
+        """The next job, now this worker's: of the company whose turn it is the highest priority, then the oldest."""
         now = self.now()
-        first = (
-            select(JOBS)
-            .where(JOBS.c.state == "queued", JOBS.c.not_before_ms <= now)
-            .order_by(JOBS.c.priority.desc(), JOBS.c.number)
-            .limit(1)
-        )
+        due = (JOBS.c.state == "queued") & (JOBS.c.not_before_ms <= now)
         while True:
             with self._begin() as db:
-                row = db.execute(first).mappings().first()
+                company = self._turn(db, set(db.execute(select(JOBS.c.company).where(due).distinct()).scalars()))
+                first = select(JOBS).where(due, JOBS.c.company == company)
+                ordered = first.order_by(JOBS.c.priority.desc(), JOBS.c.number).limit(1)
+                row = db.execute(ordered).mappings().first()
                 if row is None:
                     return None
                 taken = _BEGUN | {
@@ -187,6 +187,21 @@ class Queue:
                 db.execute(insert(ATTEMPTS).values(**attempt, how="", reason=""))
                 self._event(db, row["id"], "started", f"attempt {row['attempt'] + 1}")
                 return _entry({**row, **taken})
+
+    def _turn(self, db: Connection, waiting: set[str]) -> str | None:
+        """Of companies whose jobs wait, the one that has fewest running, then had the least time to run within `SHARED`, then was
+        started longest ago. A priority says nothing across companies: everybody would say the highest."""
+        if len(waiting) < 2:
+            return next(iter(waiting), None)
+        now, since = self.now(), self.now() - SHARED
+        ran = select(JOBS.c.company, ATTEMPTS.c.started_ms, ATTEMPTS.c.ended_ms).join(JOBS, JOBS.c.id == ATTEMPTS.c.job)
+        lately = ran.where(or_(ATTEMPTS.c.ended_ms.is_(None), ATTEMPTS.c.ended_ms > since))
+        shares = {company: (0, 0, 0, company) for company in waiting}
+        for company, started, ended in db.execute(lately.where(JOBS.c.company.in_(waiting))):
+            running, spent, last, _ = shares[company]
+            spent += (ended or now) - max(started, since)
+            shares[company] = running + (ended is None), spent, max(last, started), company
+        return min(shares, key=shares.__getitem__)
 
     def beat(self) -> dict[str, str]:
         """A sign of life, when one is due: the jobs that are (still) this worker's, and who cancelled them ("": nobody)."""
