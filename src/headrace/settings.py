@@ -132,7 +132,8 @@ class ArtifactSettings:
     uploads: int = 1_000
     """Uploads of one company that are not registered yet; one more is refused, so that nobody fills the disk with names."""
     writers: int = 64
-    """Uploads written at one time, of all companies; one more is told to try again. Each may hold 16 MiB and three threads."""
+    """Uploads written at one time, of all companies; one more is told to try again. Each may hold 16 MiB and three threads.
+    A company may have half of what the others leave: some are always free for one that has none."""
     checkpoint_bytes: int = 64 * MIB
     """Bytes of a resumable upload after which what came is synced and noted: what has to be sent again after a crash."""
     checkpoint_seconds: float = 2.0

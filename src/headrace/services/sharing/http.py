@@ -22,7 +22,7 @@ from headrace.services.apidocs import add_docs
 from headrace.services.bounded import Bounded, roles
 from headrace.services.documents import RESPONSES, describe
 from headrace.services.entrance import caller, known_still
-from headrace.services.http import code
+from headrace.services.http import code, hints
 from headrace.services.sharing.contents import Opened
 from headrace.services.sharing.downloads import Download
 from headrace.services.sharing.fence import Page, of_kind
@@ -387,7 +387,7 @@ async def _gone(receive: Receive) -> None:
 
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, HeadraceError)
-    return JSONResponse({"error": str(error)}, code(error))
+    return JSONResponse({"error": str(error)}, code(error), hints(error))
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

@@ -21,7 +21,7 @@ from headrace.services.apidocs import add_docs
 from headrace.services.bounded import Bounded, roles
 from headrace.services.documents import RESPONSES, describe
 from headrace.services.entrance import caller, lasting
-from headrace.services.http import code
+from headrace.services.http import code, hints
 from headrace.services.training import Training
 from headrace.settings import MIB, TrainingSettings
 
@@ -216,7 +216,7 @@ async def _joined(id: str, first: bytes, rest: AsyncIterator[bytes]) -> AsyncGen
 
 async def _refuse(_: Request, error: Exception) -> Response:
     assert isinstance(error, HeadraceError)
-    return JSONResponse({"error": str(error)}, code(error))
+    return JSONResponse({"error": str(error)}, code(error), hints(error))
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

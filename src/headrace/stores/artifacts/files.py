@@ -36,7 +36,7 @@ class FileArtifacts:
     async def receive(self, company: str, upload: str, about: Mapping[str, str] | None = None) -> Incoming:
         folder = await self._folder(company)
         names.upload(upload)
-        lanes = self._shared.lanes()
+        lanes = self._shared.lanes(company)
         incoming: Incoming | None = None
         try:
             opened = await asyncio.to_thread(folder.open, upload, about, self._settings.uploads)
@@ -54,7 +54,7 @@ class FileArtifacts:
             return incoming
         finally:
             if incoming is None:
-                self._shared.back(lanes)
+                self._shared.back(company, lanes)
 
     async def upload(self, company: str, upload: str) -> Upload:
         folder = await self._folder(company)
