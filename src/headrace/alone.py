@@ -68,7 +68,7 @@ class Alone:
         self.identities = await stack.enter_async_context(identities)
         entrance = Entrance(_Alive(await self._app()), identities, identities.sessions)
         guard = Guard(entrance, hosts(settings.host, port, ()))
-        await stack.enter_async_context(served(guard, listener))
+        await stack.enter_async_context(served(guard, listener, settings.http))
 
     async def _app(self) -> App:
         match self.settings.service:

@@ -14,6 +14,7 @@ from typing import Any
 
 from headrace import credentials
 from headrace.compose import Platform
+from headrace.crowd import raise_handles
 from headrace.errors import HeadraceError
 from headrace.settings import MIB, ArtifactSettings, LibrarySettings, MqttSettings, PlatformSettings, TrainingSettings
 
@@ -76,7 +77,8 @@ def run(settings: PlatformSettings, *, as_json: bool = False) -> None:
 
 
 def start(work: Any) -> Any:
-    """`asyncio.run`, on uvloop where there is one."""
+    """`asyncio.run`, on uvloop where there is one, with all the file handles there may be."""
+    raise_handles()
     try:
         import uvloop
     except ImportError:

@@ -15,6 +15,7 @@ from headrace.records import Entry, transport_headers
 from headrace.services.gateway.mqtt.requests import RequestHandler
 from headrace.services.gateway.mqtt.routing import Retained, Router
 from headrace.services.gateway.mqtt.session import Backlog, Link, Message, Outgoing, Session
+from headrace.services.gateway.mqtt.strangers import Strangers
 from headrace.services.gateway.mqtt.topics import split_shared
 from headrace.services.gateway.mqtt.users import Access, Users
 from headrace.services.gateway.mqtt.wire import Filter, Properties, Property, Reason, Refused, Will
@@ -104,6 +105,8 @@ class Core:
         self.sessions: dict[tuple[str | None, str], Session] = {}
         self.away: dict[Session, None] = {}
         """Those without a connection, the longest absent first."""
+        self.strangers = Strangers(settings)
+        """Those of the first company's are everybody's: it is not known yet whose they are."""
         self.peers: set[Peer] = set()
         self.online = 0
         """Connections that are logged in."""
