@@ -144,8 +144,8 @@ class TrainingSettings:
     """Seconds between looks at the table: what other processes queued, cancelled, or left behind is seen then."""
     log_age: float = 30 * 86_400
     """Seconds for which the log of an ended job is kept."""
-    log_size: int = 1024 * MIB
-    """Bytes of logs above which the oldest go."""
+    log_size: int = 256 * MIB
+    """Bytes of one company's logs above which its oldest go. They also go where its contents leave less of its quota."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -266,9 +266,11 @@ async def test_a_quota_counts_what_is_there_and_what_comes(tmp_path: Path) -> No
     with pytest.raises(TooLarge, match=r"1\.1 KiB, over the limit of 1000 bytes"):
         await two.write(bytes(200))
     await two.write(bytes(100))
+    assert await store.room("acme") == 0 and await store.room("other") == 1000
     await one.pause()
     await two.pause()
     await store.discard("acme", "up_1")
+    assert await store.room("acme") == 300 and await FileArtifacts(tmp_path).room("acme") is None
     assert (await put(store, "acme", "up_3", content(300))).size == 300
     await store.discard("acme", "up_2")
     assert (await put(store, "acme", "up_4", content(100))).size == 100

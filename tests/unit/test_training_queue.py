@@ -236,16 +236,17 @@ def test_remove_opens_what_was_shut_and_follows_no_link(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists() and outside.stat().st_mode & 0o777 == 0o755
 
 
-def test_logs_go_by_age_and_size_but_not_those_of_busy_jobs(tmp_path: Path) -> None:
+def test_logs_go_by_age_and_size_but_of_those_that_are_named(tmp_path: Path) -> None:
     logs = Logs(tmp_path)
     for number, age in enumerate((0, 50, 100, 200)):
         path = logs.begin(f"jb_{number}", 1)
         path.write_bytes(b"x" * 10)
         os.utime(path, (1000 - age, 1000 - age))
-    logs.clean(1000, 150, 1000, ["jb_3"])
+    logs.clean(1000, 150, 1000, ["jb_0", "jb_1", "jb_2", "jb_9"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["jb_0", "jb_1", "jb_2", "jb_3"]
-    logs.clean(1000, 150, 20, [])
+    logs.clean(1000, 150, 20, ["jb_0", "jb_1", "jb_2", "jb_3"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["jb_0", "jb_1"]
+    assert logs.there("jb_0") and not logs.there("jb_3")
 
 
 async def test_a_log_is_that_of_all_attempts(tmp_path: Path) -> None:

@@ -123,6 +123,11 @@ class Queue:
         with self._begin() as db:
             return set(db.execute(select(JOBS.c.company).where(JOBS.c.state.in_(OPEN)).distinct()).scalars())
 
+    def everybody(self) -> list[str]:
+        """Companies that ever had a job."""
+        with self._begin() as db:
+            return list(db.execute(select(JOBS.c.company).distinct()).scalars())
+
     def all(self, company: str) -> list[str]:
         """Ids of every job of a company."""
         with self._begin() as db:

@@ -100,6 +100,11 @@ class FileArtifacts:
         folder = await self._folder(company)
         return [f"sha256:{name}" for name in await asyncio.to_thread(folder.list)]
 
+    async def room(self, company: str) -> int | None:
+        await self._folder(company)
+        quota = self._settings.quota
+        return max(0, quota - self._shared.used.get(company, 0)) if quota else None
+
     async def forget(self, company: str) -> None:
         folder = await self._folder(company)
         await asyncio.to_thread(folder.empty)
