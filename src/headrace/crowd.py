@@ -36,7 +36,9 @@ class Crowd(Generic[Guest]):
         return len(self._guests)
 
     def add(self, guest: Guest, host: str) -> None:
-        """He came, and is silent."""
+        """He came, and is silent. May be called twice."""
+        if guest in self._guests:
+            return
         address = self._guests[guest] = _address(host)
         self._counts[address] += 1
         self.hush(guest)

@@ -99,6 +99,7 @@ class Connection(asyncio.Protocol):
         self._settings, self._counters, self._strangers = core.settings, core.counters, core.strangers
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
+        self._handshake: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
         self._state = _NEW
         self._session: Session
@@ -122,7 +123,7 @@ class Connection(asyncio.Protocol):
     # -- asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport, self._handshake = cast(asyncio.Transport, transport), None
         self._core.peers.add(self)
         self._strangers.came(self, self._address())
         if self._transport.is_closing():
@@ -170,10 +171,18 @@ class Connection(asyncio.Protocol):
         if self._out_size > self._settings.write_buffer:
             self._flush()  # now the transport knows, and pauses us
 
+    def knocks(self, host: str, handshake: asyncio.Task[None]) -> None:
+        """Its keys are being agreed on: it is a stranger already."""
+        self._handshake = handshake
+        self._strangers.came(self, host)
+
     def make_room(self) -> None:
         """Go, for others want to come in, and it is not known who this is."""
         self._counters.rejected += 1
-        self.abort()
+        if self._handshake is not None:
+            self._handshake.cancel()
+        else:
+            self.abort()
 
     def too_slow(self) -> None:
         if self._state != _CLOSED:
