@@ -78,6 +78,9 @@ def up(
         float, typer.Option(min=0, help="GB of datasets and models one company may keep; 0: no limit.")
     ] = 0,
     upload_limit: Annotated[float, typer.Option(min=0, help="GB of the largest file to be sent; 0: no limit.")] = 0,
+    proxy: Annotated[
+        list[str] | None, typer.Option(help="Address or network of a reverse proxy elsewhere; repeat it for more.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line with all addresses once ready.")] = False,
 ) -> None:
     """Start the whole platform. Stops cleanly on Ctrl-C or SIGTERM; safe to start again on the same directory."""
@@ -103,8 +106,18 @@ def up(
         unsafe=unsafe,
         company_quota=company_quota,
         upload_limit=upload_limit,
+        proxies=tuple(map(_network, proxy or ())),
     )
     guard(lambda: run(settings, as_json=as_json))
+
+
+def _network(text: str) -> str:
+    from ipaddress import ip_network
+
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; say 192.0.2.7 or 192.0.2.0/24", param_hint="--proxy") from error
 
 
 @app.command()

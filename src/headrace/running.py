@@ -16,7 +16,15 @@ from headrace import credentials
 from headrace.compose import Platform
 from headrace.crowd import raise_handles
 from headrace.errors import HeadraceError
-from headrace.settings import MIB, ArtifactSettings, LibrarySettings, MqttSettings, PlatformSettings, TrainingSettings
+from headrace.settings import (
+    MIB,
+    ArtifactSettings,
+    HttpSettings,
+    LibrarySettings,
+    MqttSettings,
+    PlatformSettings,
+    TrainingSettings,
+)
 
 GIB = 1024**3
 UNSAFE = (
@@ -46,15 +54,23 @@ def settings_of(
     unsafe: bool = False,
     company_quota: float = 0,
     upload_limit: float = 0,
+    proxies: tuple[str, ...] = (),
 ) -> PlatformSettings:
     """The settings behind `headrace up`'s options."""
     mqtt = MqttSettings(
-        host=host, port=mqtt_port, users=users, tls_certificate=certificate, tls_key=key, tls_port=tls_port
+        host=host,
+        port=mqtt_port,
+        users=users,
+        tls_certificate=certificate,
+        tls_key=key,
+        tls_port=tls_port,
+        proxies=proxies,
     )
     return PlatformSettings(
         data=data,
         http_host=host,
         http_port=http_port,
+        http=HttpSettings(proxies=proxies),
         mqtt=mqtt,
         broker=broker,
         broker_topics=tuple(broker_topics or ["#"]),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import resource
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.crowd import Crowd, places, raise_handles
+from headrace.running import settings_of
 
 
 def test_the_oldest_silent_one_of_the_fullest_address_goes_first() -> None:
@@ -69,6 +71,11 @@ def test_counts_are_right_whatever_happens(steps: list[tuple[str, int]]) -> None
     for guest in list(there):
         crowd.remove(guest)
     assert not crowd._counts and not crowd._silent
+
+
+def test_proxies_of_the_command_line_are_both_doors() -> None:
+    made = settings_of(data=Path("data"), proxies=("10.0.0.0/8",))
+    assert made.http.proxies == made.mqtt.proxies == ("10.0.0.0/8",)
 
 
 def test_handles_are_left_for_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
