@@ -67,6 +67,8 @@ class Shelf:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.told: list[tuple[str, str]] = []
+        self.left: int | None = None
+        """Of every company's quota."""
         for part in ("records", "contents", "grants"):
             (folder / part).mkdir(parents=True, exist_ok=True)
 
@@ -178,6 +180,9 @@ class Shelf:
         model = model.model_copy(update={"metrics": {**model.metrics, job.dataset: {"job": job.id, **metrics, **held}}})
         self.put(model)
         return model
+
+    async def room(self, company: str) -> int | None:
+        return self.left
 
     async def judged(self, model: str, verdict: Verdict, note: str) -> Model:
         found: Model = self.at(model)

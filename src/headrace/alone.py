@@ -73,7 +73,7 @@ class Alone:
         self.identities = await stack.enter_async_context(identities)
         entrance = Entrance(_Alive(await self._app()), identities, identities.sessions)
         guard = Guard(entrance, hosts(settings.host, port, ()))
-        await stack.enter_async_context(served(guard, listener))
+        await stack.enter_async_context(served(guard, listener, settings.http))
         if self._translating is not None:
             stack.callback(self._translating.quiet)
 

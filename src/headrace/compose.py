@@ -233,7 +233,7 @@ class Platform:
         if settings.open:
             entrance = OpenEntrance(front, ANYBODY)
         guard = Guard(entrance, hosts(settings.http_host, port, settings.http_names))
-        await self._stack.enter_async_context(served(guard, listener))
+        await self._stack.enter_async_context(served(guard, listener, settings.http))
         self._stack.callback(self._quiet)
 
     def _quiet(self) -> None:

@@ -6,7 +6,7 @@ filter of system calls refuses these; and a company whose folder holds one all t
 
 Each process has a guard: control groups where this platform may make them, all of one company within a group of that company,
 else a look at /proc twice a second; and a look at the company's folder now and then, files that were deleted and are still open
-included.
+or mapped included (they cannot send a handle away either). What of the folder cannot be looked at counts as too much.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from headrace.assets import Limits
@@ -27,7 +28,8 @@ from headrace.runners.bubblewrap import STARTER, Plan, finish, plan, scratch
 from headrace.runners.cgroups import Group, Places, places
 from headrace.runners.local import probe
 from headrace.runners.seccomp import refusing
-from headrace.runners.watch import tree, usage
+from headrace.runners.unseen import below, hidden
+from headrace.runners.watch import usage
 from headrace.services.learning.isolation import Isolation
 from headrace.settings import ConfinedSettings
 
@@ -39,8 +41,9 @@ LOOK = 5.0
 """Seconds between looks at the folder."""
 NEARLY = 0.95
 """A process that was ended for memory and had this share of what one may have was over it itself; else all were together."""
-_REFUSED = {"x86_64": (49, 86, 88, 133, 259, 265, 266), "aarch64": (33, 36, 37, 200)}
-"""bind, link, symlink, mknod, mknodat, linkat, symlinkat: the kernel's syscall_64.tbl and asm-generic/unistd.h."""
+_REFUSED = {"x86_64": (46, 49, 86, 88, 133, 259, 265, 266, 307), "aarch64": (33, 36, 37, 200, 211, 269)}
+"""sendmsg, bind, link, symlink, mknod, mknodat, linkat, symlinkat, sendmmsg: the kernel's syscall_64.tbl and
+asm-generic/unistd.h."""
 
 
 def isolation(folder: Path, settings: ConfinedSettings = ConfinedSettings()) -> Isolation:  # noqa: B008 frozen
@@ -138,17 +141,18 @@ class Held:
     def _full(self, process: int) -> str:
         most = self._settings
         size = files = 0
-        for found in _sizes(self._folder, process):
-            size, files = size + found, files + 1
-            if size > most.folder:
-                return (
-                    f"the company's folder holds more than {most.folder:,} bytes (ConfinedSettings.folder);"
-                    " delete models or have less log kept"
-                )
-            if files > most.files:
-                return (
-                    f"the company's folder holds more than {most.files:,} files (ConfinedSettings.files); delete models"
-                )
+        try:
+            for found in chain(_kept(self._folder), hidden(process, self._folder, most.file) if process else ()):
+                size, files = size + found, files + 1
+                if size > most.folder:
+                    return (
+                        f"the company's folder holds more than {most.folder:,} bytes (ConfinedSettings.folder);"
+                        " delete models or have less log kept"
+                    )
+                if files > most.files:
+                    return f"the company's folder holds more than {most.files:,} files (ConfinedSettings.files); delete models"
+        except OSError as error:
+            return f"the company's folder cannot be looked through: {error.strerror}; look what is in it, and remove it"
         return ""
 
     def _memory(self) -> str:
@@ -171,28 +175,15 @@ class Held:
         return self._memory() if peak is None or peak >= NEARLY * self._settings.memory else self._all_memory()
 
 
-def _sizes(folder: Path, process: int) -> Iterator[int]:
-    """Bytes on the disk of every file and folder below, and of what is deleted and still open."""
-    waiting = [str(folder)]
-    while waiting:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    yield entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-    for pid in tree(process) if process else ():
-        with contextlib.suppress(OSError):
-            for number in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 names alone
-                with contextlib.suppress(OSError):
-                    found = os.stat(f"/proc/{pid}/fd/{number}")  # noqa: PTH116 a link that only stat may follow
-                    if stat.S_ISREG(found.st_mode) and found.st_nlink == 0:
-                        yield found.st_blocks * 512
+def _kept(folder: Path) -> Iterator[int]:
+    """Bytes on the disk of every file and folder below."""
+    for _, found in below(folder):
+        yield found.st_blocks * 512
 
 
 def _plan(folder: Path) -> Plan:
     made = plan({}, str(folder))
-    made.seccomp = refusing(more=_REFUSED[platform.machine()]).hex()
+    made.seccomp = refusing(more=_REFUSED[platform.machine()], locks=True).hex()  # SQLite locks
     made.binds.append((str(folder), str(folder), "own"))
     made.binds += [(str(folder / name), str(folder / name), "rw") for name in WRITTEN]
     scratch(made, SCRATCH)
@@ -208,7 +199,10 @@ def _line(made: Plan, settings: ConfinedSettings, command: Sequence[str]) -> lis
 
 def _no_links(folder: Path) -> None:
     """Nothing a company has left is anything but a file or a folder, whoever made it. Raises NoIsolation."""
-    for path in folder.rglob("*"):
-        found = path.lstat()
-        if not stat.S_ISDIR(found.st_mode) and not (stat.S_ISREG(found.st_mode) and found.st_nlink == 1):
-            raise NoIsolation(reason=f"{path} is a link or a pipe", fix="look who made it, and remove it")
+    try:
+        for path, found in below(folder):
+            if not stat.S_ISDIR(found.st_mode) and not (stat.S_ISREG(found.st_mode) and found.st_nlink == 1):
+                raise NoIsolation(reason=f"{path} is a link or a pipe", fix="look who made it, and remove it")
+    except OSError as error:
+        reason = f"{folder} cannot be looked through: {error.strerror}"
+        raise NoIsolation(reason=reason, fix="look what is in it, and remove it") from error

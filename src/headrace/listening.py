@@ -11,12 +11,14 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from headrace.errors import DirectoryInUse, PortInUse, UnusableDirectory
+from headrace.guests import House
 from headrace.services.http import App
+from headrace.settings import HttpSettings
 
 
 class _Server(uvicorn.Server):
@@ -33,11 +35,12 @@ def _own_words(record: logging.LogRecord) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def served(app: App, listener: socket.socket) -> AsyncIterator[None]:
+async def served(app: App, listener: socket.socket, settings: HttpSettings = HttpSettings()) -> AsyncIterator[None]:  # noqa: B008
     """The app on a listening socket, for as long as the context lasts."""
+    house = House(settings)
     server = _Server(
         uvicorn.Config(
-            app, log_level="warning", access_log=False, lifespan="off", ws="websockets-sansio",
+            app, http=cast(Any, house.guest), log_level="warning", access_log=False, lifespan="off", ws="websockets-sansio",
             timeout_keep_alive=75, timeout_graceful_shutdown=3, server_header=False, proxy_headers=False, date_header=False,
         )
     )  # fmt: skip
@@ -48,7 +51,8 @@ async def served(app: App, listener: socket.socket) -> AsyncIterator[None]:
             if task.done():
                 await task
             await asyncio.sleep(0.01)
-        yield
+        async with house.open():
+            yield
     finally:
         server.should_exit = True
         await task

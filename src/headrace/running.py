@@ -13,6 +13,7 @@ from typing import Any
 
 from headrace import credentials
 from headrace.compose import Platform
+from headrace.crowd import raise_handles
 from headrace.errors import HeadraceError
 from headrace.settings import PlatformSettings
 
@@ -31,7 +32,9 @@ def run(settings: PlatformSettings, *, as_json: bool = False) -> None:
 
 
 def start(work: Any) -> Any:
-    """`asyncio.run`, on uvloop where there is one."""
+    """`asyncio.run`, on uvloop where there is one, with all the file handles there may be; what it writes nobody else reads."""
+    raise_handles()
+    os.umask(0o077)  # a data directory that was there before may be open to everybody
     try:
         import uvloop
     except ImportError:

@@ -39,7 +39,12 @@ class MqttSettings:
     connections: int = 10_000
     """Clients at one time; one more is refused in its CONNACK. Each costs some 10 KiB."""
     half_open: int = 1_000
-    """Connections that have not logged in yet; one more is dropped. Keeps strangers from using up the file handles."""
+    """Connections that have not logged in yet; for one more, the oldest goes of the address that has most of them. Keeps
+    strangers from using up the file handles."""
+    address_half_open: int = 250
+    """The same of one address (of IPv6: of one /64), loopback and `proxies` excepted."""
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies on other machines: what comes from there comes from many devices."""
     connect_timeout: float = 10.0
     """Seconds until CONNECT must have arrived. Long enough for a TLS handshake over a slow radio."""
     in_flight: int = 10_000
@@ -74,6 +79,30 @@ class MqttSettings:
     """Seconds for which an absent client's session is kept at most, whatever it asks for. One day bridges an outage."""
     concurrent_requests: int = 256
     """Requests to models under way at one time; one more is refused at once instead of waiting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """The HTTP door: how many connections it holds, and how slow one may be."""
+
+    connections: int = 4_096
+    """At one time; for one more, the silent one goes that is oldest at the address that has most of them. Fewer where this
+    process may not open so many files: about half of those left beside the platform's own."""
+    address_connections: int = 512
+    """Of one address (of IPv6: of one /64), loopback and `proxies` excepted."""
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks of reverse proxies on other machines: what comes from there comes from many people."""
+    head_seconds: float = 10.0
+    """Seconds in which a request's head must have come. Long enough for a slow radio."""
+    head_bytes: int = 64 * KIB
+    """Bytes of the longest head. Browsers send a few KiB."""
+    body_rate: int = 1 * KIB
+    """Bytes a second that a body must bring, while it is wanted. A slower upload is cut off; a resumable one goes on where it
+    was."""
+    body_seconds: float = 30.0
+    """Seconds over which that is measured."""
+    reading_seconds: float = 120.0
+    """Seconds for which a client may read nothing of its answer while some waits for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +144,8 @@ class TrainingSettings:
     """Seconds between looks at the table: what other processes queued, cancelled, or left behind is seen then."""
     log_age: float = 30 * 86_400
     """Seconds for which the log of an ended job is kept."""
-    log_size: int = 1024 * MIB
-    """Bytes of logs above which the oldest go."""
+    log_size: int = 256 * MIB
+    """Bytes of one company's logs above which its oldest go. They also go where its contents leave less of its quota."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +161,8 @@ class ArtifactSettings:
     uploads: int = 1_000
     """Uploads of one company that are not registered yet; one more is refused, so that nobody fills the disk with names."""
     writers: int = 64
-    """Uploads written at one time, of all companies; one more is told to try again. Each may hold 16 MiB and three threads."""
+    """Uploads written at one time, of all companies; one more is told to try again. Each may hold 16 MiB and three threads.
+    A company may have half of what the others leave: some are always free for one that has none."""
     checkpoint_bytes: int = 64 * MIB
     """Bytes of a resumable upload after which what came is synced and noted: what has to be sent again after a crash."""
     checkpoint_seconds: float = 2.0
@@ -235,6 +265,8 @@ class ServeSettings:
     """Address of its door. Loopback, because HTTP is not encrypted."""
     port: int = 0
     """TCP port; 0 takes a free one."""
+    http: HttpSettings = HttpSettings()
+    """Connections of its door."""
     sharing: str = ""
     """URL of the sharing service; training, translation and verification need it."""
     verification: str = ""
@@ -286,6 +318,8 @@ class PlatformSettings:
     """TCP port; 0 takes a free one."""
     http_names: tuple[str, ...] = ()
     """Host names, besides this machine's own, under which pages may be asked for."""
+    http: HttpSettings = HttpSettings()
+    """Connections of the HTTP door."""
     mqtt: MqttSettings = MqttSettings()
     """The MQTT door."""
     library: LibrarySettings = LibrarySettings()

@@ -55,6 +55,20 @@ def test_the_token_is_its_owners_alone_and_never_printed(up: Up) -> None:
     assert elsewhere.returncode == 1 and "headrace login" in elsewhere.stderr
 
 
+def test_a_data_directory_that_was_open_to_all_gets_files_for_nobody_else(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o755)
+    (tmp_path / "data").chmod(0o755)
+    with Up(tmp_path / "data") as up:
+        assert httpx.post(f"{up.http}/ingest/a/b", content=b'{"x": 1}', headers=up.headers, trust_env=False).is_success
+        form = [("metadata", (None, '{"name": "n"}')), ("file", ("a.csv", b"a\n1\n"))]
+        sent = httpx.post(f"{up.http}/datasets", files=form, headers=up.headers, trust_env=False, timeout=20)  # type: ignore[arg-type]
+        assert sent.status_code == 201
+        assert up.stop() == 0
+    found = list((tmp_path / "data").rglob("*"))
+    shut = {path for path in found if not path.stat().st_mode & 0o077}
+    assert len(found) > 10 and [path for path in found if not shut.intersection([path, *path.parents])] == []
+
+
 def test_the_link_lets_one_browser_in_once(up: Up) -> None:
     entered = httpx.get(up.addresses["login"], timeout=20, trust_env=False)
     cookie = entered.headers["set-cookie"].lower()

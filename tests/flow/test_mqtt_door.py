@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import ssl
+import tempfile
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
 from inspect import iscoroutinefunction, signature
+from ipaddress import ip_address
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -332,10 +343,50 @@ async def test_limits_of_connections_and_half_open_ones() -> None:
         assert [client.connack.body[1] for client in clients if client.connack] == [0, 0, Reason.QUOTA]
         silent = [await Client.open(door.port) for _ in range(3)]
         late = await Client.open(door.port)
-        assert await late.closed()
-        assert not await silent[0].closed(0.05)
+        assert await silent[0].closed()  # the oldest makes room
+        assert not await silent[1].closed(0.05) and not await late.closed(0.05)
         for client in (*clients, *silent, late):
             await client.close()
+
+
+def certificate(folder: str) -> Path:
+    """A PEM file with a key and a certificate of its own making, for 127.0.0.1."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(1).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
+    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    path = Path(folder) / "server.pem"
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(text + made.add_extension(names, False).sign(key, SHA256()).public_bytes(Encoding.PEM))
+    return path
+
+
+async def test_handshakes_that_never_come_make_room() -> None:
+    """A connection to the TLS port is a stranger before its first byte."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = certificate(folder)
+        context = ssl.create_default_context(cafile=str(file))
+        await _handshakes(opened(half_open=3, tls_port=0, tls_certificate=file, connect_timeout=20.0), context)
+
+
+async def _handshakes(opening: AbstractAsyncContextManager[MqttDoor], context: ssl.SSLContext) -> None:
+    async with opening as door:
+        silent = [await asyncio.open_connection("127.0.0.1", door.tls_port) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.tls_port, ssl=context)
+        assert await asyncio.wait_for(silent[0][0].read(), 5) == b""
+        writer.write(connect("quick", 5) + publish("a/b", b"1", 1, 7, 5))  # in the handshake's last flight, if it likes
+        assert (await reader.readexactly(2))[0] == 0x20
+        assert door.core.stats()["connections"] == 1
+        assert not silent[1][0].at_eof() and not silent[2][0].at_eof()
+        silent[1][1].write(b"no TLS at all" * 20)
+        assert await asyncio.wait_for(silent[1][0].read(100), 5) is not None
+        for one in (writer, *(each for _, each in silent)):
+            one.close()
+            with contextlib.suppress(OSError):
+                await one.wait_closed()
+        await until(lambda: not door.core.stats()["connections"])
 
 
 # -- time

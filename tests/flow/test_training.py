@@ -11,7 +11,7 @@ import pytest
 
 from headrace.access import Principal
 from headrace.assets import Environment
-from headrace.errors import BadInput, Conflict, Forbidden, HeadraceError, TooMany, UnknownAsset
+from headrace.errors import BadInput, Conflict, Forbidden, HeadraceError, NotFound, TooMany, UnknownAsset
 from headrace.runners.local import LocalRunner
 from headrace.services.training.service import TrainingService
 from headrace.settings import TrainingSettings
@@ -102,6 +102,28 @@ async def test_exit_code_other_than_0_keeps_the_log(tmp_path: Path, shelf: Shelf
         assert await text(service, job.id, offset=3) == "far\n" and await text(service, job.id, offset=99) == ""
         await until(service, job.id, lambda _: shelf.at(job.model).state == "failed")
     assert shelf.at(job.model).files == []
+
+
+async def test_output_and_log_keep_to_what_is_left_of_the_quota(tmp_path: Path, shelf: Shelf) -> None:
+    """Not to what the recipe says: a company at its quota may not fill the disk for the time of a job, nor with its logs."""
+    big = "import os; open(os.environ['HEADRACE_OUTPUT'] + '/w', 'wb').write(bytes(2**22))"
+    talks = WRITES + "print('x' * 2**21)"
+    async with training(tmp_path, RUNNER, sharing=shelf) as service:
+        shelf.left = 2**20
+        job = await run(service, shelf, big)
+        assert job.state == "failed" and "left of the quota of acme when it started: 1 MiB" in job.reason
+        loud = await run(service, shelf, talks)
+        assert loud.state == "done" and loud.log_bytes <= 2**20
+        louder = await run(service, shelf, talks)
+        assert len(await text(service, louder.id)) == louder.log_bytes
+        await until(service, loud.id, lambda _: not (tmp_path / "training/logs" / loud.id).exists())
+        with pytest.raises(NotFound, match=f"the log of {loud.id} was deleted: logs are kept for 30 days"):
+            await text(service, loud.id)
+        shelf.left = 0
+        job = await run(service, shelf, big)
+        assert job.state == "failed" and "nothing; delete datasets or models" in job.reason
+        shelf.left = None
+        assert (await run(service, shelf, big)).state == "done"
 
 
 async def test_exit_0_without_output_fails_and_says_where_to_write(tmp_path: Path, shelf: Shelf) -> None:

@@ -266,9 +266,11 @@ async def test_a_quota_counts_what_is_there_and_what_comes(tmp_path: Path) -> No
     with pytest.raises(TooLarge, match=r"1\.1 KiB, over the limit of 1000 bytes"):
         await two.write(bytes(200))
     await two.write(bytes(100))
+    assert await store.room("acme") == 0 and await store.room("other") == 1000
     await one.pause()
     await two.pause()
     await store.discard("acme", "up_1")
+    assert await store.room("acme") == 300 and await FileArtifacts(tmp_path).room("acme") is None
     assert (await put(store, "acme", "up_3", content(300))).size == 300
     await store.discard("acme", "up_2")
     assert (await put(store, "acme", "up_4", content(100))).size == 100
@@ -312,16 +314,32 @@ async def test_uploads_nobody_goes_on_with_are_forgotten(tmp_path: Path) -> None
 
 
 async def test_bounds_on_uploads(tmp_path: Path) -> None:
-    store = FileArtifacts(tmp_path, ArtifactSettings(uploads=3, writers=2))
+    store = FileArtifacts(tmp_path, ArtifactSettings(uploads=3, writers=4))
     held = [await store.receive("acme", f"up_{n}", {}) for n in range(2)]
-    with pytest.raises(TooMany, match="2 uploads are waiting"):
-        await store.receive("other", "up_1")
+    with pytest.raises(TooMany, match="2 uploads of this company are waiting"):
+        await store.receive("acme", "up_2", {})
     await held[0].pause()
     await (await store.receive("acme", "up_2", {})).pause()
     with pytest.raises(TooMany, match="3 unfinished"):
         await store.receive("acme", "up_3")
     await (await store.receive("acme", "up_2")).pause()
     await held[1].pause()
+
+
+async def test_a_company_writes_half_of_what_the_others_leave(tmp_path: Path) -> None:
+    store = FileArtifacts(tmp_path, ArtifactSettings(writers=16))
+    held, counts = [], []
+    for company in ("evil", "one", "two", "three", "four"):
+        for number in range(20):
+            try:
+                held.append(await store.receive(company, f"up_{number}", {}))
+            except TooMany:
+                counts.append(number)
+                break
+    assert counts == [8, 4, 2, 1, 1]  # five companies that do their worst
+    for incoming in held:
+        await incoming.pause()
+    await (await store.receive("evil", "up_9", {})).pause()
 
 
 # -- the way to the disk

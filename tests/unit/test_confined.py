@@ -124,6 +124,73 @@ async def test_deleted_files_that_are_still_open_count(apart: Isolation) -> None
     assert "ConfinedSettings.folder" in await ended_for(apart, f"{code}; os.unlink(f'state/{{n}}')\ntime.sleep(20)")
 
 
+HIDDEN: list[tuple[str, str]] = [
+    (
+        "mapped",
+        """
+import mmap, os, time
+kept = []
+for n in range(9):
+    with open(f"state/{n}", "w+b", 0) as file:
+        file.write(bytes(2**19))
+        kept.append(mmap.mmap(file.fileno(), 4096))
+    os.unlink(f"state/{n}")
+time.sleep(20)
+""",
+    ),
+    (
+        "deep",
+        """
+import os, time
+os.chdir("state")
+for n in range(30): os.mkdir("d" * 200); os.chdir("d" * 200)
+for n in range(9): open(str(n), "wb").write(bytes(2**19))
+time.sleep(20)
+""",
+    ),
+    (
+        "closed",
+        "import os, time; os.mkdir('state/a'); open('state/a/b', 'wb').write(bytes(9)); os.chmod('state/a', 0)\ntime.sleep(20)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("how", "code"), HIDDEN)
+@pytest.mark.parametrize("map_files", [True, False])
+async def test_what_is_hidden_on_the_disk_counts(
+    apart: Isolation, how: str, code: str, map_files: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mapped and deleted, below the longest path there is, in a folder that only root can open; also as no root."""
+    if how == "closed" and os.geteuid() == 0:
+        pytest.skip("root can look anywhere")
+    plainly = os.stat
+
+    def stat(path: Any, **more: Any) -> os.stat_result:
+        if not map_files and "map_files" in str(path):
+            raise PermissionError(1, "not permitted")
+        return plainly(path, **more)
+
+    monkeypatch.setattr("headrace.runners.unseen.os.stat", stat)
+    assert "the company's folder" in await ended_for(apart, code)
+
+
+async def test_handles_cannot_be_sent_away(apart: Isolation) -> None:
+    code = """
+import socket
+one, two = socket.socketpair()
+one.send(b"x")
+try: socket.send_fds(one, [b"x"], [0])
+except PermissionError: raise SystemExit(7)
+"""
+    assert await run(apart, code) == (7, "")
+
+
+def test_a_folder_too_deep_to_look_through_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "acme" / "/".join("d" * 20)).mkdir(parents=True)
+    with pytest.raises(NoIsolation, match="more than 16 deep"):
+        isolation(tmp_path / "acme")
+
+
 async def test_a_full_folder_keeps_the_next_process_from_starting(apart: Isolation, tmp_path: Path) -> None:
     (tmp_path / "acme/state/big").write_bytes(bytes(2**23))
     with pytest.raises(Over, match="holds more than 4,194,304 bytes"):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headrace.errors import BadInput, HeadraceError, TooLarge
+from headrace.errors import BadInput, HeadraceError, TooLarge, TooMany, TooManyGuesses
 from headrace.services import http
 
 LIMIT = 1000
@@ -107,3 +107,17 @@ def test_any_bytes_are_decompressed_or_refused(body: bytes, coding: bytes) -> No
             asyncio.run(read([data], (b"content-encoding", coding)))
         except HeadraceError as error:
             assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [(TooMany(count=3, what="uploads"), b"5"), (TooManyGuesses(seconds=17.2), b"17"), (BadInput(detail="no"), None)],
+)
+async def test_who_is_one_too_many_is_told_when_to_come_again(error: HeadraceError, seconds: bytes | None) -> None:
+    said: list[Any] = []
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    await http.refuse(send, error)
+    assert dict(said[0]["headers"]).get(b"retry-after") == seconds

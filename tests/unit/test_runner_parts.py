@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from headrace.assets import Environment, Limits
 from headrace.errors import WrongEnvironment
 from headrace.runners import Task, cgroups
-from headrace.runners.collect import collect, gather, said
+from headrace.runners.collect import collect, gather, said, take
 from headrace.runners.environment import compare, fingerprint
 from headrace.runners.logs import ROOM, CappedLog
 from headrace.runners.python import closure
@@ -44,7 +45,8 @@ def test_a_log_never_outgrows_its_size_and_loses_the_middle_only(pieces: list[by
         assert whole.startswith(head) and whole.endswith(tail) and len(head) + int(count) + len(tail) == len(whole)
 
 
-def test_collected_files_are_ours_and_plain(tmp_path: Path) -> None:
+@pytest.mark.parametrize("collect", [collect, take])
+def test_collected_files_are_ours_and_plain(collect: Callable[[Path, Limits, Path], list[str]], tmp_path: Path) -> None:
     output, into = tmp_path / "output", tmp_path / "into"
     (output / "deep").mkdir(parents=True)
     into.mkdir()
@@ -72,7 +74,10 @@ def test_collected_files_are_ours_and_plain(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "word"), [({"output_files": 3}, "more than 3 files"), ({"output_bytes": 999}, "more than 999 bytes")]
 )
-def test_too_much_to_collect(limits: dict[str, int], word: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("collect", [collect, take])
+def test_too_much_to_collect(
+    collect: Callable[[Path, Limits, Path], list[str]], limits: dict[str, int], word: str, tmp_path: Path
+) -> None:
     output, into = tmp_path / "output", tmp_path / "into"
     output.mkdir()
     into.mkdir()
@@ -80,6 +85,16 @@ def test_too_much_to_collect(limits: dict[str, int], word: str, tmp_path: Path) 
         (output / str(number)).write_bytes(bytes(250))
     with pytest.raises(ValueError, match=word):
         collect(output, Limits.model_validate(limits), into)
+
+
+def test_taking_makes_no_second_copy(tmp_path: Path) -> None:
+    output, into = tmp_path / "output", tmp_path / "into"
+    (output / "a").mkdir(parents=True)
+    into.mkdir()
+    (output / "a" / "w").write_bytes(b"weights")
+    number = (output / "a" / "w").stat().st_ino
+    assert take(output, Limits.model_validate({}), into) == []
+    assert (into / "a" / "w").stat().st_ino == number and not (output / "a" / "w").exists()
 
 
 def test_what_to_do_about_a_limit_names_field_and_option() -> None:

@@ -67,7 +67,20 @@ def test_rows_of_revision_1_are_still_there_after_the_upgrade(tmp_path: Path) ->
     engine.dispose()
 
 
-@pytest.mark.parametrize("change", ["UPDATE audit SET subject = 'nobody'", "DELETE FROM audit"])
+FORGED = "INTO audit (id, time_ms, company, subject, action, asset, owner)"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE audit SET subject = 'nobody'",
+        "DELETE FROM audit",
+        f"INSERT OR REPLACE {FORGED} SELECT id, time_ms, company, 'nobody', action, asset, owner FROM audit",
+        f"INSERT {FORGED} VALUES (0, 1, 'acme', 'nobody', 'look', '', 'acme')",
+        f"INSERT {FORGED} VALUES (-1, 1, 'acme', 'nobody', 'look', '', 'acme')",
+        f"INSERT {FORGED} VALUES (-7, 1, 'acme', 'nobody', 'look', '', 'acme')",
+    ],
+)
 def test_the_database_itself_refuses_to_rewrite_the_audit_log(tmp_path: Path, change: str) -> None:
     engine = open_database(sqlite_url(tmp_path / "hub.db"), PACKAGE)
     values = "(1, 'acme', 'ann', 'register', 'ds_1', 'acme')"

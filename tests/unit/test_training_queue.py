@@ -76,6 +76,41 @@ def test_the_highest_priority_then_the_oldest_is_next(engine: Engine, clock: Clo
     assert claimed == [given[index] for index in (1, 4, 0, 2, 3)]
 
 
+def test_companies_take_turns_whatever_priority_they_say(engine: Engine, clock: Clock) -> None:
+    """By jobs that run, then by time they had; priority counts within a company."""
+    queue, _ = queues(engine, clock)
+    for number in range(5):
+        queue.add(job(company="evil", priority=1000 + number), PLAN)
+    queue.add(job(company="small", priority=-5), PLAN)
+    queue.add(job(company="small", priority=5), PLAN)
+    first = queue.claim()
+    assert first is not None and first.job.company == "evil" and first.job.priority == 1004
+    clock.now += 100
+    second = queue.claim()
+    assert second is not None and second.job.company == "small" and second.job.priority == 5  # evil has one running
+    queue.end(first, "done", "exit", "")
+    clock.now += 10
+    queue.end(second, "done", "exit", "")
+    third = queue.claim()
+    assert third is not None and third.job.company == "small"  # 10 s against 100 s
+    queue.end(third, "done", "exit", "")
+    assert [entry.job.company for entry in iter(queue.claim, None)] == ["evil"] * 4  # nobody else waits
+
+
+def test_time_of_long_ago_counts_no_more(engine: Engine, clock: Clock) -> None:
+    queue, _ = queues(engine, clock)
+    for company in ("one", "one", "two", "two"):
+        queue.add(job(company=company), PLAN)
+    for wanted, seconds in (("one", 5000), ("two", 10)):
+        entry = queue.claim()
+        assert entry is not None and entry.job.company == wanted
+        clock.now += seconds
+        queue.end(entry, "done", "exit", "")
+    clock.now += 86_400 + 100
+    entry = queue.claim()
+    assert entry is not None and entry.job.company == "one"
+
+
 def test_of_many_workers_one_gets_a_job(engine: Engine, clock: Clock) -> None:
     workers = [Queue(engine, f"w{number}", 30, clock) for number in range(8)]
     ids = [workers[0].add(job(), PLAN).id for _ in range(20)]
@@ -201,16 +236,17 @@ def test_remove_opens_what_was_shut_and_follows_no_link(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists() and outside.stat().st_mode & 0o777 == 0o755
 
 
-def test_logs_go_by_age_and_size_but_not_those_of_busy_jobs(tmp_path: Path) -> None:
+def test_logs_go_by_age_and_size_but_of_those_that_are_named(tmp_path: Path) -> None:
     logs = Logs(tmp_path)
     for number, age in enumerate((0, 50, 100, 200)):
         path = logs.begin(f"jb_{number}", 1)
         path.write_bytes(b"x" * 10)
         os.utime(path, (1000 - age, 1000 - age))
-    logs.clean(1000, 150, 1000, ["jb_3"])
+    logs.clean(1000, 150, 1000, ["jb_0", "jb_1", "jb_2", "jb_9"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["jb_0", "jb_1", "jb_2", "jb_3"]
-    logs.clean(1000, 150, 20, [])
+    logs.clean(1000, 150, 20, ["jb_0", "jb_1", "jb_2", "jb_3"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["jb_0", "jb_1"]
+    assert logs.there("jb_0") and not logs.there("jb_3")
 
 
 async def test_a_log_is_that_of_all_attempts(tmp_path: Path) -> None:

@@ -205,7 +205,8 @@ except OSError:
 else:
     raise SystemExit("names are resolved")
 tunnels = ("lo", "tunl", "sit", "gre", "erspan", "ip_", "ip6")  # kernels put some into every namespace, and they lead nowhere
-assert all(name.startswith(tunnels) for _, name in socket.if_nameindex()), socket.if_nameindex()
+names = [line.split(":")[0].strip() for line in open("/proc/net/dev").read().splitlines()[2:]]
+assert all(name.startswith(tunnels) for name in names), names
 """
         )
         tried.went_well()
@@ -215,6 +216,54 @@ assert all(name.startswith(tunnels) for _, name in socket.if_nameindex()), socke
         except BlockingIOError:
             return
         raise AssertionError("it reached a server on this machine")
+
+
+async def no_other_sockets(stage: Stage) -> None:
+    """Families of sockets that no namespace holds, or that reach deep into the kernel, cannot be had; the usual ones can."""
+    tried = await stage.run(
+        """
+import socket
+for family, kind in ((16, 3), (17, 3), (38, 5), (40, 1), (29, 3), (31, 1), (44, 3)):  # NETLINK PACKET ALG VSOCK CAN BLUETOOTH XDP
+    for make in (socket.socket, socket.socketpair):
+        try:
+            make(family, kind, 0)
+        except OSError:
+            continue
+        raise SystemExit(f"has a socket of family {family}")
+socket.socketpair()[0].close()
+for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
+    socket.socket(family).close()
+"""
+    )
+    tried.went_well()
+
+
+LOCKS = """
+import ctypes, encodings, fcntl, os, struct
+libc, shared = ctypes.CDLL(None, use_errno=True), open(encodings.__file__, "rb")
+region = struct.pack("hhqqi4x", 0, 0, 0, 0, 0)
+tries = {"flock": lambda: fcntl.flock(shared, 2 | 4), "inotify": lambda: known(libc.inotify_init1(0))}
+for command in (5, 6, 7, 36, 37, 38):
+    tries[f"fcntl lock {command}"] = lambda command=command: fcntl.fcntl(shared, command, region)
+for command, value in ((1024, 0), (1025, 0), (1026, 1), (1035, b"x" * 8), (1036, b"\\3" + bytes(7))):
+    tries[f"fcntl {command}"] = lambda command=command, value=value: fcntl.fcntl(shared, command, value)
+def known(result):
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+for name, attempt in tries.items():
+    try:
+        attempt()
+    except OSError:
+        continue
+    raise SystemExit(f"can {name}")
+os.set_inheritable(os.dup(shared.fileno()), True)
+fcntl.fcntl(shared, fcntl.F_SETFL, fcntl.fcntl(shared, fcntl.F_GETFL) | os.O_NONBLOCK)
+"""
+
+
+async def nothing_shared_to_lock(stage: Stage) -> None:
+    """Files that other sandboxes see too carry no sign: neither locks nor leases, watches or hints can be set or seen."""
+    (await stage.run(LOCKS)).went_well()
 
 
 async def no_file_system(stage: Stage) -> None:
@@ -561,6 +610,8 @@ CHECKS: Mapping[str, Check] = {
         variables,
         inputs_are_read_only,
         no_network,
+        no_other_sockets,
+        nothing_shared_to_lock,
         no_file_system,
         no_privileges,
         fork_bomb,

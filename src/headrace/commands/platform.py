@@ -66,15 +66,19 @@ class Up:
         float, typer.Option(min=0, help="GB of datasets and models one company may keep; 0: no limit.")
     ] = 0
     upload_limit: Annotated[float, typer.Option(min=0, help="GB of the largest file to be sent; 0: no limit.")] = 0
+    proxy: Annotated[
+        list[str] | None, typer.Option(help="Address or network of a reverse proxy elsewhere; repeat it for more.")
+    ] = None
 
     def settings(self) -> PlatformSettings:
         """The settings these options stand for."""
-        from headrace.settings import MIB, PlatformSettings
+        from headrace.settings import MIB, HttpSettings, PlatformSettings
 
         return PlatformSettings(
             data=self.data,
             http_host=self.host,
             http_port=self.http_port,
+            http=HttpSettings(proxies=self._proxies()),
             mqtt=self._mqtt(),
             broker=self.broker,
             broker_topics=tuple(self.broker_topic or ["#"]),
@@ -96,7 +100,20 @@ class Up:
             tls_certificate=self.tls_certificate,
             tls_key=self.tls_key,
             tls_port=self.tls_port,
+            proxies=self._proxies(),
         )
+
+    def _proxies(self) -> tuple[str, ...]:
+        return tuple(map(_network, self.proxy or ()))
+
+
+def _network(text: str) -> str:
+    from ipaddress import ip_network
+
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; say 192.0.2.7 or 192.0.2.0/24", param_hint="--proxy") from error
 
 
 def library_settings(quota: float, upload: float, jobs: int, ledger: str, *, unsafe: bool = False) -> LibrarySettings:

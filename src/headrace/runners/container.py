@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -34,7 +34,7 @@ from headrace.runners.cgroups import Group, places
 from headrace.runners.environment import compare, fingerprint
 from headrace.runners.local import OUTPUT, check_inputs, defaults, limits_by, threads
 from headrace.runners.sandboxed import Sandboxed, room
-from headrace.runners.seccomp import REFUSED
+from headrace.runners.seccomp import COMMANDS, FAMILIES, REFUSED
 
 INSTALL = "apt-get install --no-install-recommends podman runc (dnf install podman)"
 USER_IDS = "apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 NAME"
@@ -194,21 +194,30 @@ def _mount(source: Path, target: str) -> str:
 
 @contextlib.contextmanager
 def _profile() -> Iterator[list[str]]:
-    """podman's own filter of system calls, without those our sandboxes refuse; where it has none, its built-in one."""
+    """podman's own filter of system calls, without what our sandboxes refuse; where it has none, its built-in one."""
     if not Path(PROFILE).exists():
         yield []
         return
     profile = json.loads(Path(PROFILE).read_text(encoding="utf-8"))
+    again = {"clone", "socket", "socketpair", "fcntl"}  # for some arguments only; clone3's flags cannot be seen
     for rule in profile["syscalls"]:
-        if rule["action"] == "SCMP_ACT_ALLOW":
-            rule["names"] = [name for name in rule["names"] if name not in REFUSED | {"clone", "clone3"}]
-    plain = {"index": 0, "value": NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
-    threads_only = {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [plain]}  # clone3's flags cannot be seen
-    profile["syscalls"] = [*(rule for rule in profile["syscalls"] if rule["names"]), threads_only]
+        unwanted = {*REFUSED, *again, "clone3", "flock"} if rule["action"] == "SCMP_ACT_ALLOW" else again
+        rule["names"] = [name for name in rule["names"] if name not in unwanted]
+    profile["syscalls"] = [*(rule for rule in profile["syscalls"] if rule["names"]), *_allowed()]
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(profile, file)
         file.flush()
         yield [f"--security-opt=seccomp={file.name}"]
+
+
+def _allowed() -> Iterator[dict[str, Any]]:
+    """Threads but no namespaces; sockets and handles as in `headrace.runners.seccomp`. preadv2's flags are podman's to judge."""
+    kinds: list[tuple[list[str], int, str, Sequence[int]]] = [(["clone"], 0, "SCMP_CMP_MASKED_EQ", [NAMESPACES])]
+    kinds += [(["socket", "socketpair"], 0, "SCMP_CMP_EQ", FAMILIES), (["fcntl"], 1, "SCMP_CMP_EQ", COMMANDS)]
+    for names, index, how, values in kinds:
+        for value in values:
+            only = {"index": index, "value": value, "valueTwo": 0, "op": how}
+            yield {"names": names, "action": "SCMP_ACT_ALLOW", "args": [only]}
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from headrace.assets import Plain
 from headrace.errors import HeadraceError, Unauthenticated
 from headrace.services.entrance import OPEN, Opened
-from headrace.services.http import code
+from headrace.services.http import code, hints
 
 Change = Callable[[dict[str, Any]], None]
 MOST = 20
@@ -124,7 +124,9 @@ def _binary(part: Any) -> None:
 
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, HeadraceError)
-    headers = {"www-authenticate": 'Bearer realm="headrace"'} if isinstance(error, Unauthenticated) else None
+    headers = hints(error)
+    if isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = 'Bearer realm="headrace"'
     return JSONResponse({"error": str(error)}, code(error), headers)
 
 

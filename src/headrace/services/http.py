@@ -42,6 +42,8 @@ BODY_SECONDS = 60.0
 SPILLED = 64 * 2**20
 """Bytes of a refused body that are thrown away before the answer."""
 SPILL_SECONDS = 5.0
+AGAIN = 5
+"""Seconds after which one of too many may come again."""
 IDLE_SECONDS = 60.0
 """Seconds between two pieces of a streamed body: of any length as a whole, but never silent for longer."""
 encode = msgspec.json.Encoder().encode
@@ -50,6 +52,14 @@ encode = msgspec.json.Encoder().encode
 def code(error: errors.HeadraceError) -> int:
     """The HTTP status of an error."""
     return next((status for kind, status in _CODES if isinstance(error, kind)), 500)
+
+
+def hints(error: errors.HeadraceError) -> dict[str, str]:
+    """Headers that go with an error: when to come again."""
+    if not isinstance(error, errors.TooMany):
+        return {}
+    seconds = error.fields.get("seconds", AGAIN)
+    return {"retry-after": f"{max(1, round(float(str(seconds))))}"}
 
 
 async def answer(send: Send, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = _JSON) -> None:
@@ -66,7 +76,8 @@ async def answer_json(send: Send, value: object, status: int = 200) -> None:
 
 async def refuse(send: Send, error: errors.HeadraceError) -> None:
     """An error as ``{"error": "..."}``."""
-    await answer_json(send, {"error": str(error)}, code(error))
+    more = [(name.encode(), value.encode()) for name, value in hints(error).items()]
+    await answer(send, code(error), encode({"error": str(error)}), [*_JSON, *more])
 
 
 def header(scope: Scope, name: bytes) -> bytes:

@@ -17,7 +17,7 @@ from headrace.services.bounded import Bounded
 from headrace.services.documents import RESPONSES, describe
 from headrace.services.entrance import caller
 from headrace.services.http import code as status_of
-from headrace.services.http import read_body
+from headrace.services.http import hints, read_body
 from headrace.services.identity.login_page import LOGIN_HEADERS, login_page
 from headrace.services.identity.records import (
     Added,
@@ -296,7 +296,4 @@ def _address(request: Request) -> str:
 def _grant_refused(error: errors.HeadraceError) -> JSONResponse:
     name = next((name for kind, name in _REFUSALS if isinstance(error, kind)), "server_error")
     status = 400 if name in {"invalid_grant", "unsupported_grant_type"} else status_of(error)
-    headers = dict(_SECRET)
-    if isinstance(error, errors.TooManyGuesses):
-        headers["retry-after"] = f"{max(1, round(float(str(error.fields['seconds']))))}"
-    return JSONResponse({"error": name, "error_description": str(error)}, status, headers)
+    return JSONResponse({"error": name, "error_description": str(error)}, status, {**_SECRET, **hints(error)})

@@ -67,6 +67,10 @@ class Sharing(Protocol):
         """Its recipe was run again: `Model.reproducible` and its note. "never" is for ever: nothing replaces it."""
         ...
 
+    async def room(self, company: str) -> int | None:
+        """Bytes a company may still keep; None: no quota, or it is not known here."""
+        ...
+
     async def translated(
         self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any], name: str = ""
     ) -> Model:

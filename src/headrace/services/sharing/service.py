@@ -168,6 +168,9 @@ class SharingService:
     async def judged(self, model: str, verdict: Verdict, note: str) -> Model:
         return await self.results.judged(model, verdict, note)
 
+    async def room(self, company: str) -> int | None:
+        return await self._hub.artifacts.room(company)
+
     async def translated(
         self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any], name: str = ""
     ) -> Model:

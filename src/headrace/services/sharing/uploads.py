@@ -22,7 +22,7 @@ from headrace.access import Principal
 from headrace.assets import new_id
 from headrace.errors import BadInput, Conflict, FixedLimit, HeadraceError, NotFound, TooLarge
 from headrace.services.entrance import caller
-from headrace.services.http import Body, code
+from headrace.services.http import Body, code, hints
 from headrace.services.sharing.multipart import plain_name
 from headrace.stores.artifacts import Artifacts, Incoming
 
@@ -49,7 +49,7 @@ class _Route(APIRoute):
             except HeadraceError as error:
                 await body.spill()
                 status = request.scope.get(_STATUS, code(error))
-                response = JSONResponse({"error": str(error)}, status)
+                response = JSONResponse({"error": str(error)}, status, hints(error))
             response.headers["Tus-Resumable"] = VERSION
             response.headers["Cache-Control"] = "no-store"
             return response

@@ -13,7 +13,7 @@ from headrace.assets import Environment, Job
 from headrace.errors import HeadraceError, Temporary
 from headrace.services.sharing import Sharing
 from headrace.services.training.anchored import obstacle
-from headrace.services.training.logs import Logs
+from headrace.services.training.logs import LEAST, Logs
 from headrace.services.training.queue import Entry, Queue
 from headrace.services.training.recipes import Recipes
 from headrace.services.training.running import Finished, NotYet, Running, on_behalf
@@ -99,8 +99,8 @@ class Dispatcher:
         await self._tell()
         if time.monotonic() - self._cleaned >= CLEAN:
             self._cleaned = time.monotonic()
-            bounds = self._settings.log_age, self._settings.log_size
-            await asyncio.to_thread(self._logs.clean, self._clock(), *bounds, set(self._jobs))
+            for company in await asyncio.to_thread(self._queue.everybody):
+                await self._clean(company)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.look):
                 await self._wake.wait()
@@ -122,6 +122,14 @@ class Dispatcher:
     def _wait(self, entry: Entry) -> float:
         """Seconds until a job that cannot start is looked at again: the longer it has waited, the longer."""
         return min(max(self._settings.look, (self._clock() - entry.job.created_ms / 1000) / 10), WAIT)
+
+    async def _clean(self, company: str, over: str = "") -> None:
+        """Have a company's logs keep to their size, and to what its contents leave of its quota; not those of jobs that run,
+        but for one that is over."""
+        room = await self._sharing.room(company)
+        size = self._settings.log_size if room is None else max(LEAST, min(self._settings.log_size, room))
+        ended = set(await asyncio.to_thread(self._queue.all, company)) - (self._jobs.keys() - {over})
+        await asyncio.to_thread(self._logs.clean, self._clock(), self._settings.log_age, size, ended)
 
     async def _beat(self) -> None:
         """Say that this process lives; end what was cancelled elsewhere, or is not its job any more."""
@@ -158,9 +166,17 @@ class Dispatcher:
         except Exception:  # the table cannot be written: the row stays, the next start of the platform takes it over
             _log.exception("what became of job %s could not be written down", job.id)
         finally:
-            del self._jobs[job.id]
             await asyncio.to_thread(remove, folder)
+            await self._tidied(job)
+            del self._jobs[job.id]
             self.wake()
+
+    async def _tidied(self, job: Job) -> None:
+        """Its log counts from now on."""
+        try:
+            await self._clean(job.company, job.id)
+        except Exception as error:  # the hub is away, or the disk: there is another look in an hour
+            _log.info("logs of %s were not looked through: %s", job.company, error)
 
     async def _attempt(self, entry: Entry, folder: Path, cancel: asyncio.Event) -> Finished:
         """Run it; what goes wrong on the platform's side becomes a reason."""

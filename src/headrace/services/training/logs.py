@@ -12,6 +12,8 @@ EVERY = 0.2
 """Seconds between looks at a growing log."""
 
 
+LEAST = 1024 * 1024
+"""Bytes of logs that a company always may have: that its quota is full has to be told, too."""
 KEPT = 5
 """Attempts whose logs are kept; each is bounded by the recipe's `log_bytes`."""
 
@@ -50,10 +52,16 @@ class Logs:
                 return
             await asyncio.sleep(EVERY)
 
-    def clean(self, now: float, age: float, size: int, busy: Collection[str]) -> None:
-        """Delete logs last written to more than `age` seconds ago, and the oldest above `size` bytes in all; not of busy jobs."""
+    def there(self, job: str) -> bool:
+        """Whether any of a job's log is left."""
+        return bool(_attempts(self._folder / job))
+
+    def clean(self, now: float, age: float, size: int, jobs: Collection[str]) -> None:
+        """Delete logs of these jobs that were last written to more than `age` seconds ago, and the oldest above `size` bytes in
+        all."""
         left = 0
-        stats = [(path, path.stat()) for path in self._folder.glob("*/*.log") if path.parent.name not in busy]
+        wanted = set(jobs)
+        stats = [(path, path.stat()) for path in self._folder.glob("*/*.log") if path.parent.name in wanted]
         for path, stat in sorted(stats, key=lambda pair: pair[1].st_mtime, reverse=True):
             left += stat.st_size
             if left > size or stat.st_mtime < now - age:

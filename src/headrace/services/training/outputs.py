@@ -11,7 +11,7 @@ from typing import Any
 
 from headrace.assets import Limits, Scalar
 from headrace.errors import BadInput
-from headrace.runners.collect import collect
+from headrace.runners.collect import take
 
 METRICS = "metrics.json"
 METRICS_BYTES = 64 * 1024
@@ -38,13 +38,13 @@ def read_small(path: Path, limit: int) -> bytes:
 
 
 def collected(output: Path, into: Path, limits: Limits) -> tuple[list[str], list[str]]:
-    """The regular files below `output`, copied below `into`: (their paths in order, what was left out and why).
+    """The regular files below `output`, moved below `into`: (their paths in order, what was left out and why).
 
     Raises BadInput when there are more, or larger ones, than `limits` allows.
     """
     into.mkdir()
     try:
-        left_out = collect(output, limits, into)
+        left_out = take(output, limits, into)
     except ValueError as error:
         raise BadInput(detail=str(error)) from error
     return sorted(path.relative_to(into).as_posix() for path in into.rglob("*") if path.is_file()), left_out

@@ -19,6 +19,8 @@ from headrace.errors import Conflict, StorageUnavailable
 from headrace.services.training.tables import ATTEMPTS, EVENTS, JOBS, VERDICTS
 
 OPEN = ("queued", "running")
+SHARED = 86_400_000
+"""Milliseconds for which the time a company's jobs ran counts against it while others wait: a day, as people plan theirs."""
 SIGNS = 5
 """Signs of life in one lease."""
 _PUBLIC = [JOBS.c[name] for name in Job.model_fields]
@@ -121,6 +123,11 @@ class Queue:
         with self._begin() as db:
             return set(db.execute(select(JOBS.c.company).where(JOBS.c.state.in_(OPEN)).distinct()).scalars())
 
+    def everybody(self) -> list[str]:
+        """Companies that ever had a job."""
+        with self._begin() as db:
+            return list(db.execute(select(JOBS.c.company).distinct()).scalars())
+
     def all(self, company: str) -> list[str]:
         """Ids of every job of a company."""
         with self._begin() as db:
@@ -161,7 +168,7 @@ class Queue:
     # -- the worker
 
     def next(self) -> Entry | None:
-        """The job that may start first: the highest priority, then the oldest."""
+        """The job that may start first: of the company whose turn it is the highest priority, then the oldest."""
         with self._begin() as db:
             row = self._first(db)
         return _entry(row) if row else None
@@ -171,6 +178,9 @@ class Queue:
         due = (JOBS.c.state == "queued") & (JOBS.c.not_before_ms <= self.now())
         if id:
             due &= JOBS.c.id == id
+        else:
+            waiting = set(db.execute(select(JOBS.c.company).where(due).distinct()).scalars())
+            due &= JOBS.c.company == self._turn(db, waiting)
         ordered = select(JOBS).where(due).order_by(JOBS.c.priority.desc(), JOBS.c.number).limit(1)
         return db.execute(ordered).mappings().first()
 
@@ -209,6 +219,21 @@ class Queue:
                 db.execute(insert(ATTEMPTS).values(**attempt, how="", reason=""))
                 self._event(db, row["id"], "started", f"attempt {row['attempt'] + 1}")
                 return _entry({**row, **taken})
+
+    def _turn(self, db: Connection, waiting: set[str]) -> str | None:
+        """Of companies whose jobs wait, the one that has fewest running, then had the least time to run within `SHARED`, then was
+        started longest ago. A priority says nothing across companies: everybody would say the highest."""
+        if len(waiting) < 2:
+            return next(iter(waiting), None)
+        now, since = self.now(), self.now() - SHARED
+        ran = select(JOBS.c.company, ATTEMPTS.c.started_ms, ATTEMPTS.c.ended_ms).join(JOBS, JOBS.c.id == ATTEMPTS.c.job)
+        lately = ran.where(or_(ATTEMPTS.c.ended_ms.is_(None), ATTEMPTS.c.ended_ms > since))
+        shares = {company: (0, 0, 0, company) for company in waiting}
+        for company, started, ended in db.execute(lately.where(JOBS.c.company.in_(waiting))):
+            running, spent, last, _ = shares[company]
+            spent += (ended or now) - max(started, since)
+            shares[company] = running + (ended is None), spent, max(last, started), company
+        return min(shares, key=shares.__getitem__)
 
     def beat(self) -> dict[str, str]:
         """A sign of life, when one is due: the jobs that are (still) this worker's, and who cancelled them ("": nobody)."""

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from headrace.access import Principal
-from headrace.assets import Job, JobState, Model, Recipe
-from headrace.errors import BadArchive, BadInput, Temporary
+from headrace.assets import Job, JobState, Limits, Model, Recipe
+from headrace.errors import BadArchive, BadInput, Conflict, Temporary, size_of
 from headrace.runners import Ended, Runner, Task
 from headrace.services.sharing import Sharing
-from headrace.services.training import comparing
+from headrace.services.training import comparing, logs
 from headrace.services.training.examine import examine
-from headrace.services.training.logs import size_of
+from headrace.services.training.logs import LEAST
 from headrace.services.training.outputs import METRICS, collected, read_metrics
 from headrace.services.training.parameters import settle
 from headrace.services.training.progress import Progress
@@ -34,6 +34,7 @@ CODE, DATA, EVALUATION, PARENT = "/work/code", "/work/data", "/work/evaluation",
 MODEL, OUTPUT, PARAMETERS = "/work/model", "/work/output", "/work/parameters.json"
 TOLD = 20
 """Things left out of the output that are named in the log."""
+_MORE = "delete datasets or models, or have the operator raise `--company-quota`"
 EVERY = 1.0
 """Seconds between looks at a running job's progress, and so the most often its row is written."""
 
@@ -84,18 +85,33 @@ class Running:
                 return Finished("done", "exit", "its result had been taken in before the platform was interrupted")
             progress = Progress()
             try:
-                task = await self._task(entry, model, folder, log, held, cancel)
+                limits = await self._limits(entry, model)
+                task = dataclasses.replace(await self._task(entry, model, folder, log, held, cancel), limits=limits)
             except Temporary as error:
                 raise NotYet(detail=str(error).removesuffix(".").removesuffix("; try again later")) from error
             ended = await self._watched(dataclasses.replace(task, heard=progress.hear), progress, note, cancel)
             values = {"exit_code": ended.code, "peak_memory_bytes": ended.peak_memory, "log_bytes": _size(log)}
+            if ended.how == "output" and limits.output_bytes < entry.recipe.limits.output_bytes:
+                return Finished("failed", ended.how, _full(job, limits.output_bytes), True, values)
             if ended.how != "exit" or ended.code != 0:
                 return _failed(job, ended, values)
-            found = await self._result(entry, model, folder, log, ended)
+            found = await self._result(entry, model, folder, log, ended, limits)
             values["log_bytes"] = _size(log)
         return Finished(found.state, found.how, found.reason, found.fault, {**values, "progress": 1.0, **found.values})
 
     # -- before
+
+    async def _limits(self, entry: Entry, model: Model) -> Limits:
+        """The recipe's, and not more output or log than its company may keep: before there is any. Raises Conflict."""
+        job, limits = entry.job, entry.recipe.limits
+        room = await self._sharing.room(job.company)
+        if room is None:
+            return limits
+        if job.kind == "train" and not room:
+            raise Conflict(detail=f"{_left_of(job)}: nothing; {_MORE}")
+        output = {"train": room, "reproduce": room + sum(file.stored.size for file in model.files)}
+        bounds = {"output_bytes": output.get(job.kind, max(room, LEAST)), "log_bytes": max(room, LEAST)}
+        return limits.model_copy(update={name: min(getattr(limits, name), most) for name, most in bounds.items()})
 
     async def _task(
         self, entry: Entry, model: Model, folder: Path, log: Path, held: AsyncExitStack, cancel: asyncio.Event
@@ -176,11 +192,16 @@ class Running:
 
     # -- after
 
-    async def _result(self, entry: Entry, model: Model, folder: Path, log: Path, ended: Ended) -> Finished:
+    async def _result(
+        self, entry: Entry, model: Model, folder: Path, log: Path, ended: Ended, limits: Limits
+    ) -> Finished:
         job = entry.job
-        paths, left_out = await asyncio.to_thread(
-            collected, folder / "output", folder / "collected", entry.recipe.limits
-        )
+        try:
+            paths, left_out = await asyncio.to_thread(collected, folder / "output", folder / "collected", limits)
+        except BadInput as error:  # a runner that does not bound the output itself
+            if limits.output_bytes == entry.recipe.limits.output_bytes:
+                raise
+            raise BadInput(detail=_full(job, limits.output_bytes)) from error
         left_out += ended.left_out
         if left_out and not job.held_for:
             await asyncio.to_thread(_add, log, left_out)
@@ -266,6 +287,14 @@ def plain(filename: str) -> str:
     return name if name.strip(".") else "data"
 
 
+def _full(job: Job, room: int) -> str:
+    return f"it wrote more than {_left_of(job)}: {size_of(room)}; {_MORE}"
+
+
+def _left_of(job: Job) -> str:
+    return f"what was left of the quota of {job.company} when it started"
+
+
 def _failed(job: Job, ended: Ended, values: dict[str, Any]) -> Finished:
     if ended.how == "cancelled":
         return Finished("cancelled", "cancelled", values=values)
@@ -322,4 +351,4 @@ def _add(log: Path, left_out: list[str]) -> None:
 
 def _size(log: Path) -> int:
     """Bytes of the job's whole log, earlier attempts too."""
-    return size_of(log.parent)
+    return logs.size_of(log.parent)

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from headrace.access import Action, Principal
 from headrace.assets import Job, JobState, Model, Recipe, new_id
-from headrace.errors import BadInput, Conflict, Forbidden, NotFound, TooMany, UnknownAsset
+from headrace.errors import BadInput, Conflict, Forbidden, NotFound, TooMany, UnknownAsset, size_of
 from headrace.runners import Runner
 from headrace.runners.choosing import name_of
 from headrace.services.sharing import Sharing
@@ -154,6 +154,13 @@ class TrainingService:
     async def log(self, who: Principal, id: str, offset: int = 0, follow: bool = False) -> AsyncIterator[bytes]:
         """See `Training.log`."""
         job, looked = await self._open_job(who, id), time.monotonic()
+        if job.ended_ms is not None and job.log_bytes and not await asyncio.to_thread(self._logs.there, id):
+            days = self.settings.log_age / 86_400
+            most = size_of(self.settings.log_size)
+            why = (
+                f"logs are kept for {days:g} days, up to {most} of a company's and what its contents leave of its quota"
+            )
+            raise NotFound(detail=f"the log of {id} was deleted: {why}; the oldest go first")
         yield b""
 
         async def growing() -> bool:

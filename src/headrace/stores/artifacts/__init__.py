@@ -91,6 +91,10 @@ class Artifacts(Protocol):
         """Digests of every content of a company."""
         ...
 
+    async def room(self, company: str) -> int | None:
+        """Bytes a company may still keep; None: no quota."""
+        ...
+
     async def forget(self, company: str) -> None:
         """Forget all contents and uploads of a company, also those that are being written: they come to nothing."""
         ...

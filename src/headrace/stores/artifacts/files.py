@@ -36,7 +36,7 @@ class FileArtifacts:
     async def receive(self, company: str, upload: str, about: Mapping[str, str] | None = None) -> Incoming:
         folder = await self._folder(company)
         names.upload(upload)
-        lanes = self._shared.lanes()
+        lanes = self._shared.lanes(company)
         incoming: Incoming | None = None
         try:
             opened = await asyncio.to_thread(folder.open, upload, about, self._settings.uploads)
@@ -54,7 +54,7 @@ class FileArtifacts:
             return incoming
         finally:
             if incoming is None:
-                self._shared.back(lanes)
+                self._shared.back(company, lanes)
 
     async def upload(self, company: str, upload: str) -> Upload:
         folder = await self._folder(company)
@@ -99,6 +99,11 @@ class FileArtifacts:
     async def list(self, company: str) -> list[str]:
         folder = await self._folder(company)
         return [f"sha256:{name}" for name in await asyncio.to_thread(folder.list)]
+
+    async def room(self, company: str) -> int | None:
+        await self._folder(company)
+        quota = self._settings.quota
+        return max(0, quota - self._shared.used.get(company, 0)) if quota else None
 
     async def forget(self, company: str) -> None:
         folder = await self._folder(company)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO
@@ -31,18 +31,22 @@ class Shared:
         """company -> bytes, for those whose folder was looked into."""
         self.hashes: OrderedDict[tuple[str, str], Hashes] = OrderedDict()
         self._lanes: list[Lanes] = []
-        self._writers = 0
+        self._writers: Counter[str] = Counter()
+        """company -> its writers."""
 
-    def lanes(self) -> Lanes:
-        """Threads for one more writer. Raises TooMany."""
-        if self._writers >= self.settings.writers:
-            raise TooMany(count=self._writers, what="uploads")
-        self._writers += 1
+    def lanes(self, company: str) -> Lanes:
+        """Threads for one more writer: a company may have half of those that the others have not. Raises TooMany."""
+        own = self._writers[company]
+        left = self.settings.writers - (self._writers.total() - own)
+        if own >= (left + 1) // 2:
+            raise TooMany(count=own, what="uploads of this company")
+        self._writers[company] += 1
         return self._lanes.pop() if self._lanes else Lanes()
 
-    def back(self, lanes: Lanes) -> None:
+    def back(self, company: str, lanes: Lanes) -> None:
         """A writer is done."""
-        self._writers -= 1
+        self._writers[company] -= 1
+        self._writers += Counter()  # companies without any are not remembered
         self._lanes.append(lanes)
 
     def charge(self, company: str, count: int) -> None:
@@ -160,7 +164,7 @@ class FileIncoming:
         self._over = True
         self._shared.charge(self._company, self._durable - self._charged)  # what was not taken after all
         self._shared.charge(self._company, -self._freed)  # what was there already
-        self._shared.back(self._lanes)
+        self._shared.back(self._company, self._lanes)
         if not self._file.closed:
             await self._job(self._file.close)  # after all that was asked of it
 

@@ -77,6 +77,14 @@ class MemoryArtifacts:
         wanted = names.company(company)
         return sorted(f"sha256:{name}" for owner, name in self._contents if owner == wanted)
 
+    async def room(self, company: str) -> int | None:
+        return max(0, self._quota - self._used(names.company(company))) if self._quota else None
+
+    def _used(self, company: str) -> int:
+        held = [each.data for (owner, _), each in self._uploads.items() if owner == company]
+        kept = [data for (owner, _), data in self._contents.items() if owner == company]
+        return sum(map(len, held)) + sum(map(len, kept))
+
     async def forget(self, company: str) -> None:
         wanted = names.company(company)
         self._uploads = {key: one for key, one in self._uploads.items() if key[0] != wanted}
@@ -84,9 +92,7 @@ class MemoryArtifacts:
 
     def charge(self, company: str, count: int) -> None:
         """Whether there is room for more bytes. Raises TooLarge."""
-        held = [each.data for (owner, _), each in self._uploads.items() if owner == company]
-        kept = [data for (owner, _), data in self._contents.items() if owner == company]
-        used = sum(map(len, held)) + sum(map(len, kept)) + count
+        used = self._used(company) + count
         if self._quota and used > self._quota:
             raise TooLarge(what=f"all that {company} keeps", size=used, limit=self._quota, setting="--company-quota")
 

@@ -96,9 +96,10 @@ class Connection(asyncio.Protocol):
         self.outgoing_limit = wire.LONGEST
         self._core, self._logins = core, logins
         """The first company's core; that of the client's company once it is logged in."""
-        self._settings, self._counters = core.settings, core.counters
+        self._settings, self._counters, self._strangers = core.settings, core.counters, core.strangers
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
+        self._handshake: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
         self._state = _NEW
         self._session: Session
@@ -122,11 +123,10 @@ class Connection(asyncio.Protocol):
     # -- asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport, self._handshake = cast(asyncio.Transport, transport), None
         self._core.peers.add(self)
-        if len(self._core.peers) - self._core.online > self._settings.half_open:
-            self._counters.rejected += 1
-            self.abort()
+        self._strangers.came(self, self._address())
+        if self._transport.is_closing():
             return
         self._transport.set_write_buffer_limits(high=self._settings.write_buffer)
         sock = self._transport.get_extra_info("socket")
@@ -147,6 +147,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._detach(self._will)
         self._core.peers.discard(self)
+        self._strangers.left(self)
 
     def pause_writing(self) -> None:
         self.writable = False
@@ -169,6 +170,19 @@ class Connection(asyncio.Protocol):
         self._out_size += len(data)
         if self._out_size > self._settings.write_buffer:
             self._flush()  # now the transport knows, and pauses us
+
+    def knocks(self, host: str, handshake: asyncio.Task[None]) -> None:
+        """Its keys are being agreed on: it is a stranger already."""
+        self._handshake = handshake
+        self._strangers.came(self, host)
+
+    def make_room(self) -> None:
+        """Go, for others want to come in, and it is not known who this is."""
+        self._counters.rejected += 1
+        if self._handshake is not None:
+            self._handshake.cancel()
+        else:
+            self.abort()
 
     def too_slow(self) -> None:
         if self._state != _CLOSED:
@@ -402,6 +416,7 @@ class Connection(asyncio.Protocol):
         self.outgoing_limit = properties.get(Property.PACKET_LIMIT, wire.LONGEST)
         self._known = self._core.known if access is ANYTHING else {}
         self._counters.accepted += 1
+        self._strangers.known(self)
         self.send(wire.connack(self.version, Reason.SUCCESS, present, self._offer(connect, asked, expiry)))
         if present:
             self._session.resume()

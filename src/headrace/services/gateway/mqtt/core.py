@@ -10,11 +10,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, cast
 
+from headrace.crowd import places
 from headrace.errors import BadInput
 from headrace.records import Entry, transport_headers
 from headrace.services.gateway.mqtt.requests import RequestHandler
 from headrace.services.gateway.mqtt.routing import Retained, Router
 from headrace.services.gateway.mqtt.session import Backlog, Link, Message, Outgoing, Session
+from headrace.services.gateway.mqtt.strangers import Strangers
 from headrace.services.gateway.mqtt.topics import split_shared
 from headrace.services.gateway.mqtt.users import Access, Users
 from headrace.services.gateway.mqtt.wire import Filter, Properties, Property, Reason, Refused, Will
@@ -104,7 +106,11 @@ class Core:
         self.sessions: dict[tuple[str | None, str], Session] = {}
         self.away: dict[Session, None] = {}
         """Those without a connection, the longest absent first."""
+        self.strangers = Strangers(settings)
+        """Those of the first company's are everybody's: it is not known yet whose they are."""
         self.peers: set[Peer] = set()
+        self._most = min(settings.connections, places() * 3 // 4)
+        """One company's devices may not have all the handles there are."""
         self.online = 0
         """Connections that are logged in."""
         self.pending = 0
@@ -193,7 +199,7 @@ class Core:
     def enter(self, key: tuple[str | None, str], link: Link, clean: bool, expiry: float) -> tuple[Session, bool]:
         """The client's session, now on this link, and whether it existed before (section 3.1.2.4)."""
         session = self.sessions.get(key)
-        if self.online >= self.settings.connections and (session is None or session.link is None):
+        if self.online >= self._most and (session is None or session.link is None):
             raise Refused(Reason.QUOTA, "too many connections")
         if session is not None and session.link is not None:
             cast(Peer, session.link).end(Reason.TAKEN_OVER, "another connection uses this client id")

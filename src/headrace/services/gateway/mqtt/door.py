@@ -7,11 +7,12 @@ import logging
 import ssl
 import time
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self, cast
 
 from headrace.services.gateway.mqtt import websocket
 from headrace.services.gateway.mqtt.connection import Connection
 from headrace.services.gateway.mqtt.core import Core, Peer
+from headrace.services.gateway.mqtt.handshake import TlsListener
 from headrace.services.gateway.mqtt.logins import Logins
 from headrace.services.gateway.mqtt.users import Users
 from headrace.services.gateway.mqtt.wire import Reason
@@ -39,6 +40,7 @@ class MqttDoor:
         self._settings, self._logins, self._recheck = core.settings, logins, recheck
         self.cores = {core}
         self._servers: list[asyncio.Server] = []
+        self._tls: TlsListener | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
         self.port = 0
@@ -55,7 +57,7 @@ class MqttDoor:
             if settings.tls_certificate is not None:
                 self.tls_port = await self._listen(settings.tls_port, _tls(settings))
         except BaseException:
-            self._stop_listening()
+            await self._stop_listening()
             raise
         self._sweep()
         if self._logins is not None:
@@ -65,7 +67,7 @@ class MqttDoor:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop_listening()
+        await self._stop_listening()
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
@@ -113,16 +115,20 @@ class MqttDoor:
                     peer.end(Reason.NOT_AUTHORISED, "the login has expired or was taken back; log in again")
 
     async def _listen(self, port: int, tls: ssl.SSLContext | None = None) -> int:
-        loop = asyncio.get_running_loop()
-        extra: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": self._settings.connect_timeout} if tls else {}
-        server = await loop.create_server(self._connection, self._settings.host, port, backlog=1024, **extra)
+        host, patience, loop = self._settings.host, self._settings.connect_timeout, asyncio.get_running_loop()
+        if tls is not None:
+            self._tls = TlsListener(self._connection, tls, patience, self.core.strangers)
+            return await self._tls.start(host, port)
+        server = await loop.create_server(self._connection, host, port, backlog=1024)
         self._servers.append(server)
         return int(server.sockets[0].getsockname()[1])
 
     def _connection(self) -> Connection:
         return Connection(self.core, self._logins)
 
-    def _stop_listening(self) -> None:
+    async def _stop_listening(self) -> None:
+        if self._tls is not None:
+            await self._tls.close()
         for server in self._servers:
             server.close()
         self._servers.clear()
