@@ -7,6 +7,7 @@ again from the log.
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ from eth_hash.auto import keccak
 
 from headrace.disk import open_file, transaction, unavailable
 from headrace.errors import CorruptState
+from headrace.trust.evm import LIMIT
+
+sys.setrecursionlimit(LIMIT)
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS nodes (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
 PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
