@@ -78,6 +78,8 @@ def test_a_model_trained_here_takes_part(site: Site, held_out: str) -> None:
     assert any("was trained before and is only asked here" in note for note in report["notes"])
     assert not any("flatter" in note for note in report["notes"])
     assert evaluated(site, model["id"], held_out) == report  # the same bytes twice
+    plain = site.made("evaluate", "--model", model["id"], "--dataset", held_out, "--only", "ridge")  # as README has it
+    assert set(figures(plain)) == set(rows) and any("its days begin at 08:00 UTC" in note for note in plain["notes"])
     own = evaluated(site, model["id"], train)
     assert any("trained on this very dataset" in note and "flatter" in note for note in own["notes"])
     short = evaluated(site, model["id"], held_out, "--history", "12")
