@@ -661,6 +661,18 @@ async def test_a_failed_look_is_a_remark_and_no_obstacle(tmp_path: Path, fails: 
         assert await read(hub, ACME, made.id)
 
 
+async def test_a_table_that_cannot_be_measured_is_still_a_table(tmp_path: Path) -> None:
+    inspector = Inspector(
+        media="csv", samples=None, sample_shape=None, statistics={}, error="line 3 has 2 fields, 3 expected"
+    )
+    async with opened(tmp_path, inspect=inspector) as hub:
+        made = await dataset(hub, ACME)
+        await hub.settled()
+        found = await hub.dataset(ACME, made.id)
+        assert (found.media, found.statistics_state, found.statistics) == ("csv", "failed", None)
+        assert found.statistics_error == "line 3 has 2 fields, 3 expected"
+
+
 @pytest.mark.parametrize("answer", [{"samples": -1.5}, {"sample_shape": "wide"}, {"statistics": {"x": float("inf")}}])
 async def test_an_answer_of_the_wrong_form_is_not_kept(tmp_path: Path, answer: dict[str, object]) -> None:
     async with opened(tmp_path, inspect=Inspector(**answer)) as hub:

@@ -72,8 +72,10 @@ def dataset_show(id: str, as_json: Json = False, url: Url = URL) -> None:
         )
     shape = f" of shape {one['sample_shape']}" if one["sample_shape"] else ""
     say(f"{one['media']}, {samples(one) or 'samples not known'}{' samples' if samples(one) else ''}{shape}")
-    if one["statistics_state"] in {"pending", "failed"}:
-        say(f"statistics: {one['statistics_state']} {one['statistics_error']}".rstrip())
+    if one["statistics_state"] == "pending":
+        say("statistics: being measured")
+    if one["statistics_state"] == "failed":
+        say(f"not measured: {one['statistics_error'] or 'no reason is known'}")
     print_columns(one["statistics"] or {})
 
 
