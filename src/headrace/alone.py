@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from headrace.access import LOCAL, Principal
-from headrace.errors import BadInput, Unsupported
+from headrace.errors import BadInput, NotFound, Unsupported
 from headrace.front import Guard, hosts
 from headrace.library import open_hub, open_queue
 from headrace.listening import listen, locked_for, port_errors, served
@@ -24,7 +24,7 @@ from headrace.services.sharing.client import SharingClient
 from headrace.services.training import http as training_http
 from headrace.services.training.client import TrainingClient
 from headrace.settings import ISSUER, ServeSettings
-from headrace.streams.logs import LogReader, open_reader
+from headrace.streams.logs import LogReader, open_reader, recorded
 from headrace.trust.identities.local import LocalIdentities
 
 
@@ -110,7 +110,13 @@ class Alone:
 
     def _stream(self, company: str) -> LogReader:
         data = self.settings.data
-        return open_reader(data if company == LOCAL else data / "companies" / company)
+        folder = data if company == LOCAL else data / "companies" / company
+        if not recorded(folder):
+            raise NotFound(
+                detail=f"no stream of {company!r} has been recorded here: a platform (`headrace up`) records them into the "
+                "data directory that its services share"
+            )
+        return open_reader(folder)
 
 
 class _Alive:

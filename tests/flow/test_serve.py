@@ -112,6 +112,9 @@ def test_sharing_and_training_are_two_processes(tmp_path: Path) -> None:
         assert log.text == "trained on 1000\n"
         files = httpx.get(f"{sharing.url}/models/{made['id']}/files/mean.txt", headers=headers, trust_env=False)
         assert files.text == "249.75"
+        asked = {"topic": "site/pump7", "from_ms": 0, "to_ms": 1, "name": "x"}
+        none = httpx.post(f"{sharing.url}/datasets/from-stream", json=asked, headers=headers, trust_env=False)
+        assert none.status_code == 404 and "no stream of 'local' has been recorded here" in none.json()["error"]
         assert httpx.get(f"{sharing.url}/models", trust_env=False).status_code == 401
         assert httpx.get(f"{sharing.url}/", trust_env=False).json() == {"status": "alive"}
 

@@ -79,7 +79,7 @@ def test_a_dataset_is_added_listed_shown_fetched_deleted(run: Run, fake: Fake, t
     assert len(run("dataset", "list", "--limit", "3").splitlines()) == 4
     assert "293 KiB" in run("dataset", "list")
     shown = run("dataset", "show", made["id"])
-    assert "of March" in shown and "300,000 bytes" in shown and "statistics: pending" in shown
+    assert "of March" in shown and "300,000 bytes" in shown and "statistics: being measured" in shown
     assert "exists; --force" in run("dataset", "get", made["id"], code=1)
     assert run("dataset", "get", made["id"], "-o", "copy.csv").startswith("copy.csv: as recorded, sha256:")
     assert (tmp_path / "copy.csv").read_bytes() == data
