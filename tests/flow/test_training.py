@@ -464,6 +464,8 @@ else:
         assert shelf.at(job.model).metrics == {held_out: {"job": later.id, "length": 7}}
         with pytest.raises(BadInput, match="was trained on"):
             await service.evaluate(ANN, job.model, seen)
+        with pytest.raises(BadInput, match=f"has the same bytes as '{seen}', which is trained on"):
+            await service.evaluate(ANN, job.model, shelf.add_dataset(b"seen"))
         held = await ended(service, (await service.evaluate(ANN, job.model, foreign)).id)
         assert held.state == "done" and held.held_for == ["borg"] and held.metrics == {}
         wrong = await ended(service, (await service.evaluate(ANN, job.model, held_out, "other.py")).id)
@@ -474,6 +476,16 @@ else:
 
 
 # -- before anything is queued
+
+
+async def test_a_copy_of_the_training_data_is_not_held_out(tmp_path: Path, shelf: Shelf) -> None:
+    code, seen, copy = archive(train__py="print()"), shelf.add_dataset(b"seen"), shelf.add_dataset(b"seen")
+    path = tmp_path / "code"
+    path.write_bytes(code)
+    async with training(tmp_path, RUNNER) as service:
+        with pytest.raises(BadInput, match=f"evaluation: '{copy}' has the same bytes as '{seen}'"):
+            await service.validate(ANN, recipe(code, datasets=[seen], evaluation=[copy]), path)
+        await service.validate(ANN, recipe(code, datasets=[seen], evaluation=[shelf.add_dataset(b"other")]), path)
 
 
 async def test_every_problem_of_a_recipe_is_told_at_once(tmp_path: Path, shelf: Shelf) -> None:

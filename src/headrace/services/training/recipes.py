@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import re
 import tempfile
@@ -86,9 +87,22 @@ class Recipes:
         problems: list[HeadraceError] = []
         for id in dict.fromkeys([*recipe.datasets, *recipe.evaluation][: 2 * INPUTS]):
             problems += await _refused(self._sharing.check(who, id, "train"))
+        if recipe.evaluation and not problems:
+            trained = await self.digests(who, recipe.datasets)
+            for id in dict.fromkeys(recipe.evaluation):
+                if text := copied(id, (await self._sharing.dataset(who, id)).stored.sha256, trained):
+                    problems.append(BadInput(detail=f"evaluation: {text}"))
         if recipe.parent:
             problems += await self._parent(who, recipe.parent)
         return problems
+
+    async def digests(self, who: Principal, ids: list[str]) -> dict[str, str]:
+        """sha256 of a dataset's content -> its id, of those he may know of."""
+        found = {}
+        for id in ids:
+            with contextlib.suppress(NotFound, Forbidden):
+                found[(await self._sharing.dataset(who, id)).stored.sha256] = id
+        return found
 
     async def _parent(self, who: Principal, id: str) -> list[HeadraceError]:
         try:
@@ -116,6 +130,18 @@ class Recipes:
                 return [error]
         texts = found.problems or settle(recipe.parameters, found.parameters)[1]
         return [BadInput(detail=" ".join(text.split())[:500]) for text in texts]
+
+
+def copied(id: str, digest: str, trained: dict[str, str]) -> str:
+    """Why a dataset is none to hold out, in words; "" if it is one.
+
+    Args:
+        trained: as of `Recipes.digests`, of what is trained on.
+    """
+    same = trained.get(digest, id)
+    if same == id:
+        return ""
+    return f"{id!r} has the same bytes as {same!r}, which is trained on; a held-out dataset must hold others"
 
 
 async def _refused(asked: Awaitable[None]) -> list[HeadraceError]:
