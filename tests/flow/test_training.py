@@ -475,6 +475,26 @@ else:
             await service.evaluate(ANN, uploaded, held_out)
 
 
+async def test_hyperparameters_are_recorded_defaults_and_all(tmp_path: Path, shelf: Shelf) -> None:
+    """Those of the recipe, its declared defaults, and what the code says it took besides."""
+    code = """
+import json, os, pathlib
+out = pathlib.Path(os.environ["HEADRACE_OUTPUT"])
+(out / "w.bin").write_bytes(b"123")
+(out / "hyperparameters.json").write_text(os.environ["TOLD"])
+"""
+    declared = "parameters:\n  epochs: {type: int, default: 3}\n  rate: {type: float}\n"
+    recipes = [(text, {"headrace-recipe__yaml": declared}) for text in ('{"layers": 2}', '{"layers": [2]}')]
+    async with training(tmp_path, RUNNER) as service:
+        for (told, more), layers in zip(recipes, ({"layers": 2}, {}), strict=True):
+            files = {"train__py": code.replace('os.environ["TOLD"]', repr(told)), **more}
+            model = shelf.add_model(archive(**files), parameters={"rate": 0.5})
+            job = await ended(service, (await service.submit(ANN, model, shelf.at(model).recipe)).id)
+            assert job.state == "done", job.reason
+            assert shelf.at(model).metadata == {"hyperparameters": {"epochs": 3, "rate": 0.5, **layers}}
+            assert ("'layers' is neither a number nor a text" in job.reason) == (not layers)
+
+
 # -- before anything is queued
 
 

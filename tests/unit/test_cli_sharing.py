@@ -353,6 +353,11 @@ def test_training(run: Run, fake: Fake, tmp_path: Path) -> None:
     told = [recipe["limits"][name] for name in ("processes", "output_bytes", "output_files", "log_bytes")]
     assert told == [9, 3 * 2**20, 7, 2**20]
     assert made["name"] == "code" and made["state"] == "training"
+    used = {"lr": 0.01, "width": 64}
+    fake.records[made["id"]] = fake.records[made["id"]].model_copy(update={"metadata": {"hyperparameters": used}})
+    assert "lr=0.01, epochs=20, bias=True, name=gru, tag=7, width=64, SEED=7" in run("model", "show", made["id"])
+    assert "as recorded" in run("model", "code", made["id"], "-o", "back.zip")
+    assert zipfile.ZipFile(tmp_path / "back.zip").read("train.py") == (tmp_path / "code" / "train.py").read_bytes()
 
 
 def test_training_on_nothing_is_said(run: Run, fake: Fake, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def model_show(id: str, as_json: Json = False, url: Url = URL) -> None:
     if one["recipe"]:
         note = f" ({one['reproducible_note']})" if one["reproducible_note"] else ""
         say(f"reproducible: {one['reproducible']}{note}")
-    print_recipe(one["recipe"])
+    print_recipe(one["recipe"], one["metadata"].get("hyperparameters") or {})
     print_metrics(one["metrics"])
     files = [[file["path"], size_of(file["stored"]["size"]), file["stored"]["sha256"]] for file in one["files"]]
     table(["file", "size", "digest"], files, empty="no files")
@@ -132,6 +132,19 @@ def model_get(id: str, output: Output = None, force: Force = False, as_json: Jso
         target = folder / inside(file["path"])
         download(url, file_path(id, file["path"]), file["stored"], target, force=force)
     print_got(one, folder, one["digest"], as_json)
+
+
+@model.command("code")
+def model_code(id: str, output: Output = None, force: Force = False, as_json: Json = False, url: Url = URL) -> None:
+    """Download the code a model was trained by, an archive, and check it against the record."""
+    from headrace.commands.fetching import download
+
+    one = call(url, "GET", f"/models/{quoted(id)}")
+    not_gone(one)
+    code = (one["recipe"] or fail(f"{id} was uploaded as it is: there is no code of it"))["code"]
+    target = place_for(output, f"{id}-code.zip")
+    download(url, f"/models/{quoted(id)}/code", code, target, force=force)
+    print_got(one, target, code["sha256"], as_json)
 
 
 @model.command("delete")

@@ -97,12 +97,16 @@ def print_head(one: dict[str, Any], stored: dict[str, Any] | None) -> None:
         say(f"{stored['size']:,} bytes, {stored['sha256']}, Merkle root {stored['root']}")
 
 
-def print_recipe(recipe: dict[str, Any] | None) -> None:
-    """A recipe in two lines; nothing if there is none."""
+def print_recipe(recipe: dict[str, Any] | None, used: dict[str, Any]) -> None:
+    """A recipe in two lines; nothing if there is none.
+
+    Args:
+        used: hyper-parameters as the code says it used them, defaults of its own among them.
+    """
     if recipe is None:
         return
     say(f"recipe: {recipe['entry_point']} of {recipe['code']['sha256']}")
-    settings = {**recipe["parameters"], **recipe["seeds"]}
+    settings = {**recipe["parameters"], **used, **recipe["seeds"]}
     say("  " + ", ".join(f"{name}={value}" for name, value in settings.items()))
 
 

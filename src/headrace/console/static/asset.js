@@ -100,7 +100,7 @@ async function release(record) {
   if (yes) await act(() => send("POST", `${pathOf(record)}/release`), "Released.");
 }
 
-const canReproduce = (record) => isModel(record) && record.deleted_ms === null && record.state === "trained" && record.recipe !== null && record.reproducible !== "never" && who.mine(record) && who.may("write");
+const canReproduce = (record) => isModel(record) && record.deleted_ms === null && record.state === "trained" && record.recipe !== null && record.reproducible !== "never" && who.mine(record) && who.may("write") && !record.held_for.length;
 
 const reproduce = (record) => act(async () => {
   const { id } = await send("POST", `${pathOf(record)}/reproduce`);
@@ -134,6 +134,8 @@ function actions(record) {
     !gone && who.mine(record) && who.may("write") ? el("button", { type: "button", class: "quiet risky", "data-keep": "delete", onclick: () => remove(record) }, "Delete") : null,
   ].filter(Boolean);
 }
+
+const readable = (record) => record.deleted_ms === null && (!record.held_for.length || isOwnerOfData(record));
 
 const isOwnerOfData = (record) => record.held_for.includes(who.me()?.company);
 
@@ -228,7 +230,7 @@ function right(record) {
 // ---- a model's own cards -----------------------------------------------------------------------------------------------
 
 function modelCards(record, names) {
-  return [metricsCard(record, names), filesCard(record), recipeCard(record, names), metadataCard(record)].filter(Boolean);
+  return [metricsCard(record, names), filesCard(record), recipeCard(record, names, readable(record) ? downloadLink(`${pathOf(record)}/code`, "Download", "code") : null), metadataCard(record)].filter(Boolean);
 }
 
 export const card = (title, ...children) => el("section", { class: "card" }, el("h2", {}, title), ...children);
@@ -255,7 +257,7 @@ function evaluations(later, names) {
   const rows = later.slice(0, 50).map(([id, values]) => el("tr", {}, el("td", {}, el("a", { href: `#library/${id}`, title: id }, clip(names[id] || id, 60))), columns.map((name) => cell(values[name]))));
   return el("div", { class: "scroll" }, el("table", { class: "evaluations" }, el("thead", {}, el("tr", {}, ["Evaluated later on", ...columns].map((name) => el("th", {}, clip(name, 60))))), el("tbody", {}, rows)));
 }
-const metadataCard = ({ metadata, environment }) => {
+const metadataCard = ({ metadata: { hyperparameters, ...metadata }, environment }) => {
   if (!Object.keys(metadata).length && !Object.keys(environment).length) return null;
   const every = Object.entries({ ...metadata, ...environment });
   const folded = every.filter(([, value]) => nested(value)).map(([name, value]) => el("details", {}, el("summary", {}, clip(name, 80)), el("pre", { class: "scroll" }, JSON.stringify(value, null, 2))));
@@ -265,7 +267,7 @@ const metadataCard = ({ metadata, environment }) => {
 
 function filesCard(record) {
   if (!record.files.length) return null;
-  const open = record.deleted_ms === null && (!record.held_for.length || isOwnerOfData(record));
+  const open = readable(record);
   const pathTo = (path) => `${pathOf(record)}/files/${path.split("/").map(encodeURIComponent).join("/")}`;
   const lines = record.files.slice(0, 200).map(({ path, stored }) => el("li", {},
     open ? downloadLink(pathTo(path), clip(path, 120), `file ${path}`) : el("span", {}, clip(path, 120)),
