@@ -19,6 +19,11 @@ BESIDE = (
     "the only company (later it takes the role operator). Whom you do not trust that far belongs into a company of his own."
 )
 """Said when somebody gets a login that may apply specs to the platform's own company."""
+CUT_OFF = (
+    "headrace: this is the first company beside 'local': from now on MQTT asks every device for a login, and those that have none "
+    "are cut off. `headrace person add NAME --kind device` gives one: user local/NAME, and the secret it prints as password."
+)
+"""Said before another company is added to a platform that asked no device who it is."""
 person = typer.Typer(no_args_is_help=True, help="The users, devices and services of your company (admins).")
 identity = typer.Typer(no_args_is_help=True, help="The keys that sign tokens (operators).")
 
@@ -116,7 +121,10 @@ def company_add(
     url: Url = URL,
     as_json: Json = False,
 ) -> None:
-    """Add a company, and print the password of its first admin; it is shown this once."""
+    """Add a company, and print the password of its first admin; it is shown this once. With the first, MQTT begins to ask
+    devices for a login."""
+    if call(url, "GET", "/whoami")["companies"] == 1:
+        say(CUT_OFF, err=True)
     made = call(url, "POST", "/companies", {"name": name, "admin": admin})
     if as_json:
         say(json.dumps(made, indent=2))
@@ -180,7 +188,7 @@ def person_add(
         say(json.dumps(made, indent=2))
         return
     say(f"{made['company']}/{name}: added as {kind} ({', '.join(made['roles'])})")
-    if made["company"] == LOCAL and {"admin", "developer", "service"} & set(made["roles"]):
+    if made["company"] == LOCAL and _may_apply_code(url, set(made["roles"])):
         say(BESIDE, err=True)
     _told(made)
 
@@ -209,6 +217,14 @@ def rotate(
     kid = call(url, "POST", "/keys/rotate" + ("?at_once=1" if at_once else ""))["kid"]
     ended = "; every login and session has ended: people sign in again, devices and services keep their secrets"
     say(f"signing with key {kid}" + (ended if at_once else "; what was signed before stays good until it expires"))
+
+
+def _may_apply_code(url: str, roles: set[str]) -> bool:
+    """Whether these roles may apply specs with Python files to the platform's own company, as far as the caller can know."""
+    if not {"admin", "developer", "service"} & roles:
+        return False
+    alone = call(url, "GET", "/whoami")["companies"] in {None, 1}
+    return alone or "operator" in roles
 
 
 def _told(made: dict[str, Any]) -> None:
