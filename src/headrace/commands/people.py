@@ -20,8 +20,8 @@ BESIDE = (
 )
 """Said when somebody gets a login that may apply specs to the platform's own company."""
 CUT_OFF = (
-    "headrace: this is the first company beside 'local': from now on MQTT asks every device for a login, and those that have none "
-    "are cut off. `headrace person add NAME --kind device` gives one: user local/NAME, and the secret it prints as password."
+    "headrace: this is the first company beside 'local': from now on MQTT asks every device for a login, and those without "
+    "one are cut off. `headrace person add NAME --kind device` gives one: user local/NAME, and the secret it prints as password."
 )
 """Said before another company is added to a platform that asked no device who it is."""
 person = typer.Typer(no_args_is_help=True, help="The users, devices and services of your company (admins).")
