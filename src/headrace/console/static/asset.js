@@ -12,7 +12,7 @@ import { statistics as statisticsCard } from "./statistics.js";
 import * as who from "./who.js";
 import { bytes, clip, count, many, number, sentence } from "./words.js";
 
-const shown = { id: "", parts: null, record: null, lineage: null, grants: null, error: null, said: "", good: false, poll: null };
+const shown = { id: "", parts: null, record: null, lineage: null, grants: null, error: null, said: "", fresh: false, good: false, poll: null };
 
 export function open(host, id) {
   const parts = { title: el("h1", { tabindex: "-1" }), badges: el("p", { class: "badges" }), about: el("p"), actions: el("div", { class: "buttons" }), said: el("p", { class: "said", role: "alert" }), notes: el("div", { class: "notes-in-words" }), facts: el("div"), body: el("div", { class: "hub" }), lineage: el("div"), grants: el("div") };
@@ -47,6 +47,7 @@ async function look() {
   else Object.assign(shown, { record, error });
   if (record && (changed || !busy(record))) await around(id);
   if (shown.id === id && shown.poll) paint();
+  if (shown.fresh) inSight();
   return record !== null && busy(record);
 }
 
@@ -60,9 +61,14 @@ async function around(id) {
 
 // ---- doing -----------------------------------------------------------------------------------------------------------
 
-/** Do something, say how it went in the server's own words, and look again. */
+/** Do something, say how it went in the server's own words, in the card it was asked for in, and look again. */
 async function act(work, done) {
+  const { said, actions: head } = shown.parts;
+  const asked = document.activeElement?.closest(".card:not(.asset)");
   Object.assign(shown, { said: "", good: true });
+  paint();
+  if (asked) asked.append(said);
+  else head.after(said);
   try {
     await work();
     shown.said = done;
@@ -71,7 +77,15 @@ async function act(work, done) {
   }
   if (!shown.poll || !location.hash.endsWith(shown.id)) return; // it is gone, or the reader is
   paint();
+  inSight();
+  shown.fresh = true;
   shown.poll?.now();
+}
+
+/** An answer is read where it was asked for, also when the list above it has grown meanwhile. */
+function inSight() {
+  if (shown.said) shown.parts.said.scrollIntoView({ block: "nearest" });
+  shown.fresh = false;
 }
 
 async function remove(record) {
@@ -152,6 +166,7 @@ function paint() {
   parts.about.hidden = !record.description;
   refresh(parts.notes, [record, who.me()], () => notes(record));
   refresh(parts.actions, [record, who.me()], () => actions(record));
+  if (!parts.said.isConnected) parts.actions.after(parts.said); // the card it stood in was drawn anew
   say(parts.said, shown.said);
   parts.said.dataset.look = shown.good ? "good" : "warn";
   const names = Object.fromEntries((shown.lineage?.nodes || []).map(({ id, name }) => [id, name]));
