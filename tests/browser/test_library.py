@@ -218,7 +218,9 @@ def _overlap(a: list[float], b: list[float]) -> bool:
 
 def beside(visit: Visit, selector: str) -> None:
     """The answer stands in sight, right below what it answers."""
-    form, said = (f"document.querySelector('#library-view {one}').getBoundingClientRect()" for one in (selector, ".said"))
+    form, said = (
+        f"document.querySelector('#library-view {one}').getBoundingClientRect()" for one in (selector, ".said")
+    )
     visit.wait(f"{said}.top >= {form}.bottom && {said}.top < {form}.bottom + 40 && {said}.bottom <= innerHeight")
 
 
