@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headrace.commands.calling import URL, Json, Url, call, fail, guard, quoted, read, reason
+from headrace.commands.calling import URL, Json, Url, call, fail, guard, jobs_at, quoted, read, reason
 from headrace.commands.printing import clock, say, table
 from headrace.commands.records import print_metrics
 from headrace.controls import seen
@@ -49,6 +49,7 @@ def job_list(
     url: Url = URL,
 ) -> None:
     """Your company's jobs, the newest first."""
+    url = jobs_at(url)
     from urllib.parse import urlencode
 
     query = {"state": state, "model": model, "limit": limit}
@@ -67,6 +68,7 @@ def job_list(
 @job.command("show")
 def job_show(id: str, as_json: Json = False, url: Url = URL) -> None:
     """Print what is recorded of a job."""
+    url = jobs_at(url)
     one = call(url, "GET", f"/jobs/{quoted(id)}")
     if as_json:
         say(json.dumps(one, indent=2))
@@ -98,6 +100,7 @@ def job_log(
     url: Url = URL,
 ) -> None:
     """Print what a job prints, as it stands in its log."""
+    url = jobs_at(url)
     if as_json:
         text = b"".join(_log(url, id, offset, follow=follow))
         say(json.dumps({"id": id, "offset": offset, "bytes": len(text), "text": text.decode("utf-8", "replace")}))
@@ -109,6 +112,7 @@ def job_log(
 @job.command("cancel")
 def job_cancel(id: str, as_json: Json = False, url: Url = URL) -> None:
     """Stop a job that is queued or runs."""
+    url = jobs_at(url)
     one = call(url, "POST", f"/jobs/{quoted(id)}/cancel")
     say(json.dumps(one, indent=2) if as_json else f"{id}: {_cancelled(one)}")
 
@@ -121,6 +125,7 @@ def job_retry(
     url: Url = URL,
 ) -> None:
     """Queue a job that failed or was cancelled once more."""
+    url = jobs_at(url)
     one = call(url, "POST", f"/jobs/{quoted(id)}/retry")
     if not watch:
         say(json.dumps(one, indent=2) if as_json else f"{id}: {one['state']}")
@@ -139,6 +144,7 @@ def job_evaluate(
     url: Url = URL,
 ) -> None:
     """Measure a trained model on a held-out dataset, by its own code."""
+    url = jobs_at(url)
     asked = {"model": model, "dataset": dataset, "entry_point": entry, "priority": priority}
     begun(url, call(url, "POST", "/jobs/evaluate", asked), watch=watch, as_json=as_json)
 
@@ -146,6 +152,7 @@ def job_evaluate(
 @job.command("events")
 def job_events(id: str, as_json: Json = False, url: Url = URL) -> None:
     """What happened to a job: queued, started, tried again and why."""
+    url = jobs_at(url)
     found = call(url, "GET", f"/jobs/{quoted(id)}/events")["items"]
     if as_json:
         say(json.dumps(found, indent=2))

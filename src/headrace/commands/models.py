@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.commands.calling import URL, Json, Url, call, fail, quoted
+from headrace.commands.calling import URL, Json, Url, call, fail, jobs_at, quoted
 from headrace.commands.jobs import Priority, Watch, begun
 from headrace.commands.printing import say, table
 from headrace.commands.records import (
@@ -88,7 +88,7 @@ def model_reproduce(
     id: str, priority: Priority = 0, watch: Watch = False, as_json: Json = False, url: Url = URL
 ) -> None:
     """Train a model's recipe once more, and compare the files digest by digest."""
-    query = f"?priority={priority}" if priority else ""
+    url, query = jobs_at(url), f"?priority={priority}" if priority else ""
     begun(url, call(url, "POST", f"/models/{quoted(id)}/reproduce{query}"), watch=watch, as_json=as_json)
 
 

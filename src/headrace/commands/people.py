@@ -41,6 +41,10 @@ def login(
     url: Url = URL,
     user: Annotated[str, typer.Option(help="Your name; it is asked for if not given.")] = "",
     company: Annotated[str, typer.Option(help="Your company.")] = "local",
+    also: Annotated[
+        list[str] | None,
+        typer.Option(help="Another address of the same platform that gets this login's tokens; may be repeated."),
+    ] = None,
 ) -> None:
     """Sign in. The password is asked for, or read from standard input; it is never an option, because `ps` shows those."""
     from headrace import credentials
@@ -49,7 +53,8 @@ def login(
     name = user or _asked("Name", "--user")
     form = {"grant_type": "password", "username": name, "company": company, "password": _secret("Password")}
     found = _granted(url, form | {"client_id": "headrace-cli"})
-    guard(lambda: credentials.remember(url, found | {"user": name, "company": company}))
+    more = {"user": name, "company": company, "also": [credentials.normal(one) for one in also or []]}
+    guard(lambda: credentials.remember(url, found | more))
     say(f"signed in at {url} as {name}" + ("" if "/" in name else f" of {company}"))
     if os.environ.get(credentials.VARIABLE):
         say(f"headrace: {credentials.VARIABLE} is set and comes before this login", err=True)
@@ -273,8 +278,7 @@ def _asked(what: str, option: str) -> str:
 
 def _warn(url: str) -> None:
     """A password over plain HTTP to another machine can be read on the way."""
-    from headrace.credentials import normal
+    from headrace.credentials import normal, on_loopback
 
-    place = normal(url)
-    if place.startswith("http://") and not place.startswith(("http://127.", "http://[::1]")):
+    if normal(url).startswith("http://") and not on_loopback(url):
         say(f"headrace: {url} is not encrypted: whoever is on the way can read the password", err=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from headrace.commands.calling import fail, guard, read
+from headrace.commands.calling import fail, guard, read, sign_in
 from headrace.commands.printing import say
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def send(
         if again and again != mine and not isinstance(content.get("content"), Iterator):
             answer = request(method, place, headers={**(headers or {}), **again}, **given)
     if answer.status_code == 401:
-        fail(f"{url} does not let you in: `headrace login --url {url}` signs in")
+        fail(f"{url} does not let you in: {sign_in(url)}")
     return answer
 
 
