@@ -495,6 +495,17 @@ out = pathlib.Path(os.environ["HEADRACE_OUTPUT"])
             assert ("'layers' is neither a number nor a text" in job.reason) == (not layers)
 
 
+async def test_a_model_whose_data_are_gone_is_not_trained_again(tmp_path: Path, shelf: Shelf) -> None:
+    foreign = shelf.add_dataset(b"89", company="borg")
+    shelf.grant("acme", foreign, "derive")
+    async with training(tmp_path, RUNNER) as service:
+        job = await run(service, shelf, WRITES, datasets=[foreign])
+        assert job.state == "done", job.reason
+        shelf.grant("acme", foreign, None)
+        with pytest.raises(UnknownAsset, match=foreign):
+            await service.reproduce(ANN, job.model)
+
+
 # -- before anything is queued
 
 

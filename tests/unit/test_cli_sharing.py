@@ -86,7 +86,8 @@ def test_a_dataset_is_added_listed_shown_fetched_deleted(run: Run, fake: Fake, t
     (tmp_path / "meters.csv").write_bytes(b"mine")
     run("dataset", "get", made["id"], "--force")
     assert (tmp_path / "meters.csv").read_bytes() == data
-    assert "its record stays" in run("dataset", "delete", made["id"])
+    assert "(meters.csv) was not deleted: --yes" in run("dataset", "delete", made["id"], code=1)
+    assert "its record stays" in run("dataset", "delete", made["id"], "--yes")
     assert "was deleted on" in run("dataset", "get", made["id"], "-o", "again", code=1)
     assert "no such thing" in run("dataset", "show", "ds_other", code=1)
 
@@ -255,7 +256,7 @@ def test_models(run: Run, fake: Fake, tmp_path: Path) -> None:
     assert "exists; --force" in run("model", "get", "md_2", code=1)
     run("model", "get", "md_2", "--force")
     assert "released" in run("model", "release", "md_2")
-    assert "deleted" in run("model", "delete", "md_2")
+    assert "deleted" in run("model", "delete", "md_2", "--yes")
 
 
 @pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil", "a\\evil"])
@@ -402,6 +403,7 @@ def test_jobs(run: Run, fake: Fake, tmp_path: Path) -> None:
     )
     id = run("model", "train", "code", "--json")["job"]
     assert "25%" in run("job", "list") and run("job", "list", "--state", "failed").startswith("no jobs")
+    assert run("job", "list").splitlines()[1].split()[1:4] == ["train", "code", fake.script[id][0].model]
     shown = run("job", "show", id)
     assert "256 MiB" in shown and "25% epoch 1" in shown
     assert run("job", "log", id) == "hello\nworld\n"

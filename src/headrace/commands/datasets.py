@@ -16,9 +16,11 @@ from headrace.commands.records import (
     Confidential,
     Description,
     Force,
+    Gone,
     Limit,
     Name,
     Output,
+    Yes,
     not_gone,
     pages,
     place_for,
@@ -29,6 +31,7 @@ from headrace.commands.records import (
     print_made,
     samples,
     state_of,
+    sure,
 )
 from headrace.errors import size_of
 
@@ -36,9 +39,11 @@ dataset = typer.Typer(no_args_is_help=True, help="Datasets: registered, hashed, 
 
 
 @dataset.command("list")
-def dataset_list(company: Company = "", limit: Limit = 100, as_json: Json = False, url: Url = URL) -> None:
+def dataset_list(
+    company: Company = "", limit: Limit = 100, deleted: Gone = False, as_json: Json = False, url: Url = URL
+) -> None:
     """Your company's datasets, and those granted to it; the newest first."""
-    found = pages(url, "/datasets", company, limit)
+    found = pages(url, "/datasets", company, limit, gone=deleted)
     if as_json:
         say(json.dumps(found, indent=2))
         return
@@ -146,6 +151,7 @@ def dataset_get(
 
 
 @dataset.command("delete")
-def dataset_delete(id: str, as_json: Json = False, url: Url = URL) -> None:
+def dataset_delete(id: str, yes: Yes = False, as_json: Json = False, url: Url = URL) -> None:
     """Delete a dataset; what was made of it keeps its lineage."""
+    sure("dataset", call(url, "GET", f"/datasets/{quoted(id)}"), yes=yes)
     print_deleted(call(url, "DELETE", f"/datasets/{quoted(id)}"), as_json)

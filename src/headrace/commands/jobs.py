@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headrace.commands.calling import URL, Json, Url, call, fail, guard, jobs_at, quoted, read, reason
+from headrace.commands.calling import URL, Json, Url, ask, call, fail, guard, jobs_at, quoted, read, reason
 from headrace.commands.printing import clock, say, table
 from headrace.commands.records import print_metrics
 from headrace.controls import seen
@@ -49,19 +49,24 @@ def job_list(
     url: Url = URL,
 ) -> None:
     """Your company's jobs, the newest first."""
-    url = jobs_at(url)
     from urllib.parse import urlencode
+
+    hub, url = url, jobs_at(url)
 
     query = {"state": state, "model": model, "limit": limit}
     found = call(url, "GET", "/jobs?" + urlencode({name: value for name, value in query.items() if value}))["items"]
     if as_json:
         say(json.dumps(found, indent=2))
         return
+    names = _names(hub) if found else {}
     rows = [
-        [one["id"], one["model"], one["state"], _percent(one), _lasted(one), clock(one["created_ms"]), _says(one)]
+        [
+            *(one["id"], one["kind"], names.get(one["model"], ""), one["model"], one["state"]),
+            *(_percent(one), _lasted(one), clock(one["created_ms"]), _says(one)),
+        ]
         for one in found
     ]
-    head = ["id", "model", "state", "progress", "lasted", "created (UTC)", "says"]
+    head = ["id", "kind", "model", "model's id", "state", "progress", "lasted", "created (UTC)", "says"]
     table(head, rows, empty="no jobs; `headrace model train DIR` starts one")
 
 
@@ -73,7 +78,8 @@ def job_show(id: str, as_json: Json = False, url: Url = URL) -> None:
     if as_json:
         say(json.dumps(one, indent=2))
         return
-    say(f"{one['id']}: {one['state']}, of {one['company']}, trains {one['model']}")
+    what = {"evaluate": f"measures {one['model']} on {one['dataset']}", "reproduce": f"trains {one['model']} once more"}
+    say(f"{one['id']}: {one['state']}, of {one['company']}, {what.get(one['kind'], 'trains ' + one['model'])}")
     say(f"created {clock(one['created_ms'])} UTC by {one['created_by']}, priority {one['priority']}")
     if one["started_ms"] is not None:
         ended = f", ended {clock(one['ended_ms'])}" if one["ended_ms"] is not None else ""
@@ -304,6 +310,12 @@ def _bar() -> Iterator[Any]:
             )
 
         yield show
+
+
+def _names(url: str) -> dict[str, str]:
+    """Id -> name of the newest models; none if the sharing service is elsewhere."""
+    answer = ask(url, "GET", "/models?limit=200&deleted=1")
+    return {} if answer.is_error else {one["id"]: one["name"] for one in answer.json()["items"]}
 
 
 def _says(one: dict[str, Any]) -> str:

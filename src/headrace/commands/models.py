@@ -16,9 +16,11 @@ from headrace.commands.records import (
     Confidential,
     Description,
     Force,
+    Gone,
     Limit,
     Name,
     Output,
+    Yes,
     not_gone,
     number,
     pages,
@@ -30,6 +32,7 @@ from headrace.commands.records import (
     print_metrics,
     print_recipe,
     state_of,
+    sure,
 )
 from headrace.commands.train import train
 from headrace.errors import size_of
@@ -39,9 +42,11 @@ model.command("train")(train)
 
 
 @model.command("list")
-def model_list(company: Company = "", limit: Limit = 100, as_json: Json = False, url: Url = URL) -> None:
+def model_list(
+    company: Company = "", limit: Limit = 100, deleted: Gone = False, as_json: Json = False, url: Url = URL
+) -> None:
     """Your company's registered models, and those granted to it; the newest first."""
-    found = pages(url, "/models", company, limit)
+    found = pages(url, "/models", company, limit, gone=deleted)
     if as_json:
         say(json.dumps(found, indent=2))
         return
@@ -148,8 +153,9 @@ def model_code(id: str, output: Output = None, force: Force = False, as_json: Js
 
 
 @model.command("delete")
-def model_delete(id: str, as_json: Json = False, url: Url = URL) -> None:
+def model_delete(id: str, yes: Yes = False, as_json: Json = False, url: Url = URL) -> None:
     """Delete a registered model; what was made of it keeps its lineage."""
+    sure("model", call(url, "GET", f"/models/{quoted(id)}"), yes=yes)
     print_deleted(call(url, "DELETE", f"/models/{quoted(id)}"), as_json)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,8 @@ Confidential = Annotated[
 Company = Annotated[str, typer.Option(help="Only of this company.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to (default: its own name, here).")]
+Gone = Annotated[bool, typer.Option("--deleted", help="Tombstones, too: records of what was deleted.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 DATASET = {"pending": "measuring", "done": "ready", "failed": "ready, not measured", "none": "ready"}
 """State of a dataset's statistics -> of the dataset, in the words of the page."""
@@ -26,14 +29,23 @@ PAGE = 100
 """Records of one answer."""
 
 
-def pages(url: str, path: str, company: str, limit: int) -> list[dict[str, Any]]:
-    """Records from a path that answers page by page, up to a limit."""
+def pages(url: str, path: str, company: str, limit: int, *, gone: bool = False) -> list[dict[str, Any]]:
+    """Records from a path that answers page by page, up to a limit.
+
+    Args:
+        gone: tombstones, too.
+    """
     from urllib.parse import urlencode
 
     found: list[dict[str, Any]] = []
     after = ""
     while len(found) < limit:
-        query = {"company": company, "limit": min(PAGE, limit - len(found)), "after": after}
+        query = {
+            "company": company,
+            "limit": min(PAGE, limit - len(found)),
+            "after": after,
+            "deleted": "1" if gone else "",
+        }
         page = call(url, "GET", f"{path}?" + urlencode({name: value for name, value in query.items() if value}))
         found += page["items"]
         if not page["next"] or not page["items"]:
@@ -63,6 +75,17 @@ def print_got(one: dict[str, Any], target: Path, digest: str, as_json: bool) -> 
         say(json.dumps({"id": one["id"], "path": str(target), "digest": digest}, indent=2))
     else:
         say(f"{target}: as recorded, {digest}")
+
+
+def sure(kind: str, one: dict[str, Any], *, yes: bool) -> None:
+    """Ask before something is deleted. Ends the command unless the answer is yes, or nobody is there to answer."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(f"{one['id']} ({one['name']}) was not deleted: --yes says that it shall be")
+    typer.confirm(
+        f"Delete the {kind} {one['name']} ({one['id']})? Its content cannot be brought back.", abort=True, err=True
+    )
 
 
 def print_deleted(answer: dict[str, Any], as_json: bool) -> None:

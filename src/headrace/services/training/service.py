@@ -115,6 +115,8 @@ class TrainingService:
     async def reproduce(self, who: Principal, model: str, priority: int = 0) -> Job:
         """See `Training.reproduce`."""
         recipe = await self._trained(who, model)
+        for id in dict.fromkeys([*recipe.datasets, *recipe.evaluation, *filter(None, [recipe.parent])]):
+            await self._sharing.check(who, id, "train")  # deleted, or no longer granted: it could not start
         return await self._add(who, model, recipe, kind="reproduce", priority=priority)
 
     async def job(self, who: Principal, id: str) -> Job:
