@@ -130,6 +130,27 @@ def test_statistics_are_shown(run: Run, fake: Fake, tmp_path: Path) -> None:
     assert [line.split() for line in shown.splitlines()[-2:]] == [
         ["t", "TIMESTAMP", "0", "2024-01-01", "2024-02-01"], ["power", "DOUBLE", "3", "0", "5,000.25", "812.5"],
     ]  # fmt: skip
+    times = {
+        "name": "time_ns",
+        "type": "BIGINT",
+        "missing": 0,
+        "min": 1.7e18,
+        "max": 1.8e18,
+        "mean": 1.75e18,
+        "std": 1.0,
+    }
+    matrix = {"columns": ["a", "b", "c"], "correlation": [[1, 0.1, -0.9], [0.1, 1, None], [-0.9, None, 1]]}
+    figures = {"missing": 1, "min": 0.0, "max": 1234567.0, "mean": 2.0, "std": None}
+    arrays = {"x": {"shape": [1000, 3], "type": "float64", "features": [figures] * 3, "matrix": matrix}}
+    arrays["y"] = {"shape": [1000], "type": "int64", "values": figures}
+    about = {"samples": 1, "sample_shape": [3], "statistics": {"columns": [times], "arrays": arrays}}
+    fake.records[made["id"]] = fake.records[made["id"]].model_copy(update=about)
+    shown = run("dataset", "show", made["id"])
+    assert "1 sample of shape [3]" in shown and "2023-11-14 22:13:20" in shown and "2027-01-15 08:00:00" in shown
+    lines = [line.split() for line in shown.splitlines()]
+    assert ["x[2]", "1", "0", "1.23457e+06", "2"] in lines and ["x", "float64,", "1,000", "x", "3"] in lines
+    assert ["y", "int64,", "1,000", "1", "0", "1.23457e+06", "2"] in lines
+    assert "correlation of 3 columns, strongest: a and c -0.90, a and b +0.10" in shown
 
 
 def test_a_download_that_is_not_as_recorded_is_not_kept(run: Run, fake: Fake, tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from headrace.commands.records import (
     not_gone,
     pages,
     place_for,
-    print_columns,
     print_deleted,
     print_got,
     print_head,
@@ -33,6 +32,7 @@ from headrace.commands.records import (
     state_of,
     sure,
 )
+from headrace.commands.statistics import print_statistics
 from headrace.errors import size_of
 
 dataset = typer.Typer(no_args_is_help=True, help="Datasets: registered, hashed, described, shared.")
@@ -76,12 +76,13 @@ def dataset_show(id: str, as_json: Json = False, url: Url = URL) -> None:
             f"of {stream['topic']}, {clock(stream['from_ms'])} to {clock(stream['to_ms'])}: {stream['records']:,} records"
         )
     shape = f" of shape {one['sample_shape']}" if one["sample_shape"] else ""
-    say(f"{one['media']}, {samples(one) or 'samples not known'}{' samples' if samples(one) else ''}{shape}")
+    count = f"{samples(one)} sample{'' if one['samples'] == 1 else 's'}" if samples(one) else "samples not known"
+    say(f"{one['media']}, {count}{shape}")
     if one["statistics_state"] == "pending":
         say("statistics: being measured")
     if one["statistics_state"] == "failed":
         say(f"not measured: {one['statistics_error'] or 'no reason is known'}")
-    print_columns(one["statistics"] or {})
+    print_statistics(one["statistics"] or {})
 
 
 @dataset.command("add")

@@ -149,36 +149,16 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         table(["evaluated later on", "metric", "value"], measured)
 
 
-def print_columns(statistics: dict[str, Any]) -> None:
-    """A row for each column, feature or channel."""
-    found = statistics.get("columns") or statistics.get("features") or []
-    rows = []
-    for place, one in enumerate(found):
-        low, high = (one.get(name, one.get(other)) for name, other in (("min", "first"), ("max", "last")))
-        figures = [figure(value) for value in (low, high, one.get("mean"), one.get("std"))]
-        rows.append([str(one.get("name", place)), str(one.get("type", "")), number(one.get("missing")), *figures])
-    if rows:
-        table(["column", "type", "missing", "least", "most", "mean", "std"], rows)
-    for name, word in (("classes", "class"), ("arrays", "array")):
-        if name in statistics:
-            shown = [
-                [key, figure(one["shape"] if isinstance(one, dict) else one)] for key, one in statistics[name].items()
-            ]
-            table([word, "shape" if name == "arrays" else "images"], shown)
-    if "warning" in statistics:
-        say(f"warning: {statistics['warning']}")
-    if "note" in statistics:
-        say(statistics["note"])
+def number(value: int | None) -> str:
+    """A count; "" if it is not known."""
+    return "" if value is None else f"{value:,}"
 
 
 def figure(value: object) -> str:
     """A value of any kind in few characters."""
-    return "" if value is None else f"{value:,.6g}" if isinstance(value, float) else str(value)
-
-
-def number(value: int | None) -> str:
-    """A count; "" if it is not known."""
-    return "" if value is None else f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    return "" if value is None else f"{value:,}" if type(value) is int else str(value)
 
 
 def samples(one: dict[str, Any]) -> str:
