@@ -16,8 +16,9 @@ from headrace.front import Guard, hosts
 from headrace.library import open_hub, open_queue
 from headrace.listening import listen, locked_for, port_errors, served
 from headrace.runners.local import LocalRunner
+from headrace.services.apidocs import index
 from headrace.services.entrance import Entrance
-from headrace.services.http import App, Receive, Scope, Send, answer_json
+from headrace.services.http import App, Receive, Scope, Send, answer, answer_json
 from headrace.services.identity.http import create_app as identity_app
 from headrace.services.identity.service import IdentityService
 from headrace.services.sharing import http as sharing_http
@@ -150,6 +151,8 @@ class _Alive:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "/" and scope["method"] in {"GET", "HEAD"}:
             await answer_json(send, {"status": "alive", "service": self._service, **self._told})
+        elif scope["type"] == "http" and scope["path"] == "/docs" and scope["method"] in {"GET", "HEAD"}:
+            await answer(send, 200, *index([self._service]))
         elif scope["type"] == "http" and (other := service_of(scope["path"])) not in {"", self._service}:
             await answer_json(send, {"error": self._elsewhere(other)}, 404)
         else:

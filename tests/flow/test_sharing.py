@@ -249,6 +249,8 @@ async def test_a_model_of_foreign_data_is_held_until_released(tmp_path: Path) ->
         with pytest.raises(Forbidden):
             await hub.granting.release(person("acme", "developer"), made.id)
         await hub.granting.release(ACME, made.id)
+        with pytest.raises(Conflict, match=r"was released by .* it is no longer held for you"):
+            await hub.granting.release(ACME, made.id)
         assert await read(hub, BOLT, made.id, "weights") == b"secret"
         assert (await hub.model(BOLT, made.id)).metrics == {"loss": 0.5}
         with pytest.raises(UnknownAsset):

@@ -153,6 +153,10 @@ def upload(url: str, path: str, metadata: dict[str, Any], part: str, file: Path)
                 if size >= RESUMABLE:
                     return _by_pieces(url, path, metadata, file, watch)
                 return _at_once(url, path, metadata, part, file, watch)
+            except KeyboardInterrupt:
+                if size >= RESUMABLE:
+                    say("\nheadrace: stopped; the same command goes on where it stopped", err=True)
+                raise
             except httpx.HTTPError as error:
                 again = "; the same command goes on where it stopped" if size >= RESUMABLE else ""
                 fail(lost(url, error) + again)

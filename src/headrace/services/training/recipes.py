@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from headrace.access import Principal
 from headrace.assets import Limits, Recipe
-from headrace.errors import BadInput, Forbidden, HeadraceError, NoIsolation, NotFound, Temporary
+from headrace.errors import BadInput, Forbidden, HeadraceError, NoIsolation, NotFound, Temporary, size_of
 from headrace.runners import Runner
 from headrace.services.sharing import Sharing
 from headrace.services.training.examine import examine
@@ -174,7 +174,18 @@ def _limits(limits: Limits, settings: TrainingSettings) -> Iterator[str]:
     for field, setting in _MOST:
         asked, most = getattr(limits, field), getattr(settings, setting)
         if not asked <= most:  # NaN neither
-            yield f"limits.{field}: {asked:g} is more than the {most:g} this platform gives"
+            yield f"limits.{field}: {_measure(field, asked)} is more than the {_measure(field, most)} this platform gives"
+
+
+def _measure(field: str, value: float) -> str:
+    """A limit with its unit.
+
+    >>> _measure("memory_bytes", 2**31), _measure("seconds", 3600), _measure("cpus", 1.5)
+    ('2,147,483,648 bytes (2 GiB)', '3600 s', '1.5')
+    """
+    if field.endswith("bytes") and isinstance(value, int):
+        return f"{value:,} bytes ({size_of(value)})"
+    return f"{value:g}{' s' if field == 'seconds' else ''}"
 
 
 def _seeds(seeds: dict[str, int]) -> Iterator[str]:
