@@ -123,7 +123,9 @@ async def test_a_form_the_wrong_way_round_and_json_that_says_nothing_get_a_hint(
         assert said.status_code == 400 and "curl -H 'Content-Type: application/json'" in said.json()["error"]
         form = {"file": ("a.csv", b"a"), "metadata": (None, '{"name": "x"}')}
         said = await acme.post("/datasets", files=form)
-        assert said.status_code == 400 and """curl -F 'metadata={"name": "NAME"}' -F file=@FILE""" in said.json()["error"]
+        assert (
+            said.status_code == 400 and """curl -F 'metadata={"name": "NAME"}' -F file=@FILE""" in said.json()["error"]
+        )
 
 
 async def test_pages_follow_one_another(tmp_path: Path) -> None:
