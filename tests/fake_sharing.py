@@ -73,7 +73,7 @@ class Fake:
             Route("/datasets/{id}/raw", self.raw),
             Route("/datasets/from-stream", self.from_stream, methods=["POST"]),
             Route("/datasets", self.all), Route("/models", self.all),
-            Route("/{kind:str}/{id}/content", self.content), Route("/models/{id}/files/{path:path}", self.content),
+            Route("/{kind:str}/{id}/content", self.content), Route("/models/{id}/code", self.content), Route("/models/{id}/files/{path:path}", self.content),
             Route("/models/{id}/release", self.one, methods=["POST"]),
             Route("/grants", self.grant, methods=["POST"]), Route("/grants", self.grants),
             Route("/grants/{id}", self.revoke, methods=["DELETE"]),

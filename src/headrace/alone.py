@@ -10,13 +10,15 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from headrace.access import LOCAL, Principal
-from headrace.errors import BadInput, Unsupported
+from headrace.credentials import REALM_PATH
+from headrace.errors import BadInput, NotFound, Unsupported
 from headrace.front import Guard, hosts
 from headrace.library import open_hub, open_ledger, open_queue, open_translation, open_verification
 from headrace.listening import listen, locked_for, port_errors, served
 from headrace.runners.local import LocalRunner
+from headrace.services.apidocs import index
 from headrace.services.entrance import Entrance
-from headrace.services.http import App, Receive, Scope, Send, answer_json
+from headrace.services.http import App, Receive, Scope, Send, answer, answer_json
 from headrace.services.identity.http import create_app as identity_app
 from headrace.services.identity.service import IdentityService
 from headrace.services.sharing import http as sharing_http
@@ -28,7 +30,7 @@ from headrace.services.translation.service import TranslationService
 from headrace.services.verification import http as verification_http
 from headrace.services.verification.client import VerificationClient
 from headrace.settings import ISSUER, ServeSettings
-from headrace.streams.logs import LogReader, open_reader
+from headrace.streams.logs import LogReader, open_reader, recorded
 from headrace.trust.identities.local import LocalIdentities
 
 
@@ -71,7 +73,8 @@ class Alone:
         issuer = settings.identity or (self.url if settings.service == "identity" else ISSUER)
         identities = LocalIdentities(settings.data / "identity", issuer.rstrip("/"))
         self.identities = await stack.enter_async_context(identities)
-        entrance = Entrance(_Alive(await self._app()), identities, identities.sessions)
+        app = _Alive(await self._app(), settings.service, self._told(identities.issuer))
+        entrance = Entrance(app, identities, identities.sessions)
         guard = Guard(entrance, hosts(settings.host, port, ()))
         await stack.enter_async_context(served(guard, listener, settings.http))
         if self._translating is not None:
@@ -129,6 +132,14 @@ class Alone:
         scratch = self._folder / "fetched" / settings.service
         return await self._stack.enter_async_context(SharingClient(settings.sharing, self._token, scratch))
 
+    def _told(self, issuer: str) -> dict[str, str]:
+        """What it tells everybody of itself: nothing that its tokens and settings do not say to its users."""
+        others = {"jobs": self.settings.training, "sharing": self.settings.sharing}
+        return {
+            "issuer": issuer,
+            **{name: url for name, url in others.items() if url and name != self.settings.service},
+        }
+
     def _token(self, who: Principal) -> str:
         return self.identities.on_behalf(who, self.settings.service)
 
@@ -141,17 +152,58 @@ class Alone:
 
     def _stream(self, company: str) -> LogReader:
         data = self.settings.data
-        return open_reader(data if company == LOCAL else data / "companies" / company)
+        folder = data if company == LOCAL else data / "companies" / company
+        if not recorded(folder):
+            raise NotFound(
+                detail=f"no stream of {company!r} has been recorded here: a platform (`headrace up`) records them into the "
+                "data directory that its services share"
+            )
+        return open_reader(folder)
+
+
+PATHS = {
+    "sharing": ("datasets", "models", "grants", "audit", "lineage", "uploads"),
+    "training": ("jobs",),
+    "identity": ("realms", "companies", "people", "whoami", "password", "session", "login", "logout", "keys"),
+}
+"""Service -> the first parts of its paths."""
 
 
 class _Alive:
-    """A service with an answer at ``/`` for whoever watches it."""
+    """A service with an answer at ``/`` for whoever watches it, and for whoever looks for another service here.
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    Args:
+        told: what it says of itself and of where others are.
+    """
+
+    def __init__(self, app: App, service: str, told: dict[str, str]) -> None:
+        self._app, self._service, self._told = app, service, told
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/" and scope["method"] == "GET":
-            await answer_json(send, {"status": "alive"})
+        if scope["type"] == "http" and scope["path"] == "/" and scope["method"] in {"GET", "HEAD"}:
+            await answer_json(send, {"status": "alive", "service": self._service, **self._told})
+        elif scope["type"] == "http" and scope["path"] == "/docs" and scope["method"] in {"GET", "HEAD"}:
+            await answer(send, 200, *index([self._service]))
+        elif scope["type"] == "http" and (other := service_of(scope["path"])) not in {"", self._service}:
+            await answer_json(send, {"error": self._elsewhere(other)}, 404)
         else:
             await self._app(scope, receive, send)
+
+    def _elsewhere(self, other: str) -> str:
+        where = {"identity": self._told["issuer"].removesuffix(REALM_PATH)}.get(other, "")
+        where = where or self._told.get({"training": "jobs"}.get(other, other), "")
+        at = f"is at {where}" if where else "answers at an address of its own"
+        what = {"training": "the training service, which has the jobs,"}.get(other, f"the {other} service")
+        return f"this is the {self._service} service; {what} {at}"
+
+
+def service_of(path: str) -> str:
+    """Which service a path is one of; "" if of none or all.
+
+    >>> service_of("/jobs/jb_1"), service_of("/models/md_1/reproduce"), service_of("/models/md_1"), service_of("/docs/jobs")
+    ('training', 'training', 'sharing', '')
+    """
+    parts = path.split("/")
+    if parts[1:2] == ["models"] and parts[3:] == ["reproduce"]:
+        return "training"
+    return next((service for service, firsts in PATHS.items() if parts[1:2] and parts[1] in firsts), "")

@@ -3,6 +3,10 @@
 ``$HEADRACE_HOME/credentials.json``, else ``~/.config/headrace/credentials.json``. An entry is the token of an install
 (`headrace up` writes it for its own address) or a login: an access token of some minutes and the refresh token that gets
 the next. Refresh tokens work once, so whoever refreshes holds a lock and looks first whether another process just has.
+
+A platform's services may have addresses of their own, and a login is good at all of them. It is sent to another address than
+the one it was made at only if the user has tied that to it (``headrace login --also URL``), or if both are on this machine and
+the service there says that it believes this issuer.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,7 +30,8 @@ VARIABLE = "HEADRACE_TOKEN"
 """Environment variable with a token, which comes before the file."""
 EARLY = 30.0
 """Seconds before its end in which an access token is not used any more."""
-TOKEN_PATH = "/realms/headrace/protocol/openid-connect/token"  # noqa: S105
+REALM_PATH = "/realms/headrace"
+TOKEN_PATH = f"{REALM_PATH}/protocol/openid-connect/token"
 
 
 def file() -> Path:
@@ -70,8 +77,9 @@ def token(url: str, refused: str = "") -> str:
     """
     if given := os.environ.get(VARIABLE, "").strip():
         return given
-    place = normal(url)
-    entry = _read().get(place, {})
+    entries = _read()
+    place = _lender(normal(url), entries)
+    entry = entries.get(place, {})
     if found := _usable(entry, refused):
         return found
     return _refreshed(place, refused) if "refresh_token" in entry else ""
@@ -81,6 +89,55 @@ def remember(url: str, entry: dict[str, Any]) -> None:
     """Keep what a platform gave: ``{"token": …}`` of an install, or an answer of a token endpoint."""
     with _locked():
         _write(_read() | {normal(url): _dated(entry)})
+
+
+@lru_cache(64)
+def told(url: str) -> dict[str, str]:
+    """What a service says of itself to everybody: its name (``service``), whom it believes (``issuer``), where others are
+    (``jobs``, ``sharing``); {} if it says nothing. No token is sent."""
+    import httpx
+
+    try:
+        answer = httpx.get(normal(url) + "/", timeout=5, trust_env=False, headers={"accept": "application/json"})
+        found = answer.json() if answer.is_success else {}
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return {}
+    return {name: one for name, one in found.items() if isinstance(one, str)} if isinstance(found, dict) else {}
+
+
+def issuer_of(url: str) -> str:
+    """Where one signs in for an address, as the service there says; that address itself if it says nothing."""
+    return normal(told(url).get("issuer", url)).removesuffix(REALM_PATH)
+
+
+def tied(url: str, other: str) -> bool:
+    """Whether what is sent to an address may be sent to another one that the service there names."""
+    place = normal(other)
+    ours = (on_loopback(url) and on_loopback(place)) or normal(url) == place
+    return ours or any(place in one.get("also", []) for one in _read().values())
+
+
+def on_loopback(url: str) -> bool:
+    """Whether an address is one of this machine only.
+
+    >>> on_loopback("http://localhost:8080"), on_loopback("http://[::1]"), on_loopback("http://127.0.0.1.example")
+    (True, True, False)
+    """
+    try:
+        return ip_address(urlsplit(normal(url)).hostname or "").is_loopback
+    except ValueError:  # a name: whoever answers for it decides where it points
+        return False
+
+
+def _lender(place: str, entries: dict[str, dict[str, Any]]) -> str:
+    """The address whose entry is used for `place`: its own, one it was tied to, or on this machine its issuer's."""
+    if place in entries:
+        return place
+    lent = next((url for url, one in entries.items() if place in one.get("also", [])), "")
+    if lent or not entries or not on_loopback(place):
+        return lent or place
+    issuer = issuer_of(place)
+    return issuer if issuer in entries and on_loopback(issuer) else place
 
 
 def forget(url: str) -> bool:

@@ -8,7 +8,8 @@ HeadraceError
 │   ├── Undecodable     a device's payload no decoder understands
 │   ├── BadSpec         a headrace.yaml with at least one problem
 │   ├── BadTensor       an inference input of the wrong name, shape or type
-│   └── BadArchive      a code archive that is not safe to unpack
+│   ├── BadArchive      a code archive that is not safe to unpack
+│   └── Ragged          a table whose lines have different numbers of fields
 ├── NotFound            the thing named does not exist
 │   ├── UnknownModel, UnknownKey, UnknownTopic, UnknownPrediction, UnknownObject
 │   ├── UnknownPlugin, NoLog, UnknownAsset, UnknownContract
@@ -87,6 +88,10 @@ class Problem:
 
 class BadTensor(BadInput):
     """{detail}."""
+
+
+class Ragged(BadInput):
+    """{detail}: make all lines alike, and register the file again."""
 
 
 class BadArchive(BadInput):

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from headrace.access import LOCAL, Action, Principal
 from headrace.errors import HeadraceError, NotFound, Unauthenticated
+from headrace.services.apidocs import index
 from headrace.services.entrance import PRINCIPAL
 from headrace.services.http import App, Receive, Scope, Send, answer, answer_json, header, refuse
 from headrace.tenant import Tenant
@@ -93,7 +94,13 @@ class Front:
             return _alive
         if path == "/" or path.startswith(("/console/", "/favicon")):
             return self._pages
+        if path in {"/docs", "/docs/"} and method in {"GET", "HEAD"}:
+            return self._index
         raise NotFound(detail=f"there is nothing at {method} {path}")
+
+    async def _index(self, scope: Scope, receive: Receive, send: Send) -> None:
+        names = {path.split("/")[2] for path in self._apps if path.startswith("/docs/") and path.count("/") == 2}
+        await answer(send, 200, *index(names))
 
     async def _own(self, method: str, path: str, who: Principal | None) -> App:
         """A door of the caller's company."""

@@ -216,6 +216,14 @@ def _overlap(a: list[float], b: list[float]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
+def beside(visit: Visit, selector: str) -> None:
+    """The answer stands in sight, right below what it answers."""
+    form, said = (
+        f"document.querySelector('#library-view {one}').getBoundingClientRect()" for one in (selector, ".said")
+    )
+    visit.wait(f"{said}.top >= {form}.bottom && {said}.top < {form}.bottom + 40 && {said}.bottom <= innerHeight")
+
+
 def test_grants_are_given_and_taken_back(visit: Visit, hub: Site) -> None:
     address = hub()
     opened(visit, address, name_of("ds", 1), "pv-2019")
@@ -227,12 +235,15 @@ def test_grants_are_given_and_taken_back(visit: Visit, hub: Site) -> None:
     visit.wait(
         "document.querySelector('#library-view .said').textContent === 'There is no company ’nobody’ here'.replaceAll('’', String.fromCharCode(39))"
     )
+    beside(visit, "form.grant-form")
     visit.page.get_by_label("Open it to").fill("dynamo")
     visit.page.get_by_label("who may").select_option("derive")
     assert "keep what it makes" in visit.text("#right-help")
     visit.page.get_by_label("until").fill("2031-05-04")
     visit.page.get_by_role("button", name="Grant", exact=True).click()
     visit.wait("document.querySelector('#library-view .given').textContent.includes('dynamo may derive from it')")
+    visit.wait("document.querySelector('#library-view .said').textContent.startsWith('Granted: dynamo')")
+    beside(visit, "form.grant-form")
     assert "Until 4 May 2031, 23:59" in visit.text("#library-view .given li:has-text('dynamo')")
     revoke = visit.page.get_by_role("button", name="Revoke the right of dynamo")
     revoke.click()

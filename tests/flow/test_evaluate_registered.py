@@ -82,6 +82,8 @@ def test_a_model_trained_here_takes_part(site: Site, held_out: str) -> None:
     in_onnx = evaluated(site, onnx_, held_out)
     assert figures(in_onnx)["sklearn"]["mse"] == pytest.approx(rows["sklearn"]["mse"], rel=1e-4)
     assert not any("nothing is known" in note for note in in_onnx["notes"])
+    plain = site.made("evaluate", "--model", model["id"], "--dataset", held_out, "--only", "ridge")  # as README has it
+    assert set(figures(plain)) == set(rows) and any("its days begin at 08:00 UTC" in note for note in plain["notes"])
     own = evaluated(site, model["id"], train)
     assert any("trained on this very dataset" in note and "flatter" in note for note in own["notes"])
     short = evaluated(site, model["id"], held_out, "--history", "12")

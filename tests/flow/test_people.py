@@ -105,7 +105,11 @@ def test_a_company_from_its_beginning_to_its_end(owner: Desk, tmp_path: Path) ->
     assert f"headrace login --url {owner.url}" in stranger.bad("whoami")
 
     assert "install of local: install" in owner.good("whoami")
-    made = json.loads(owner.good("company", "add", "acme", "--admin", "boss", "--json"))
+    assert "while it is the only company" in owner.run("person", "add", "early").stderr
+    first = owner.run("company", "add", "acme", "--admin", "boss", "--json")
+    assert "MQTT asks every device for a login" in first.stderr and "--kind device" in first.stderr
+    assert owner.run("person", "add", "late").stderr == "", "there is nothing they could apply"
+    made = json.loads(first.stdout)
     password = made["admin"]["password"]
     boss = Desk(tmp_path / "boss", owner.url)
     assert "wrong" in boss.bad("login", "--user", "boss", "--company", "acme", stdin="wrong-wrong\n")

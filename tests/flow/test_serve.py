@@ -112,8 +112,16 @@ def test_sharing_and_training_are_two_processes(tmp_path: Path) -> None:
         assert log.text == "trained on 1000\n"
         files = httpx.get(f"{sharing.url}/models/{made['id']}/files/mean.txt", headers=headers, trust_env=False)
         assert files.text == "249.75"
+        asked = {"topic": "site/pump7", "from_ms": 0, "to_ms": 1, "name": "x"}
+        none = httpx.post(f"{sharing.url}/datasets/from-stream", json=asked, headers=headers, trust_env=False)
+        assert none.status_code == 404 and "no stream of 'local' has been recorded here" in none.json()["error"]
         assert httpx.get(f"{sharing.url}/models", trust_env=False).status_code == 401
-        assert httpx.get(f"{sharing.url}/", trust_env=False).json() == {"status": "alive"}
+        told = httpx.get(f"{sharing.url}/", trust_env=False).json()
+        assert (told["status"], told["service"], told["jobs"]) == ("alive", "sharing", f"http://127.0.0.1:{port}")
+        wrong = httpx.get(f"{sharing.url}/jobs", headers=headers, trust_env=False)
+        assert wrong.status_code == 404 and f"has the jobs, is at http://127.0.0.1:{port}" in wrong.json()["error"]
+        wrong = httpx.get(f"{training.url}/datasets", headers=headers, trust_env=False)
+        assert wrong.status_code == 404 and f"the sharing service is at {sharing.url}" in wrong.json()["error"]
 
 
 def test_sharing_is_killed_while_a_job_runs(tmp_path: Path) -> None:
@@ -189,6 +197,49 @@ def test_a_token_of_one_service_is_believed_by_the_others(tmp_path: Path) -> Non
         assert refused.status_code in {403, 404}
         inside = httpx.get(f"{sharing.url}/internal/assets/ds_1/rights/read", headers=ann, trust_env=False)
         assert inside.status_code == 403
+
+
+def test_a_person_signs_in_once_and_uses_all_services(tmp_path: Path) -> None:
+    """A login at the identity service is good at the sharing service, which says where jobs are."""
+    data, code, port, home = tmp_path / "data", tmp_path / "code", free_port(), tmp_path / "home"
+    code.mkdir()
+    (code / "train.py").write_text(TRAIN)
+    (tmp_path / "plant.csv").write_text("time,power\n0,1\n1,2\n")
+
+    def run(*words: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "headrace.cli", *words]
+        whole = scrubbed() | {"HEADRACE_HOME": str(home), **env}
+        return subprocess.run(command, input=stdin, check=False, capture_output=True, text=True, env=whole, timeout=120)
+
+    with alone("identity", data) as identity:
+        more = ("--identity", identity.url)
+        with (
+            alone("sharing", data, 0, "--training", f"http://127.0.0.1:{port}", *more) as sharing,
+            alone("training", data, port, "--sharing", sharing.url, *more),
+        ):
+            owner = {"HEADRACE_TOKEN": token_of(identity)}
+            made = run("person", "add", "ann", "--json", "--url", identity.url, **owner)
+            password = json.loads(made.stdout)["password"]
+            unknown = run("dataset", "list", "--url", sharing.url)
+            assert unknown.returncode == 1 and f"`headrace login --url {identity.url}` signs in" in unknown.stderr
+            done = run("login", "--user", "ann", "--url", identity.url, stdin=password + "\n")
+            assert done.returncode == 0, done.stderr
+            added = run("dataset", "add", str(tmp_path / "plant.csv"), "--json", "--url", sharing.url)
+            assert added.returncode == 0, added.stderr
+            words = (
+                "model",
+                "train",
+                str(code),
+                "--data",
+                json.loads(added.stdout)["id"],
+                "--watch",
+                "--url",
+                sharing.url,
+            )
+            trained = run(*words)
+            assert trained.returncode == 0 and "trained on 2" in trained.stdout, trained.stderr
+            assert "done" in run("job", "list", "--url", sharing.url).stdout
+            assert f"the identity service is at {identity.url}" in run("whoami", "--url", sharing.url).stderr
 
 
 def test_training_alone_says_what_it_needs(tmp_path: Path) -> None:

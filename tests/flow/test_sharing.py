@@ -249,6 +249,8 @@ async def test_a_model_of_foreign_data_is_held_until_released(tmp_path: Path) ->
         with pytest.raises(Forbidden):
             await hub.granting.release(person("acme", "developer"), made.id)
         await hub.granting.release(ACME, made.id)
+        with pytest.raises(Conflict, match=r"was released by .* it is no longer held for you"):
+            await hub.granting.release(ACME, made.id)
         assert await read(hub, BOLT, made.id, "weights") == b"secret"
         assert (await hub.model(BOLT, made.id)).metrics == {"loss": 0.5}
         with pytest.raises(UnknownAsset):
@@ -659,6 +661,18 @@ async def test_a_failed_look_is_a_remark_and_no_obstacle(tmp_path: Path, fails: 
         assert found.statistics_state == "failed" and str(fails)[:20] in found.statistics_error
         assert str(fails)[:20] in (await hub.model(ACME, model.id)).metadata["unreadable"]
         assert await read(hub, ACME, made.id)
+
+
+async def test_a_table_that_cannot_be_measured_is_still_a_table(tmp_path: Path) -> None:
+    inspector = Inspector(
+        media="csv", samples=None, sample_shape=None, statistics={}, error="line 3 has 2 fields, 3 expected"
+    )
+    async with opened(tmp_path, inspect=inspector) as hub:
+        made = await dataset(hub, ACME)
+        await hub.settled()
+        found = await hub.dataset(ACME, made.id)
+        assert (found.media, found.statistics_state, found.statistics) == ("csv", "failed", None)
+        assert found.statistics_error == "line 3 has 2 fields, 3 expected"
 
 
 @pytest.mark.parametrize("answer", [{"samples": -1.5}, {"sample_shape": "wide"}, {"statistics": {"x": float("inf")}}])

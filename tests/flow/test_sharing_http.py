@@ -96,6 +96,8 @@ async def test_a_dataset_goes_in_as_a_form_and_comes_out(tmp_path: Path) -> None
         assert [one["id"] for one in listed["items"]] == [made["id"]] and listed["next"] is None
         content = await acme.get(f"/datasets/{made['id']}/content")
         assert content.content == b"a,b\n1,2\n" and content.headers["etag"]
+        head = await acme.head(f"/datasets/{made['id']}/content")
+        assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "8")
         part = await acme.get(f"/datasets/{made['id']}/content", headers={"range": "bytes=2-4"})
         assert (part.status_code, part.content) == (206, b"b\n1")
         for path in (f"/datasets/{made['id']}", f"/datasets/{made['id']}/content", f"/lineage/{made['id']}"):
@@ -112,6 +114,18 @@ async def test_the_company_comes_from_the_token_never_from_the_body(tmp_path: Pa
         answer = await acme.post("/datasets", **_form({"name": "roof", "company": "bolt"}))
         assert answer.status_code == 400 and "company" in answer.json()["error"]
         assert (await acme.post("/datasets", **_form({"name": "roof"}))).json()["company"] == "acme"
+
+
+async def test_a_form_the_wrong_way_round_and_json_that_says_nothing_get_a_hint(tmp_path: Path) -> None:
+    async with opened(tmp_path) as hub, _client(hub) as acme:
+        grant = '{"asset": "ds_1", "grantee": "bolt", "right": "read"}'
+        said = await acme.post("/grants", content=grant, headers={"content-type": "application/x-www-form-urlencoded"})
+        assert said.status_code == 400 and "curl -H 'Content-Type: application/json'" in said.json()["error"]
+        form = {"file": ("a.csv", b"a"), "metadata": (None, '{"name": "x"}')}
+        said = await acme.post("/datasets", files=form)
+        assert (
+            said.status_code == 400 and """curl -F 'metadata={"name": "NAME"}' -F file=@FILE""" in said.json()["error"]
+        )
 
 
 async def test_pages_follow_one_another(tmp_path: Path) -> None:

@@ -486,6 +486,8 @@ else:
         assert shelf.at(job.model).metrics == {held_out: {"job": later.id, "length": 7}}
         with pytest.raises(BadInput, match="was trained on"):
             await service.evaluate(ANN, job.model, seen)
+        with pytest.raises(BadInput, match=f"has the same bytes as '{seen}', which is trained on"):
+            await service.evaluate(ANN, job.model, shelf.add_dataset(b"seen"))
         held = await ended(service, (await service.evaluate(ANN, job.model, foreign)).id)
         assert held.state == "done" and held.held_for == ["borg"] and held.metrics == {}
         wrong = await ended(service, (await service.evaluate(ANN, job.model, held_out, "other.py")).id)
@@ -495,7 +497,48 @@ else:
             await service.evaluate(ANN, uploaded, held_out)
 
 
+async def test_hyperparameters_are_recorded_defaults_and_all(tmp_path: Path, shelf: Shelf) -> None:
+    """Those of the recipe, its declared defaults, and what the code says it took besides."""
+    code = """
+import json, os, pathlib
+out = pathlib.Path(os.environ["HEADRACE_OUTPUT"])
+(out / "w.bin").write_bytes(b"123")
+(out / "hyperparameters.json").write_text(os.environ["TOLD"])
+"""
+    declared = "parameters:\n  epochs: {type: int, default: 3}\n  rate: {type: float}\n"
+    recipes = [(text, {"headrace-recipe__yaml": declared}) for text in ('{"layers": 2}', '{"layers": [2]}')]
+    async with training(tmp_path, RUNNER) as service:
+        for (told, more), layers in zip(recipes, ({"layers": 2}, {}), strict=True):
+            files = {"train__py": code.replace('os.environ["TOLD"]', repr(told)), **more}
+            model = shelf.add_model(archive(**files), parameters={"rate": 0.5})
+            job = await ended(service, (await service.submit(ANN, model, shelf.at(model).recipe)).id)
+            assert job.state == "done", job.reason
+            assert shelf.at(model).metadata == {"hyperparameters": {"epochs": 3, "rate": 0.5, **layers}}
+            assert ("'layers' is neither a number nor a text" in job.reason) == (not layers)
+
+
+async def test_a_model_whose_data_are_gone_is_not_trained_again(tmp_path: Path, shelf: Shelf) -> None:
+    foreign = shelf.add_dataset(b"89", company="borg")
+    shelf.grant("acme", foreign, "derive")
+    async with training(tmp_path, RUNNER) as service:
+        job = await run(service, shelf, WRITES, datasets=[foreign])
+        assert job.state == "done", job.reason
+        shelf.grant("acme", foreign, None)
+        with pytest.raises(UnknownAsset, match=foreign):
+            await service.reproduce(ANN, job.model)
+
+
 # -- before anything is queued
+
+
+async def test_a_copy_of_the_training_data_is_not_held_out(tmp_path: Path, shelf: Shelf) -> None:
+    code, seen, copy = archive(train__py="print()"), shelf.add_dataset(b"seen"), shelf.add_dataset(b"seen")
+    path = tmp_path / "code"
+    path.write_bytes(code)
+    async with training(tmp_path, RUNNER) as service:
+        with pytest.raises(BadInput, match=f"evaluation: '{copy}' has the same bytes as '{seen}'"):
+            await service.validate(ANN, recipe(code, datasets=[seen], evaluation=[copy]), path)
+        await service.validate(ANN, recipe(code, datasets=[seen], evaluation=[shelf.add_dataset(b"other")]), path)
 
 
 async def test_every_problem_of_a_recipe_is_told_at_once(tmp_path: Path, shelf: Shelf) -> None:

@@ -165,7 +165,9 @@ async def test_the_recipe_in_the_docs_is_trained_as_it_stands(tmp_path: Path, se
         made = await hubs.recipe(hub, ACME, into.getvalue(), datasets=[data], parameters={"noise": 0.02})
         job = await ended(service, made.job, ACME)
         assert (job.state, job.message) == ("done", "fitted"), await text(service, job.id, ACME)
-        assert [one.path for one in (await hub.model(ACME, made.id)).files] == ["metrics.json", "weights.npy"]
+        record = await hub.model(ACME, made.id)
+        assert [one.path for one in record.files] == ["hyperparameters.json", "metrics.json", "weights.npy"]
+        assert record.metadata["hyperparameters"] == {"noise": 0.02, "hours": 24}
         with pytest.raises(BadInput, match=r"'noise' is -1\.0, at least 0"):
             await hubs.recipe(hub, ACME, into.getvalue(), datasets=[data], parameters={"noise": -1})
         undeclared = await hubs.recipe(hub, ACME, bare.getvalue(), datasets=[data])

@@ -79,14 +79,15 @@ def test_a_dataset_is_added_listed_shown_fetched_deleted(run: Run, fake: Fake, t
     assert len(run("dataset", "list", "--limit", "3").splitlines()) == 4
     assert "293 KiB" in run("dataset", "list")
     shown = run("dataset", "show", made["id"])
-    assert "of March" in shown and "300,000 bytes" in shown and "statistics: pending" in shown
+    assert "of March" in shown and "300,000 bytes" in shown and "statistics: being measured" in shown
     assert "exists; --force" in run("dataset", "get", made["id"], code=1)
     assert run("dataset", "get", made["id"], "-o", "copy.csv").startswith("copy.csv: as recorded, sha256:")
     assert (tmp_path / "copy.csv").read_bytes() == data
     (tmp_path / "meters.csv").write_bytes(b"mine")
     run("dataset", "get", made["id"], "--force")
     assert (tmp_path / "meters.csv").read_bytes() == data
-    assert "its record stays" in run("dataset", "delete", made["id"])
+    assert "(meters.csv) was not deleted: --yes" in run("dataset", "delete", made["id"], code=1)
+    assert "its record stays" in run("dataset", "delete", made["id"], "--yes")
     assert "was deleted on" in run("dataset", "get", made["id"], "-o", "again", code=1)
     assert "no such thing" in run("dataset", "show", "ds_other", code=1)
 
@@ -129,6 +130,27 @@ def test_statistics_are_shown(run: Run, fake: Fake, tmp_path: Path) -> None:
     assert [line.split() for line in shown.splitlines()[-2:]] == [
         ["t", "TIMESTAMP", "0", "2024-01-01", "2024-02-01"], ["power", "DOUBLE", "3", "0", "5,000.25", "812.5"],
     ]  # fmt: skip
+    times = {
+        "name": "time_ns",
+        "type": "BIGINT",
+        "missing": 0,
+        "min": 1.7e18,
+        "max": 1.8e18,
+        "mean": 1.75e18,
+        "std": 1.0,
+    }
+    matrix = {"columns": ["a", "b", "c"], "correlation": [[1, 0.1, -0.9], [0.1, 1, None], [-0.9, None, 1]]}
+    figures = {"missing": 1, "min": 0.0, "max": 1234567.0, "mean": 2.0, "std": None}
+    arrays = {"x": {"shape": [1000, 3], "type": "float64", "features": [figures] * 3, "matrix": matrix}}
+    arrays["y"] = {"shape": [1000], "type": "int64", "values": figures}
+    about = {"samples": 1, "sample_shape": [3], "statistics": {"columns": [times], "arrays": arrays}}
+    fake.records[made["id"]] = fake.records[made["id"]].model_copy(update=about)
+    shown = run("dataset", "show", made["id"])
+    assert "1 sample of shape [3]" in shown and "2023-11-14 22:13:20" in shown and "2027-01-15 08:00:00" in shown
+    lines = [line.split() for line in shown.splitlines()]
+    assert ["x[2]", "1", "0", "1.23457e+06", "2"] in lines and ["x", "float64,", "1,000", "x", "3"] in lines
+    assert ["y", "int64,", "1,000", "1", "0", "1.23457e+06", "2"] in lines
+    assert "correlation of 3 columns, strongest: a and c -0.90, a and b +0.10" in shown
 
 
 def test_a_download_that_is_not_as_recorded_is_not_kept(run: Run, fake: Fake, tmp_path: Path) -> None:
@@ -255,7 +277,7 @@ def test_models(run: Run, fake: Fake, tmp_path: Path) -> None:
     assert "exists; --force" in run("model", "get", "md_2", code=1)
     run("model", "get", "md_2", "--force")
     assert "released" in run("model", "release", "md_2")
-    assert "deleted" in run("model", "delete", "md_2")
+    assert "deleted" in run("model", "delete", "md_2", "--yes")
 
 
 @pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil", "a\\evil"])
@@ -353,6 +375,11 @@ def test_training(run: Run, fake: Fake, tmp_path: Path) -> None:
     told = [recipe["limits"][name] for name in ("processes", "output_bytes", "output_files", "log_bytes")]
     assert told == [9, 3 * 2**20, 7, 2**20]
     assert made["name"] == "code" and made["state"] == "training"
+    used = {"lr": 0.01, "width": 64}
+    fake.records[made["id"]] = fake.records[made["id"]].model_copy(update={"metadata": {"hyperparameters": used}})
+    assert "lr=0.01, epochs=20, bias=True, name=gru, tag=7, width=64, SEED=7" in run("model", "show", made["id"])
+    assert "as recorded" in run("model", "code", made["id"], "-o", "back.zip")
+    assert zipfile.ZipFile(tmp_path / "back.zip").read("train.py") == (tmp_path / "code" / "train.py").read_bytes()
 
 
 def test_training_on_nothing_is_said(run: Run, fake: Fake, tmp_path: Path) -> None:
@@ -397,6 +424,7 @@ def test_jobs(run: Run, fake: Fake, tmp_path: Path) -> None:
     )
     id = run("model", "train", "code", "--json")["job"]
     assert "25%" in run("job", "list") and run("job", "list", "--state", "failed").startswith("no jobs")
+    assert run("job", "list").splitlines()[1].split()[1:4] == ["train", "code", fake.script[id][0].model]
     shown = run("job", "show", id)
     assert "256 MiB" in shown and "25% epoch 1" in shown
     assert run("job", "log", id) == "hello\nworld\n"

@@ -160,3 +160,61 @@ def test_forgetting() -> None:
     credentials.remember("http://a", {"token": "x"})
     assert credentials.forget("http://A/") and not credentials.forget("http://a")
     assert credentials.token("http://a") == ""
+
+
+class Service(BaseHTTPRequestHandler):
+    """A service that says whom it believes, and writes down what it is sent."""
+
+    believes, sent = "", list[str]()
+
+    def do_GET(self) -> None:
+        Service.sent.append(self.headers.get("authorization", ""))
+        body = json.dumps({"service": "sharing", "issuer": Service.believes, "odd": 1}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    Service.sent = []
+    credentials.told.cache_clear()
+    server = HTTPServer(("127.0.0.1", 0), Service)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_login_is_good_at_a_service_of_this_machine_that_believes_its_issuer(service: str) -> None:
+    credentials.remember("http://127.0.0.1:1", {"access_token": "a", "expires_in": 300})
+    Service.believes = "http://localhost:1/realms/headrace"
+    assert credentials.token(service) == "a"
+    assert Service.sent == [""], "no token is sent to find out"
+    assert not credentials.tied(service, "http://127.0.0.1.evil.example") and credentials.tied(
+        service, "http://[::1]:9"
+    )
+    assert credentials.issuer_of(service) == "http://127.0.0.1:1"
+
+
+def test_a_service_is_not_given_a_token_for_another_host_by_saying_so(service: str) -> None:
+    """Only what the user tied together, or what is on this machine, both of it."""
+    credentials.remember("https://hub.example", {"access_token": "b", "expires_in": 300})
+    Service.believes = "https://hub.example/realms/headrace"
+    assert credentials.token(service) == ""
+    assert credentials.token("https://other.example") == ""
+    also = [credentials.normal("https://Data.Example/"), service]
+    credentials.remember("https://hub.example", {"access_token": "b", "expires_in": 300, "also": also})
+    assert credentials.token("https://data.example") == "b" and credentials.token(service) == "b"
+    assert credentials.token("http://data.example") == ""
+    assert credentials.tied("https://hub.example", "https://data.example")
+    assert not credentials.tied("https://hub.example", "https://other.example")
+    assert not credentials.tied("https://hub.example", "http://127.0.0.1:1") and not credentials.tied(
+        service, "http://x.example"
+    )

@@ -93,7 +93,17 @@ def test_nothing_but_missing_values(tmp_path: Path, cell: str) -> None:
 
 def test_three_points(tmp_path: Path) -> None:
     line = bad(csv(tmp_path / "a.csv", [f"{t.isoformat()},{i}" for i, t in hours(3)]))
-    assert "a period takes 20 whole days, the series has 3 readings over 0.1 days" in line
+    assert "a period takes 20 whole days (UTC), the series has 3 readings over 0.1 days" in line
+    assert "2024-01-01 00:00 to 2024-01-01 03:00" in line
+
+
+def test_days_that_begin_in_the_afternoon(tmp_path: Path) -> None:
+    """20 days from 16:00 on are enough for a period of 20 days; one hour less is not."""
+    start = datetime(2024, 1, 1, 16, tzinfo=UTC)
+    lines = [f"{t.isoformat()},{sun(i):.2f}" for i, t in hours(24 * 20, start)]
+    report = good(csv(tmp_path / "a.csv", lines))
+    assert report["rows"][0]["periods"] == 1 and "its days begin at 16:00 UTC" in notes(report)
+    assert "a period takes 20 whole days (UTC)" in bad(csv(tmp_path / "b.csv", lines[1:]))
 
 
 def test_a_year_of_gaps(tmp_path: Path) -> None:

@@ -32,6 +32,34 @@ def net() -> Any:
     return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 1))
 
 
+def test_numbers_in_the_nodes_of_an_onnx_file_are_counted(tmp_path: Path) -> None:
+    """A linear regression as skl2onnx writes it has no tensors; a graph without any numbers has an unknown number."""
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, 3]) for name in "xy")
+    nodes = {
+        4: helper.make_node(
+            "LinearRegressor", ["x"], ["y"], domain="ai.onnx.ml", coefficients=[1.0, 2.0, 3.0], intercepts=[0.5]
+        ),
+        None: helper.make_node("Relu", ["x"], ["y"]),
+    }
+    for count, node in nodes.items():
+        onnx.save(helper.make_model(helper.make_graph([node], "g", [x], [y])), str(tmp_path / "m.onnx"))
+        assert look(tmp_path / "m.onnx")["parameters"] == count
+
+
+def test_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "m.npz", w=np.zeros((4, 5)), b=np.zeros(5, np.float32), steps=np.arange(7))
+    np.save(tmp_path / "m.npy", np.zeros((3, 2)))
+    for name, count in (("m.npz", 25), ("m.npy", 6)):
+        found = look(tmp_path / name)
+        assert (found["framework"], found["parameters"]) == ("numpy", count)
+    assert {one["name"] for one in look(tmp_path / "m.npz")["metadata"]["tensors"]} == {"w", "b", "steps"}
+    np.savez(tmp_path / "o.npz", o=np.array([{}], dtype=object))
+    with pytest.raises(BadInput, match="Python objects"):
+        look(tmp_path / "o.npz")
+
+
 @pytest.mark.parametrize("form", ["weights", "whole", "with an optimizer", "script", "old"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_pytorch(tmp_path: Path, form: str) -> None:

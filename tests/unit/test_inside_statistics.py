@@ -177,6 +177,48 @@ def test_a_ragged_csv_is_warned_of(tmp_path: Path) -> None:
     assert "warning" not in inspect(tmp_path / "f.csv", "csv", LIMITS)["statistics"]
 
 
+HOURS = [f"2024-01-{1 + hour // 24:02d}T{hour % 24:02d}:00Z,{hour},2.5,3.5" for hour in range(50)]
+UNEQUAL = {
+    "a footer": (["time,a,b,c", *HOURS, "total,50"], "line 52 has 2 fields, 4 expected"),
+    "ragged": (["a,b,c", "1,2,3", "4,5", "6,7,8", "9,10,11,12"], "line 3 has 2 fields, 3 expected"),
+    "a late one": (["a,b,c", *["1,2,3"] * 50_000, "7", "1,2,3"], "line 50,002 has 1 field, 3 expected"),
+    "after lines in quotes": (["a,b", '"x', 'y",2', '"z', 't",3', "1,2", "4,5,6"], "line 7 has 3 fields, 2 expected"),
+}
+
+
+@pytest.mark.parametrize("name", UNEQUAL)
+@pytest.mark.parametrize("packed", [False, True])
+def test_lines_that_do_not_fit_are_told_with_their_number(tmp_path: Path, name: str, packed: bool) -> None:
+    lines, reason = UNEQUAL[name]
+    text = ("\n".join(lines) + "\n").encode()
+    (tmp_path / "c").write_bytes(gzip.compress(text) if packed else text)
+    found = look(tmp_path / "c")
+    assert (found["media"], found["samples"], found["statistics"]) == ("csv", None, {})
+    assert found["error"].startswith(reason + ": make all lines alike")
+
+
+def test_lines_before_a_table_are_told(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text("# made by a logger\n# station 4\na,b\n1,2\n3,4\n5,6\n")
+    found = look(tmp_path / "c")
+    assert (found["samples"], list(columns(found))) == (3, ["a", "b"])
+    assert found["statistics"]["note"] == "left out: the first 2 lines are no part of the table"
+
+
+@pytest.mark.parametrize("head", ['"","a","b"', '"a","b"'])
+def test_row_names_as_r_writes_them(tmp_path: Path, head: str) -> None:
+    """write.csv leaves the name over the row names empty, write.table leaves it out."""
+    (tmp_path / "c").write_text(head + '\n"1",1.5,2\n"2",2.5,3\n"3",1,1\n')
+    found = look(tmp_path / "c")
+    assert (found["samples"], list(columns(found))) == (3, ["column0", "a", "b"])
+    assert columns(found)["a"]["mean"] == pytest.approx(5 / 3)
+
+
+def test_a_separator_at_the_end_of_each_row_makes_no_column(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text("a,b\n1,2,\n3,4,\n")
+    found = look(tmp_path / "c")
+    assert (found["samples"], list(columns(found)), "note" in found["statistics"]) == (2, ["a", "b"], False)
+
+
 def test_thousands_are_not_taken_for_decimals(tmp_path: Path) -> None:
     (tmp_path / "c").write_text('n,price\n1,"1,500"\n2,"2,250"\n3,"9,125"\n')
     assert columns(look(tmp_path / "c"))["price"]["type"] == "VARCHAR"

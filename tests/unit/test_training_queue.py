@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from headrace.assets import Job, new_id
 from headrace.errors import BadInput, Conflict
 from headrace.services.training.logs import Logs, size_of
-from headrace.services.training.outputs import read_metrics, read_small
+from headrace.services.training.outputs import METRICS, read_flat, read_small
 from headrace.services.training.parameters import Parameter, settle
 from headrace.services.training.progress import Progress
 from headrace.services.training.queue import Queue
@@ -295,17 +295,17 @@ async def test_a_log_is_that_of_all_attempts(tmp_path: Path) -> None:
 def test_metrics_are_flat_and_bounded(tmp_path: Path, text: str, said: str | None) -> None:
     (tmp_path / "metrics.json").write_text(text)
     if said is None:
-        assert read_metrics(tmp_path) == {"a": "inf"}
+        assert read_flat(tmp_path, METRICS) == {"a": "inf"}
         return
     with pytest.raises(BadInput, match=said):
-        read_metrics(tmp_path)
+        read_flat(tmp_path, METRICS)
 
 
 def test_metrics_through_a_link_or_pipe_are_refused(tmp_path: Path) -> None:
-    assert read_metrics(tmp_path) == {}
+    assert read_flat(tmp_path, METRICS) == {}
     (tmp_path / "metrics.json").symlink_to("/etc/passwd")
     with pytest.raises(BadInput, match="no regular file"):
-        read_metrics(tmp_path)
+        read_flat(tmp_path, METRICS)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(BadInput, match="no regular file"):
         read_small(tmp_path / "pipe", 10)

@@ -19,6 +19,8 @@ TIMEOUT = 60.0
 """Seconds for an answer."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str, typer.Option("--url", envvar="HEADRACE_URL", help="Where the platform answers.")]
+JOBS = "HEADRACE_TRAINING_URL"
+"""Environment variable: where the training service answers, if that is not where the sharing service does and does not say."""
 _TAKEN = {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL}
 
 
@@ -40,8 +42,32 @@ def ask(url: str, method: str, path: str, body: Any = None, seconds: float = TIM
             answer = _send(url, method, path, body, again, seconds)
     if answer.status_code == 401:
         why = reason(answer).partition("; `headrace login`")[0]
-        fail(f"{url} does not let you in: {why}; `headrace login --url {url}` signs in")
+        fail(f"{url} does not let you in: {why}; {sign_in(url)}")
     return answer
+
+
+def sign_in(url: str) -> str:
+    """How one gets a token for an address: where its issuer is, and how a login there is tied to it."""
+    from headrace import credentials
+
+    issuer = credentials.issuer_of(url)
+    if issuer == credentials.normal(url):
+        return f"`headrace login --url {url}` signs in"
+    also = "" if credentials.tied(issuer, url) else f" --also {url}"
+    return f"`headrace login --url {issuer}{also}` signs in"
+
+
+def jobs_at(url: str) -> str:
+    """Where the jobs of a platform are asked for: at the same address, unless the sharing service there names another one that
+    this user's token may be sent to. Ends the command if it may not."""
+    from headrace import credentials
+
+    if given := os.environ.get(JOBS, "").strip():
+        return given
+    jobs = credentials.told(url).get("jobs", url)
+    if not credentials.tied(url, jobs):
+        fail(f"{url} says that its jobs are at {jobs}: if you trust that, set {JOBS}={jobs}")
+    return jobs
 
 
 def _send(url: str, method: str, path: str, body: Any, headers: dict[str, str], seconds: float) -> httpx.Response:

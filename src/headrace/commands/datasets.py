@@ -16,29 +16,34 @@ from headrace.commands.records import (
     Confidential,
     Description,
     Force,
+    Gone,
     Limit,
     Name,
     Output,
+    Yes,
     not_gone,
     pages,
     place_for,
-    print_columns,
     print_deleted,
     print_got,
     print_head,
     print_made,
     samples,
     state_of,
+    sure,
 )
+from headrace.commands.statistics import print_statistics
 from headrace.errors import size_of
 
 dataset = typer.Typer(no_args_is_help=True, help="Datasets: registered, hashed, described, shared.")
 
 
 @dataset.command("list")
-def dataset_list(company: Company = "", limit: Limit = 100, as_json: Json = False, url: Url = URL) -> None:
+def dataset_list(
+    company: Company = "", limit: Limit = 100, deleted: Gone = False, as_json: Json = False, url: Url = URL
+) -> None:
     """Your company's datasets, and those granted to it; the newest first."""
-    found = pages(url, "/datasets", company, limit)
+    found = pages(url, "/datasets", company, limit, gone=deleted)
     if as_json:
         say(json.dumps(found, indent=2))
         return
@@ -71,10 +76,13 @@ def dataset_show(id: str, as_json: Json = False, url: Url = URL) -> None:
             f"of {stream['topic']}, {clock(stream['from_ms'])} to {clock(stream['to_ms'])}: {stream['records']:,} records"
         )
     shape = f" of shape {one['sample_shape']}" if one["sample_shape"] else ""
-    say(f"{one['media']}, {samples(one) or 'samples not known'}{' samples' if samples(one) else ''}{shape}")
-    if one["statistics_state"] in {"pending", "failed"}:
-        say(f"statistics: {one['statistics_state']} {one['statistics_error']}".rstrip())
-    print_columns(one["statistics"] or {})
+    count = f"{samples(one)} sample{'' if one['samples'] == 1 else 's'}" if samples(one) else "samples not known"
+    say(f"{one['media']}, {count}{shape}")
+    if one["statistics_state"] == "pending":
+        say("statistics: being measured")
+    if one["statistics_state"] == "failed":
+        say(f"not measured: {one['statistics_error'] or 'no reason is known'}")
+    print_statistics(one["statistics"] or {})
 
 
 @dataset.command("add")
@@ -144,6 +152,7 @@ def dataset_get(
 
 
 @dataset.command("delete")
-def dataset_delete(id: str, as_json: Json = False, url: Url = URL) -> None:
+def dataset_delete(id: str, yes: Yes = False, as_json: Json = False, url: Url = URL) -> None:
     """Delete a dataset; what was made of it keeps its lineage."""
+    sure("dataset", call(url, "GET", f"/datasets/{quoted(id)}"), yes=yes)
     print_deleted(call(url, "DELETE", f"/datasets/{quoted(id)}"), as_json)

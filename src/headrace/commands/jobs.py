@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headrace.commands.calling import URL, Json, Url, call, fail, guard, quoted, read, reason
+from headrace.commands.calling import URL, Json, Url, ask, call, fail, guard, jobs_at, quoted, read, reason
 from headrace.commands.printing import clock, say, table
 from headrace.commands.records import print_metrics
 from headrace.controls import seen
@@ -51,27 +51,35 @@ def job_list(
     """Your company's jobs, the newest first."""
     from urllib.parse import urlencode
 
+    hub, url = url, jobs_at(url)
+
     query = {"state": state, "model": model, "limit": limit}
     found = call(url, "GET", "/jobs?" + urlencode({name: value for name, value in query.items() if value}))["items"]
     if as_json:
         say(json.dumps(found, indent=2))
         return
+    names = _names(hub) if found else {}
     rows = [
-        [one["id"], one["model"], one["state"], _percent(one), _lasted(one), clock(one["created_ms"]), _says(one)]
+        [
+            *(one["id"], one["kind"], names.get(one["model"], ""), one["model"], one["state"]),
+            *(_percent(one), _lasted(one), clock(one["created_ms"]), _says(one)),
+        ]
         for one in found
     ]
-    head = ["id", "model", "state", "progress", "lasted", "created (UTC)", "says"]
+    head = ["id", "kind", "model", "model's id", "state", "progress", "lasted", "created (UTC)", "says"]
     table(head, rows, empty="no jobs; `headrace model train DIR` starts one")
 
 
 @job.command("show")
 def job_show(id: str, as_json: Json = False, url: Url = URL) -> None:
     """Print what is recorded of a job."""
+    url = jobs_at(url)
     one = call(url, "GET", f"/jobs/{quoted(id)}")
     if as_json:
         say(json.dumps(one, indent=2))
         return
-    say(f"{one['id']}: {one['state']}, of {one['company']}, trains {one['model']}")
+    what = {"evaluate": f"measures {one['model']} on {one['dataset']}", "reproduce": f"trains {one['model']} once more"}
+    say(f"{one['id']}: {one['state']}, of {one['company']}, {what.get(one['kind'], 'trains ' + one['model'])}")
     say(f"created {clock(one['created_ms'])} UTC by {one['created_by']}, priority {one['priority']}")
     if one["started_ms"] is not None:
         ended = f", ended {clock(one['ended_ms'])}" if one["ended_ms"] is not None else ""
@@ -98,6 +106,7 @@ def job_log(
     url: Url = URL,
 ) -> None:
     """Print what a job prints, as it stands in its log."""
+    url = jobs_at(url)
     if as_json:
         text = b"".join(_log(url, id, offset, follow=follow))
         say(json.dumps({"id": id, "offset": offset, "bytes": len(text), "text": text.decode("utf-8", "replace")}))
@@ -109,6 +118,7 @@ def job_log(
 @job.command("cancel")
 def job_cancel(id: str, as_json: Json = False, url: Url = URL) -> None:
     """Stop a job that is queued or runs."""
+    url = jobs_at(url)
     one = call(url, "POST", f"/jobs/{quoted(id)}/cancel")
     say(json.dumps(one, indent=2) if as_json else f"{id}: {_cancelled(one)}")
 
@@ -121,6 +131,7 @@ def job_retry(
     url: Url = URL,
 ) -> None:
     """Queue a job that failed or was cancelled once more."""
+    url = jobs_at(url)
     one = call(url, "POST", f"/jobs/{quoted(id)}/retry")
     if not watch:
         say(json.dumps(one, indent=2) if as_json else f"{id}: {one['state']}")
@@ -139,6 +150,7 @@ def job_evaluate(
     url: Url = URL,
 ) -> None:
     """Measure a trained model on a held-out dataset, by its own code."""
+    url = jobs_at(url)
     asked = {"model": model, "dataset": dataset, "entry_point": entry, "priority": priority}
     begun(url, call(url, "POST", "/jobs/evaluate", asked), watch=watch, as_json=as_json)
 
@@ -146,6 +158,7 @@ def job_evaluate(
 @job.command("events")
 def job_events(id: str, as_json: Json = False, url: Url = URL) -> None:
     """What happened to a job: queued, started, tried again and why."""
+    url = jobs_at(url)
     found = call(url, "GET", f"/jobs/{quoted(id)}/events")["items"]
     if as_json:
         say(json.dumps(found, indent=2))
@@ -297,6 +310,12 @@ def _bar() -> Iterator[Any]:
             )
 
         yield show
+
+
+def _names(url: str) -> dict[str, str]:
+    """Id -> name of the newest models; none if the sharing service is elsewhere."""
+    answer = ask(url, "GET", "/models?limit=200&deleted=1")
+    return {} if answer.is_error else {one["id"]: one["name"] for one in answer.json()["items"]}
 
 
 def _says(one: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.commands.calling import URL, Json, Url, call, fail, quoted
+from headrace.commands.calling import URL, Json, Url, call, fail, jobs_at, quoted
 from headrace.commands.jobs import Priority, Watch, begun
 from headrace.commands.printing import say, table
 from headrace.commands.records import (
@@ -16,9 +16,11 @@ from headrace.commands.records import (
     Confidential,
     Description,
     Force,
+    Gone,
     Limit,
     Name,
     Output,
+    Yes,
     not_gone,
     number,
     pages,
@@ -30,6 +32,7 @@ from headrace.commands.records import (
     print_metrics,
     print_recipe,
     state_of,
+    sure,
 )
 from headrace.commands.train import train
 from headrace.errors import size_of
@@ -39,9 +42,11 @@ model.command("train")(train)
 
 
 @model.command("list")
-def model_list(company: Company = "", limit: Limit = 100, as_json: Json = False, url: Url = URL) -> None:
+def model_list(
+    company: Company = "", limit: Limit = 100, deleted: Gone = False, as_json: Json = False, url: Url = URL
+) -> None:
     """Your company's registered models, and those granted to it; the newest first."""
-    found = pages(url, "/models", company, limit)
+    found = pages(url, "/models", company, limit, gone=deleted)
     if as_json:
         say(json.dumps(found, indent=2))
         return
@@ -77,7 +82,7 @@ def model_show(id: str, as_json: Json = False, url: Url = URL) -> None:
     if one["recipe"]:
         note = f" ({one['reproducible_note']})" if one["reproducible_note"] else ""
         say(f"reproducible: {one['reproducible']}{note}")
-    print_recipe(one["recipe"])
+    print_recipe(one["recipe"], one["metadata"].get("hyperparameters") or {})
     print_metrics(one["metrics"])
     files = [[file["path"], size_of(file["stored"]["size"]), file["stored"]["sha256"]] for file in one["files"]]
     table(["file", "size", "digest"], files, empty="no files")
@@ -88,7 +93,7 @@ def model_reproduce(
     id: str, priority: Priority = 0, watch: Watch = False, as_json: Json = False, url: Url = URL
 ) -> None:
     """Train a model's recipe once more, and compare the files digest by digest."""
-    query = f"?priority={priority}" if priority else ""
+    url, query = jobs_at(url), f"?priority={priority}" if priority else ""
     begun(url, call(url, "POST", f"/models/{quoted(id)}/reproduce{query}"), watch=watch, as_json=as_json)
 
 
@@ -134,9 +139,23 @@ def model_get(id: str, output: Output = None, force: Force = False, as_json: Jso
     print_got(one, folder, one["digest"], as_json)
 
 
+@model.command("code")
+def model_code(id: str, output: Output = None, force: Force = False, as_json: Json = False, url: Url = URL) -> None:
+    """Download the code a model was trained by, an archive, and check it against the record."""
+    from headrace.commands.fetching import download
+
+    one = call(url, "GET", f"/models/{quoted(id)}")
+    not_gone(one)
+    code = (one["recipe"] or fail(f"{id} was uploaded as it is: there is no code of it"))["code"]
+    target = place_for(output, f"{id}-code.zip")
+    download(url, f"/models/{quoted(id)}/code", code, target, force=force)
+    print_got(one, target, code["sha256"], as_json)
+
+
 @model.command("delete")
-def model_delete(id: str, as_json: Json = False, url: Url = URL) -> None:
+def model_delete(id: str, yes: Yes = False, as_json: Json = False, url: Url = URL) -> None:
     """Delete a registered model; what was made of it keeps its lineage."""
+    sure("model", call(url, "GET", f"/models/{quoted(id)}"), yes=yes)
     print_deleted(call(url, "DELETE", f"/models/{quoted(id)}"), as_json)
 
 

@@ -19,6 +19,11 @@ BESIDE = (
     "the only company (later it takes the role operator). Whom you do not trust that far belongs into a company of his own."
 )
 """Said when somebody gets a login that may apply specs to the platform's own company."""
+CUT_OFF = (
+    "headrace: this is the first company beside 'local': from now on MQTT asks every device for a login, and those without "
+    "one are cut off. `headrace person add NAME --kind device` gives one: user local/NAME, and the secret it prints as password."
+)
+"""Said before another company is added to a platform that asked no device who it is."""
 person = typer.Typer(no_args_is_help=True, help="The users, devices and services of your company (admins).")
 identity = typer.Typer(no_args_is_help=True, help="The keys that sign tokens (operators).")
 
@@ -36,6 +41,10 @@ def login(
     url: Url = URL,
     user: Annotated[str, typer.Option(help="Your name; it is asked for if not given.")] = "",
     company: Annotated[str, typer.Option(help="Your company.")] = "local",
+    also: Annotated[
+        list[str] | None,
+        typer.Option(help="Another address of the same platform that gets this login's tokens; may be repeated."),
+    ] = None,
 ) -> None:
     """Sign in. The password is asked for, or read from standard input; it is never an option, because `ps` shows those."""
     from headrace import credentials
@@ -44,7 +53,8 @@ def login(
     name = user or _asked("Name", "--user")
     form = {"grant_type": "password", "username": name, "company": company, "password": _secret("Password")}
     found = _granted(url, form | {"client_id": "headrace-cli"})
-    guard(lambda: credentials.remember(url, found | {"user": name, "company": company}))
+    more = {"user": name, "company": company, "also": [credentials.normal(one) for one in also or []]}
+    guard(lambda: credentials.remember(url, found | more))
     say(f"signed in at {url} as {name}" + ("" if "/" in name else f" of {company}"))
     if os.environ.get(credentials.VARIABLE):
         say(f"headrace: {credentials.VARIABLE} is set and comes before this login", err=True)
@@ -116,7 +126,10 @@ def company_add(
     url: Url = URL,
     as_json: Json = False,
 ) -> None:
-    """Add a company, and print the password of its first admin; it is shown this once."""
+    """Add a company, and print the password of its first admin; it is shown this once. With the first, MQTT begins to ask
+    devices for a login."""
+    if call(url, "GET", "/whoami")["companies"] == 1:
+        say(CUT_OFF, err=True)
     made = call(url, "POST", "/companies", {"name": name, "admin": admin})
     if as_json:
         say(json.dumps(made, indent=2))
@@ -180,7 +193,7 @@ def person_add(
         say(json.dumps(made, indent=2))
         return
     say(f"{made['company']}/{name}: added as {kind} ({', '.join(made['roles'])})")
-    if made["company"] == LOCAL and {"admin", "developer", "service"} & set(made["roles"]):
+    if made["company"] == LOCAL and _may_apply_code(url, set(made["roles"])):
         say(BESIDE, err=True)
     _told(made)
 
@@ -209,6 +222,14 @@ def rotate(
     kid = call(url, "POST", "/keys/rotate" + ("?at_once=1" if at_once else ""))["kid"]
     ended = "; every login and session has ended: people sign in again, devices and services keep their secrets"
     say(f"signing with key {kid}" + (ended if at_once else "; what was signed before stays good until it expires"))
+
+
+def _may_apply_code(url: str, roles: set[str]) -> bool:
+    """Whether these roles may apply specs with Python files to the platform's own company, as far as the caller can know."""
+    if not {"admin", "developer", "service"} & roles:
+        return False
+    alone = call(url, "GET", "/whoami")["companies"] in {None, 1}
+    return alone or "operator" in roles
 
 
 def _told(made: dict[str, Any]) -> None:
@@ -257,8 +278,7 @@ def _asked(what: str, option: str) -> str:
 
 def _warn(url: str) -> None:
     """A password over plain HTTP to another machine can be read on the way."""
-    from headrace.credentials import normal
+    from headrace.credentials import normal, on_loopback
 
-    place = normal(url)
-    if place.startswith("http://") and not place.startswith(("http://127.", "http://[::1]")):
+    if normal(url).startswith("http://") and not on_loopback(url):
         say(f"headrace: {url} is not encrypted: whoever is on the way can read the password", err=True)

@@ -28,6 +28,21 @@ def say(message: object = "", *, err: bool = False) -> None:
     typer.echo(seen(str(message)), err=err)
 
 
+def _number(cell: Any) -> bool:
+    """Whether a cell is a number; a bar of signs is none, nor is a text with a digit in it.
+
+    >>> [_number(cell) for cell in (1, "-1,234.5", "1e-05", "+++", "ds_1", "12 s", "")]
+    [True, True, True, False, False, False, False]
+    """
+    if not isinstance(cell, str):
+        return True
+    try:
+        float(cell.replace(",", ""))
+    except ValueError:
+        return False
+    return cell[-1:].isdigit()
+
+
 def table(head: list[str], rows: list[list[Any]], empty: str = "") -> None:
     """Rows below a head; `empty` instead if there are none."""
     if not rows:
@@ -38,11 +53,11 @@ def table(head: list[str], rows: list[list[Any]], empty: str = "") -> None:
     from rich.text import Text
 
     made = Table(box=None, header_style="bold", pad_edge=False)
-    for index, (name, cell) in enumerate(zip(head, rows[0], strict=True)):
-        number = not isinstance(cell, str) or not cell.strip("+-0123456789,.")
-        number = number and (len(str(cell)) < 2 or bool(str(cell).strip("+-")))  # a bar of signs is no number
+    for index, name in enumerate(head):
+        cells = [row[index] for row in rows if row[index] != ""]
+        right = bool(cells) and all(map(_number, cells))
         longest = max(len(str(row[index])) for row in rows)
-        made.add_column(name, overflow="fold", justify="right" if number else "left", no_wrap=longest <= SHORT)
+        made.add_column(name, overflow="fold", justify="right" if right else "left", no_wrap=longest <= SHORT)
     for row in rows:
         made.add_row(*(Text(seen(str(cell))) for cell in row))
     console = Console()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,8 @@ Confidential = Annotated[
 Company = Annotated[str, typer.Option(help="Only of this company.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Where to (default: its own name, here).")]
+Gone = Annotated[bool, typer.Option("--deleted", help="Tombstones, too: records of what was deleted.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 DATASET = {"pending": "measuring", "done": "ready", "failed": "ready, not measured", "none": "ready"}
 """State of a dataset's statistics -> of the dataset, in the words of the page."""
@@ -26,14 +29,23 @@ PAGE = 100
 """Records of one answer."""
 
 
-def pages(url: str, path: str, company: str, limit: int) -> list[dict[str, Any]]:
-    """Records from a path that answers page by page, up to a limit."""
+def pages(url: str, path: str, company: str, limit: int, *, gone: bool = False) -> list[dict[str, Any]]:
+    """Records from a path that answers page by page, up to a limit.
+
+    Args:
+        gone: tombstones, too.
+    """
     from urllib.parse import urlencode
 
     found: list[dict[str, Any]] = []
     after = ""
     while len(found) < limit:
-        query = {"company": company, "limit": min(PAGE, limit - len(found)), "after": after}
+        query = {
+            "company": company,
+            "limit": min(PAGE, limit - len(found)),
+            "after": after,
+            "deleted": "1" if gone else "",
+        }
         page = call(url, "GET", f"{path}?" + urlencode({name: value for name, value in query.items() if value}))
         found += page["items"]
         if not page["next"] or not page["items"]:
@@ -63,6 +75,17 @@ def print_got(one: dict[str, Any], target: Path, digest: str, as_json: bool) -> 
         say(json.dumps({"id": one["id"], "path": str(target), "digest": digest}, indent=2))
     else:
         say(f"{target}: as recorded, {digest}")
+
+
+def sure(kind: str, one: dict[str, Any], *, yes: bool) -> None:
+    """Ask before something is deleted. Ends the command unless the answer is yes, or nobody is there to answer."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(f"{one['id']} ({one['name']}) was not deleted: --yes says that it shall be")
+    typer.confirm(
+        f"Delete the {kind} {one['name']} ({one['id']})? Its content cannot be brought back.", abort=True, err=True
+    )
 
 
 def print_deleted(answer: dict[str, Any], as_json: bool) -> None:
@@ -100,12 +123,16 @@ def print_head(one: dict[str, Any], stored: dict[str, Any] | None) -> None:
         say(f"ledger: {anchoring}" + (f", contract {where}" if where else "") + (f" ({note})" if note else ""))
 
 
-def print_recipe(recipe: dict[str, Any] | None) -> None:
-    """A recipe in two lines; nothing if there is none."""
+def print_recipe(recipe: dict[str, Any] | None, used: dict[str, Any]) -> None:
+    """A recipe in two lines; nothing if there is none.
+
+    Args:
+        used: hyper-parameters as the code says it used them, defaults of its own among them.
+    """
     if recipe is None:
         return
     say(f"recipe: {recipe['entry_point']} of {recipe['code']['sha256']}")
-    settings = {**recipe["parameters"], **recipe["seeds"]}
+    settings = {**recipe["parameters"], **used, **recipe["seeds"]}
     say("  " + ", ".join(f"{name}={value}" for name, value in settings.items()))
 
 
@@ -125,36 +152,16 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         table(["evaluated later on", "metric", "value"], measured)
 
 
-def print_columns(statistics: dict[str, Any]) -> None:
-    """A row for each column, feature or channel."""
-    found = statistics.get("columns") or statistics.get("features") or []
-    rows = []
-    for place, one in enumerate(found):
-        low, high = (one.get(name, one.get(other)) for name, other in (("min", "first"), ("max", "last")))
-        figures = [figure(value) for value in (low, high, one.get("mean"), one.get("std"))]
-        rows.append([str(one.get("name", place)), str(one.get("type", "")), number(one.get("missing")), *figures])
-    if rows:
-        table(["column", "type", "missing", "least", "most", "mean", "std"], rows)
-    for name, word in (("classes", "class"), ("arrays", "array")):
-        if name in statistics:
-            shown = [
-                [key, figure(one["shape"] if isinstance(one, dict) else one)] for key, one in statistics[name].items()
-            ]
-            table([word, "shape" if name == "arrays" else "images"], shown)
-    if "warning" in statistics:
-        say(f"warning: {statistics['warning']}")
-    if "note" in statistics:
-        say(statistics["note"])
+def number(value: int | None) -> str:
+    """A count; "" if it is not known."""
+    return "" if value is None else f"{value:,}"
 
 
 def figure(value: object) -> str:
     """A value of any kind in few characters."""
-    return "" if value is None else f"{value:,.6g}" if isinstance(value, float) else str(value)
-
-
-def number(value: int | None) -> str:
-    """A count; "" if it is not known."""
-    return "" if value is None else f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    return "" if value is None else f"{value:,}" if type(value) is int else str(value)
 
 
 def samples(one: dict[str, Any]) -> str:

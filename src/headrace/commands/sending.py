@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from headrace.commands.calling import fail, guard, read
+from headrace.commands.calling import fail, guard, read, sign_in
 from headrace.commands.printing import say
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def send(
         if again and again != mine and not isinstance(content.get("content"), Iterator):
             answer = request(method, place, headers={**(headers or {}), **again}, **given)
     if answer.status_code == 401:
-        fail(f"{url} does not let you in: `headrace login --url {url}` signs in")
+        fail(f"{url} does not let you in: {sign_in(url)}")
     return answer
 
 
@@ -153,6 +153,10 @@ def upload(url: str, path: str, metadata: dict[str, Any], part: str, file: Path)
                 if size >= RESUMABLE:
                     return _by_pieces(url, path, metadata, file, watch)
                 return _at_once(url, path, metadata, part, file, watch)
+            except KeyboardInterrupt:
+                if size >= RESUMABLE:
+                    say("\nheadrace: stopped; the same command goes on where it stopped", err=True)
+                raise
             except httpx.HTTPError as error:
                 again = "; the same command goes on where it stopped" if size >= RESUMABLE else ""
                 fail(lost(url, error) + again)

@@ -103,9 +103,10 @@ def lineage(
         say(json.dumps(found, indent=2))
         return
     names = {node["id"]: node["id"] if node["id"] != id else f"{node['id']} (this)" for node in found["nodes"]}
+    depth = depths([node["id"] for node in found["nodes"]], found["edges"])
     rows = [
         [
-            *(node["kind"], names[node["id"]], node["name"], node["company"]),
+            *("  " * depth[node["id"]] + node["kind"], names[node["id"]], node["name"], node["company"]),
             "deleted"
             if node["deleted"]
             else DATASET.get(node["state"], node["state"])
@@ -113,6 +114,22 @@ def lineage(
             else node["state"],
             ", ".join(names.get(start, start) for start, end in found["edges"] if end == node["id"]),
         ]
-        for node in found["nodes"]
+        for node in sorted(found["nodes"], key=lambda node: depth[node["id"]])
     ]
     table(["kind", "id", "name", "company", "state", "made of"], rows)
+
+
+def depths(ids: list[str], edges: list[list[str]]) -> dict[str, int]:
+    """How many steps of making lie behind each, at most: what something was made of comes before it.
+
+    >>> depths(["model", "data", "job"], [["data", "job"], ["job", "model"], ["data", "model"]])
+    {'model': 2, 'data': 0, 'job': 1}
+    """
+    depth = dict.fromkeys(ids, 0)
+    for _ in ids:  # as many rounds as the longest way has steps, at most; a circle, which there is none, would end
+        before = dict(depth)
+        for start, end in (edge for edge in edges if set(edge) <= set(ids)):
+            depth[end] = max(depth[end], min(len(ids), depth[start] + 1))
+        if depth == before:
+            break
+    return depth

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.commands.calling import URL, Json, Url, fail, guard
+from headrace.commands.calling import URL, Json, Url, fail, guard, jobs_at
 from headrace.commands.printing import say
 from headrace.commands.records import Confidential
 
@@ -105,7 +105,7 @@ def _submit(url: str, asked: dict[str, Any], folder: Path, *, watch: bool, as_js
         return
     if not as_json:
         say(f"{made['id']}: {made['name']}, job {made['job']}", err=True)
-    jobs.end(jobs.watched(url, made["job"], quiet=as_json), as_json)
+    jobs.end(jobs.watched(jobs_at(url), made["job"], quiet=as_json), as_json)
 
 
 def _mib(count: int | None) -> int | None:

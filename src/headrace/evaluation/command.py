@@ -65,7 +65,8 @@ def rolled(found: Fetched) -> tuple[Report, Any]:
     chosen, source, when = inputs(options)
     notes = [*source.notes, *plans.negatives(source, chosen)]
     cut = parts.cut(chosen.plan, source, when, notes)
-    people: list[Contender] = [*selected(_people(chosen, when), options.only), *_registered(found, when, notes)]
+    others = selected(_people(chosen, when), options.only)
+    people: list[Contender] = [*others, *_registered(found, when, notes, frozenset(one.name for one in others))]
     results = rolling.evaluate(people, cut, chosen.plan, options.jobs)
     made = tables.rolling(results, cut, chosen.plan, when, report_name(options, source.name), notes)
     return made, lambda: _figures(made, results, people, cut, chosen)
@@ -79,12 +80,12 @@ def _people(chosen: Chosen, when: Periods) -> list[Trained]:
     return standard + [Trained(f"{one.name}*" if one.name in taken else one.name, one.plan, one.seeds) for one in own]
 
 
-def _registered(found: Fetched, when: Periods, notes: list[str]) -> list[Registered]:
+def _registered(found: Fetched, when: Periods, notes: list[str], taken: frozenset[str]) -> list[Registered]:
     if found.model is None or found.files is None:
         return []
     registered.usable(found.model)
     notes += registered.flattering(found.model, found.dataset)
-    return [Registered(found.model, found.files, found.code, when.history)]
+    return [Registered(found.model, found.files, found.code, when.history, taken=taken)]
 
 
 def selected(people: Sequence[Trained], only: str) -> list[Trained]:

@@ -165,14 +165,12 @@ def _unfair(parts: list[Part]) -> list[str]:
 
 def _of_one(plan: Plan, key: str, readings: Rows, periods: Periods) -> tuple[list[Part], list[str]]:
     rows = grid(plan, readings)
-    starts = list(_starts(plan, rows, periods))
+    starts, notes = list(_starts(plan, rows, periods, _midnight(plan, rows, periods))), []
+    if not starts and periods.first is None:
+        starts = list(_starts(plan, rows, periods, int(rows.time[0])))
+        notes = [_from_the_first(plan, rows, periods)] if starts else []
     if not starts:
-        needs = _days(periods.train + periods.validation)
-        hours = (int(rows.time[-1]) - int(rows.time[0]) + plan.context.every) / HOUR
-        has = f"{len(readings):,} readings over {hours / 24:.1f} days"
-        raise BadInput(
-            detail=f"a period takes {needs} whole days, the series has {has} (shorten --train and --validate)"
-        )
+        raise BadInput(detail=_short(plan, readings, rows, periods))
     parts = [_part(plan, key, rows, start, periods) for start in starts]
     usable = [part for part in parts if min(part.known) >= KNOWN]
     if not usable:
@@ -181,7 +179,33 @@ def _of_one(plan: Plan, key: str, readings: Rows, periods: Periods) -> tuple[lis
             detail=f"in none of its {len(parts)} periods at least {KNOWN:.0%} of the training and of the validation hours are "
             f"known; at best {train:.0%} and {after:.0%}"
         )
-    return usable, _told([part for part in parts if part not in usable], [part for part in usable if part.constant])
+    flat = [part for part in usable if part.constant]
+    return usable, notes + _told([part for part in parts if part not in usable], flat)
+
+
+def _short(plan: Plan, readings: Rows, rows: Rows, periods: Periods) -> str:
+    """Why a series has no period."""
+    days = ((int(rows.time[-1]) - int(rows.time[0])) + plan.context.every) / DAY
+    first, last = (_written(time, plan) for time in (int(rows.time[0]), int(rows.time[-1]) + plan.context.every))
+    return (
+        f"a period takes {_days(periods.train + periods.validation)} whole days ({plan.context.timezone}), the series has "
+        f"{len(readings):,} readings over {days:.1f} days, {first} to {last} (shorten --train and --validate)"
+    )
+
+
+def _from_the_first(plan: Plan, rows: Rows, periods: Periods) -> str:
+    """What to say of a series that is long enough, but not from one midnight on."""
+    return (
+        f"its days begin at {_written(int(rows.time[0]), plan)[-5:]} {plan.context.timezone}, with its first reading: counted "
+        f"from midnight, it has no {_days(periods.train + periods.validation)} whole days (a spec's `timezone` says whose "
+        "midnight)"
+    )
+
+
+def _written(time: int, plan: Plan) -> str:
+    """Local standard time, to the minute."""
+    local = np.datetime64(time + standard_offset(plan.context.timezone), "ns").astype("datetime64[m]")
+    return str(local).replace("T", " ")
 
 
 def _told(left: list[Part], constant: list[Part]) -> list[str]:
@@ -200,15 +224,18 @@ def _listed(parts: list[Part], most: int = 6) -> str:
     return ", ".join(part.label for part in parts[:most]) + more
 
 
-def _starts(plan: Plan, rows: Rows, periods: Periods) -> Iterator[int]:
-    """Local midnights (standard time) with room for a whole period."""
-    every, offset = plan.context.every, standard_offset(plan.context.timezone)
-    begin = int(rows.time[0])
+def _midnight(plan: Plan, rows: Rows, periods: Periods) -> int:
+    """The local midnight (standard time) at which the first period begins."""
+    offset, begin = standard_offset(plan.context.timezone), int(rows.time[0])
     if periods.first is not None:
-        start = (periods.first - date(1970, 1, 1)).days * DAY - offset
-    else:
-        start = -(-(begin + offset) // DAY) * DAY - offset
-    start += (begin - start) % every
+        return (periods.first - date(1970, 1, 1)).days * DAY - offset
+    return -(-(begin + offset) // DAY) * DAY - offset
+
+
+def _starts(plan: Plan, rows: Rows, periods: Periods, start: int) -> Iterator[int]:
+    """That time, and the same time of later days, with room for a whole period."""
+    every = plan.context.every
+    start += (int(rows.time[0]) - start) % every
     end = int(rows.time[-1]) + every
     if periods.days is not None:
         end = min(end, start + periods.days * DAY)

@@ -60,11 +60,13 @@ class Registered:
     code: Path | None
     history: int
     runner: str = "local"
+    taken: frozenset[str] = frozenset()
+    """Names of the other contenders."""
 
     @property
     def name(self) -> str:
-        """As it was registered."""
-        return self.model.name
+        """As it was registered; with its id if another contender is called so."""
+        return f"{self.model.name} ({self.model.id})" if self.model.name in self.taken else self.model.name
 
     def forecasts(self, part: Part) -> Forecasts:
         """Its forecasts at every validation origin; at the training days' origins too, which the interval learns from."""

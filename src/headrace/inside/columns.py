@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from headrace.errors import BadInput
+from headrace.errors import BadInput, Ragged
 from headrace.inside.figures import BLOCK, Array, describe
+from headrace.inside.lines import Layout, layout, ragged
 from headrace.inside.media import GZIP, encoding, first_line
 from headrace.inside.work import reason
 from headrace.settings import InspectionSettings
@@ -39,17 +40,38 @@ def look(path: Path, media: str, limits: InspectionSettings) -> dict[str, Any]:
     with duckdb.connect(config={**alone, "threads": "1", "memory_limit": memory}) as database:
         try:
             database.execute("SET TimeZone = 'UTC'")
-            for source in _sources(database, path, media, limits):
+            made = layout(path) if media == "csv" else None
+            for source in _sources(database, path, media, limits, made):
                 try:
                     database.execute(f"CREATE OR REPLACE TEMP VIEW source AS SELECT * FROM {source}")
-                    return _described(database, limits)
+                    return _noted(_described(database, limits), _left_out(database, source, media, made))
                 except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
                     failed = error
+            if made is not None and (found := ragged(path, made, limits.line_bytes)):
+                raise Ragged(detail=found) from failed
             raise failed
         except duckdb.OutOfMemoryException as error:
             raise MemoryError from error
         except duckdb.Error as error:
             raise BadInput(detail=f"it cannot be read as {media}: {_said(error)}") from error
+
+
+def _left_out(database: Any, source: str, media: str, made: Layout | None) -> str:
+    """What to say of lines before the table."""
+    if media != "csv":
+        return ""
+    if made is not None:
+        return f"left out: {made.skipped} no part of the table" if made.skipped else ""
+    found = database.execute(f"SELECT * FROM {source.replace('read_csv', 'sniff_csv', 1)}").fetchone()
+    count = int(found[5]) if found else 0
+    return f"left out: the first {count:,} lines, which do not divide as the others do" if count else ""
+
+
+def _noted(found: dict[str, Any], note: str) -> dict[str, Any]:
+    statistics = found["statistics"]
+    if note:
+        statistics["note"] = "; ".join(filter(None, (note, statistics.get("note", ""))))
+    return found
 
 
 def _said(error: Exception) -> str:
@@ -63,7 +85,10 @@ def is_table(path: Path, limits: InspectionSettings) -> bool:
 
     try:
         with duckdb.connect(config={"threads": "1", "temp_directory": ""}) as database:
-            source = next(_sources(database, path, "csv", limits))
+            made = layout(path)
+            if made is not None and made.table:
+                return True
+            source = next(_sources(database, path, "csv", limits, None))
             found = database.execute(f"SELECT * FROM {source.replace('read_csv', 'sniff_csv', 1)}").fetchone()
     except (duckdb.Error, BadInput):
         return False
@@ -76,13 +101,13 @@ def is_table(path: Path, limits: InspectionSettings) -> bool:
     return skipped == 0 and header and len(columns) > 1 and not unnamed
 
 
-def _sources(database: Any, path: Path, media: str, limits: InspectionSettings) -> Iterator[str]:
+def _sources(database: Any, path: Path, media: str, limits: InspectionSettings, made: Layout | None) -> Iterator[str]:
     """What to read, as SQL: first with types as the first 20,000 rows show them, then as the whole file does."""
     if media == "parquet":
         yield f"read_parquet({_literal(str(path))})"
         return
     _check_first_line(path, limits)
-    options: dict[str, str] = {"max_line_size": str(limits.line_bytes)}
+    options = {"max_line_size": str(limits.line_bytes), **(_given(made) if made is not None else {})}
     with path.open("rb") as file:
         options["compression"] = "'gzip'" if file.read(2) == GZIP else "'none'"
     for name in dict.fromkeys((encoding(path), "latin-1")):
@@ -92,6 +117,15 @@ def _sources(database: Any, path: Path, media: str, limits: InspectionSettings) 
             options["decimal_separator"] = "','"
         yield _csv(path, options)
         yield _csv(path, options | {"sample_size": "-1"})
+
+
+def _given(made: Layout) -> dict[str, str]:
+    """What DuckDB is told, so that it does not look for a part of the file that suits it better."""
+    given = {"delim": _literal(made.separator), "skip": str(made.first - 1), "comment": "''"}
+    if made.names:
+        names = [name or f"column{place}" for place, name in enumerate(made.names)]
+        given |= {"names": f"[{', '.join(map(_literal, names))}]", "header": "false", "skip": str(made.first)}
+    return given
 
 
 def _check_first_line(path: Path, limits: InspectionSettings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,12 @@ from headrace.settings import InspectionSettings
 
 _NOT_TRAINED = {"INT64", "INT32", "BOOL", "STRING"}
 """Types of constants such as shapes and axes."""
+_FLOATS = {1, 10, 11, 16}
+"""TensorProto's float, float16, double, bfloat16."""
+_COEFFICIENTS = {
+    "coefficients", "intercepts", "support_vectors", "rho", "nodes_values", "target_weights", "class_weights", "base_values",
+}  # fmt: skip
+"""Attributes of linear models, support vector machines and trees."""
 
 
 def is_onnx(head: bytes) -> bool:
@@ -41,6 +48,7 @@ def onnx(path: Path, limits: InspectionSettings) -> Found:
     names = {one.name: library.TensorProto.DataType.Name(one.data_type) for one in graph.initializer}
     trained = [(one.name, names[one.name], list(one.dims)) for one in graph.initializer]
     total, listed = tensors(one for one in trained if one[1] not in _NOT_TRAINED)
+    inner = sum(map(_in_attributes, graph.node))
     inputs = {one.name[:200]: _shape(one) for one in list(graph.input)[:500] if one.name not in names}
     outputs = {one.name[:200]: _shape(one) for one in list(graph.output)[:500]}
     about: dict[str, Any] = {
@@ -52,9 +60,19 @@ def onnx(path: Path, limits: InspectionSettings) -> Found:
         "outputs": outputs,
         "nodes": len(graph.node),
         "external_data": any(one.data_location == library.TensorProto.EXTERNAL for one in graph.initializer),
+        **({"in_attributes": inner} if inner else {}),
         **listed,
     }
-    return Found("onnx", _only(inputs), _only(outputs), total, about)
+    return Found("onnx", _only(inputs), _only(outputs), total + inner or None, about)
+
+
+def _in_attributes(node: Any) -> int:
+    """Trained numbers a node carries itself: constants, and the coefficients of classic models (``ai.onnx.ml``)."""
+    if node.domain == "ai.onnx.ml":
+        return sum(len(one.floats) for one in node.attribute if one.name in _COEFFICIENTS)
+    if node.op_type != "Constant":
+        return 0
+    return sum(math.prod(one.t.dims) for one in node.attribute if one.name == "value" and one.t.data_type in _FLOATS)
 
 
 def _shape(value: Any) -> list[int]:

@@ -99,6 +99,12 @@ def _head(path: Path, size: int = HEAD) -> bytes:
         return b""
 
 
+def beginning(path: Path) -> tuple[str, bool]:
+    """(text of its first `HEAD` bytes, whether that is all)."""
+    head = _head(path, HEAD)
+    return head.decode(encoding(path), "replace").removeprefix("\ufeff"), len(head) < HEAD
+
+
 def first_line(path: Path, limit: int) -> str:
     """The first line, at most `limit` bytes of it."""
     line = _head(path, limit)

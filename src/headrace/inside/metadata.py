@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import BadInput
-from headrace.inside import boosters, graphs, pickles, weights, work
-from headrace.inside.found import Found
+from headrace.inside import arrays, boosters, graphs, pickles, weights, work
+from headrace.inside.found import Found, tensors
+from headrace.inside.media import NPY
 from headrace.settings import InspectionSettings
 
 HEAD = 4096
 SEVERAL = 50
 """Files of a folder or archive that are looked at."""
 _READERS: tuple[tuple[Callable[[bytes, int], bool], Callable[[Path, InspectionSettings], Found]], ...] = (
+    (lambda head, _: head.startswith(NPY), lambda path, limits: _arrays(path, limits)),
     (lambda head, _: head.startswith(b"\x89HDF\r\n\x1a\n"), graphs.keras_h5),
     (weights.is_safetensors, weights.safetensors),
     (lambda head, _: graphs.is_onnx(head), graphs.onnx),
@@ -51,6 +53,13 @@ def _as_named(name: str, found: Found) -> Found:
     return found
 
 
+def _arrays(path: Path, _: InspectionSettings) -> Found:
+    """Weights as plain arrays; those of whole numbers count and mark, and nothing was trained in them."""
+    named = [(name, one.dtype.name, one.shape) for name, one in arrays.headers(path).items() if one.numeric]
+    total, _listed = tensors(one for one in named if one[1].startswith("float"))
+    return Found("numpy", None, None, total or None, {"format": "arrays", **tensors(named)[1]})
+
+
 def _file(path: Path, limits: InspectionSettings, *, archives: bool = True) -> Found:
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -73,6 +82,8 @@ def _zip(path: Path, limits: InspectionSettings) -> Found:
                 return graphs.keras_archive(archive, limits)
             if any(name.rpartition("/")[2] == "saved_model.pb" for name in names):
                 return graphs.saved_model({info.filename: info.file_size for info in archive.infolist()})
+            if names and all(name.endswith(".npy") for name in names):
+                return _arrays(path, limits)
             with tempfile.TemporaryDirectory() as folder:
                 return _several(_unzipped(archive, Path(folder) / "member", limits), limits)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import BadInput
+from headrace.errors import BadInput, Ragged
 from headrace.inside import arrays, columns, images, work
 from headrace.inside.media import detect
 from headrace.settings import InspectionSettings
 
 
 def inspect(path: Path, media: str, limits: InspectionSettings) -> dict[str, Any]:
-    """``media``, ``samples``, ``sample_shape``, ``statistics``.
+    """``media``, ``samples``, ``sample_shape``, ``statistics``; ``error`` if it is a table that cannot be measured.
 
     Args:
         media: what it is said to be; "": find out.
@@ -27,7 +27,10 @@ def inspect(path: Path, media: str, limits: InspectionSettings) -> dict[str, Any
     kind = media or (detect(path, limits) if size else "other")
     if not size and media not in {"", "other"}:
         raise BadInput(detail="it is empty")
-    return {"media": kind, **_look(path, kind, size, limits)}
+    try:
+        return {"media": kind, **_look(path, kind, size, limits)}
+    except Ragged as error:
+        return {"media": kind, "samples": None, "sample_shape": None, "statistics": {}, "error": str(error)}
 
 
 def _look(path: Path, media: str, size: int, limits: InspectionSettings) -> dict[str, Any]:

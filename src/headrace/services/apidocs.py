@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -60,6 +61,17 @@ def add_docs(app: FastAPI, name: str) -> None:
 
     for file, media in ASSETS.items():
         _serve(app, f"/docs/{name}/{file}", _folder() / file, media)
+
+
+def index(names: Iterable[str]) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """A page with a link to each service's own, and its headers."""
+    lines = "".join(f'<li><a href="/docs/{name}">{html.escape(name)}</a></li>' for name in sorted(names))
+    page = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<title>Headrace: the services</title><link rel="icon" href="data:,"><h1>The services</h1><ul>{lines}</ul></html>'
+    )
+    headers = {**_HEADERS, "content-type": "text/html; charset=utf-8"}
+    return page.encode(), [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 def _serve(app: FastAPI, path: str, file: Path, media: str) -> None:

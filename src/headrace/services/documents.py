@@ -130,9 +130,19 @@ async def _refused(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, code(error), headers)
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return JSONResponse({"error": sentence(error.errors())}, 400)
+    problems = error.errors()
+    said = sentence(problems)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if any(tuple(one["loc"]) == ("body",) for one in problems) and not kind.endswith("json"):  # curl -d without more
+        said += f"; the body was sent as {clean(kind)}: say that it is JSON, curl -H 'Content-Type: application/json'"
+    return JSONResponse({"error": said}, 400)
+
+
+def clean(kind: str) -> str:
+    """A content type somebody sent, for a message."""
+    return kind[:60] if kind.isascii() and kind.isprintable() and kind else "nothing known"
 
 
 async def _nothing_here(request: Request, error: Exception) -> Response:

@@ -12,7 +12,7 @@ import { statistics as statisticsCard } from "./statistics.js";
 import * as who from "./who.js";
 import { bytes, clip, count, many, number, sentence } from "./words.js";
 
-const shown = { id: "", parts: null, record: null, lineage: null, grants: null, error: null, said: "", good: false, poll: null };
+const shown = { id: "", parts: null, record: null, lineage: null, grants: null, error: null, said: "", fresh: false, good: false, poll: null };
 
 export function open(host, id) {
   const parts = { title: el("h1", { tabindex: "-1" }), badges: el("p", { class: "badges" }), about: el("p"), actions: el("div", { class: "buttons" }), said: el("p", { class: "said", role: "alert" }), notes: el("div", { class: "notes-in-words" }), facts: el("div"), body: el("div", { class: "hub" }), lineage: el("div"), grants: el("div") };
@@ -47,6 +47,7 @@ async function look() {
   else Object.assign(shown, { record, error });
   if (record && (changed || !busy(record))) await around(id);
   if (shown.id === id && shown.poll) paint();
+  if (shown.fresh) inSight();
   return record !== null && busy(record);
 }
 
@@ -60,9 +61,14 @@ async function around(id) {
 
 // ---- doing -----------------------------------------------------------------------------------------------------------
 
-/** Do something, say how it went in the server's own words, and look again. */
+/** Do something, say how it went in the server's own words, in the card it was asked for in, and look again. */
 async function act(work, done) {
+  const { said, actions: head } = shown.parts;
+  const asked = document.activeElement?.closest(".card:not(.asset)");
   Object.assign(shown, { said: "", good: true });
+  paint();
+  if (asked) asked.append(said);
+  else head.after(said);
   try {
     await work();
     shown.said = done;
@@ -71,7 +77,15 @@ async function act(work, done) {
   }
   if (!shown.poll || !location.hash.endsWith(shown.id)) return; // it is gone, or the reader is
   paint();
+  inSight();
+  shown.fresh = true;
   shown.poll?.now();
+}
+
+/** An answer is read where it was asked for, also when the list above it has grown meanwhile. */
+function inSight() {
+  if (shown.said) shown.parts.said.scrollIntoView({ block: "nearest" });
+  shown.fresh = false;
 }
 
 async function remove(record) {
@@ -100,7 +114,7 @@ async function release(record) {
   if (yes) await act(() => send("POST", `${pathOf(record)}/release`), "Released.");
 }
 
-const canReproduce = (record) => isModel(record) && record.deleted_ms === null && record.state === "trained" && record.recipe !== null && record.reproducible !== "never" && who.mine(record) && who.may("write");
+const canReproduce = (record) => isModel(record) && record.deleted_ms === null && record.state === "trained" && record.recipe !== null && record.reproducible !== "never" && who.mine(record) && who.may("write") && !record.held_for.length;
 
 const reproduce = (record) => act(async () => {
   const { id } = await send("POST", `${pathOf(record)}/reproduce`);
@@ -135,6 +149,8 @@ function actions(record) {
   ].filter(Boolean);
 }
 
+const readable = (record) => record.deleted_ms === null && (!record.held_for.length || isOwnerOfData(record));
+
 const isOwnerOfData = (record) => record.held_for.includes(who.me()?.company);
 
 // ---- painting --------------------------------------------------------------------------------------------------------
@@ -150,6 +166,7 @@ function paint() {
   parts.about.hidden = !record.description;
   refresh(parts.notes, [record, who.me()], () => notes(record));
   refresh(parts.actions, [record, who.me()], () => actions(record));
+  if (!parts.said.isConnected) parts.actions.after(parts.said); // the card it stood in was drawn anew
   say(parts.said, shown.said);
   parts.said.dataset.look = shown.good ? "good" : "warn";
   const names = Object.fromEntries((shown.lineage?.nodes || []).map(({ id, name }) => [id, name]));
@@ -228,7 +245,7 @@ function right(record) {
 // ---- a model's own cards -----------------------------------------------------------------------------------------------
 
 function modelCards(record, names) {
-  return [metricsCard(record, names), filesCard(record), recipeCard(record, names), metadataCard(record)].filter(Boolean);
+  return [metricsCard(record, names), filesCard(record), recipeCard(record, names, readable(record) ? downloadLink(`${pathOf(record)}/code`, "Download", "code") : null), metadataCard(record)].filter(Boolean);
 }
 
 export const card = (title, ...children) => el("section", { class: "card" }, el("h2", {}, title), ...children);
@@ -255,7 +272,7 @@ function evaluations(later, names) {
   const rows = later.slice(0, 50).map(([id, values]) => el("tr", {}, el("td", {}, el("a", { href: `#library/${id}`, title: id }, clip(names[id] || id, 60))), columns.map((name) => cell(values[name]))));
   return el("div", { class: "scroll" }, el("table", { class: "evaluations" }, el("thead", {}, el("tr", {}, ["Evaluated later on", ...columns].map((name) => el("th", {}, clip(name, 60))))), el("tbody", {}, rows)));
 }
-const metadataCard = ({ metadata, environment }) => {
+const metadataCard = ({ metadata: { hyperparameters, ...metadata }, environment }) => {
   if (!Object.keys(metadata).length && !Object.keys(environment).length) return null;
   const every = Object.entries({ ...metadata, ...environment });
   const folded = every.filter(([, value]) => nested(value)).map(([name, value]) => el("details", {}, el("summary", {}, clip(name, 80)), el("pre", { class: "scroll" }, JSON.stringify(value, null, 2))));
@@ -265,7 +282,7 @@ const metadataCard = ({ metadata, environment }) => {
 
 function filesCard(record) {
   if (!record.files.length) return null;
-  const open = record.deleted_ms === null && (!record.held_for.length || isOwnerOfData(record));
+  const open = readable(record);
   const pathTo = (path) => `${pathOf(record)}/files/${path.split("/").map(encodeURIComponent).join("/")}`;
   const lines = record.files.slice(0, 200).map(({ path, stored }) => el("li", {},
     open ? downloadLink(pathTo(path), clip(path, 120), `file ${path}`) : el("span", {}, clip(path, 120)),

@@ -55,11 +55,12 @@ function form(record, act) {
 /** The card of a record of ours; nothing for another company's. The form is built once, so that typing in it is left alone. */
 export function grants(host, { record, grants: found, act }) {
   const own = who.mine(record);
-  refresh(host, [own, own && record.deleted_ms !== null, who.may("share"), record.id], () => {
+  refresh(host, [own, own && record.deleted_ms !== null, record.held_for?.length, who.may("share"), record.id], () => {
     if (!own) return [];
-    const adding = who.may("share") && record.deleted_ms === null;
+    const held = record.held_for?.length > 0;
+    const adding = who.may("share") && record.deleted_ms === null && !held;
     return el("section", { class: "card grants" }, el("h2", {}, "Who else may use it"), el("ul", { class: "given" }),
-      adding ? form(record, act) : el("p", { class: "small" }, record.deleted_ms !== null ? "" : "Opening it to another company needs the role admin."));
+      adding ? form(record, act) : el("p", { class: "small" }, record.deleted_ms !== null ? "" : held ? "It is held, and can be opened to nobody until it is released." : "Opening it to another company needs the role admin."));
   });
   const list = host.querySelector(".given");
   if (!list || !found) return;

@@ -69,7 +69,7 @@ async function act(work, done) {
 
 async function cancel({ id, state }) {
   const words = state === "running" ? ["Its processes are stopped at once. What it has written so far is thrown away; its log is kept."] : ["It leaves the queue. It can be queued again later."];
-  if (await confirmed({ title: `Cancel the training of “${clip(shown.name, 60)}”?`, words, action: "Cancel the job" })) {
+  if (await confirmed({ title: `Cancel the job of “${clip(shown.name, 60)}”?`, words, action: "Cancel the job" })) {
     await act(() => send("POST", `/jobs/${encodeURIComponent(id)}/cancel`), "");
   }
 }
@@ -101,7 +101,7 @@ function paint() {
     say(parts.said, sentence(clip(error?.message || "the platform does not answer", 400)));
     return;
   }
-  say(parts.title, `Training of ${shown.name || job.model}`);
+  say(parts.title, `${{ evaluate: "Evaluation", reproduce: "Second training" }[job.kind] || "Training"} of ${shown.name || job.model}`);
   const seconds = job.ended_ms === null ? Math.floor(Date.now() / 1000) : 0;
   refresh(parts.badges, [job.state, seconds], () => [badge(JOB[job.state]), el("span", { class: "small" }, duration(job))]);
   refresh(parts.progress, [job.state, job.progress, job.message], () => progress(job, shown.name) || []);

@@ -9,6 +9,7 @@ import { poll } from "./poll.js";
 import { clip, count } from "./words.js";
 
 const MOST = 200;
+const KIND = { evaluate: "evaluation", reproduce: "trained once more" };
 const jobs = { parts: null, list: [], names: new Map(), namedAt: 0, loaded: false, error: "", state: "all", poll: null, opened: "", from: "" };
 
 const running = ({ state }) => state === "running" || state === "queued";
@@ -86,6 +87,7 @@ function sections(groups) {
 function line(one, place) {
   const name = jobs.names.get(one.model) || one.model;
   const facts = [
+    KIND[one.kind] || "",
     place === null ? duration(one) : `${place === 0 ? "next" : `${place + 1}. in the queue`}, ${duration(one)}`,
     one.priority ? `priority ${one.priority}` : "", one.attempt > 1 ? `attempt ${one.attempt}` : "",
     one.ended_ms === null ? "" : `ended ${ago(one.ended_ms)}`, `by ${clip(one.created_by, 40)}`,

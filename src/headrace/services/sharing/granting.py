@@ -15,6 +15,7 @@ from headrace.services.sharing import auditing
 from headrace.services.sharing.fence import Fence, holders_of, kind_of, put
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.requests import NewGrant
+from headrace.services.sharing.streams import iso
 from headrace.services.sharing.tables import grants, holds
 
 MISSES = 20
@@ -141,12 +142,16 @@ class Granting:
     async def release(self, who: Principal, id: str) -> Model:
         """His company's data went into a model, or were used to measure it, and it lets the result go.
 
-        Raises UnknownAsset; Forbidden for anybody else's.
+        Raises UnknownAsset; Forbidden for anybody else's; Conflict: it was released before.
         """
 
         def write(connection: Connection) -> Model:
             now = self._hub.clock()
             fence = Fence(connection, who, now)
+            if (before := _released(connection, id, who.company)) is not None:
+                raise Conflict(
+                    detail=f"{id} was released by {before[0]} on {iso(before[1])}: it is no longer held for you"
+                )
             model = fence.find(id)
             if not isinstance(model, Model):
                 raise BadInput(detail=f"{id} is no model: only what was trained on granted data is held")
@@ -171,12 +176,25 @@ class Granting:
         return model
 
 
+def _released(connection: Connection, model: str, company: str) -> tuple[str, int] | None:
+    """(who released it for a company last, when in ms), if nothing of it is held for that company any more."""
+    mine = (holds.c.model == model) & (holds.c.company == company)
+    if connection.execute(select(holds.c.kind).where(mine, holds.c.released_ms.is_(None))).first() is not None:
+        return None
+    query = select(holds.c.released_by, holds.c.released_ms).where(mine).order_by(holds.c.released_ms.desc())
+    row = connection.execute(query).first()
+    return None if row is None else (str(row.released_by), int(row.released_ms))
+
+
 def _check(new: NewGrant, owner: str, now: int) -> None:
     kind_of(new.asset)
     if new.grantee == owner:
         raise BadInput(detail=f"{owner!r} owns {new.asset}: it needs no grant of its own")
     if new.expires_ms is not None and new.expires_ms <= now:
-        raise BadInput(detail=f"expires_ms {new.expires_ms} has passed; it is {now} now")
+        raise BadInput(
+            detail=f"expires_ms {new.expires_ms} (milliseconds since the epoch) is {iso(new.expires_ms)}, which has passed; "
+            f"it is {now} now, {iso(now)}"
+        )
 
 
 def _let_go(metrics: dict[str, Any], company: str) -> dict[str, Any]:

@@ -225,11 +225,13 @@ def _datasets(service: SharingService, largest: int) -> APIRouter:
         """One dataset."""
         return await service.dataset(who, id)
 
+    @routes.head("/{id}/content", include_in_schema=False)
     @routes.get("/{id}/content", operation_id="download_dataset", responses=_DOWNLOAD, response_class=Response)
     async def content(request: Request, who: Who, id: Id) -> Response:
         """The file; `Range` is understood. It breaks off when a grant ends meanwhile, or a piece is not what was stored."""
         return _download(request, service, await service.contents.open(who, of_kind("dataset", id)))
 
+    @routes.head("/{id}/raw", include_in_schema=False)
     @routes.get("/{id}/raw", operation_id="download_dataset_records", responses=_DOWNLOAD, response_class=Response)
     async def raw(request: Request, who: Who, id: Id) -> Response:
         """The raw records a dataset was made of: JSON lines, each one a leaf of `stream.root`."""
@@ -271,11 +273,13 @@ def _models(service: SharingService, largest: int) -> APIRouter:
         """One model. While `held_for` others its files, digest, metrics and shapes are left out."""
         return await service.model(who, id)
 
+    @routes.head("/{id}/content", include_in_schema=False)
     @routes.get("/{id}/content", operation_id="download_model", responses=_DOWNLOAD, response_class=Response)
     async def content(request: Request, who: Who, id: Id) -> Response:
         """Its file (`Range` is understood), or of several a zip."""
         return _download(request, service, await service.contents.open(who, of_kind("model", id)))
 
+    @routes.head("/{id}/files/{path:path}", include_in_schema=False)
     @routes.get(
         "/{id}/files/{path:path}", operation_id="download_model_file", responses=_DOWNLOAD, response_class=Response
     )
@@ -283,6 +287,7 @@ def _models(service: SharingService, largest: int) -> APIRouter:
         """One of its files."""
         return _download(request, service, await service.contents.open(who, of_kind("model", id), path or "/"))
 
+    @routes.head("/{id}/code", include_in_schema=False)
     @routes.get("/{id}/code", operation_id="download_model_code", responses=_DOWNLOAD, response_class=Response)
     async def code(request: Request, who: Who, id: Id) -> Response:
         """The code archive of its recipe."""

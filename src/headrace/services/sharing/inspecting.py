@@ -78,6 +78,9 @@ def _found(asset: Asset, answer: dict[str, Any]) -> dict[str, Any]:
     size = len(json.dumps(answer, allow_nan=False))
     if size > LARGEST:
         raise TooLarge(what="what was found in it", size=size, limit=LARGEST, setting="nothing")
+    if isinstance(asset, Dataset) and answer.get("error"):
+        media = str(Dataset.model_validate({**asset.model_dump(), "media": answer["media"]}).media)
+        return {"media": media, **_failed(asset, str(answer["error"]))}
     wanted = DATASET if isinstance(asset, Dataset) else MODEL
     found = {name: answer[name] for name in wanted if answer.get(name) is not None}
     if isinstance(asset, Dataset):

@@ -192,7 +192,8 @@ class _Form(Generic[Checked]):
         elif part.name not in self._parts:
             raise BadInput(detail=f"the form has a part {part.name[:40]!r}; there are 'metadata' and then {wanted}")
         elif self._metadata is None:
-            raise BadInput(detail=f"the part 'metadata' has to come before {part.name!r}")
+            example = f"""curl -F 'metadata={{"name": "NAME"}}' -F {part.name}=@FILE"""
+            raise BadInput(detail=f"the part 'metadata' has to come before {part.name!r}: {example}")
         elif self._incoming is not None:
             raise BadInput(detail=f"the form has a second file, {part.name!r}; send one at a time")
         else:

@@ -49,6 +49,8 @@ class DatasetAnswer(_Answer):
     samples: int | None = Field(ge=0)
     sample_shape: list[int] | None = Field(max_length=64)
     statistics: dict[str, JsonValue]
+    error: str = Field("", max_length=2000)
+    """Why it could not be measured, though it is known what it is."""
 
 
 class ModelAnswer(_Answer):
@@ -80,7 +82,7 @@ class SandboxInspector:
             media: of a dataset: csv, parquet, npy, npz, images, other, or "" to find out. Of a model its file name.
 
         Returns:
-            Of a dataset ``media``, ``samples``, ``sample_shape``, ``statistics``; of a model ``framework``,
+            Of a dataset ``media``, ``samples``, ``sample_shape``, ``statistics``, ``error``; of a model ``framework``,
             ``input_shape``, ``output_shape``, ``parameters``, ``metadata``: as `Dataset` and `Model` have them.
 
         Raises:

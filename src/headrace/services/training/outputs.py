@@ -14,6 +14,8 @@ from headrace.errors import BadInput
 from headrace.runners.collect import take
 
 METRICS = "metrics.json"
+HYPERPARAMETERS = "hyperparameters.json"
+"""What the code trained with, as far as the recipe does not say it: defaults of the script's own."""
 METRICS_BYTES = 64 * 1024
 METRICS_COUNT = 1000
 TEXT = 1000
@@ -50,32 +52,33 @@ def collected(output: Path, into: Path, limits: Limits) -> tuple[list[str], list
     return sorted(path.relative_to(into).as_posix() for path in into.rglob("*") if path.is_file()), left_out
 
 
-def read_metrics(output: Path) -> dict[str, Scalar]:
-    """The numbers and texts in ``metrics.json``; none without that file. NaN and infinity become texts: JSON has none.
+def read_flat(output: Path, name: str) -> dict[str, Scalar]:
+    """The numbers and texts in `METRICS` or `HYPERPARAMETERS`; none without that file. NaN and infinity become texts: JSON has
+    none.
 
     Raises:
         BadInput: it is not a flat JSON object of at most `METRICS_COUNT` numbers and texts.
     """
     try:
-        loaded = json.loads(read_small(output / METRICS, METRICS_BYTES))
+        loaded = json.loads(read_small(output / name, METRICS_BYTES))
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError) as error:
-        raise BadInput(detail=f"{METRICS} is no JSON: {error}") from error
+        raise BadInput(detail=f"{name} is no JSON: {error}") from error
     if not isinstance(loaded, dict):
-        raise BadInput(detail=f'{METRICS} is no JSON object such as {{"loss": 0.1}}')
+        raise BadInput(detail=f'{name} is no JSON object such as {{"rate": 0.1}}')
     if len(loaded) > METRICS_COUNT:
-        raise BadInput(detail=f"{METRICS} has more than {METRICS_COUNT} entries")
-    return {name: _scalar(name, value) for name, value in loaded.items()}
+        raise BadInput(detail=f"{name} has more than {METRICS_COUNT} entries")
+    return {key: _scalar(name, key, value) for key, value in loaded.items()}
 
 
-def _scalar(name: str, value: Any) -> Scalar:
+def _scalar(file: str, name: str, value: Any) -> Scalar:
     if not name or len(name) > 200:
-        raise BadInput(detail=f"{METRICS} has a name that is empty or over 200 characters")
+        raise BadInput(detail=f"{file} has a name that is empty or over 200 characters")
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, str) and len(value) <= TEXT:
         return value
     if isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 2**63):
         return value
-    raise BadInput(detail=f"{METRICS}: {name!r} is neither a number nor a text of up to {TEXT} characters")
+    raise BadInput(detail=f"{file}: {name!r} is neither a number nor a text of up to {TEXT} characters")

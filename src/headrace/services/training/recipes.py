@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import re
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from headrace.access import Principal
 from headrace.assets import Limits, Recipe
-from headrace.errors import BadInput, Forbidden, HeadraceError, NoIsolation, NotFound, Temporary
+from headrace.errors import BadInput, Forbidden, HeadraceError, NoIsolation, NotFound, Temporary, size_of
 from headrace.runners import Runner
 from headrace.services.sharing import Sharing
 from headrace.services.training.examine import examine
@@ -86,9 +87,22 @@ class Recipes:
         problems: list[HeadraceError] = []
         for id in dict.fromkeys([*recipe.datasets, *recipe.evaluation][: 2 * INPUTS]):
             problems += await _refused(self._sharing.check(who, id, "train"))
+        if recipe.evaluation and not problems:
+            trained = await self.digests(who, recipe.datasets)
+            for id in dict.fromkeys(recipe.evaluation):
+                if text := copied(id, (await self._sharing.dataset(who, id)).stored.sha256, trained):
+                    problems.append(BadInput(detail=f"evaluation: {text}"))
         if recipe.parent:
             problems += await self._parent(who, recipe.parent)
         return problems
+
+    async def digests(self, who: Principal, ids: list[str]) -> dict[str, str]:
+        """sha256 of a dataset's content -> its id, of those he may know of."""
+        found = {}
+        for id in ids:
+            with contextlib.suppress(NotFound, Forbidden):
+                found[(await self._sharing.dataset(who, id)).stored.sha256] = id
+        return found
 
     async def _parent(self, who: Principal, id: str) -> list[HeadraceError]:
         try:
@@ -116,6 +130,18 @@ class Recipes:
                 return [error]
         texts = found.problems or settle(recipe.parameters, found.parameters)[1]
         return [BadInput(detail=" ".join(text.split())[:500]) for text in texts]
+
+
+def copied(id: str, digest: str, trained: dict[str, str]) -> str:
+    """Why a dataset is none to hold out, in words; "" if it is one.
+
+    Args:
+        trained: as of `Recipes.digests`, of what is trained on.
+    """
+    same = trained.get(digest, id)
+    if same == id:
+        return ""
+    return f"{id!r} has the same bytes as {same!r}, which is trained on; a held-out dataset must hold others"
 
 
 async def _refused(asked: Awaitable[None]) -> list[HeadraceError]:
@@ -148,7 +174,18 @@ def _limits(limits: Limits, settings: TrainingSettings) -> Iterator[str]:
     for field, setting in _MOST:
         asked, most = getattr(limits, field), getattr(settings, setting)
         if not asked <= most:  # NaN neither
-            yield f"limits.{field}: {asked:g} is more than the {most:g} this platform gives"
+            yield f"limits.{field}: {_measure(field, asked)} is more than the {_measure(field, most)} this platform gives"
+
+
+def _measure(field: str, value: float) -> str:
+    """A limit with its unit.
+
+    >>> _measure("memory_bytes", 2**31), _measure("seconds", 3600), _measure("cpus", 1.5)
+    ('2,147,483,648 bytes (2 GiB)', '3600 s', '1.5')
+    """
+    if field.endswith("bytes") and isinstance(value, int):
+        return f"{value:,} bytes ({size_of(value)})"
+    return f"{value:g}{' s' if field == 'seconds' else ''}"
 
 
 def _seeds(seeds: dict[str, int]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from headrace.services.sharing import Sharing
 from headrace.services.training import comparing, logs
 from headrace.services.training.examine import examine
 from headrace.services.training.logs import LEAST
-from headrace.services.training.outputs import METRICS, collected, read_metrics
+from headrace.services.training.outputs import HYPERPARAMETERS, METRICS, collected, read_flat
 from headrace.services.training.parameters import settle
 from headrace.services.training.progress import Progress
 from headrace.services.training.queue import Entry
@@ -205,19 +205,18 @@ class Running:
         left_out += ended.left_out
         if left_out and not job.held_for:
             await asyncio.to_thread(_add, log, left_out)
-        try:
-            metrics, remark = await asyncio.to_thread(read_metrics, folder / "collected"), _left(job, left_out)
-        except BadInput as error:
-            metrics, remark = {}, f"its metrics were not taken: {METRICS} is not as it has to be"
-            if not job.held_for:  # or the names in it would tell what the data hold
-                remark = f"its metrics were not taken: {error}"
+        metrics, bad = await _flat(job, folder / "collected", METRICS, "metrics")
+        remark = bad or _left(job, left_out)
         if job.kind == "evaluate":
             return await self._evaluated(job, metrics, remark)
-        if not [path for path in paths if path != METRICS]:
+        if not set(paths) - {METRICS, HYPERPARAMETERS}:
             return _empty()
         if job.kind == "reproduce":
             return await self._compared(entry, model, folder / "collected", paths, remark)
-        found = {"metrics": metrics, **await self._about(entry)}
+        told, bad = await _flat(job, folder / "collected", HYPERPARAMETERS, "hyper-parameters")
+        used = {**json.loads((folder / "parameters.json").read_text()), **told}
+        remark = "; ".join(filter(None, [remark, bad]))
+        found = {"metrics": metrics, "metadata": {"hyperparameters": used} if used else {}, **await self._about(entry)}
         await self._sharing.trained(job.model_copy(update={"metrics": metrics}), folder / "collected", paths, found)
         return Finished("done", "exit", remark, values={"metrics": metrics})
 
@@ -293,6 +292,14 @@ def _full(job: Job, room: int) -> str:
 
 def _left_of(job: Job) -> str:
     return f"what was left of the quota of {job.company} when it started"
+
+
+async def _flat(job: Job, output: Path, name: str, what: str) -> tuple[dict[str, Any], str]:
+    """(what a file of the output says, why it was not taken)."""
+    try:
+        return await asyncio.to_thread(read_flat, output, name), ""
+    except BadInput as error:  # while held, the names in it could tell what the data hold
+        return {}, f"its {what} were not taken: {f'{name} is not as it has to be' if job.held_for else error}"
 
 
 def _failed(job: Job, ended: Ended, values: dict[str, Any]) -> Finished:

@@ -22,7 +22,7 @@ from headrace.services.sharing import Sharing
 from headrace.services.training.dispatch import Dispatcher
 from headrace.services.training.logs import Logs
 from headrace.services.training.queue import Entry, Queue
-from headrace.services.training.recipes import Recipes
+from headrace.services.training.recipes import Recipes, copied
 from headrace.services.training.running import Running, on_behalf
 from headrace.services.training.verdicts import Verdicts
 from headrace.services.training.workers import Worker
@@ -100,6 +100,9 @@ class TrainingService:
                 detail=f"{dataset!r} is what {model!r} was trained on; a held-out dataset must be another one"
             )
         await self._sharing.check(who, dataset, "train")
+        digest = (await self._sharing.dataset(who, dataset)).stored.sha256
+        if text := copied(dataset, digest, await self._recipes.digests(who, recipe.datasets)):
+            raise BadInput(detail=text)
         changed = {
             "entry_point": entry_point or recipe.entry_point,
             "datasets": [],
@@ -112,6 +115,8 @@ class TrainingService:
     async def reproduce(self, who: Principal, model: str, priority: int = 0) -> Job:
         """See `Training.reproduce`."""
         recipe = await self._trained(who, model)
+        for id in dict.fromkeys([*recipe.datasets, *recipe.evaluation, *filter(None, [recipe.parent])]):
+            await self._sharing.check(who, id, "train")  # deleted, or no longer granted: it could not start
         return await self._add(who, model, recipe, kind="reproduce", priority=priority)
 
     async def job(self, who: Principal, id: str) -> Job:

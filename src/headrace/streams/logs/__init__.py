@@ -99,6 +99,13 @@ LOGS = Family(
 )
 
 
+def recorded(path: Path) -> bool:
+    """Whether there is an embedded log in data directory `path`."""
+    from headrace.streams.logs.sqlite import FILE
+
+    return (path / FILE).is_file()
+
+
 def open_reader(path: Path) -> LogReader:
     """A reader of the embedded log in data directory `path`, for another process."""
     from headrace.streams.logs.sqlite import SqliteReader
