@@ -56,7 +56,9 @@ def _checks(asset: Dataset | Model, level: str) -> list[tuple[Check, str]]:
     good = asset.name != "dropout net"
     files = "2 files, 84,554 bytes" if good else "model.safetensors is not what was recorded: leaf 0 differs"
     made = "made of the record again it is the recorded one"
+    gone = asset.anchoring_note.removeprefix("revoked: ") if asset.anchoring_note.startswith("revoked: ") else ""
     found = [
+        (Check(level="L0", name="not revoked", state="failed" if gone else "passed", detail=gone, seconds=0.001), ""),
         (Check(level="L0", name="contract", state="passed", detail=f"contract {asset.contract}", seconds=0.004), ""),
         (Check(level="L0", name="claim", state="passed", detail=made, seconds=0.001), ""),
         (Check(level="L1", name="files", state="passed" if good else "failed", detail=files, seconds=0.21), "12 of 61 kB"),
@@ -76,7 +78,7 @@ async def _lines(asset: Dataset | Model, level: str) -> AsyncIterator[bytes]:
         if asset.anchoring == "failed":
             return
     passed = all(one.state != "failed" for one in ended)
-    reached: Level = "L1" if passed and level != "L0" else "L0"
+    reached: Level = "none" if ended[0].state == "failed" else "L1" if passed and level != "L0" else "L0"
     says = f"{LEVELS[reached]}; of company {asset.company}; on a single-operator chain"
     left = ["when: times are the operator's clock", "a revocation that comes later"]
     report = Report(id=asset.id, level=reached, says=says, passed=passed, checks=ended, not_checked=left, chain=SINGLE)

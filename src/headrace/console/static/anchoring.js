@@ -29,9 +29,10 @@ export function mark(record) {
 
 /** What its state means, with what the platform notes about it. */
 export function sayings(record) {
-  const note = revoked(record) === null ? record.anchoring_note : "";
+  const gone = revoked(record) !== null;
+  const note = gone ? "" : record.anchoring_note;
   return [
-    el("p", {}, STATES[record.anchoring].says),
+    el("p", {}, gone && record.anchoring === "anchored" ? "All that this record said is on the ledger, and that it was revoked: for ever, and for everybody to read." : STATES[record.anchoring].says),
     note ? el("p", { class: "note", "data-look": record.anchoring === "failed" ? "bad" : "warn" }, clip(sentence(note), 1000)) : null,
   ].filter(Boolean);
 }

@@ -59,9 +59,10 @@ async function look() {
 /** What stands beside it: a page without lineage or grants is still a page. */
 async function around(id) {
   const quietly = (path) => get(path).catch((error) => ({ failed: error.message }));
-  const [lineage, grants, found, ledger] = await Promise.all([quietly(`/lineage/${encodeURIComponent(id)}`), quietly("/grants"), quietly(`/contracts?${new URLSearchParams({ asset: id })}`), quietly("/ledger")]);
+  const off = shown.record.anchoring === "off"; // nothing is there to be read, and why is asked once
+  const [lineage, grants, found, ledger] = await Promise.all([quietly(`/lineage/${encodeURIComponent(id)}`), quietly("/grants"), off ? null : quietly(`/contracts?${new URLSearchParams({ asset: id })}`), (off && shown.told?.ledger) || quietly("/ledger")]);
   if (shown.id !== id) return;
-  Object.assign(shown, { lineage, grants: grants.failed ? grants : itemsOf(grants).filter((one) => one.asset === id), told: { found, ledger: ledger.failed ? ledger : { says: ledger.says } } });
+  Object.assign(shown, { lineage, grants: grants.failed ? grants : itemsOf(grants).filter((one) => one.asset === id), told: { found, ledger: { says: ledger.says, failed: ledger.failed } } });
 }
 
 // ---- doing -----------------------------------------------------------------------------------------------------------
@@ -246,7 +247,7 @@ function facts(record, names) {
     ? [
         record.framework ? fact("Framework", record.framework) : null, fact("Shape", shapeOf(record)), record.parameters !== null ? fact("Parameters", count(record.parameters)) : null,
         fact("Size", record.files.length ? `${bytes(sizeOf(record))} in ${many(record.files.length, "file")}` : record.held_for.length ? "held" : "no files yet"),
-        record.parent ? fact("Started from", el("a", { href: `#library/${record.parent}`, title: record.parent }, clip(names[record.parent] || record.parent, 60))) : null, digest("Digest", record.digest), digest("Environment", record.fingerprint),
+        record.parent && !record.translation ? fact(record.snapshot ? "Learned on from" : "Started from", el("a", { href: `#library/${record.parent}`, title: record.parent }, clip(names[record.parent] || record.parent, 60))) : null, digest("Digest", record.digest), digest("Environment", record.fingerprint),
       ]
     : [
         fact("Format", record.media), fact("File", record.filename), fact("Size", `${bytes(record.stored.size)} (${count(record.stored.size)} bytes)`), fact("Samples", record.samples === null ? "–" : count(record.samples)),

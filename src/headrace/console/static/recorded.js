@@ -117,6 +117,8 @@ export function recorded(host, { record, told, act, more }) {
     const address = record.contract ? el("dl", { class: "details" }, fact(record.snapshot ? "Contract its batch was anchored in" : "Contract", copyable(record.contract, "the address of the contract"))) : null;
     const items = told?.found?.failed ? [] : told?.found?.items || [];
     return el("section", { class: "card recorded" }, el("div", { class: "title" }, el("h2", {}, "What is recorded"), anchoring.stateBadge(record)),
-      anchoring.sayings(record), address, told ? chain(told, record) : null, items.map(contract), el("div", { class: "buttons" }, takes(record, act), more));
+      anchoring.sayings(record), address, told ? chain(told, record) : null, items.map(contract),
+      record.confidential && record.anchoring === "anchored" ? el("p", { class: "small" }, "It is confidential: its bundle opens what is claimed of it for whoever has the file.") : null,
+      el("div", { class: "buttons" }, takes(record, act), more));
   });
 }

@@ -33,7 +33,7 @@ function underivable(record) {
 
 function explain(record) {
   const size = sizeOf(record);
-  if (shown.level === "L0") return "Reads what is recorded from the chain and compares it with the record here. Most take less than a second.";
+  if (shown.level === "L0") return "Reads what is recorded from the chain and compares it with the record here. That takes a moment.";
   if (shown.level === "L1") return `Reads ${size ? `all ${bytes(size)} of its content` : "its content"}, too, and compares it with what is recorded. It takes about as long as reading the content from the disk.`;
   if (record.snapshot) return `Also replays ${many(record.snapshot.records, "record")} of the log, in the sandbox, to make the snapshot again. It takes as long as learning them did.`;
   const took = shown.took.get(record.job);
@@ -41,7 +41,7 @@ function explain(record) {
 }
 
 async function learn(record, help) {
-  if (!record.job || shown.took.has(record.job)) return;
+  if (!record.job || !who.mine(record) || shown.took.has(record.job)) return;
   const { started_ms: started, ended_ms: ended } = await get(`/jobs/${encodeURIComponent(record.job)}`).catch(() => ({}));
   if (!started || !ended) return;
   shown.took.set(record.job, Math.max(1000, ended - started));
@@ -98,8 +98,8 @@ function verdict(report) {
   return el("div", { class: "verdict", "data-look": look },
     el("p", {}, badge([look, head]), report.passed ? null : el("b", {}, " At least one check failed.")),
     el("p", {}, `${sentence(clip(report.says, 1000))}.`),
-    report.not_checked.length ? el("details", { open: report.not_checked.length < 5 }, el("summary", {}, `What was not checked (${report.not_checked.length})`), el("ul", { class: "unchecked small" }, report.not_checked.map((one) => el("li", {}, clip(one, 400))))) : null,
-    report.chain ? el("p", { class: "small" }, sentence(clip(report.chain, 400))) : null);
+    report.not_checked.length ? el("div", {}, el("p", {}, "What was not checked:"), el("ul", { class: "unchecked small" }, report.not_checked.map((one) => el("li", {}, clip(one, 400))))) : null,
+    report.chain ? el("p", { class: "small" }, `Recorded on ${clip(report.chain, 400)}.`) : null);
 }
 
 function tick() {
@@ -137,6 +137,7 @@ async function start(record) {
   if (shown.stop !== stop) return;
   clearInterval(shown.timer);
   shown.stop = null;
+  for (const left of parts.checks.querySelectorAll("[data-state=running]")) left.remove(); // it came to nothing
   running(false);
 }
 
@@ -152,7 +153,7 @@ function build(record) {
     if (level === "L2") learn(record, help);
   };
   const parts = {
-    done: 0, sofar: el("span", { class: "small" }), said: el("p", { class: "said", role: "alert" }), checks: el("ol", { class: "checks", "aria-label": "Checks" }), verdict: el("div", { role: "status" }),
+    done: 0, sofar: el("span", { class: "small" }), said: el("p", { class: "trouble", role: "alert" }), checks: el("ol", { class: "checks", "aria-label": "Checks" }), verdict: el("div", { role: "status" }),
     levels: el("fieldset", { class: "span" }, el("legend", { class: "unseen" }, "Level"), choices("verify-level", options, "L1", chosen)),
     start: el("button", { type: "button", class: "quiet strong", "data-keep": "verify", "aria-describedby": "level-help", onclick: () => start(record) }, "Verify"),
     cancel: el("button", { type: "button", class: "quiet", onclick: () => shown.stop?.abort() }, "Cancel"),
