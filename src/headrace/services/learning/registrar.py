@@ -158,7 +158,8 @@ class Registrar:
         pause = PAUSE[0]
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL)
+                async with asyncio.timeout(POLL):
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 await self._turn()
@@ -331,7 +332,7 @@ class Registrar:
 
 
 def registers(entered: Entered) -> bool:
-    """Whether what a model publishes is registered: grids publish, and a shadow's is nobody's business yet."""
+    """Whether what a model publishes is registered: only grids publish, and what a shadow publishes is not shown to anybody."""
     return entered.plan.grid and not entered.plan.spec.shadow
 
 
