@@ -98,7 +98,7 @@ class SharingService:
         if notary is not None:
             after = ["anchor", "revoke", *(["inspect"] if inspect is not None else [])]
             anchors: dict[str, Doing] = {"anchor": self.anchoring.anchor, "revoke": self.anchoring.kept_revoke}
-            self._workers.append(Worker(self._hub.book, anchors, RECORDED, after))
+            self._workers.append(Worker(self._hub.book, anchors, RECORDED, after, together=True))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> SharingService:
@@ -106,9 +106,9 @@ class SharingService:
             await asyncio.to_thread(_emptied, self._hub.scratch)
         try:
             await self.removing.sweep()
+            await self.anchoring.start(self._anew)
         except StorageUnavailable as error:
-            _log.warning("contents nobody needs are left until the next start: %s", error)
-        await self.anchoring.start(self._anew)
+            _log.warning("contents nobody needs, and what was not recorded, are left until the next start: %s", error)
         self._tasks = [asyncio.create_task(worker.run(), name="hub-promises") for worker in self._workers]
         return self
 

@@ -58,7 +58,7 @@ def create_app(service: VerificationService) -> FastAPI:
 
 def _ask(scope: Scope) -> None:
     who = scope.get("headrace.principal")
-    if _NOTARY.match(scope["path"]) and isinstance(who, Principal):
+    if scope["method"] == "POST" and _NOTARY.match(scope["path"]) and isinstance(who, Principal):
         only_acting(who)
 
 

@@ -14,6 +14,7 @@ from headrace.services.sharing.book import Book
 from headrace.services.verification import index
 from headrace.services.verification.index import Entry, Leaf
 from headrace.services.verification.opening import Opening, parsed
+from headrace.services.verification.rebuilding import rebuilt
 from headrace.trust.ledgers import Anchored, Contract, Ledger, Receipt
 
 
@@ -77,16 +78,22 @@ class Reading:
             return await self._anchored(leaf)
         raise UnknownContract(address=asset)
 
+    async def known(self, asset: Dataset | Model) -> Recorded:
+        """The same; where the index was lost, by the contract that the record names. Raises as `recorded`."""
+        try:
+            return await self.recorded(asset.id)
+        except UnknownContract:
+            if not asset.contract:
+                raise
+        if claims.kind_of(asset) == "snapshot":
+            raise Tampered(
+                detail=f"the record of {asset.id} says that it is recorded, and its leaf is in no batch here"
+            )
+        return await self._contract(await rebuilt(self._book, self._ledger, asset))
+
     async def compared(self, asset: Dataset | Model) -> Recorded:
         """The same; and the record says it, too. Raises as `recorded`, and Tampered."""
-        try:
-            found = await self.recorded(asset.id)
-        except UnknownContract:
-            if asset.contract:
-                raise Tampered(
-                    detail=f"the record of {asset.id} names {asset.contract}, and nothing here says that it is its contract"
-                ) from None
-            raise
+        found = await self.known(asset)
         if asset.contract not in {"", found.address} or asset.company != found.company:
             raise Tampered(detail=f"the record of {asset.id} names another contract than the one it was recorded in")
         if asset.anchoring == "anchored" and claims.has_result(asset) and found.result is None:

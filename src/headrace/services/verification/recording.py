@@ -17,6 +17,7 @@ from headrace.services.verification import index
 from headrace.services.verification.batches import Batches
 from headrace.services.verification.index import Entry, Leaf
 from headrace.services.verification.opening import Opening
+from headrace.services.verification.rebuilding import rebuilt
 from headrace.services.verification.sealing import Sealed, Sealing
 from headrace.settings import VerificationSettings
 from headrace.trust.ledgers import Deploy, Ledger, Record, Revoke
@@ -50,7 +51,7 @@ class Recording:
                 text = claims.canonical(claims.revocation_claim(asset, reason))
                 await self._batches.anchor(Leaf(asset.id, "revoked", asset.company, text))
             return
-        entry = await self._book.read(partial(index.entry, asset=asset.id))
+        entry = await self._there(asset)
         if entry is None or entry.revoked:
             return
         entry = await self._deployed(entry)  # killed before it was known to be final: it may be there
@@ -66,9 +67,13 @@ class Recording:
             await self._book.write(lambda connection: index.same_chain(connection, status))
             self._same_chain = True
 
+    async def _there(self, asset: Dataset | Model) -> Entry | None:
+        """Its row; made again if it was lost and the record names its contract."""
+        found = await self._book.read(partial(index.entry, asset=asset.id))
+        return await rebuilt(self._book, self._ledger, asset) if found is None and asset.contract else found
+
     async def _claimed(self, asset: Dataset | Model, inputs: Sequence[Dataset | Model]) -> Entry:
-        there = await self._book.read(partial(index.entry, asset=asset.id))
-        if there is not None:
+        if there := await self._there(asset):
             return there
         text, secret = await self._text(asset, claims.claim_of(asset, inputs), claims.is_secret(asset))
         kind = "dataset" if isinstance(asset, Dataset) else "model"

@@ -136,4 +136,4 @@ class VerificationService:
             if await self._book.read(partial(index.company_of, asset=id)) != who.company:
                 raise
             return telling.said(await self.reading.recorded(id))
-        return telling.said(await self.reading.recorded(id), view, who.company)
+        return telling.said(await self.reading.known(view), view, who.company)
