@@ -52,7 +52,7 @@ def settings_of(
     jobs: int = 1,
     unsafe: bool = False,
     ledger: str = "",
-    snapshots_kept: int = LibrarySettings.snapshots_kept,
+    snapshots_kept: int = 200,
     company_quota: float = 0,
     upload_limit: float = 0,
 ) -> PlatformSettings:
