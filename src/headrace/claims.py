@@ -232,6 +232,24 @@ class Check(Plain):
     seconds: float = 0.0
 
 
+class Rederived(Plain):
+    """What came of making an online model again from the log."""
+
+    verdict: Literal["re-derived", "within tolerance", "failed", "impossible"] = Field(
+        description="re-derived: byte by byte; within tolerance: another environment, close weights; failed: the log "
+        "or the weights are not those recorded; impossible: what it would be made of is gone"
+    )
+    says: str = Field(description="the verdict in words, with its reason")
+    digest: str = Field("", description="of the weights that were made; empty: none were")
+    root: str = Field("", description="of the records that were read; empty: they were not")
+    records: int = Field(0, description="records read")
+    worst: float | None = Field(
+        None, description="largest difference of a weight, as a part of its array's largest value"
+    )
+    environment: str = Field("", description="digest of the environment it was made in")
+    seconds: float = 0.0
+
+
 class Report(Plain):
     """What a verification found. The level is the highest all of whose checks passed, never a higher one."""
 

@@ -155,6 +155,7 @@ async def open_hub(
         companies=companies,
         notary=notary,
         anew=settings.verification.ledger == "memory",
+        snapshots_kept=settings.snapshots_kept,
     )
     return await stack.enter_async_context(hub)
 

@@ -196,6 +196,9 @@ class LibrarySettings:
     parent_bytes: int = 16 * MIB
     """Bytes of the weights an online model may start from. They travel in the log: 4 million float32 numbers, 800 times
     the chapter's GRU."""
+    snapshots_kept: int = 200
+    """Snapshots of one online model whose weights are kept, the newest; of older ones the record stays, with their digest and
+    what the ledger says of it."""
     unsafe: bool = False
     """Run other people's code without a sandbox. Off: it could read and change everything the platform can. Only on loopback, and
     only with a single company."""
@@ -292,5 +295,7 @@ class PlatformSettings:
     webhook_key_variable: str = "HEADRACE_WEBHOOK_SECRET"
     """Name of the environment variable with the key that signs webhooks (header ``Headrace-Signature``); unsigned while
     there is none. A name and not the key itself, so that no file, list of processes or error shows it."""
+    snapshots: bool = True
+    """Register what online models publish in the hub. The Merkle root of the log is made for it, beside everything else."""
     checkpoint_seconds: float = 5.0
     """Seconds between a busy learner's checkpoints: what it computes again after a crash."""

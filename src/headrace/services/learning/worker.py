@@ -128,7 +128,7 @@ def main() -> None:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     input_, output = own_pipes()
-    config = msgspec.json.decode(_first_line(input_), type=Config)
+    config = msgspec.json.decode(first_line(input_), type=Config)
     die_with(config.parent)
     from headrace.errors import Fenced
 
@@ -332,7 +332,7 @@ def own_pipes() -> tuple[int, int]:
     return pipes
 
 
-def _first_line(input_: int) -> bytes:
+def first_line(input_: int) -> bytes:
     """The configuration; read byte by byte so that no nudge is swallowed by a buffer."""
     line, byte = bytearray(), b""
     with contextlib.suppress(ConnectionError):

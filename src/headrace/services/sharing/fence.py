@@ -66,7 +66,8 @@ class Page:
     """Which assets to list.
 
     `owner`: of this company only. `granted`: True: of others only; False: one's own only. `name`: a part of the name,
-    whatever its case. `after`: the id the last page ended with.
+    whatever its case. `after`: the id the last page ended with. `snapshots`: what online models published, too; `online`: of
+    this one alone.
     """
 
     owner: str = ""
@@ -75,6 +76,8 @@ class Page:
     deleted: bool = False
     after: str = ""
     limit: int = 100
+    snapshots: bool = False
+    online: str = ""
 
 
 class Fence:
@@ -114,6 +117,8 @@ class Fence:
             query = query.where(table.c.name.icontains(page.name, autoescape=True))
         if not page.deleted:
             query = query.where(table.c.deleted_ms.is_(None))
+        if kind == "model" and (page.online or not page.snapshots):
+            query = query.where(models.c.online == page.online)
         if page.after:
             last = self.find(page.after)
             older = table.c.created_ms < last.created_ms
@@ -238,6 +243,8 @@ def put(connection: Connection, asset: Asset) -> None:
         "deleted_ms": asset.deleted_ms,
         "record": asset.model_dump_json(),
     }
+    if isinstance(asset, Model) and asset.snapshot is not None:
+        values["online"] = asset.snapshot.model
     if not connection.execute(update(table).where(table.c.id == asset.id).values(**values)).rowcount:
         connection.execute(insert(table).values(id=asset.id, **values))
 

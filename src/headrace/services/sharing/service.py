@@ -22,7 +22,7 @@ from headrace.services.sharing.anchoring import Anchoring
 from headrace.services.sharing.book import Book
 from headrace.services.sharing.comparing import Comparing
 from headrace.services.sharing.contents import Contents
-from headrace.services.sharing.derived import Derived
+from headrace.services.sharing.derived import KEPT, Derived
 from headrace.services.sharing.fence import Asset, Fence, Kind, Page, of_kind
 from headrace.services.sharing.granting import Granting
 from headrace.services.sharing.hub import Hub
@@ -59,6 +59,7 @@ class SharingService:
         companies: names of those that may be granted something; blocks. None: not known, anybody.
         notary: has what is registered recorded on a ledger; None: there is none.
         anew: that ledger is empty at each start.
+        snapshots_kept: snapshots of one online model whose weights are kept.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class SharingService:
         companies: Callable[[], Container[str]] | None = None,
         notary: Notary | None = None,
         anew: bool = False,
+        snapshots_kept: int = KEPT,
     ) -> None:
         self.artifacts = artifacts
         self.scratch = scratch
@@ -88,7 +90,7 @@ class SharingService:
         self.register = Registering(self._hub, trainer, inspect)
         self.streams = FromStreams(self._hub, self.register, streams)
         self.results = Results(self._hub, inspect is not None)
-        self.derived = Derived(self._hub)
+        self.derived = Derived(self._hub, snapshots_kept)
         doings: list[dict[str, Doing]] = [{"submit": self.register.again}] if trainer is not None else []
         if inspect is not None:
             doings.append({"inspect": Inspecting(self._hub, self.contents, inspect).inspect})
