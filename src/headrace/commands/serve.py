@@ -30,7 +30,12 @@ def serve(
     data: Annotated[Path, typer.Option(help="Data directory; the same for all services of a platform.")] = Path("data"),
     host: Annotated[str, typer.Option(help="Address to bind its door to.")] = "127.0.0.1",
     sharing: Annotated[str, typer.Option(help="URL of the sharing service; training and verification need it.")] = "",
-    training: Annotated[str, typer.Option(help="URL of the training service; without it sharing trains nothing.")] = "",
+    training: Annotated[
+        str,
+        typer.Option(
+            help="URL of the training service; without it sharing trains nothing and verification stops at L1."
+        ),
+    ] = "",
     verification: Annotated[
         str, typer.Option(help="URL of the verification service; without it sharing has nothing recorded.")
     ] = "",

@@ -51,7 +51,9 @@ class Training(Trainer, Protocol):
         ...
 
     async def reproduce(self, who: Principal, model: str, priority: int = 0) -> Job:
-        """Queue a second training of a trained model, to compare its files digest by digest. Raises NotFound, BadInput."""
+        """Queue a second training of a trained model, to compare its files digest by digest. Raises NotFound, BadInput.
+
+        The job's metrics are then the ``digest`` over the files it made (`Model.digest`) and its ``fingerprint``."""
         ...
 
     def log(self, who: Principal, id: str, offset: int = 0, follow: bool = False) -> AsyncIterator[bytes]:

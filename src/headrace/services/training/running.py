@@ -218,6 +218,7 @@ class Running:
     async def _compared(self, entry: Entry, model: Model, folder: Path, paths: list[str], remark: str) -> Finished:
         environment = await asyncio.to_thread(self._runner.describe, entry.recipe.environment, entry.recipe.limits)
         outcome = await asyncio.to_thread(comparing.compare, model, folder, paths, fingerprint(environment))
+        found = {"digest": outcome.digest, "fingerprint": fingerprint(environment)}
         text = f"{outcome.text}{outcome.files}"
         if (
             entry.job.held_for
@@ -235,7 +236,7 @@ class Running:
             verdict = "never" if never else outcome.verdict
             await self._sharing.judged(model.id, verdict, note if outcome.verdict == "never" else never or note)
         said = "; ".join(filter(None, [text, remark]))
-        return Finished("done", "exit", said, values={"message": outcome.word})
+        return Finished("done", "exit", said, values={"message": outcome.word, "metrics": found})
 
 
 def _variables(recipe: Recipe, job: Job) -> dict[str, str]:
