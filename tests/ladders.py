@@ -105,6 +105,11 @@ class Standing:
         """Likewise that of the verification service."""
         changed(self.here.folder / "verification.db", sql, *values)
 
+    def column(self, sql: str, *values: Any) -> Any:
+        """One value of the verification service's database."""
+        with contextlib.closing(sqlite3.connect(self.here.folder / "verification.db")) as db:
+            return db.execute(sql, values).fetchone()[0]
+
     def record(self, id: str, change: Callable[[dict[str, Any]], None]) -> None:
         """Change a record in the hub's database."""
         table, path = "datasets" if id.startswith("ds") else "models", self.here.folder / "hub.db"
