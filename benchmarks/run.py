@@ -1,6 +1,6 @@
 """Measure every pair in one run and write the table.
 
-    python -m benchmarks.run [--only stream,door,infer,start,sharing,sandbox,register,anchor,bundle] [--quick] [--out FILE]
+    python -m benchmarks.run [--only stream,door,infer,start,sharing,sandbox,register,anchor,bundle,ladder] [--quick] [--out FILE]
 
 Only a whole run writes benchmarks/RESULTS.md and results.json by itself; a quick or partial one prints, or writes to
 --out. Nothing here is a test: a miss is written down, not raised. The exit status is 1 only when a part could not be
@@ -215,8 +215,14 @@ class Bench:
         for name in ("small_s", "large_s", "sha256sum_s", "made_s", "peak_mb"):
             self.run.add(f"bundle.{name}", found[name])
 
+    def ladder(self) -> None:
+        """L1 of a gigabyte in the store, beside sha256sum of the same file."""
+        found = processes.answer("benchmarks.ladder", "--megabytes", 1024)
+        for name in ("l1_s", "sha256sum_s"):
+            self.run.add(f"ladder.{name}", found[name])
 
-PARTS = ("stream", "door", "infer", "start", "sharing", "sandbox", "register", "anchor", "bundle")
+
+PARTS = ("stream", "door", "infer", "start", "sharing", "sandbox", "register", "anchor", "bundle", "ladder")
 
 
 def measure(run: Run, plan: Plan, parts: list[str]) -> bool:

@@ -41,7 +41,7 @@ class Climbed(Response):
     def __init__(self, first: Check | Report, rest: Climb, *, whole: bool) -> None:
         super().__init__(media_type="application/json" if whole else LINES)
         del self.headers["content-length"]
-        self._first, self._rest, self._whole = first, rest, whole
+        self._first, self._rest, self._whole, self._said = first, rest, whole, False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         work = asyncio.create_task(self._give(scope, send))
@@ -58,20 +58,21 @@ class Climbed(Response):
     async def _give(self, scope: Scope, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         try:
-            async with aclosing(_lines(self._first, self._rest, whole=self._whole)) as lines:
+            async with aclosing(self._lines()) as lines:
                 async for line in lasting(scope, lines):
                     await send({"type": "http.response.body", "body": line, "more_body": True})
         except HeadraceError as error:  # the status has been sent: no report is said
             _log.warning("a verification was broken off: %s", error)
             return
-        await send({"type": "http.response.body", "body": b""})
+        if self._said:  # otherwise the caller's token has ended: a clean end would look like an answer
+            await send({"type": "http.response.body", "body": b""})
 
-
-async def _lines(first: Check | Report, rest: Climb, *, whole: bool) -> AsyncGenerator[bytes, None]:
-    async with aclosing(rest):
-        async for one in _all(first, rest):
-            if not whole or isinstance(one, Report):
-                yield one.model_dump_json().encode() + (b"" if whole else b"\n")
+    async def _lines(self) -> AsyncGenerator[bytes, None]:
+        async with aclosing(self._rest):
+            async for one in _all(self._first, self._rest):
+                if not self._whole or isinstance(one, Report):
+                    yield one.model_dump_json().encode() + (b"" if self._whole else b"\n")
+                self._said = isinstance(one, Report)
 
 
 async def _all(first: Check | Report, rest: Climb) -> AsyncIterator[Check | Report]:
