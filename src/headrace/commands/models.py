@@ -29,6 +29,7 @@ from headrace.commands.records import (
     print_made,
     print_metrics,
     print_recipe,
+    print_snapshot,
     state_of,
 )
 from headrace.commands.train import train
@@ -39,9 +40,18 @@ model.command("train")(train)
 
 
 @model.command("list")
-def model_list(company: Company = "", limit: Limit = 100, as_json: Json = False, url: Url = URL) -> None:
+def model_list(
+    company: Company = "",
+    limit: Limit = 100,
+    snapshots: Annotated[bool, typer.Option("--snapshots", help="Also what online models published.")] = False,
+    of: Annotated[str, typer.Option(help="Only what this online model published.")] = "",
+    after: Annotated[str, typer.Option(help="Go on after this id.")] = "",
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
     """Your company's registered models, and those granted to it; the newest first."""
-    found = pages(url, "/models", company, limit)
+    asked = {"snapshots": "true" if snapshots else "", "online": of}
+    found = pages(url, "/models", company, limit, after, asked)
     if as_json:
         say(json.dumps(found, indent=2))
         return
@@ -68,6 +78,8 @@ def model_show(id: str, as_json: Json = False, url: Url = URL) -> None:
     for word in ("job", "parent", "digest", "fingerprint"):
         if one[word]:
             say(f"{word}: {one[word]}")
+    if one["snapshot"]:
+        print_snapshot(one["snapshot"], one["metadata"])
     if one["datasets"]:
         say(f"trained on: {', '.join(one['datasets'])}")
     if one["recipe"] and one["recipe"]["evaluation"]:

@@ -63,11 +63,12 @@ class Rederiving:
         began = time.monotonic()
         async with self._turn:
             environment = (await asyncio.to_thread(environment_of, self._isolation))["digest"]
-            words = await self._run(self._task(said), tell)
+            words = await self._run(self.task(said), tell)
         found = judge(model, words, environment, weights)
         return found.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
 
-    def _task(self, said: Snapshot) -> Task:
+    def task(self, said: Snapshot) -> Task:
+        """What its process is asked."""
         return Task(
             data=str(self._folder),
             parent=self._isolation.parent(os.getpid()),

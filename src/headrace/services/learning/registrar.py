@@ -93,6 +93,8 @@ class Registrar:
         self._environment: dict[str, Any] | None = None
         self._wake = asyncio.Event()
         self._catch_up = False
+        self._lost: set[int] = set()
+        """Where roots begin that cannot go on: records were trimmed before they were hashed."""
         self._task: asyncio.Task[None] | None = None
         self.registered = 0
         """Since the start."""
@@ -148,8 +150,9 @@ class Registrar:
         """The log position up to which records may be trimmed for all that is hashed; asked for, it goes on to the end."""
         self._catch_up = True
         self._wake.set()
-        firsts = [self._first(view) for view in self._views() if registers(view.entered)]
-        places = [self._book.prefix(first).position for first in {*firsts, *self._book.needed()} if first]
+        firsts = [self._first(view) for view in self._views() if registers(view.entered) and not view.failed]
+        wanted = {*firsts, *self._book.needed()} - {0, *self._lost}
+        places = [self._book.prefix(first).position for first in wanted]
         return min([sys.maxsize, *places, *(0 for first in firsts if not first)])
 
     # -- the work
@@ -158,7 +161,8 @@ class Registrar:
         pause = PAUSE[0]
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL)
+                async with asyncio.timeout(POLL):
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 await self._turn()
@@ -173,16 +177,17 @@ class Registrar:
         """Read what was published, seal it with the root of the log, tell the hub."""
         for view in self._views():
             self._look(view)
+        if self._catch_up:
+            self._catch_up = False
+            for first in self._book.needed():
+                with contextlib.suppress(Gap):
+                    await self._hash(first)
         await self._seal([one for one in self._book.due(PAGE) if one.sealed is None])
         for one in self._book.due(PAGE):
             if one.sealed is not None:
                 await self._register(one)
                 self._wake.set()  # there may be more
         self._book.forget()
-        if self._catch_up:
-            self._catch_up = False
-            for first in self._book.needed():
-                await self._hash(first)
 
     def _look(self, view: View) -> None:
         """Take down what a generation has published since the last look."""
@@ -274,7 +279,11 @@ class Registrar:
             end, saved = log.end(), prefix.position
             while prefix.position < end:
                 began = time.monotonic()
-                await asyncio.to_thread(_piece, log, prefix)
+                try:
+                    await asyncio.to_thread(_piece, log, prefix)
+                except Gap:
+                    self._lost.add(first)
+                    raise
                 if prefix.position - saved >= SAVE:
                     self._book.save(prefix)
                     saved = prefix.position
@@ -331,7 +340,7 @@ class Registrar:
 
 
 def registers(entered: Entered) -> bool:
-    """Whether what a model publishes is registered: grids publish, and a shadow's is nobody's business yet."""
+    """Whether what a model publishes is registered: only grids publish, and what a shadow publishes is not shown to anybody."""
     return entered.plan.grid and not entered.plan.spec.shadow
 
 

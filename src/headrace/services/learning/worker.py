@@ -100,7 +100,7 @@ class Reporter:
         self.task: tuple[str, int, float] | None = None
         """(model, its generation, start) of the block being worked on, by the monotonic clock."""
 
-    def say(self, event: Event) -> None:
+    def say(self, event: msgspec.Struct) -> None:
         """One frame. A supervisor that has gone is no error: the end of the input follows."""
         data = self._encode(event)
         frame = memoryview(len(data).to_bytes(4, "big") + data)

@@ -19,12 +19,12 @@ from headrace.services.sharing import auditing, lineage
 from headrace.services.sharing.anchoring import to_anchor, waiting
 from headrace.services.sharing.book import to_its_end
 from headrace.services.sharing.contents import rows
-from headrace.services.sharing.fence import Fence, put, unfenced
+from headrace.services.sharing.fence import Fence, older_snapshots, put, unfenced
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.registering import Taken
 from headrace.services.sharing.removing import let_go
 from headrace.services.sharing.results import CHUNK, holders
-from headrace.services.sharing.tables import derivations, files, holds, models
+from headrace.services.sharing.tables import derivations, files, holds
 
 TOLD = ("framework", "input_shape", "output_shape", "parameters", "metadata", "metrics")
 """What may be said of one..."""
@@ -133,15 +133,9 @@ class Derived:
     def _let_go(self, connection: Connection, newest: Model) -> list[str]:
         """Of an online model's snapshots only the newest keep their weights; of the others the record stays, and what the ledger
         says of it. Returns the contents that may go."""
-        assert newest.snapshot is not None
-        query = select(models.c.id).where(
-            models.c.company == newest.company, models.c.online == newest.snapshot.model, models.c.deleted_ms.is_(None)
-        )
-        query = query.order_by(models.c.created_ms.desc(), models.c.id.desc()).limit(100).offset(self._kept)
         contents: list[str] = []
-        for id in list(connection.execute(query).scalars()):
-            if (old := unfenced(connection, id)) is not None:
-                contents += let_go(connection, old, self._hub.clock())
+        for old in older_snapshots(connection, newest, self._kept):
+            contents += let_go(connection, old, self._hub.clock())
         return contents
 
     async def _receive(self, company: str, source: BinaryIO) -> Stored:

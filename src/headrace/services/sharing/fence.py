@@ -211,6 +211,16 @@ def belongings(connection: Connection, company: str) -> list[Asset]:
     return found
 
 
+def older_snapshots(connection: Connection, newest: Model, kept: int) -> list[Asset]:
+    """Snapshots of the same online model that were not let go yet, but for the newest so many."""
+    assert newest.snapshot is not None
+    query = select(models.c.record).where(
+        models.c.company == newest.company, models.c.online == newest.snapshot.model, models.c.deleted_ms.is_(None)
+    )
+    query = query.order_by(models.c.created_ms.desc(), models.c.id.desc()).limit(100).offset(kept)
+    return _load(connection, "model", list(connection.execute(query).scalars()))
+
+
 def everything(connection: Connection) -> Iterator[Asset]:
     """Every record that was not deleted, the oldest first: what others are made of comes before them."""
     found: list[tuple[int, str]] = []
