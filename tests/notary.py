@@ -86,6 +86,15 @@ class House:
         """Until everything that can be recorded now is."""
         await asyncio.wait_for(self.hub.settled(), 20)
 
+    async def done(self) -> None:
+        """Until nothing is promised any more, also what has to be tried again."""
+
+        async def empty() -> bool:
+            count = await self.hub._hub.book.read(lambda c: c.exec_driver_sql("SELECT count(*) FROM pending").scalar())
+            return not count
+
+        await until(empty)
+
 
 @contextlib.asynccontextmanager
 async def house(

@@ -22,6 +22,10 @@ SEALED = "headrace/sealed/1"
 INPUTS = frozenset({"datasets", "evaluation", "parent"})
 KEPT = INPUTS | {"schema", "id", "company", "kind", "digest", "sha256", "root", "signer"}
 """Parts of a claim that are never left out of it."""
+APART = frozenset({"limits", *INPUTS})
+"""What a claim does not say of a recipe: how much it may use; and its inputs, which stand beside it."""
+PARTS = frozenset({"recipe", "translation", "snapshot", "stream"})
+"""Parts of a claim that are records themselves."""
 LEVELS: dict[Level, str] = {
     "none": "not verified",
     "L0": "recorded: this record existed with this digest",
@@ -95,7 +99,7 @@ def model_claim(model: Model, inputs: Sequence[Dataset | Model] = ()) -> dict[st
     claim["datasets"] = [known[id] for id in model.datasets if id in known]
     claim["parent"] = known.get(model.parent)
     if recipe := model.recipe:
-        claim["recipe"] = recipe.model_dump(mode="json", exclude={"limits", "datasets", "evaluation", "parent"})
+        claim["recipe"] = recipe.model_dump(mode="json", exclude=set(APART))
         claim["evaluation"] = [known[id] for id in recipe.evaluation if id in known]
     else:
         claim |= result_claim(model)
@@ -168,15 +172,35 @@ def shortened(claim: Mapping[str, Any], limit: int) -> dict[str, Any]:
 
 
 def differences(asset: Dataset | Model, claim: Mapping[str, Any], result: Mapping[str, Any] | None = None) -> list[str]:
-    """Names of what a record says otherwise than its recorded claim (opened, if it was sealed) and result."""
-    now = json.loads(canonical(claim_of(asset)))
-    names = [name for name in sorted({*now, *claim} - INPUTS - {"signer"}) if not _same(claim.get(name), now.get(name))]
+    """Names of what a record says otherwise than its recorded claim (opened, if it was sealed) and result. What an older version
+    did not claim is not compared."""
+    names = _others(asset, claim, claim_of(asset))
     if isinstance(asset, Model):
         names += _other_inputs(asset, claim)
-    if result is not None and isinstance(asset, Model):
-        found = json.loads(canonical(result_claim(asset)))
-        names += [name for name in sorted({*found, *result}) if not _same(result.get(name), found.get(name))]
+        if result is not None:
+            names += _others(asset, result, result_claim(asset))
     return names
+
+
+def _others(asset: Dataset | Model, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    found = json.loads(canonical(now))
+    return [
+        name
+        for name in sorted(recorded.keys() - INPUTS - {"signer"})
+        if not _same(_filled(asset, name, recorded[name]), found.get(name))
+    ]
+
+
+def _filled(asset: Dataset | Model, name: str, recorded: Any) -> Any:
+    """A recorded part, with the defaults of what its kind did not have when it was recorded."""
+    own = getattr(asset, name, None) if name in PARTS else None
+    if own is None or not isinstance(recorded, dict) or "bytes" in recorded:
+        return recorded
+    try:
+        whole = type(own).model_validate({**own.model_dump(mode="json", include=set(APART)), **recorded})
+    except ValueError:
+        return recorded
+    return whole.model_dump(mode="json", exclude=set(APART))
 
 
 def _other_inputs(model: Model, claim: Mapping[str, Any]) -> list[str]:

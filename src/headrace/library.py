@@ -249,13 +249,13 @@ class Models:
 
 
 class Keys:
-    """``/keys``: to rotate those of tokens is the identity service's, to read those of records the verification service's."""
+    """``/keys``: ``/keys/rotate`` is the identity service's (of tokens), the others the verification service's (of records)."""
 
     def __init__(self, identity: App, verification: App) -> None:
         self._identity, self._verification = identity, verification
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        door = self._identity if scope["method"] == "POST" else self._verification
+        door = self._identity if scope["path"] == "/keys/rotate" else self._verification
         await door(scope, receive, send)
 
 

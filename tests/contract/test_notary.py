@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -32,11 +32,12 @@ class Asked:
 
     here: House
     notary: Notary
-    identities: LocalIdentities
+    identities: LocalIdentities | None = None
     url: str = ""
 
     async def get(self, who: Principal, *paths: str) -> list[httpx.Response]:
         """What a person gets."""
+        assert self.identities is not None
         headers = {"authorization": f"Bearer {self.identities.on_behalf(who, 'sharing')}"}
         async with httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False) as http:
             return [await http.get(path) for path in paths]
@@ -46,15 +47,15 @@ class Asked:
 async def asked(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Asked]:
     async with contextlib.AsyncExitStack() as stack:
         here = await stack.enter_async_context(house(tmp_path, trainer=Trainer(), anchors=False))
+        if request.param == "here":
+            yield Asked(here, here.notary)
+            return
         ids = await stack.enter_async_context(LocalIdentities(tmp_path / "identity"))
         listener = listen("127.0.0.1", 0)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         await stack.enter_async_context(served(Entrance(create_app(here.notary), ids, ids.sessions), listener))
-        found = Asked(here, here.notary, ids, url)
-        if request.param == "over HTTP":
-            client = VerificationClient(url, lambda who: ids.on_behalf(who, "sharing"))
-            found = replace(found, notary=await stack.enter_async_context(client))
-        yield found
+        client = VerificationClient(url, lambda who: ids.on_behalf(who, "sharing"))
+        yield Asked(here, await stack.enter_async_context(client), ids, url)
 
 
 async def test_a_record_twice_is_one_contract(asked: Asked) -> None:
@@ -132,7 +133,7 @@ async def test_a_ledger_that_is_gone_is_temporary(asked: Asked) -> None:
 
 
 async def test_what_he_may_not_know_of_is_not_there(asked: Asked) -> None:
-    if asked.notary is asked.here.notary:
+    if asked.identities is None:
         return
     made = await dataset(asked.here.hub, ACME)
     address = await asked.notary.record(made, [])

@@ -26,7 +26,7 @@ def run(folder: Path, when: str, kind: str) -> tuple[int, dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("when", "kind"),
-    [("before", "Deploy"), ("after", "Deploy"), ("after", "Record"), ("after", "Anchor")],
+    [("after", "Deploy"), ("after", "Record"), ("after", "Anchor")],
 )
 def test_killed_around_an_act(tmp_path: Path, when: str, kind: str) -> None:
     folder = tmp_path / "data"

@@ -111,6 +111,16 @@ def test_what_came_later_is_no_difference() -> None:
     assert claims.differences(later, claim, claims.result_claim(one)) == []
 
 
+def test_what_an_older_version_did_not_claim_is_not_compared() -> None:
+    one = trained()
+    claim, result = claims.model_claim(one, [dataset(), dataset(id="ds_2")]), claims.result_claim(one)
+    del claim["recipe"]["deterministic"], claim["created_ms"], result["fingerprint"]
+    assert claims.differences(one, claim, result) == []
+    assert claims.differences(one, {**claim, "recipe": {**claim["recipe"], "parameters": {}}}, result) == ["recipe"]
+    assert claims.differences(one, {**claim, "recipe": {**claim["recipe"], "seeds": "no"}}, result) == ["recipe"]
+    assert claims.differences(one.model_copy(update={"recipe": None}), claim)  # another kind
+
+
 def test_of_a_secret_input_only_its_contract_is_told() -> None:
     secret = dataset(confidential=True, contract="0x1")
     claim = claims.model_claim(trained(), [secret, dataset(id="ds_2")])

@@ -6,6 +6,7 @@ trained, deleted) is a promise of its own, written in the transaction of the cha
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
@@ -15,7 +16,7 @@ from headrace.access import Principal
 from headrace.assets import Dataset, Model
 from headrace.errors import Conflict, HeadraceError, Temporary, Unsupported
 from headrace.services.sharing import Notary, auditing
-from headrace.services.sharing.fence import Asset, Fence, everything, put, shown, unfenced
+from headrace.services.sharing.fence import Asset, Fence, by_anchoring, put, shown, unfenced
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.promises import Promise, Waits, drop, kept, promise
 from headrace.services.sharing.tables import pending
@@ -61,21 +62,24 @@ class Anchoring:
         Args:
             anew: the ledger is empty at each start.
         """
-        await self._hub.book.write(lambda connection: self._start(connection, anew))
+        step = self._give_up if self._notary is None else partial(self._take_up, anew=anew)
+        await self._hub.book.write(step)
 
-    def _start(self, connection: Connection, anew: bool) -> None:
+    def _give_up(self, connection: Connection) -> None:
+        for asset in by_anchoring(connection, "waiting", "failed"):
+            drop(connection, asset.id, "anchor")
+            put(connection, asset.model_copy(update={"anchoring": "off", "anchoring_note": ""}))
+
+    def _take_up(self, connection: Connection, anew: bool) -> None:
         promised = set(connection.execute(select(pending.c.asset).where(pending.c.kind == "anchor")).scalars())
-        for asset in everything(connection):
-            if self._notary is None:
-                if asset.anchoring in {"waiting", "failed"}:
-                    drop(connection, asset.id, "anchor")
-                    put(connection, asset.model_copy(update={"anchoring": "off", "anchoring_note": ""}))
-            elif anew or (asset.anchoring != "anchored" and asset.id not in promised):
-                fresh = waiting(asset, True)
-                fresh = fresh.model_copy(update={"contract": ""}) if anew else fresh
-                drop(connection, asset.id, *(["anchor", "revoke"] if anew else ["anchor"]))
-                put(connection, fresh)
-                to_anchor(connection, fresh)
+        for asset in by_anchoring(connection, "off", "waiting", "failed", *(("anchored",) if anew else ())):
+            if asset.id in promised and not anew:
+                continue
+            fresh = waiting(asset, True)
+            fresh = fresh.model_copy(update={"contract": ""}) if anew else fresh
+            drop(connection, asset.id, *(["anchor", "revoke"] if anew else ["anchor"]))
+            put(connection, fresh)
+            to_anchor(connection, fresh)
 
     async def anchor(self, promised: Promise) -> None:
         """Have the ledger say what the record says. Raises Temporary."""
@@ -84,7 +88,7 @@ class Anchoring:
         if asset is None or (asset.deleted_ms is not None and not _let_go(asset)):
             await self._hub.book.write(lambda connection: kept(connection, promised.id))
             return
-        if late := [one.id for one in inputs if one.anchoring == "waiting"]:
+        if late := [one.id for one in inputs if one.anchoring == "waiting" and one.deleted_ms is None]:
             await self._note(asset, f"waits until {', '.join(late[:3])} {'are' if late[1:] else 'is'} recorded")
             raise Waits(detail=f"{late[0]} is not recorded yet")
         try:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, or_, select, update
 
 from headrace.access import Principal
-from headrace.assets import Dataset, Model, Right
+from headrace.assets import Anchoring, Dataset, Model, Right
 from headrace.errors import Forbidden, NotFound, UnknownAsset
 from headrace.services.sharing.tables import datasets, grants, holds, models
 
@@ -221,12 +221,16 @@ def older_snapshots(connection: Connection, newest: Model, kept: int) -> list[As
     return _load(connection, "model", list(connection.execute(query).scalars()))
 
 
-def everything(connection: Connection) -> Iterator[Asset]:
-    """Every record that was not deleted, the oldest first: what others are made of comes before them."""
+def by_anchoring(connection: Connection, *states: Anchoring) -> Iterator[Asset]:
+    """Records that were not deleted and are in one of these states, the oldest first: what others are made of comes before them.
+    Looked for in the text, so that a start with many records that need nothing reads none of them."""
     found: list[tuple[int, str]] = []
     for table in TABLES.values():
+        said = {state: table.c.record.contains(f'"anchoring":"{state}"') for state in ("waiting", "anchored", "failed")}
+        said["off"] = ~or_(*said.values())  # older records do not say
         wanted = select(table.c.created_ms, table.c.id).where(table.c.deleted_ms.is_(None))
-        found += [(row.created_ms, row.id) for row in connection.execute(wanted)]
+        rows = connection.execute(wanted.where(or_(*(said[state] for state in states))))
+        found += [(row.created_ms, row.id) for row in rows]
     for _, id in sorted(found):
         if (asset := unfenced(connection, id)) is not None:
             yield asset

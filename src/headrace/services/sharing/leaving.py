@@ -57,7 +57,7 @@ class Leaving:
         now = self._hub.clock()
         ended = grants.c.revoked_ms.is_(None) & or_(grants.c.company == company, grants.c.grantee == company)
         connection.execute(update(grants).where(ended).values(revoked_ms=now))
-        connection.execute(delete(pending).where(pending.c.company == company))
+        connection.execute(delete(pending).where(pending.c.company == company, pending.c.kind != "revoke"))
         left = belongings(connection, company)
         while free := [one for one in left if not lineage.depended_on(connection, one)]:
             for one in free:

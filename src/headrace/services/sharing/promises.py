@@ -13,9 +13,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, select, update
 
 from headrace.errors import Temporary
 from headrace.services.sharing.book import Book
@@ -69,7 +70,7 @@ class Waits(Temporary):
 
 
 class Worker:
-    """Keeps promises of some kinds, the oldest first.
+    """Keeps promises of some kinds: the companies take turns, and of each the oldest is first.
 
     Args:
         parallel: how many at one time; never two of one asset.
@@ -100,6 +101,8 @@ class Worker:
         """Those of them that wait for others."""
         self._count = 0
         """Promises kept so far."""
+        self._turns: dict[str, int] = {}
+        """company -> the number of its last turn"""
         self._under_way: dict[str, asyncio.Task[None]] = {}
         """asset -> what is being done for it"""
 
@@ -171,19 +174,37 @@ class Worker:
             earlier.c.asset == pending.c.asset, earlier.c.id < pending.c.id, earlier.c.kind.in_(self._after)
         )
 
-        def read(connection: Connection) -> list[Promise]:
-            query = select(pending).where(pending.c.kind.in_(self._doing), pending.c.id.not_in(resting), ~first)
-            query = query.where(pending.c.asset.not_in(list(self._under_way))).order_by(pending.c.id).limit(most)
-            rows = connection.execute(query.where(pending.c.id.not_in(tried))).mappings().all()
-            if not rows and tried:
-                self._round.clear()
-                rows = connection.execute(query).mappings().all()
-            found: dict[str, Promise] = {}
-            for row in rows:
-                found.setdefault(row["asset"], Promise(**{**row, "detail": json.loads(row["detail"])}))
-            return list(found.values())
+        may = and_(
+            pending.c.kind.in_(self._doing),
+            pending.c.id.not_in(resting),
+            pending.c.asset.not_in(list(self._under_way)),
+            ~first,
+        )
 
-        return await self._book.read(read)
+        def read(connection: Connection) -> list[Promise]:
+            found = self._in_turn(connection, and_(may, pending.c.id.not_in(tried)), most)
+            if not found and tried:
+                self._round.clear()
+                found = self._in_turn(connection, may, most)
+            return found
+
+        found = await self._book.read(read)
+        for one in found:
+            self._turns[one.company] = max(self._turns.values(), default=0) + 1
+        return found
+
+    def _in_turn(self, connection: Connection, may: ColumnElement[bool], most: int) -> list[Promise]:
+        """The companies take turns, and of each the oldest is first."""
+        companies = connection.execute(select(pending.c.company).where(may).distinct()).scalars()
+        waiting = sorted(companies, key=lambda company: (self._turns.get(company, 0), company))[:most]
+        queues = []
+        for company in waiting:
+            rows = select(pending).where(may, pending.c.company == company).order_by(pending.c.id)
+            found: dict[str, Promise] = {}
+            for row in connection.execute(rows.limit(most // len(waiting) + 1)).mappings():
+                found.setdefault(row["asset"], Promise(**{**row, "detail": json.loads(row["detail"])}))
+            queues.append(list(found.values()))
+        return [one for turn in zip_longest(*queues) for one in turn if one is not None][:most]
 
     async def _keep(self, found: Promise) -> None:
         before = self._count

@@ -118,9 +118,9 @@ class SharingService:
             await asyncio.to_thread(_emptied, self._hub.scratch)
         try:
             await self.removing.sweep()
+            await self.anchoring.start(self._anew)
         except StorageUnavailable as error:
-            _log.warning("contents nobody needs are left until the next start: %s", error)
-        await self.anchoring.start(self._anew)
+            _log.warning("contents nobody needs, and what was not recorded, are left until the next start: %s", error)
         self._tasks = [asyncio.create_task(worker.run(), name="hub-promises") for worker in self._workers]
         return self
 

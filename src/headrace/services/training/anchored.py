@@ -33,6 +33,8 @@ async def obstacle(sharing: Sharing, entry: Entry) -> Obstacle | None:
             )
         except HeadraceError:
             continue
+        if found.deleted_ms is not None:
+            continue
         if found.anchoring == "failed":
             reason = found.anchoring_note.rstrip(".") or "no reason is known"
             return Obstacle(f"{id} could not be recorded on the ledger: {reason}", final=True)

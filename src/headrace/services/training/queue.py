@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, Select, String, cast, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, RowMapping, String, cast, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from headrace.assets import Job, JobState, Recipe
@@ -163,12 +163,16 @@ class Queue:
     def next(self) -> Entry | None:
         """The job that may start first: the highest priority, then the oldest."""
         with self._begin() as db:
-            row = db.execute(self._first()).mappings().first()
+            row = self._first(db)
         return _entry(row) if row else None
 
-    def _first(self) -> Select[Any]:
-        ready = JOBS.c.state == "queued", JOBS.c.not_before_ms <= self.now()
-        return select(JOBS).where(*ready).order_by(JOBS.c.priority.desc(), JOBS.c.number).limit(1)
+    def _first(self, db: Connection, id: str = "") -> RowMapping | None:
+        """This job, or the one whose turn it is; None: none may start."""
+        due = (JOBS.c.state == "queued") & (JOBS.c.not_before_ms <= self.now())
+        if id:
+            due &= JOBS.c.id == id
+        ordered = select(JOBS).where(due).order_by(JOBS.c.priority.desc(), JOBS.c.number).limit(1)
+        return db.execute(ordered).mappings().first()
 
     def wait(self, id: str, message: str, pause: float) -> None:
         """A queued job cannot start yet, and says why; it is looked at again after a pause, in seconds. No attempt."""
@@ -186,12 +190,10 @@ class Queue:
 
     def claim(self, id: str = "") -> Entry | None:
         """A job, now this worker's: this one if it may start now, or the next."""
-        now, first = self.now(), self._first()
-        if id:
-            first = first.where(JOBS.c.id == id)
+        now = self.now()
         while True:
             with self._begin() as db:
-                row = db.execute(first).mappings().first()
+                row = self._first(db, id)
                 if row is None:
                     return None
                 taken = _BEGUN | {

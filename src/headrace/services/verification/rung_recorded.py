@@ -73,9 +73,10 @@ class RungRecorded:
         if case.hidden and not isinstance(case.asset, Dataset) and case.asset.recipe is None:
             raise Skipped("its record does not show you all that is claimed: it is held for others")
         inputs = await self._seen(case, [part["id"] for part in parts(found.opened)])
-        size = same(case.asset, found.opened, inputs)
+        older = same(case.asset, found.opened, inputs)
         sealed = " (sealed on the chain)" if json.loads(found.claim) != found.opened else ""
-        return f"{size:,} bytes, equal to those made of the record again{sealed}"
+        size, less = len(canonical(found.opened)), f"; an older version had less in {', '.join(older)}" if older else ""
+        return f"{size:,} bytes, equal to those made of the record again{sealed}{less}"
 
     async def _seen(self, case: Case, ids: Sequence[str]) -> list[Dataset | Model]:
         seen: list[Dataset | Model] = []

@@ -58,10 +58,10 @@ class Deeds:
             self.now -= 1
 
 
-async def put(book: Book, *wanted: tuple[str, str]) -> None:
+async def put(book: Book, *wanted: tuple[str, str], company: str = "acme") -> None:
     def write(connection: Connection) -> None:
         for kind, asset in wanted:
-            promise(connection, kind, asset, "acme")
+            promise(connection, kind, asset, company)
 
     await book.write(write)
 
@@ -81,6 +81,17 @@ async def test_several_at_a_time_and_never_two_of_one_asset(book: Book) -> None:
     async with working(worker):
         await asyncio.wait_for(worker.idle(), 10)
     assert sorted(deeds.done) == sorted(f"a{number % 4}" for number in range(12)) and deeds.most == 4
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+async def test_companies_take_turns(book: Book, parallel: int) -> None:
+    deeds = Deeds(book)
+    await put(book, *[("anchor", f"a{number}") for number in range(6)])
+    await put(book, *[("anchor", f"b{number}") for number in range(2)], company="bolt")
+    worker = Worker(book, {"anchor": deeds.do}, parallel)
+    async with working(worker):
+        await asyncio.wait_for(worker.idle(), 10)
+    assert deeds.tried == ["a0", "b0", "a1", "b1", "a2", "a3", "a4", "a5"]
 
 
 async def test_another_kind_of_the_same_asset_comes_first(book: Book) -> None:
