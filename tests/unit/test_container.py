@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import BadInput, Tampered
@@ -41,6 +41,7 @@ def test_other_tools_read_it(tmp_path: Path) -> None:
         assert (tmp_path / "out/artifact/a b.csv").read_bytes() == PARTS["artifact/a b.csv"]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.text("abcÜ/ ._-", min_size=1, max_size=12), st.binary(max_size=60), max_size=5))
 def test_it_reads_what_it_writes_and_what_it_writes_follows_from_its_parts(
     tmp_path_factory: pytest.TempPathFactory, parts: dict[str, bytes]

@@ -87,7 +87,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.sampled_from(
         ["schema", "id", "company", "files", "digest", "recipe", "signer", "size", "root", "sha256", "x"]
@@ -234,7 +234,9 @@ def test_every_byte_of_the_file(tmp_path: Path) -> None:
     assert examine(path, made.pins).passed
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_any_bytes_anywhere(made: Made, data: st.DataObject) -> None:
     """Any change of any length at any place."""
