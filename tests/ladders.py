@@ -105,6 +105,10 @@ class Standing:
         """Likewise that of the verification service."""
         changed(self.here.folder / "verification.db", sql, *values)
 
+    def databases(self) -> list[Path]:
+        """Files of the hub's and of the verification service's."""
+        return [self.here.folder / "hub.db", self.here.folder / "verification.db"]
+
     def column(self, sql: str, *values: Any) -> Any:
         """One value of the verification service's database."""
         with contextlib.closing(sqlite3.connect(self.here.folder / "verification.db")) as db:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from headrace.errors import HeadraceError
 from headrace.records import Entry
@@ -20,15 +23,7 @@ from tests.tampering_server import CASES, Things
 DAY = 1_700_000_000_000
 
 
-@pytest.fixture(autouse=True)
-def quick() -> Iterator[None]:
-    with impatient():
-        yield
-
-
-@pytest.fixture
-def trainer() -> Trainer:
-    return Trainer()
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def things(on: Standing, trainer: Trainer, folder: Path) -> Things:
@@ -50,19 +45,36 @@ async def things(on: Standing, trainer: Trainer, folder: Path) -> Things:
     )
 
 
-@pytest.fixture
-async def on(tmp_path: Path, trainer: Trainer) -> AsyncIterator[Standing]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Standing, Things]]:
+    """One house for all: what a test changes in its databases is put back."""
+    folder, trainer = tmp_path_factory.mktemp("tampering"), Trainer()
     log = MemoryLog(clock=lambda: (DAY + 10_000_000) * 1_000_000)
     await log.append([Entry("roof", json.dumps({"time": DAY / 1000 + n, "w": n}).encode()) for n in range(5)])
-    async with house(tmp_path / "house", trainer=trainer, streams=lambda _: log) as here:
-        yield Standing(here, None, Replays())  # type: ignore[arg-type]
+    with impatient():
+        async with house(folder / "house", trainer=trainer, streams=lambda _: log) as here:
+            on = Standing(here, None, Replays())  # type: ignore[arg-type]
+            made = await things(on, trainer, folder / "out")
+            await here.settled()
+            yield on, made
 
 
 @pytest.fixture
-async def there(on: Standing, trainer: Trainer, tmp_path: Path) -> Things:
-    made = await things(on, trainer, tmp_path / "out")
-    await on.here.settled()
-    return made
+def there(whole: tuple[Standing, Things]) -> Things:
+    return whole[1]
+
+
+@pytest.fixture
+def on(whole: tuple[Standing, Things]) -> Iterator[Standing]:
+    with contextlib.ExitStack() as kept:
+        saved = [(sqlite3.connect(path), sqlite3.connect(":memory:")) for path in whole[0].databases()]
+        for file, memory in saved:
+            kept.enter_context(contextlib.closing(file))
+            kept.enter_context(contextlib.closing(memory))
+            file.backup(memory)
+        yield whole[0]
+        for file, memory in saved:
+            memory.backup(file)
 
 
 async def test_untouched_all_of_it_holds(on: Standing, there: Things) -> None:
@@ -108,6 +120,7 @@ async def test_an_artifact_that_is_longer_shorter_or_gone(on: Standing, there: T
         assert "files" in await on.failing(there.model)
     file.unlink()
     assert "files" in await on.failing(there.model)
+    file.write_bytes(whole)
 
 
 async def test_any_byte_of_the_list_of_leaves(on: Standing) -> None:
