@@ -186,6 +186,7 @@ async def test_many_wait_for_each_other(on: Standing, monkeypatch: pytest.Monkey
     _, model = await on.trained()
     reports = await asyncio.gather(*(on.verify(model.id) for _ in range(10)))
     assert all(report.level == "L1" for report, _ in reports)
+    assert sum(said[0].name == "turn" for _, said in reports) == 10 - ladder.AT_ONCE
     monkeypatch.setattr(ladder, "WAITING", 0)
     with pytest.raises(Exception, match="verifications are waiting"):
         await on.verify(model.id)

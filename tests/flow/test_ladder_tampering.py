@@ -83,6 +83,14 @@ async def test_untouched_all_of_it_holds(on: Standing, there: Things) -> None:
         assert (report.level, report.passed) == ("L1", True), report
 
 
+async def test_a_recipe_that_was_not_trained_yet_reaches_nothing_and_is_not_accused(on: Standing) -> None:
+    made = await recipe(on.here.hub, ACME)
+    await on.here.settled()
+    report, _ = await on.verify(made.id, "L2")
+    skipped = {one.name: one.detail for one in report.checks if one.state == "skipped"}
+    assert (report.level, report.passed) == ("none", True) and "registered" in skipped["result"], report
+
+
 @pytest.mark.parametrize("name", CASES)
 async def test_a_change_fails_the_check_that_looks_at_it(on: Standing, there: Things, name: str) -> None:
     case = CASES[name]

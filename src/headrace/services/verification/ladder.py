@@ -66,7 +66,10 @@ class Ladder:
             raise TooMany(count=self._count, what="verifications")
         self._count += 1
         try:
-            async with self._turns.get(level, self._others), aclosing(self._climb(who, asset, level)) as climb:
+            turn = self._turns.get(level, self._others)
+            if turn.locked():
+                yield Check(level="L0", name="turn", state="running", detail="waits for other verifications to end")
+            async with turn, aclosing(self._climb(who, asset, level)) as climb:
                 async for one in climb:
                     yield one
         finally:

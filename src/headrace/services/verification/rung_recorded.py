@@ -9,7 +9,7 @@ from functools import partial
 from headrace.access import Principal
 from headrace.assets import Dataset, Model
 from headrace.claims import canonical, differences
-from headrace.errors import NotFound, Revoked, Tampered, UnknownContract, Unsupported
+from headrace.errors import Conflict, NotFound, Revoked, Tampered, UnknownContract, Unsupported
 from headrace.services.sharing import Store
 from headrace.services.verification.bundling import Bundling
 from headrace.services.verification.case import Case
@@ -116,6 +116,10 @@ class RungRecorded:
         except Unsupported:
             case.left.append("signed transactions: this ledger keeps none, it is one for tests")
             return "this ledger is in memory and keeps no log; nothing to look at"
+        except Conflict as error:
+            if case.asset.anchoring == "anchored" and found.result is not None:
+                raise Tampered(detail="the index does not know which transaction recorded its result") from error
+            raise Skipped(str(error)) from error
         if (said.contract, said.owner) != (found.address, found.owner) or said.claim != found.opened:
             raise Tampered(detail="the log of signed transactions says otherwise than the chain")
         if said.result != found.result_opened or said.revoked != found.revoked:

@@ -49,6 +49,8 @@ class RungRederived:
         if isinstance(case.asset, Model) and case.asset.snapshot is not None:
             return [Step("L2", "replay of the log", partial(self._replay, case))]
         if isinstance(case.asset, Model) and case.asset.recipe is not None and not never(case.asset):
+            if case.asset.parent:
+                case.left.append(f"how its parent {case.asset.parent} came to be: it was looked at up to L1 only")
             checks = {"inputs": self._inputs, "code": self._code, "training again": self._again}
             return [Step("L2", name, partial(work, case)) for name, work in checks.items()]
         return [Step("L2", "re-derivation", partial(_impossible, case.asset))]
