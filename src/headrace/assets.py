@@ -181,7 +181,9 @@ class Snapshot(Plain):
     root: str = Field(
         description="Merkle root over these raw records in log order, each a leaf as the line of a raw file"
     )
-    environment: str = Field(description="digest of the environment it was learned in")
+    environment: str = Field(
+        description="digest of the environment it was learned in; of a learner that went on in another one, of each"
+    )
     topics: list[str] = Field([], description="topic filters of the streams it learned from")
 
 

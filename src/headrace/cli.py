@@ -75,6 +75,9 @@ def up(
         typer.Option("--unsafe-no-sandbox", help="Run training code unisolated; only on loopback with one company."),
     ] = False,
     ledger: serve.Ledger = "",
+    snapshots_kept: Annotated[
+        int, typer.Option(min=0, help="Snapshots kept of each online model; 0: none are registered.")
+    ] = 200,
     company_quota: Annotated[
         float, typer.Option(min=0, help="GB of datasets and models one company may keep; 0: no limit.")
     ] = 0,
@@ -103,6 +106,7 @@ def up(
         jobs=jobs,
         unsafe=unsafe,
         ledger=ledger,
+        snapshots_kept=snapshots_kept,
         company_quota=company_quota,
         upload_limit=upload_limit,
     )

@@ -268,7 +268,7 @@ async def weights_of(sharing: Sharing, who: Principal, id: str, limit: int) -> t
     if model.held_for:  # a job's result would be held like it; forecasts cannot be
         held = ", ".join(model.held_for)
         raise Forbidden(detail=f"{id} was trained on data of {held} and is held until they release it")
-    if model.deleted_ms is None and model.state not in {"trained", "uploaded"}:
+    if model.deleted_ms is None and model.state not in {"trained", "uploaded", "snapshot"}:
         raise Conflict(detail=f"{id} has no weights to start from: it is {model.state}; apply this once it is trained")
     async with sharing.content(who, id, "derive") as path:
         return await asyncio.to_thread(weights_in, path, id, limit)

@@ -52,6 +52,7 @@ def settings_of(
     jobs: int = 1,
     unsafe: bool = False,
     ledger: str = "",
+    snapshots_kept: int = 200,
     company_quota: float = 0,
     upload_limit: float = 0,
 ) -> PlatformSettings:
@@ -75,6 +76,7 @@ def settings_of(
             artifacts=ArtifactSettings(quota=round(company_quota * GIB), upload_bytes=round(upload_limit * GIB)),
             training=TrainingSettings(parallel=jobs),
             verification=VerificationSettings(ledger=ledger),
+            snapshots_kept=snapshots_kept,
             unsafe=unsafe,
         ),
     )

@@ -198,7 +198,7 @@ class LibrarySettings:
     the chapter's GRU."""
     snapshots_kept: int = 200
     """Snapshots of one online model whose weights are kept, the newest; of older ones the record stays, with their digest and
-    what the ledger says of it."""
+    what the ledger says of it. 0: what online models publish is not registered at all, and the log is not hashed for it."""
     unsafe: bool = False
     """Run other people's code without a sandbox. Off: it could read and change everything the platform can. Only on loopback, and
     only with a single company."""
@@ -295,7 +295,5 @@ class PlatformSettings:
     webhook_key_variable: str = "HEADRACE_WEBHOOK_SECRET"
     """Name of the environment variable with the key that signs webhooks (header ``Headrace-Signature``); unsigned while
     there is none. A name and not the key itself, so that no file, list of processes or error shows it."""
-    snapshots: bool = True
-    """Register what online models publish in the hub. The Merkle root of the log is made for it, beside everything else."""
     checkpoint_seconds: float = 5.0
     """Seconds between a busy learner's checkpoints: what it computes again after a crash."""

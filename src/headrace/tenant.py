@@ -122,7 +122,7 @@ class Tenant:
 
     def _registrar(self) -> Registrar | None:
         """What registers snapshots, open; closed after the learning service."""
-        if self._hub is None or not self._settings.snapshots:
+        if self._hub is None or not self._settings.library.snapshots_kept:
             return None
         made = Registrar(self.company, self.folder, partial(open_reader, self.folder), self._hub, self._isolation)
         made.open()

@@ -235,3 +235,21 @@ def test_a_guard_looks_at_the_folder_now_and_then_only(
         (tmp_path / f"acme/state/{number}").touch()
     assert held.over(os.getpid()) == "" and "ConfinedSettings.files" in held.over(0)
     assert held.close() == ""
+
+
+ALONE = """
+import os, sys
+try:
+    open("state/new", "w")
+except OSError:
+    sys.exit(len(os.listdir("state")) + len(os.listdir("objects")) + (0 if os.path.exists("log.db") else 50))
+sys.exit(99)
+"""
+
+
+async def test_a_process_alone_sees_the_log_and_nothing_the_models_left(apart: Isolation, tmp_path: Path) -> None:
+    folder = tmp_path / "acme"
+    for name in ("log.db", "state/room@1.db", "objects/weights"):
+        (folder / name).write_bytes(b"secret")
+    code, why = await run(apart._replace(guard=apart.alone), ALONE)
+    assert (code, why) == (0, "")

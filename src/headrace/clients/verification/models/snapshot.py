@@ -23,7 +23,8 @@ class Snapshot:
         last_position (int): a log position by which all that went into it had come; what came between cannot change it
         records (int): records of the log in that range, of all topics
         root (str): Merkle root over these raw records in log order, each a leaf as the line of a raw file
-        environment (str): digest of the environment it was learned in
+        environment (str): digest of the environment it was learned in; of a learner that went on in another one, of
+            each
         key (str | Unset):  Default: ''.
         topics (list[str] | Unset): topic filters of the streams it learned from
     """
