@@ -13,7 +13,7 @@ from headrace.claims import Rederived, Report
 from headrace.errors import Forbidden, NotFound
 from headrace.services.verification import ladder
 from tests.hub import ACME, BOLT, dataset, grant, uploaded
-from tests.ladders import SNAPSHOT, TRAINS, Standing, standing
+from tests.ladders import RUNNER, SNAPSHOT, TRAINS, Standing, standing
 from tests.notary import impatient, until
 
 RESTLESS = TRAINS + "(out / 'r').write_bytes(os.urandom(8))\n"
@@ -78,6 +78,26 @@ async def test_a_restless_recipe_never_gets_l2(on: Standing) -> None:
         "L1",
         "it never gets L2: declared non-deterministic",
     )
+
+
+@pytest.mark.parametrize(("noise", "close"), [(1e-9, True), (1.0, False)])
+async def test_another_environment_gives_close_weights_or_says_nothing(
+    on: Standing, monkeypatch: pytest.MonkeyPatch, noise: float, close: bool
+) -> None:
+    code = f"""import os, pathlib
+import numpy as np
+out = pathlib.Path(os.environ["HEADRACE_OUTPUT"])
+np.savez(out / "w.npz", w=np.array([1.0, 2.0 + {noise} * (1 + int.from_bytes(os.urandom(4)) / 2**32)]))
+"""
+    _, model = await on.trained(code)
+    monkeypatch.setattr(type(RUNNER), "describe", lambda *_: {"digest": "sha256:elsewhere"})
+    report, _ = await on.verify(model.id, "L2")
+    assert (report.level, report.passed, report.checks[-1].state) == ("L1", True, "skipped"), report
+    assert ("re-derived within tolerance" in report.says) is close
+    assert (await on.here.hub.model(ACME, model.id)).reproducible == "unknown"
+    for file in model.files:
+        on.content(file.stored.sha256).unlink()
+    assert "within tolerance" not in (await on.verify(model.id, "L2"))[0].says
 
 
 async def test_what_was_trained_elsewhere_never_gets_l2(on: Standing) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headrace import claims
@@ -24,6 +24,8 @@ class Outcome:
     text: str
     files: str = ""
     """The files that differ, as the end of the text."""
+    differing: list[str] = field(default_factory=list)
+    """Their paths."""
     digest: str = ""
     """Over the files of the second run, as `Model.digest` is over those of the first."""
 
@@ -43,8 +45,8 @@ def compare(model: Model, folder: Path, paths: list[str], fingerprint: str) -> O
     shown = ": " + ", ".join(repr(path) for path in differing[:SHOWN]) + (", …" if len(differing) > SHOWN else "")
     text = f"a second run made {len(differing)} of {len({*first, *second})} files differently {where}"
     if same:
-        return Outcome("never", "differs", text, shown, made)
-    return Outcome(None, "undecided", f"{text}, which says nothing about the recipe", shown, made)
+        return Outcome("never", "differs", text, shown, differing, made)
+    return Outcome(None, "undecided", f"{text}, which says nothing about the recipe", shown, differing, made)
 
 
 def digest_of(files: Mapping[str, str]) -> str:
