@@ -251,7 +251,9 @@ class Check(Plain):
 
     level: Level
     name: str = Field(description="what was checked, for people")
-    state: Literal["passed", "failed", "skipped"]
+    state: Literal["running", "passed", "failed", "skipped"] = Field(
+        description="running: how far one is that takes long, said until it has ended; never in a report"
+    )
     detail: str = Field("", description="what was found; of a skipped one: why")
     seconds: float = 0.0
 
@@ -280,7 +282,7 @@ class Report(Plain):
     id: str
     level: Level
     says: str = Field(description="the level in words, with every reservation")
-    passed: bool = Field(description="false: at least one check failed")
+    passed: bool = Field(description="false: at least one check failed. True says nothing of the level: look there")
     checks: list[Check]
     not_checked: list[str] = Field(description="what this verification did not look at, and would have to be trusted")
     chain: str = Field("", description="which chain, and who runs it")

@@ -113,7 +113,7 @@ class Platform:
         own = UnsafeRunner() if settings.unsafe else LocalRunner(private=[data])
         runner = ChoosingRunner(own, ContainerRunner())
         self._library = library = await self._stack.enter_async_context(
-            Library(data / "library", runner, self._stream, settings, self._companies)
+            Library(data / "library", runner, self._stream, settings, self._companies, self)
         )
         await library.follow(await asyncio.to_thread(self._companies))
         self.apps |= library.apps

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,21 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine
 
 from headrace.access import Principal
-from headrace.assets import AuditEntry, Dataset, Job, Lineage, Model, Right, Scalar, Snapshot, Translation, Verdict
+from headrace.assets import (
+    AuditEntry,
+    Dataset,
+    Job,
+    Lineage,
+    Model,
+    OutputFile,
+    Right,
+    Scalar,
+    Snapshot,
+    Translation,
+    Verdict,
+)
 from headrace.errors import StorageUnavailable
-from headrace.services.sharing import Inspector, Notary, Sharing, Trainer, auditing, lineage
+from headrace.services.sharing import Inspector, Notary, Role, Store, Trainer, auditing, lineage
 from headrace.services.sharing.anchoring import Anchoring
 from headrace.services.sharing.book import Book
 from headrace.services.sharing.comparing import Comparing
@@ -158,6 +170,15 @@ class SharingService:
     def code(self, who: Principal, model: str) -> AbstractAsyncContextManager[Path]:
         return self.contents.local(who, model, "read", "code")
 
+    async def files(self, who: Principal, id: str, right: Right, role: Role = "content") -> list[OutputFile]:
+        return list((await self.contents.kept(who, id, right, role)).files)
+
+    async def pieces(
+        self, who: Principal, id: str, right: Right, path: str, role: Role = "content"
+    ) -> AsyncIterator[bytes]:
+        async for piece in self.contents.read(await self.contents.kept(who, id, right, role, path)):
+            yield piece
+
     async def began(self, job: Job) -> None:
         await self.results.began(job)
 
@@ -224,7 +245,7 @@ class SharingService:
 
 if TYPE_CHECKING:
 
-    def _fits(service: SharingService) -> Sharing:
+    def _fits(service: SharingService) -> Store:
         return service
 
 

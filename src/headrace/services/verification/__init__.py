@@ -11,9 +11,26 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from headrace.access import Principal
-from headrace.assets import Model
+from headrace.assets import Job, Model
 from headrace.claims import Check, Level, Rederived, Report
 from headrace.services.sharing import Notary
+
+
+class Retrainer(Protocol):
+    """Whoever can run a recipe again: the training service, here or elsewhere."""
+
+    async def reproduce(self, who: Principal, model: str, priority: int = 0) -> Job:
+        """Queue a second training of a model. When it has ended well, `Job.metrics` has the ``digest`` over the files it made
+        and the ``fingerprint`` of its environment; its stored files are not needed. Raises NotFound, BadInput, Forbidden."""
+        ...
+
+    async def job(self, who: Principal, id: str) -> Job:
+        """How far it is. Raises NotFound."""
+        ...
+
+    async def cancel(self, who: Principal, id: str) -> Job:
+        """Stop it. Raises Conflict if it has ended."""
+        ...
 
 
 class Rederiver(Protocol):
