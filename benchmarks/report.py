@@ -140,6 +140,14 @@ GOALS = (
         5,
         unit=" s",
     ),
+    Goal(
+        "ladder",
+        "L1 of 1 GiB in the store, against sha256sum of the same file",
+        "ladder.l1_s",
+        "ladder.sha256sum_s",
+        "<=",
+        2.0,
+    ),
 )
 
 

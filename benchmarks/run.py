@@ -220,8 +220,26 @@ class Bench:
         found = processes.answer("benchmarks.translation")
         self.run.add("translation.gru_s", found["median_s"])
 
+    def ladder(self) -> None:
+        """L1 of a gigabyte in the store, beside sha256sum of the same file."""
+        found = processes.answer("benchmarks.ladder", "--megabytes", 1024)
+        for name in ("l1_s", "sha256sum_s"):
+            self.run.add(f"ladder.{name}", found[name])
 
-PARTS = ("stream", "door", "infer", "start", "sharing", "sandbox", "register", "anchor", "bundle", "translation")
+
+PARTS = (
+    "stream",
+    "door",
+    "infer",
+    "start",
+    "sharing",
+    "sandbox",
+    "register",
+    "anchor",
+    "bundle",
+    "ladder",
+    "translation",
+)
 
 
 def measure(run: Run, plan: Plan, parts: list[str]) -> bool:

@@ -102,18 +102,20 @@ async def house(
     weather: Weather | None = None,
     settings: VerificationSettings = QUICK,
     anchors: bool = True,
+    makers: tuple[Any, Any] = (lambda: None, lambda: None),
     **parts: Any,
 ) -> AsyncIterator[House]:
     """A hub over the data in a folder; opened again, with the same ledger, it goes on.
 
     Args:
         anchors: false: the hub itself has nothing recorded.
+        makers: who runs recipes again, and who replays logs.
     """
     folder.mkdir(exist_ok=True)
     engine = await asyncio.to_thread(open_database, sqlite_url(folder / "verification.db"), PACKAGE)
     ledger = weather or Weather()
     held: list[SharingService] = []
-    notary = VerificationService(engine, ledger, lambda: held[0], Keyring(folder / "keys"), settings)
+    notary = VerificationService(engine, ledger, lambda: held[0], Keyring(folder / "keys"), settings, None, *makers)
     try:
         async with notary, hubs.opened(folder, notary=notary if anchors else None, **parts) as hub:
             held.append(hub)

@@ -114,7 +114,12 @@ class Alone:
     async def _verification(self) -> App:
         sharing = await self._hub("verification asks who may know of what")
         ledger = await open_ledger(self._stack, self._folder, self.settings.library.verification)
-        service = await open_verification(self._stack, self._folder, ledger, lambda: sharing, self.settings.library)
+        trainer: TrainingClient | None = None
+        if self.settings.training:
+            trainer = await self._stack.enter_async_context(TrainingClient(self.settings.training, self._token))
+        service = await open_verification(
+            self._stack, self._folder, ledger, lambda: sharing, self.settings.library, lambda: trainer
+        )
         return verification_http.create_app(service)
 
     async def _translation(self) -> App:

@@ -174,10 +174,17 @@ class Snapshot(Plain):
     spec: str = Field(description="digest of the spec and the user's files it came with")
     published_ms: int = Field(description="event time of the decision")
     first_position: int = Field(description="log position its learner began at")
-    last_position: int = Field(description="log position of the last record that went into it")
+    last_position: int = Field(
+        description="a log position by which all that went into it had come; what came between cannot change it"
+    )
     records: int = Field(description="records of the log in that range, of all topics")
-    root: str = Field(description="Merkle root over these raw records in log order")
-    environment: str = Field(description="digest of the environment it was learned in")
+    root: str = Field(
+        description="Merkle root over these raw records in log order, each a leaf as the line of a raw file"
+    )
+    environment: str = Field(
+        description="digest of the environment it was learned in; of a learner that went on in another one, of each"
+    )
+    topics: list[str] = Field([], description="topic filters of the streams it learned from")
 
 
 class Model(Plain):

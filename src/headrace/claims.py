@@ -251,8 +251,28 @@ class Check(Plain):
 
     level: Level
     name: str = Field(description="what was checked, for people")
-    state: Literal["passed", "failed", "skipped"]
+    state: Literal["running", "passed", "failed", "skipped"] = Field(
+        description="running: how far one is that takes long, said until it has ended; never in a report"
+    )
     detail: str = Field("", description="what was found; of a skipped one: why")
+    seconds: float = 0.0
+
+
+class Rederived(Plain):
+    """What came of making an online model again from the log."""
+
+    verdict: Literal["re-derived", "within tolerance", "failed", "impossible"] = Field(
+        description="re-derived: byte by byte; within tolerance: another environment, close weights; failed: the log "
+        "or the weights are not those recorded; impossible: what it would be made of is gone"
+    )
+    says: str = Field(description="the verdict in words, with its reason")
+    digest: str = Field("", description="of the weights that were made; empty: none were")
+    root: str = Field("", description="of the records that were read; empty: they were not")
+    records: int = Field(0, description="records read")
+    worst: float | None = Field(
+        None, description="largest difference of a weight, as a part of its array's largest value"
+    )
+    environment: str = Field("", description="digest of the environment it was made in")
     seconds: float = 0.0
 
 
@@ -262,7 +282,7 @@ class Report(Plain):
     id: str
     level: Level
     says: str = Field(description="the level in words, with every reservation")
-    passed: bool = Field(description="false: at least one check failed")
+    passed: bool = Field(description="false: at least one check failed. True says nothing of the level: look there")
     checks: list[Check]
     not_checked: list[str] = Field(description="what this verification did not look at, and would have to be trusted")
     chain: str = Field("", description="which chain, and who runs it")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Any
 
 from headrace import console, metrics
 from headrace.access import LOCAL, Principal
+from headrace.assets import Model
+from headrace.claims import Rederived
 from headrace.confining import isolation
 from headrace.errors import Conflict, HeadraceError, NotAlone, NotOpen, Temporary
 from headrace.front import LOOPBACK, Front, Guard, hosts
@@ -84,7 +86,12 @@ class Platform:
         await stack.enter_async_context(identities)
         self._check_open()
         tenants = Tenants(
-            settings, self.addresses, self._companies, partial(isolation, settings=settings.confined), self
+            settings,
+            self.addresses,
+            self._companies,
+            partial(isolation, settings=settings.confined),
+            self,
+            lambda: self.library.sharing,
         )
         self.tenants = await stack.enter_async_context(tenants)
         logins = CompanyLogins(identities, self._tenant, loopback=self._loopback, open_=settings.open)
@@ -106,7 +113,7 @@ class Platform:
         own = UnsafeRunner() if settings.unsafe else LocalRunner(private=[data])
         runner = ChoosingRunner(own, ContainerRunner())
         self._library = library = await self._stack.enter_async_context(
-            Library(data / "library", runner, self._stream, settings, self._companies)
+            Library(data / "library", runner, self._stream, settings, self._companies, self)
         )
         await library.follow(await asyncio.to_thread(self._companies))
         self.apps |= library.apps
@@ -114,6 +121,12 @@ class Platform:
     async def weights(self, who: Principal, id: str) -> tuple[str, bytes]:
         """See `headrace.services.learning.parents.Weights`: from the library, which is opened after the companies."""
         return await self.library.weights(who, id)
+
+    async def replay(
+        self, company: str, model: Model, weights: bytes | None, tell: Callable[[float], None]
+    ) -> Rederived:
+        """See `headrace.services.verification.Rederiver`."""
+        return await (await self._tenant(company)).rederiving.replay(model, weights, tell)
 
     @property
     def library(self) -> Library:

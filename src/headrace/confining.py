@@ -64,6 +64,7 @@ def isolation(folder: Path, settings: ConfinedSettings = ConfinedSettings()) -> 
         wrap=lambda command: _line(_plan(place), settings, command),
         company=folder.name,
         guard=lambda: Held(place, settings, together),
+        alone=lambda: Held(place, settings, together, alone=True),
         seconds=settings.seconds,
         memory=settings.memory,
     )
@@ -103,8 +104,8 @@ class Together:
 class Held:
     """The guard of one process (`headrace.services.learning.isolation.Guard`)."""
 
-    def __init__(self, folder: Path, settings: ConfinedSettings, together: Together) -> None:
-        self._folder, self._settings, self._together = folder, settings, together
+    def __init__(self, folder: Path, settings: ConfinedSettings, together: Together, *, alone: bool = False) -> None:
+        self._folder, self._settings, self._together, self._alone = folder, settings, together, alone
         limits = Limits(  # type: ignore[call-arg]
             memory_bytes=settings.memory, cpus=settings.cpus, processes=settings.processes
         )
@@ -120,7 +121,7 @@ class Held:
 
     def command(self, command: Sequence[str]) -> list[str]:
         """In the sandbox, and in the control groups."""
-        made = _plan(self._folder)
+        made = _plan(self._folder, alone=self._alone)
         made.cgroups = self._group.joining() if self._group is not None else []
         return _line(made, self._settings, command)
 
@@ -181,11 +182,15 @@ def _kept(folder: Path) -> Iterator[int]:
         yield found.st_blocks * 512
 
 
-def _plan(folder: Path) -> Plan:
+def _plan(folder: Path, *, alone: bool = False) -> Plan:
     made = plan({}, str(folder))
     made.seccomp = refusing(more=_REFUSED[platform.machine()], locks=True).hex()  # SQLite locks
     made.binds.append((str(folder), str(folder), "own"))
-    made.binds += [(str(folder / name), str(folder / name), "rw") for name in WRITTEN]
+    places = [str(folder / name) for name in WRITTEN]
+    if alone:
+        made.after += [word for place in places for word in ("--tmpfs", place, "--remount-ro", place)]
+    else:
+        made.binds += [(place, place, "rw") for place in places]
     scratch(made, SCRATCH)
     made.parent = os.getpid()
     finish(made)

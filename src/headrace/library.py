@@ -18,7 +18,7 @@ from headrace.models.backends.parent import ADVICE
 from headrace.runners import Runner
 from headrace.services import apidocs
 from headrace.services.http import App, Receive, Scope, Send
-from headrace.services.sharing import Notary, Sharing, Trainer
+from headrace.services.sharing import Notary, Sharing, Store, Trainer
 from headrace.services.sharing import http as sharing_http
 from headrace.services.sharing.sandboxed import SandboxInspector
 from headrace.services.sharing.service import SharingService
@@ -27,6 +27,7 @@ from headrace.services.training import http as training_http
 from headrace.services.training.service import TrainingService
 from headrace.services.translation import http as translation_http
 from headrace.services.translation.service import TranslationService
+from headrace.services.verification import Rederiver, Retrainer
 from headrace.services.verification import http as verification_http
 from headrace.services.verification.service import VerificationService
 from headrace.settings import LibrarySettings, VerificationSettings
@@ -65,6 +66,7 @@ class Library:
         runner: where other people's code runs.
         streams: opens a company's log.
         companies: names of those there are; blocks. None: not known, and grants to anybody are taken.
+        rederiver: replays a company's log; None: nobody does.
     """
 
     def __init__(
@@ -74,8 +76,9 @@ class Library:
         streams: Streams,
         settings: LibrarySettings,
         companies: Callable[[], Container[str]] | None = None,
+        rederiver: Rederiver | None = None,
     ) -> None:
-        self._companies = companies
+        self._companies, self._rederiver = companies, rederiver
         self._folder, self._runner, self._streams, self._settings = folder, runner, streams, settings
         self._stack = AsyncExitStack()
         self.said = ""
@@ -99,7 +102,9 @@ class Library:
         trainer = Later()
         ledger = await open_ledger(stack, folder, settings.verification)
         self.said = ledger.why if isinstance(ledger, NoLedger) else ""
-        self.verification = await open_verification(stack, folder, ledger, lambda: self.sharing, settings)
+        self.verification = await open_verification(
+            stack, folder, ledger, lambda: self.sharing, settings, lambda: self.training, lambda: self._rederiver
+        )
         notary = None if isinstance(ledger, NoLedger) else self.verification
         self.sharing = hub = await open_hub(
             stack, folder, runner, self._streams, settings, trainer, self._companies, notary
@@ -165,6 +170,7 @@ async def open_hub(
         companies=companies,
         notary=notary,
         anew=settings.verification.ledger == "memory",
+        snapshots_kept=settings.snapshots_kept,
     )
     return await stack.enter_async_context(hub)
 
@@ -191,7 +197,13 @@ def keyring_of(folder: Path) -> Keyring:
 
 
 async def open_verification(
-    stack: AsyncExitStack, folder: Path, ledger: Ledger, sharing: Callable[[], Sharing], settings: LibrarySettings
+    stack: AsyncExitStack,
+    folder: Path,
+    ledger: Ledger,
+    sharing: Callable[[], Store],
+    settings: LibrarySettings,
+    retrainer: Callable[[], Retrainer | None] = lambda: None,
+    rederiver: Callable[[], Rederiver | None] = lambda: None,
 ) -> VerificationService:
     """The verification service over a library's folder, until the stack is closed."""
     name = "verification"
@@ -202,7 +214,9 @@ async def open_verification(
     keyring = await asyncio.to_thread(keyring_of, folder)
     scratch = folder / "bundles"
     await asyncio.to_thread(_emptied, scratch)
-    service = VerificationService(engine, ledger, sharing, keyring, settings.verification, scratch)
+    service = VerificationService(
+        engine, ledger, sharing, keyring, settings.verification, scratch, retrainer, rederiver
+    )
     return await stack.enter_async_context(service)
 
 
@@ -272,7 +286,7 @@ async def weights_of(sharing: Sharing, who: Principal, id: str, limit: int) -> t
     if model.held_for:  # a job's result would be held like it; forecasts cannot be
         held = ", ".join(model.held_for)
         raise Forbidden(detail=f"{id} was trained on data of {held} and is held until they release it")
-    if model.deleted_ms is None and model.state not in {"trained", "uploaded"}:
+    if model.deleted_ms is None and model.state not in {"trained", "uploaded", "snapshot"}:
         raise Conflict(detail=f"{id} has no weights to start from: it is {model.state}; apply this once it is trained")
     async with sharing.content(who, id, "derive") as path:
         return await asyncio.to_thread(weights_in, path, id, limit)

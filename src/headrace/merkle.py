@@ -46,6 +46,19 @@ class Root:
         """Leaves so far."""
         self._perfect: list[bytes] = []
 
+    @classmethod
+    def of(cls, count: int, perfect: bytes) -> Root:
+        """Go on from a `state`. Raises CorruptState if it is none."""
+        if len(perfect) != HASH * count.bit_count():
+            raise CorruptState(detail=f"{len(perfect)} bytes are no state of the root of {count} leaves")
+        found = cls()
+        found.count, found._perfect = count, split(perfect)
+        return found
+
+    def state(self) -> tuple[int, bytes]:
+        """(leaves so far, the roots of the perfect subtrees one after the other): all that is needed to go on."""
+        return self.count, b"".join(self._perfect)
+
     def push(self, hashed: bytes) -> None:
         """Take the next leaf's hash."""
         self.count += 1

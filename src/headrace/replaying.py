@@ -19,14 +19,14 @@ from typing import Any, TypeAlias
 from headrace.errors import BadInput, BadSpec, NoLog, Problem
 from headrace.services.learning import shadows
 from headrace.services.learning.compare import Comparison
-from headrace.services.learning.decoded import BLOCK, Block, DecodedLog
+from headrace.services.learning.decoded import Pieces
 from headrace.services.learning.learner import Learner, open_store
 from headrace.services.learning.parents import Parent, lent, misfits
 from headrace.services.learning.plan import Plan
 from headrace.services.learning.registry import Entered, as_applied, enter, in_service, write_code
 from headrace.services.learning.service import check_all
 from headrace.services.learning.store import Store, generation_file
-from headrace.spec import Document, Plug, parse
+from headrace.spec import Document, parse
 from headrace.states import digest
 from headrace.stores.objects.files import FileObjects
 from headrace.streams.logs import LogReader, open_reader
@@ -167,22 +167,11 @@ def _contest(
 def _run(learners: Sequence[Learner], log: LogReader, watch: Watch) -> None:
     """Every learner through the log as it now is, side by side: each message is decoded once for all."""
     start, end = max(0, log.start() - 1), log.end()
-    decoded, going = _Pieces(log, (end - start) // MOVES), list(learners)
+    decoded, going = Pieces(log, (end - start) // MOVES), list(learners)
     watch(0, end - start)
     while going:
         going = [learner for learner in going if learner.position < end and learner.step(decoded)]
         watch(min([end, *(learner.position for learner in going)]) - start, end - start)
-
-
-class _Pieces(DecodedLog):
-    """Blocks small enough for a bar that moves; what is learnt does not depend on them."""
-
-    def __init__(self, log: LogReader, size: int) -> None:
-        super().__init__(log)
-        self._size = max(1, min(size, BLOCK))
-
-    def block(self, after: int, decoder: Plug, limit: int = BLOCK) -> Block | None:
-        return super().block(after, decoder, min(limit, self._size))
 
 
 def _results(contests: Sequence[Contest], data: Path, last: int, start: int) -> list[dict[str, Any]]:

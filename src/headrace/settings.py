@@ -244,6 +244,9 @@ class LibrarySettings:
     parent_bytes: int = 16 * MIB
     """Bytes of the weights an online model may start from. They travel in the log: 4 million float32 numbers, 800 times
     the chapter's GRU."""
+    snapshots_kept: int = 200
+    """Snapshots of one online model whose weights are kept, the newest; of older ones the record stays, with their digest and
+    what the ledger says of it. 0: what online models publish is not registered at all, and the log is not hashed for it."""
     unsafe: bool = False
     """Run other people's code without a sandbox. Off: it could read and change everything the platform can. Only on loopback, and
     only with a single company."""

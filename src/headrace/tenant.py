@@ -34,9 +34,13 @@ from headrace.services.learning.isolation import TRUSTED, Isolation
 from headrace.services.learning.observer import SCHEMA as OBSERVED
 from headrace.services.learning.parents import Weights
 from headrace.services.learning.patiently import patiently
+from headrace.services.learning.rederiving import Rederiving
+from headrace.services.learning.registrar import Registrar
 from headrace.services.learning.service import LearningService, Publish
 from headrace.services.learning.webhooks import Webhooks
+from headrace.services.sharing import Sharing
 from headrace.settings import PlatformSettings
+from headrace.streams.logs import open_reader
 from headrace.streams.logs.sqlite import SqliteLog
 
 PREDICT, EXPLAIN = "headrace/predict/", "headrace/explain/"
@@ -53,6 +57,7 @@ class Tenant:
         isolation: how processes that run the company's own code are kept from everything else.
         weights: gives registered models to those that start from them.
         several: whether there are other companies; asked where code would run as the platform itself. Blocks.
+        hub: where what its models publish is registered. Raises Temporary while there is none; None: nowhere.
     """
 
     def __init__(
@@ -64,10 +69,12 @@ class Tenant:
         isolation: Isolation = TRUSTED,
         weights: Weights | None = None,
         several: Callable[[], bool] = bool,
+        hub: Callable[[], Sharing] | None = None,
     ) -> None:
         self.company, self.folder = company, folder
         self._settings, self._addresses, self._isolation, self._weights = settings, addresses, isolation, weights
-        self._several = several
+        self._several, self._hub = several, hub
+        self.rederiving = Rederiving(folder, isolation)
         self._stack = AsyncExitStack()
         self.outputs: list[Publish] = []
         """Where forecasts and alerts go."""
@@ -90,9 +97,10 @@ class Tenant:
         stack.push_async_callback(log.aclose)
         hooks = Webhooks(self.folder, secret=self._secret(), private=settings.webhook_private and self.company == LOCAL)
         await stack.enter_async_context(hooks)
+        self.registrar = registrar = self._registrar()
         learning = LearningService(
             log, self.folder, self._publish, checkpoint_seconds=settings.checkpoint_seconds, hooks=hooks,
-            isolation=self._isolation, weights=self._weights, several=self._several,
+            isolation=self._isolation, weights=self._weights, several=self._several, watcher=registrar,
         )  # fmt: skip
         self.explanations = Explanations(learning, isolation=self._isolation)
         self.inference = InferenceDoor(learning, self.explanations, settings.body_limit, company=self.company)
@@ -100,6 +108,9 @@ class Tenant:
         self.outputs.append(self.core.publish_forecasts)
         log.on_commit = learning.nudge
         self.learning = await stack.enter_async_context(learning)
+        if registrar is not None:
+            registrar.start(learning.generations)
+            stack.push_async_callback(registrar.stop)
         await stack.enter_async_context(self.explanations)
         self.gateway = await stack.enter_async_context(self._gateway())
         learning.republish()
@@ -109,6 +120,15 @@ class Tenant:
         stack.callback(self.api.close)
         routes = [*self.api.routes(), *Reports(self.folder / "reports").routes()]
         self.pages = pages(routes)
+
+    def _registrar(self) -> Registrar | None:
+        """What registers snapshots, open; closed after the learning service."""
+        if self._hub is None or not self._settings.library.snapshots_kept:
+            return None
+        made = Registrar(self.company, self.folder, partial(open_reader, self.folder), self._hub, self._isolation)
+        made.open()
+        self._stack.callback(made.close)
+        return made
 
     def _gateway(self) -> GatewayService:
         settings = self._settings
@@ -142,11 +162,12 @@ class Tenant:
         return msgspec.json.encode(answer)
 
     def _slowest(self) -> int:
-        """The log position that every learner and the observer have saved."""
+        """The log position that every learner and the observer have saved, and that is hashed for snapshots."""
         places = [
             view.store.position() if view.store else 0 for view in self.learning.views.values() if not view.failed
         ]
-        return min([self.gateway.understood.position(), *places])
+        hashed = [] if self.registrar is None else [self.registrar.reached()]
+        return min([self.gateway.understood.position(), *places, *hashed])
 
 
 def pages(routes: list[Route]) -> Starlette:

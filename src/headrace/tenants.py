@@ -14,6 +14,7 @@ from headrace.access import LOCAL
 from headrace.errors import Conflict, HeadraceError, NotFound
 from headrace.services.learning.isolation import Isolation
 from headrace.services.learning.parents import Weights
+from headrace.services.sharing import Sharing
 from headrace.settings import PlatformSettings
 from headrace.tenant import Tenant
 
@@ -30,6 +31,7 @@ class Tenants:
         companies: name -> time of creation of every company there is now: what makes two of one name two.
         isolation: how a company's own code is kept from others, by its folder.
         weights: gives registered models to those that start from them.
+        hub: where what models publish is registered.
     """
 
     def __init__(
@@ -39,9 +41,10 @@ class Tenants:
         companies: Callable[[], Mapping[str, int]],
         isolation: Callable[[Path], Isolation],
         weights: Weights | None = None,
+        hub: Callable[[], Sharing] | None = None,
     ) -> None:
         self._settings, self._addresses, self._isolation = settings, addresses, isolation
-        self._companies, self._weights = companies, weights
+        self._companies, self._weights, self._hub = companies, weights, hub
         self._locks: dict[str, asyncio.Lock] = {}
         self._created: dict[str, int] = {}
         self.open: dict[str, Tenant] = {}
@@ -53,7 +56,10 @@ class Tenants:
 
     async def __aenter__(self) -> Tenants:
         settings = self._settings
-        local = Tenant(settings, LOCAL, settings.data, self._addresses, weights=self._weights, several=self._several)
+        local = Tenant(
+            settings, LOCAL, settings.data, self._addresses,
+            weights=self._weights, several=self._several, hub=self._hub,
+        )  # fmt: skip
         self.open[LOCAL] = await local.__aenter__()
         return self
 
@@ -99,7 +105,7 @@ class Tenants:
                 raise NotFound(detail=f"there is no company {company[:80]!r}")
             folder = self._folder(company, created)
             isolation = await asyncio.to_thread(self._isolation, folder)
-            tenant = Tenant(self._settings, company, folder, self._addresses, isolation, self._weights)
+            tenant = Tenant(self._settings, company, folder, self._addresses, isolation, self._weights, hub=self._hub)
             await tenant.__aenter__()
             self.open[company], self._created[company] = tenant, created
             tenant.learning.clean()

@@ -351,3 +351,21 @@ async def test_nothing_is_left_of_a_companys_groups(apart: Isolation) -> None:
         assert own() - before
         await cell.close()
     assert own() == before
+
+
+ALONE = """
+import os, sys
+try:
+    open("state/new", "w")
+except OSError:
+    sys.exit(len(os.listdir("state")) + len(os.listdir("objects")) + (0 if os.path.exists("log.db") else 50))
+sys.exit(99)
+"""
+
+
+async def test_a_process_alone_sees_the_log_and_nothing_the_models_left(apart: Isolation, tmp_path: Path) -> None:
+    folder = tmp_path / "acme"
+    for name in ("log.db", "state/room@1.db", "objects/weights"):
+        (folder / name).write_bytes(b"secret")
+    code, why = await run(apart._replace(guard=apart.alone), ALONE)
+    assert (code, why) == (0, "")

@@ -31,6 +31,7 @@ from headrace.commands.records import (
     print_made,
     print_metrics,
     print_recipe,
+    print_snapshot,
     state_of,
     sure,
 )
@@ -43,10 +44,18 @@ model.command("train")(train)
 
 @model.command("list")
 def model_list(
-    company: Company = "", limit: Limit = 100, deleted: Gone = False, as_json: Json = False, url: Url = URL
+    company: Company = "",
+    limit: Limit = 100,
+    snapshots: Annotated[bool, typer.Option("--snapshots", help="Also what online models published.")] = False,
+    of: Annotated[str, typer.Option(help="Only what this online model published.")] = "",
+    deleted: Gone = False,
+    after: Annotated[str, typer.Option(help="Go on after this id.")] = "",
+    as_json: Json = False,
+    url: Url = URL,
 ) -> None:
     """Your company's registered models, and those granted to it; the newest first."""
-    found = pages(url, "/models", company, limit, gone=deleted)
+    asked = {"snapshots": "true" if snapshots else "", "online": of}
+    found = pages(url, "/models", company, limit, after, asked, gone=deleted)
     if as_json:
         say(json.dumps(found, indent=2))
         return
@@ -73,6 +82,8 @@ def model_show(id: str, as_json: Json = False, url: Url = URL) -> None:
     for word in ("job", "parent", "digest", "fingerprint"):
         if one[word]:
             say(f"{word}: {one[word]}")
+    if one["snapshot"]:
+        print_snapshot(one["snapshot"], one["metadata"])
     if one["datasets"]:
         say(f"trained on: {', '.join(one['datasets'])}")
     if one["recipe"] and one["recipe"]["evaluation"]:

@@ -62,6 +62,9 @@ class Up:
         typer.Option("--unsafe-no-sandbox", help="Run training code unisolated; only on loopback with one company."),
     ] = False
     ledger: Ledger = ""
+    snapshots_kept: Annotated[
+        int, typer.Option(min=0, help="Snapshots kept of each online model; 0: none are registered.")
+    ] = 200
     company_quota: Annotated[
         float, typer.Option(min=0, help="GB of datasets and models one company may keep; 0: no limit.")
     ] = 0
@@ -132,7 +135,6 @@ def library_settings(quota: float, upload: float, jobs: int, ledger: str, *, uns
         artifacts=artifacts,
         training=TrainingSettings(parallel=jobs),
         verification=VerificationSettings(ledger=ledger),
-        unsafe=unsafe,
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -29,22 +31,33 @@ PAGE = 100
 """Records of one answer."""
 
 
-def pages(url: str, path: str, company: str, limit: int, *, gone: bool = False) -> list[dict[str, Any]]:
+def pages(
+    url: str,
+    path: str,
+    company: str,
+    limit: int,
+    after: str = "",
+    asked: Mapping[str, str] = MappingProxyType({}),
+    *,
+    gone: bool = False,
+) -> list[dict[str, Any]]:
     """Records from a path that answers page by page, up to a limit.
 
     Args:
+        after: id to go on after.
+        asked: more of the query.
         gone: tombstones, too.
     """
     from urllib.parse import urlencode
 
     found: list[dict[str, Any]] = []
-    after = ""
     while len(found) < limit:
         query = {
             "company": company,
             "limit": min(PAGE, limit - len(found)),
             "after": after,
             "deleted": "1" if gone else "",
+            **asked,
         }
         page = call(url, "GET", f"{path}?" + urlencode({name: value for name, value in query.items() if value}))
         found += page["items"]
@@ -134,6 +147,21 @@ def print_recipe(recipe: dict[str, Any] | None, used: dict[str, Any]) -> None:
     say(f"recipe: {recipe['entry_point']} of {recipe['code']['sha256']}")
     settings = {**recipe["parameters"], **used, **recipe["seeds"]}
     say("  " + ", ".join(f"{name}={value}" for name, value in settings.items()))
+
+
+def print_snapshot(said: dict[str, Any], metadata: dict[str, Any]) -> None:
+    """Who published a model, and of what."""
+    of = f"{said['model']!r}" + (f", key {said['key']!r}" if said["key"] else "")
+    say(
+        f"published by {of}, generation {said['generation']}, at {clock(said['published_ms'])} UTC (time of the readings)"
+    )
+    if reason := metadata.get("decision", {}).get("reason"):
+        say(f"because: {reason}")
+    say(
+        f"learned from positions {said['first_position']:,} to {said['last_position']:,} of the log: "
+        f"{said['records']:,} records, Merkle root {said['root']}"
+    )
+    say(f"topics: {', '.join(said['topics'])}; spec {said['spec']}")
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

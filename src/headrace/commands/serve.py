@@ -26,7 +26,12 @@ def serve(
     sharing: Annotated[
         str, typer.Option(help="URL of the sharing service; training, translation and verification need it.")
     ] = "",
-    training: Annotated[str, typer.Option(help="URL of the training service; without it sharing trains nothing.")] = "",
+    training: Annotated[
+        str,
+        typer.Option(
+            help="URL of the training service; without it sharing trains nothing and verification stops at L1."
+        ),
+    ] = "",
     verification: Annotated[
         str, typer.Option(help="URL of the verification service; without it sharing has nothing recorded.")
     ] = "",

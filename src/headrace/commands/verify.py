@@ -1,7 +1,7 @@
 """`headrace verify`, `headrace bundle`, `headrace trust`: what can be checked, and by whom.
 
-Exit codes of `verify`: 0 all checks passed; 1 it could not be checked; 2 wrong usage; 3 a check failed (something was changed, it
-is of somebody else than you named, or it was revoked); 4 the signer is unknown.
+Exit codes of `verify`: 0 all checks passed; 1 it could not be checked (as far as was asked); 2 wrong usage; 3 a check failed
+(something was changed, it is of somebody else than you named, or it was revoked); 4 the signer is unknown.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headrace.commands.calling import URL, Json, Url, fail, guard, quoted
+from headrace.commands.climbing import ID, Levels, check_asset
 from headrace.commands.printing import say
 from headrace.commands.records import Force
 from headrace.commands.trust import Key, Operator, trust
@@ -25,7 +26,7 @@ FAILED, UNKNOWN = 3, 4
 """Exit codes."""
 LARGE = 64 * 2**20
 """Bytes of a bundle from which its progress is shown."""
-MARKS = {"passed": "✓", "failed": "✗", "skipped": "-"}
+MARKS = {"running": "…", "passed": "✓", "failed": "✗", "skipped": "-"}
 
 
 def register(app: typer.Typer) -> None:
@@ -36,19 +37,39 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="A bundle (`headrace bundle`).")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="ID|FILE", help="A dataset or model of the platform, or a bundle (`headrace bundle`)."),
+    ],
+    level: Annotated[
+        Levels,
+        typer.Option(
+            help="How far: L0 recorded, L1 intact, L2 trained (or its log replayed) again. A bundle reaches L1."
+        ),
+    ] = "L1",
     offline: Annotated[
         bool, typer.Option("--offline", help="With nothing but the file: no account, no network. A bundle always is.")
     ] = False,
     key: Key = "",
     operator: Operator = "",
     as_json: Json = False,
+    url: Url = URL,
 ) -> None:
-    """Check a bundle: what it reaches, each check, and what was not checked.
+    """Check a dataset, a model or a bundle: the level it reaches, each check, and what was not checked.
 
-    Exit codes: 0 all checks passed; 1 it could not be checked; 3 a check failed; 4 the signer is unknown (`headrace trust`).
+    Exit codes: 0 it reached the level; 1 it could not be checked, or not as far; 3 a check failed; 4 the signer of a bundle is
+    unknown (`headrace trust`).
     """
-    check_file(file, key, operator, as_json=as_json)
+    if ID.fullmatch(what) and not Path(what).exists():
+        if offline or key or operator:
+            fail("--offline, --key and --operator are for a bundle: `headrace bundle ID` makes one")
+        check_asset(url, what, level, as_json=as_json)
+    elif level == "L2":
+        fail(
+            "a bundle reaches L1: what is trained again is trained where the data are, `headrace verify ID --level L2`"
+        )
+    else:
+        check_file(Path(what), key, operator, as_json=as_json)
 
 
 def check_file(path: Path, key: str, operator: str, *, as_json: bool) -> None:
@@ -96,12 +117,20 @@ def print_report(report: Report, *, as_json: bool) -> None:
         say(json.dumps(report.model_dump(mode="json"), indent=2))
         return
     say()
-    say(f"{report.id} verified, level {report.level}, {report.says}" if report.passed else report.says)
+    say(_sentence(report))
     if report.chain:
         say(report.chain)
     say("not checked:")
     for left in report.not_checked:
         say(f"- {left}")
+
+
+def _sentence(report: Report) -> str:
+    if not report.id:
+        return report.says
+    if not report.passed:
+        return f"{report.id}: a check failed; it reaches level {report.level}, {report.says}"
+    return f"{report.id} {'is not ' if report.level == 'none' else ''}verified, level {report.level}, {report.says}"
 
 
 def bundle(

@@ -54,6 +54,10 @@ def _writable(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{file}?mode=rw", uri=True, isolation_level=None, timeout=5)
 
 
+SOON = 2.0
+"""Seconds between looks at what may be deleted while somebody still needs it."""
+
+
 class Understood:
     """Reads what the observer (in its worker process) wrote down about topics."""
 
@@ -153,6 +157,8 @@ class GatewayService:
         look: Look | None = None,
     ) -> None:
         self._look = look
+        self._held = False
+        """Records that may go wait for somebody who still needs them."""
         self._log, self._slowest, self._age, self._size, self._every = log, slowest, age, size, every
         self._pinned = pinned
         self.dropped = 0
@@ -322,7 +328,7 @@ class GatewayService:
         while True:
             with contextlib.suppress(StorageUnavailable, sqlite3.Error):  # a full disk: later
                 await self.retain(time.time_ns())
-            await asyncio.sleep(self._every)
+            await asyncio.sleep(min(self._every, SOON) if self._held else self._every)
 
     async def retain(self, now: int) -> int:
         """Delete records that are too old or too many, and that every learner has passed; returns how many."""
@@ -332,7 +338,12 @@ class GatewayService:
         size, start, end = self._log.size(), self._log.start(), self._log.end()
         if self._size and size > self._size:
             before = max(before, start + round((end - start) * (1 - self._size / size)))
-        return await self._log.trim(min(before, self._slowest())) if before > start else 0
+        if before <= start:
+            self._held = False
+            return 0
+        slowest = self._slowest()
+        self._held = slowest < before
+        return await self._log.trim(min(before, slowest))
 
     def _older_than(self, moment: int) -> int:
         """Position of the first record received after `moment`, by bisection: receive times grow with positions."""

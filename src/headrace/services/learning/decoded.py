@@ -152,6 +152,25 @@ class DecodedLog:
         return self._decoders[name]
 
 
+class Pieces(DecodedLog):
+    """Blocks of at most so many records, and none beyond a position. What is learnt does not depend on that.
+
+    Args:
+        end: position of the last record that is read; None: the end of the log.
+    """
+
+    def __init__(self, log: LogReader, size: int, end: int | None = None) -> None:
+        super().__init__(log)
+        self._size, self._end = max(1, min(size, BLOCK)), end
+
+    def block(self, after: int, decoder: Plug, limit: int = BLOCK) -> Block | None:
+        left = limit
+        if self._end is not None:  # positions have no gaps but what was trimmed
+            left = self._end - max(after, self.log.start() - 1)
+        most = min(limit, self._size, left)
+        return super().block(after, decoder, most) if most > 0 else None
+
+
 def _columns(messages: Messages, decoder: Any) -> Columns | None:
     """The readings of messages, None if they have to be read one by one."""
     if any(topic.startswith(INTERNAL) for topic in messages.distinct):

@@ -42,6 +42,8 @@ class Isolation(NamedTuple):
     """Whose code it is, for people."""
     guard: Callable[[], Guard] | None = None
     """Holds one process to its bounds. Blocks. None: there are no bounds."""
+    alone: Callable[[], Guard] | None = None
+    """The same, of a process that sees what the company was sent, nothing of what its models have left, and writes nothing."""
 
     seconds: float = 10.0
     """One question to a model may take."""

@@ -34,6 +34,8 @@ PLAUSIBLE = 1e30
 """No sensor measures more, in any unit; squares of it are still numbers."""
 EVIDENCE = "evidence:"
 """Before a key: under this name the store keeps what explanations of that key need."""
+FIRST = "first"
+"""Under this name the store keeps the log position its learner began at."""
 KEEP_PREDICTIONS = 200_000
 """Newest predictions kept per model."""
 KEEP_ALERTS = 10_000
@@ -105,6 +107,9 @@ class Learner:
             return False
         if self.plan.spec.alerts and self.position < self.generation < block.last:
             block = block.until(self.generation)  # see store.add_alerts
+        if not self.position:
+            with self.store.writing():
+                self.store.set(FIRST, log.log.start())
         try:
             self._process(block)
         except (Exception, SystemExit) as error:  # a user's step, a damaged state: this model stops, the others go on

@@ -190,6 +190,13 @@ def bare(applied: Applied) -> Applied:
     return applied if applied.parent is None else Applied(applied.plain, applied.files, applied.parent.bare)
 
 
+def spec_digest(applied: Applied) -> str:
+    """Digest of a spec with the user's files and the digest of the parent's weights: of one JSON text with sorted keys."""
+    found = None if applied.parent is None else [applied.parent.id, applied.parent.digest]
+    told = {"spec": applied.plain, "files": applied.files, "parent": found}
+    return f"sha256:{hashlib.sha256(msgspec.json.encode(told, order='sorted')).hexdigest()}"
+
+
 def write_code(code: Path, applied: Applied) -> str:
     """The user's files and the parent's weights in a folder named by their content, in the folder `code`."""
     folder = code_folder(code, applied)

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -62,6 +62,18 @@ WARN = 60.0
 """Seconds between two warnings about one model."""
 
 
+class Watcher(Protocol):
+    """Whoever reads what generations leave behind."""
+
+    def entered(self, entered: Entered) -> None:
+        """A generation is in service."""
+        ...
+
+    def parting(self, path: Path) -> None:
+        """A generation's store, complete, is about to be removed."""
+        ...
+
+
 class LearningService:
     """See `headrace.services.learning.Learning`.
 
@@ -72,6 +84,7 @@ class LearningService:
         isolation: what the processes that run users' code can reach.
         weights: gives registered models to those that start from them; None: nobody does.
         several: whether there are other companies on this platform. Blocks.
+        watcher: is told of generations that come and go.
     """
 
     def __init__(
@@ -88,8 +101,9 @@ class LearningService:
         isolation: Isolation = TRUSTED,
         weights: Weights | None = None,
         several: Callable[[], bool] = bool,
+        watcher: Watcher | None = None,
     ) -> None:
-        self._several = several
+        self._several, self._watcher = several, watcher
         self._isolation, self._weights = isolation, weights
         self._log, self._data, self._publish, self._tick, self._clock = log, data, publish, tick, clock
         self._registry = Registry(data)
@@ -128,7 +142,7 @@ class LearningService:
         with contextlib.suppress(sqlite3.Error):  # a full disk: some forecasts are published again, under their ids
             await self._drain()
             self._registry.set_cursors(self._cursors)
-        for view in [*self.views.values(), *(before.view for before in self._before.values())]:
+        for view in self.generations():
             view.close()
         distrust.forget(self._data / "state")
         self._registry.close()
@@ -252,6 +266,8 @@ class LearningService:
                 self.views[name] = View(entered, self._data, trusted=self._isolation.trusted)
                 self._cursors[_place(entered)] = self._registry.cursor(_place(entered))
                 self._due.add(name)
+                if self._watcher is not None:
+                    self._watcher.entered(entered)
         if self._tasks:  # at the start nobody listens yet
             self.clean()
         self._wake.set()
@@ -276,6 +292,8 @@ class LearningService:
         current |= {before.view.path.name for before in self._before.values()}
         for file in (self._data / "state").glob("*@*.db*"):
             if file.name.removesuffix("-wal").removesuffix("-shm") not in current:
+                if file.suffix == ".db" and self._watcher is not None:
+                    self._watcher.parting(file)
                 file.unlink(missing_ok=True)
         self._registry.sweep([before.view.entered.folder for before in self._before.values()])
         self.alerting.sweep(self.views.values())
@@ -301,10 +319,16 @@ class LearningService:
         if view.failed or view.answers or not view.trained:
             del self._before[view.name]
             before.view.close()
+            if self._watcher is not None:
+                self._watcher.parting(before.view.path)
             with contextlib.suppress(sqlite3.Error):  # its worker is putting a new file there
                 self._republish(view)
             for suffix in ("", "-wal", "-shm"):
                 before.view.path.with_name(before.view.path.name + suffix).unlink(missing_ok=True)
+
+    def generations(self) -> list[View]:
+        """Those in service, and those that still answer."""
+        return [*self.views.values(), *(before.view for before in self._before.values())]
 
     def names(self) -> list[str]:
         return sorted(self.views)

@@ -38,6 +38,8 @@ CREATE TABLE IF NOT EXISTS scores (
 CREATE TABLE IF NOT EXISTS decisions (
     key TEXT, time INTEGER, publish INTEGER, reason TEXT, champion REAL, challenger REAL, days INTEGER, snapshot TEXT,
     PRIMARY KEY (key, time)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS published (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, time INTEGER NOT NULL, UNIQUE (key, time));
 CREATE TABLE IF NOT EXISTS actuals (key TEXT, time INTEGER, value REAL, PRIMARY KEY (key, time)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS alerts (
     id TEXT PRIMARY KEY, key TEXT, rule TEXT, kind TEXT, severity TEXT, raised INTEGER, cleared INTEGER, value REAL,
@@ -211,9 +213,11 @@ class Store:
         self._db.executemany(f"INSERT OR REPLACE INTO scores ({_SCORE}, own) VALUES (?,?,?,?,?,?,?,?,?)", rows)
 
     def add_decisions(self, decisions: Iterable[Decision]) -> None:
-        """Gate decisions; idempotent."""
+        """Gate decisions; idempotent. Those that published are numbered in the order of their first computation."""
         rows = [(d.key, d.time, d.publish, d.reason, d.champion, d.challenger, d.days, d.snapshot) for d in decisions]
         self._db.executemany("INSERT OR REPLACE INTO decisions VALUES (?,?,?,?,?,?,?,?)", rows)
+        published = [(row[0], row[1]) for row in rows if row[-1]]
+        self._db.executemany("INSERT OR IGNORE INTO published (key, time) VALUES (?,?)", published)
 
     def add_actuals(self, key: str, points: Iterable[tuple[int, float]]) -> None:
         """Grid values; idempotent."""
@@ -440,6 +444,17 @@ class Store:
         where, arguments = ("WHERE key = ?", (key,)) if key is not None else ("", ())
         return self._db.execute(f"SELECT * FROM decisions {where} ORDER BY key, time", arguments).fetchall()
 
+    def published(
+        self, after: int, limit: int
+    ) -> list[tuple[int, str, int, str, str, float | None, float | None, int]]:
+        """(number, key, time, snapshot, reason, champion, challenger, days) of decisions that published, in order of first
+        computation."""
+        return self._db.execute(
+            "SELECT p.number, p.key, p.time, d.snapshot, d.reason, d.champion, d.challenger, d.days FROM published AS p"
+            " JOIN decisions AS d ON d.key = p.key AND d.time = p.time WHERE p.number > ? ORDER BY p.number LIMIT ?",
+            (after, limit),
+        ).fetchall()
+
     def alerts(self, key: str = "", *, active: bool = False, limit: int = -1) -> list[Alert]:
         """Episodes, the newest first."""
         where, arguments = "", []
@@ -497,6 +512,10 @@ def _add_what_is_new(db: sqlite3.Connection) -> None:
     """A file of an older version gets the columns it lacks; what it stored before has no value there."""
     if "own" not in {row[1] for row in db.execute("PRAGMA table_info(scores)")}:
         db.execute("ALTER TABLE scores ADD COLUMN own REAL")
+    if db.execute("SELECT 1 FROM published LIMIT 1").fetchone() is None:
+        db.execute(
+            "INSERT INTO published (key, time) SELECT key, time FROM decisions WHERE snapshot <> '' ORDER BY time, key"
+        )
 
 
 _encode = msgspec.json.Encoder().encode

@@ -113,7 +113,7 @@ class Reporter:
         self.task: tuple[str, int, float] | None = None
         """(model, its generation, start) of the block being worked on, by the monotonic clock."""
 
-    def say(self, event: Event) -> None:
+    def say(self, event: msgspec.Struct) -> None:
         """One frame. A supervisor that has gone is no error: the end of the input follows."""
         data = self._encode(event)
         frame = memoryview(len(data).to_bytes(4, "big") + data)
@@ -141,7 +141,7 @@ def main() -> None:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     input_, output = own_pipes()
-    config = msgspec.json.decode(_first_line(input_), type=Config)
+    config = msgspec.json.decode(first_line(input_), type=Config)
     die_with(config.parent)
     from headrace.errors import Fenced
 
@@ -351,7 +351,7 @@ def own_pipes() -> tuple[int, int]:
     return pipes
 
 
-def _first_line(input_: int) -> bytes:
+def first_line(input_: int) -> bytes:
     """The configuration; read byte by byte so that no nudge is swallowed by a buffer."""
     line, byte = bytearray(), b""
     with contextlib.suppress(ConnectionError):

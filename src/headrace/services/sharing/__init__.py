@@ -6,13 +6,16 @@ the same over HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from headrace.access import Principal
-from headrace.assets import Dataset, Job, Model, Recipe, Right, Scalar, Snapshot, Translation, Verdict
+from headrace.assets import Dataset, Job, Model, OutputFile, Recipe, Right, Scalar, Snapshot, Translation, Verdict
+
+Role: TypeAlias = Literal["content", "code", "raw"]
+"""Which files of an asset: its content, the code archive of its recipe, the records a dataset was made of."""
 
 
 class Sharing(Protocol):
@@ -92,6 +95,18 @@ class Sharing(Protocol):
     ) -> Model:
         """Register what an online model published, state "snapshot". Idempotent for the same weights of the same model,
         key, generation and time. `found` as above, and ``framework``."""
+        ...
+
+
+class Store(Sharing, Protocol):
+    """What somebody asks who looks at contents while they are read from the store, without having them as files."""
+
+    async def files(self, who: Principal, id: str, right: Right, role: Role = "content") -> list[OutputFile]:
+        """The files of a content, as they are registered. Raises NotFound, Forbidden, Tampered, Temporary."""
+        ...
+
+    def pieces(self, who: Principal, id: str, right: Right, path: str, role: Role = "content") -> AsyncIterator[bytes]:
+        """One of them as the store gives it, leaf by leaf. Raises the same, and CorruptState at the first that is another."""
         ...
 
 

@@ -85,7 +85,7 @@ class Anchoring:
         """Have the ledger say what the record says. Raises Temporary."""
         assert self._notary is not None
         asset, inputs = await self._hub.book.read(lambda connection: _read(connection, promised.asset))
-        if asset is None or asset.deleted_ms is not None:
+        if asset is None or (asset.deleted_ms is not None and not _let_go(asset)):
             await self._hub.book.write(lambda connection: kept(connection, promised.id))
             return
         if late := [one.id for one in inputs if one.anchoring == "waiting" and one.deleted_ms is None]:
@@ -173,6 +173,11 @@ class Anchoring:
             asset = await self._hub.book.write(write)
         self._hub.nudge()
         return asset
+
+
+def _let_go(asset: Asset) -> bool:
+    """Whether it may have lost its content without having been deleted by anybody; what is deleted has no promises left."""
+    return isinstance(asset, Model) and asset.snapshot is not None
 
 
 def _read(connection: Connection, id: str) -> tuple[Asset | None, list[Asset]]:

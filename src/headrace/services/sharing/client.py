@@ -37,9 +37,9 @@ from headrace.clients.sharing.models import Job as SentJob
 from headrace.clients.sharing.types import File
 from headrace.errors import CorruptState
 from headrace.services.remote import Remote, TokenFor
-from headrace.services.sharing import Sharing
+from headrace.services.sharing import Role, Store
 from headrace.services.sharing.contents import safe_path
-from headrace.services.sharing.internal import Files, Role
+from headrace.services.sharing.internal import Files
 from headrace.services.sharing.results import open_plain
 
 CHUNK = 2**20
@@ -83,12 +83,24 @@ class SharingClient(Remote):
         """See `Sharing.code`."""
         return self._local(who, model, "read", "code")
 
-    @contextlib.asynccontextmanager
-    async def _local(self, who: Principal, id: str, right: Right, role: Role) -> AsyncIterator[Path]:
+    async def files(self, who: Principal, id: str, right: Right, role: Role = "content") -> list[OutputFile]:
+        """See `Store.files`."""
         found = await self.ask(
             who, lambda: list_files.asyncio_detailed(id, client=self._client, right=right, role=role)
         )
-        kept = Files.model_validate_json(found).items
+        return Files.model_validate_json(found).items
+
+    async def pieces(
+        self, who: Principal, id: str, right: Right, path: str, role: Role = "content"
+    ) -> AsyncIterator[bytes]:
+        """See `Store.pieces`. What breaks off is shorter than the file should be."""
+        async with self.stream(who, get_file._get_kwargs(id, path=path, right=right, role=role)) as answer:
+            async for piece in answer.aiter_bytes(CHUNK):
+                yield piece
+
+    @contextlib.asynccontextmanager
+    async def _local(self, who: Principal, id: str, right: Right, role: Role) -> AsyncIterator[Path]:
+        kept = await self.files(who, id, right, role)
         folder = await asyncio.to_thread(_folder, self._scratch)
         try:
             for file in kept:
@@ -176,7 +188,7 @@ class SharingClient(Remote):
 
 if TYPE_CHECKING:
 
-    def _fits(client: SharingClient) -> Sharing:
+    def _fits(client: SharingClient) -> Store:
         return client
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, insert, select
 from headrace.access import Principal
 from headrace.assets import Dataset, OutputFile, Right, Stored
 from headrace.errors import NotFound, UnknownAsset
-from headrace.services.sharing import auditing
+from headrace.services.sharing import Role, auditing
 from headrace.services.sharing.comparing import Comparing
 from headrace.services.sharing.fence import Asset, Fence
 from headrace.services.sharing.hub import Hub
@@ -85,6 +85,11 @@ class Contents:
 
         async with self._hub.refusing(who, "download", id):
             return await self._hub.book.write(write)
+
+    async def kept(self, who: Principal, id: str, right: Right, role: Role, path: str = "") -> Opened:
+        """What services look up; that of one file after that of all is not written down again. As `open`."""
+        own, kept = role == "code", "" if role == "content" else role
+        return await self.open(who, id, path, kept, right, own=own, noted=not own and not path)
 
     def read(self, opened: Opened, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         """The bytes of a single file from `start` to `stop`. Raises Forbidden or NotFound once he may no more, before the

@@ -19,21 +19,28 @@ from headrace.services.sharing import auditing, lineage
 from headrace.services.sharing.anchoring import to_anchor, waiting
 from headrace.services.sharing.book import to_its_end
 from headrace.services.sharing.contents import needs
-from headrace.services.sharing.fence import Fence, add, unfenced
+from headrace.services.sharing.fence import Fence, add, older_snapshots, unfenced
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.registering import Taken
+from headrace.services.sharing.removing import let_go
 from headrace.services.sharing.results import CHUNK, holders
 from headrace.services.sharing.tables import derivations, holds
 
 TOLD = ("framework", "input_shape", "output_shape", "parameters", "metadata", "metrics")
-"""What may be said of one."""
+"""What may be said of one..."""
+LEARNED = ("parent", "fingerprint", "environment")
+"""...and of a snapshot besides."""
+WEIGHTS = "weights.safetensors"
+"""The file of a snapshot. safetensors: huggingface.co/docs/safetensors."""
+KEPT = 200
+"""Snapshots of one online model whose weights are kept."""
 
 
 class Derived:
     """Takes them in. Everything here may be said twice: the second time gives the first one's record."""
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, hub: Hub, kept: int = KEPT) -> None:
+        self._hub, self._kept = hub, kept
 
     async def translated(
         self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any], name: str = ""
@@ -98,11 +105,11 @@ class Derived:
         """See `Sharing.snapshot`."""
         who = Principal(company, "learning", "service", frozenset({"service"}))
 
-        def write(connection: Connection, kept: Stored) -> Model:
+        def write(connection: Connection, kept: Stored) -> tuple[Model, list[str]]:
             key = f"{company}/{said.model}/{said.key}/{said.generation}/{said.published_ms}/{kept.sha256}"
-            if there := _there(connection, key):
-                return there
-            content = [OutputFile(path="weights.bin", stored=kept)]
+            if there := _there(connection, key, gone=True):
+                return there, []
+            content = [OutputFile(path=WEIGHTS, stored=kept)]
             made = _checked(
                 found,
                 id=new_id("md"),
@@ -113,15 +120,25 @@ class Derived:
                 state="snapshot",
                 files=content,
                 snapshot=said,
+                **{name: found[name] for name in LEARNED if name in found},
             )
             made = self._put(connection, who, made, key, "snapshot")
             lineage.snapshot(connection, made)
-            return made
+            return made, self._let_go(connection, made)
 
         async with Taken(self._hub, company, [partial(self._receive, company, io.BytesIO(weights))]) as stored:
-            model = await self._hub.book.write(lambda connection: write(connection, stored[0]))
+            model, old = await self._hub.book.write(lambda connection: write(connection, stored[0]))
+        await self._hub.forget(company, old)
         self._hub.nudge()
         return model
+
+    def _let_go(self, connection: Connection, newest: Model) -> list[str]:
+        """Of an online model's snapshots only the newest keep their weights; of the others the record stays, and what the ledger
+        says of it. Returns the contents that may go."""
+        contents: list[str] = []
+        for old in older_snapshots(connection, newest, self._kept):
+            contents += let_go(connection, old, self._hub.clock())
+        return contents
 
     async def _receive(self, company: str, source: BinaryIO) -> Stored:
         name = new_id("up")
@@ -153,10 +170,11 @@ def _shown(fence: Fence, made: Model) -> Model:
     return found
 
 
-def _there(connection: Connection, key: str) -> Model | None:
+def _there(connection: Connection, key: str, *, gone: bool = False) -> Model | None:
+    """What was registered of it; with `gone` also a record whose content is gone."""
     found = connection.execute(select(derivations.c.model).where(derivations.c.key == _hashed(key))).scalar()
     made = unfenced(connection, found) if found else None
-    return made if isinstance(made, Model) and made.deleted_ms is None else None
+    return made if isinstance(made, Model) and (gone or made.deleted_ms is None) else None
 
 
 def _hashed(key: str) -> str:

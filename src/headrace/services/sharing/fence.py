@@ -68,7 +68,8 @@ class Page:
     """Which assets to list.
 
     `owner`: of this company only. `granted`: True: of others only; False: one's own only. `name`: a part of the name,
-    whatever its case. `after`: the id the last page ended with.
+    whatever its case. `after`: the id the last page ended with. `snapshots`: what online models published, too; `online`: of
+    this one alone.
     """
 
     owner: str = ""
@@ -77,6 +78,8 @@ class Page:
     deleted: bool = False
     after: str = ""
     limit: int = 100
+    snapshots: bool = False
+    online: str = ""
 
 
 class Fence:
@@ -116,6 +119,8 @@ class Fence:
             query = query.where(table.c.name.icontains(page.name, autoescape=True))
         if not page.deleted:
             query = query.where(table.c.deleted_ms.is_(None))
+        if kind == "model" and (page.online or not page.snapshots):
+            query = query.where(models.c.online == page.online)
         if page.after:
             last = self.find(page.after)
             older = table.c.created_ms < last.created_ms
@@ -208,6 +213,16 @@ def belongings(connection: Connection, company: str) -> list[Asset]:
     return found
 
 
+def older_snapshots(connection: Connection, newest: Model, kept: int) -> list[Asset]:
+    """Snapshots of the same online model that were not let go yet, but for the newest so many."""
+    assert newest.snapshot is not None
+    query = select(models.c.record).where(
+        models.c.company == newest.company, models.c.online == newest.snapshot.model, models.c.deleted_ms.is_(None)
+    )
+    query = query.order_by(models.c.created_ms.desc(), models.c.id.desc()).limit(100).offset(kept)
+    return _load(connection, "model", list(connection.execute(query).scalars()))
+
+
 def by_anchoring(connection: Connection, *states: Anchoring) -> Iterator[Asset]:
     """Records that were not deleted and are in one of these states, the oldest first: what others are made of comes before them.
     Looked for in the text, so that a start with many records that need nothing reads none of them."""
@@ -247,13 +262,16 @@ def _row(asset: Asset) -> dict[str, Any]:
     """The columns beside the id. Who holds a model is not part of its record: `holds` says that."""
     if isinstance(asset, Model):
         asset = asset.model_copy(update={"held_for": []})
-    return {
+    values: dict[str, Any] = {
         "company": asset.company,
         "name": asset.name,
         "created_ms": asset.created_ms,
         "deleted_ms": asset.deleted_ms,
         "record": asset.model_dump_json(),
     }
+    if isinstance(asset, Model) and asset.snapshot is not None:
+        values["online"] = asset.snapshot.model
+    return values
 
 
 def erase(connection: Connection, id: str) -> None:

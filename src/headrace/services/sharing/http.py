@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, TypeAlias
 
@@ -199,6 +200,17 @@ def _page(
 Wanted: TypeAlias = Annotated[Page, Depends(_page)]
 
 
+def _models_page(
+    page: Wanted,
+    snapshots: Annotated[bool, Query(description="what online models published, too")] = False,
+    online: Annotated[str, Query(max_length=200, description="what this online model published, alone")] = "",
+) -> Page:
+    return replace(page, snapshots=snapshots, online=online)
+
+
+WantedModels: TypeAlias = Annotated[Page, Depends(_models_page)]
+
+
 def _datasets(service: SharingService, largest: int) -> APIRouter:
     routes = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -263,8 +275,9 @@ def _models(service: SharingService, largest: int) -> APIRouter:
             return await service.register.model(who, came.new, came.filename, came.take)
 
     @routes.get("", operation_id="list_models")
-    async def listed(who: Who, page: Wanted) -> Models:
-        """Models of one's own, those others granted, and those trained on one's data and held; the newest first."""
+    async def listed(who: Who, page: WantedModels) -> Models:
+        """Models of one's own, those others granted, and those trained on one's data and held; the newest first. Without
+        snapshots of online models, which are many, unless they are asked for."""
         found = await service.page(who, "model", page)
         return Models.model_construct(items=found[: page.limit - 1], next=_next(found, page))
 

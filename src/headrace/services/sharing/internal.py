@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
@@ -19,6 +19,7 @@ from headrace.assets import Job, Model, OutputFile, Plain, Right, Scalar, Snapsh
 from headrace.disk import unavailable
 from headrace.errors import StorageUnavailable, Temporary
 from headrace.services.entrance import acting
+from headrace.services.sharing import Role
 from headrace.services.sharing.contents import Opened, safe_path
 from headrace.services.sharing.service import SharingService
 
@@ -26,7 +27,6 @@ Id: TypeAlias = Annotated[str, Field(max_length=64)]
 CONTENT = r"^up_[0-9a-f]{20}$"
 ContentId: TypeAlias = Annotated[str, Field(pattern=CONTENT)]
 JobId: TypeAlias = Annotated[str, Field(pattern=r"^jb_[0-9a-f]{20}$")]
-Role: TypeAlias = Literal["content", "code"]
 Wanted: TypeAlias = Annotated[Right, Query(description="what it is wanted for")]
 _OCTETS: dict[str, Any] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _BODY = {"requestBody": {"required": True, "content": _OCTETS}}
@@ -106,10 +106,8 @@ def internal_router(
 
     @routes.get("/assets/{id}/files", operation_id="list_files")
     async def listed(who: Who, id: Id, right: Wanted = "read", role: Role = "content") -> Files:
-        """The files of a content, for `get_file`; or the code archive of a recipe."""
-        own = role == "code"
-        found = await service.contents.open(who, id, "", "code" if own else "", right, own=own, noted=not own)
-        return Files(items=list(found.files))
+        """The files of a content, for `get_file`; or the code archive of a recipe, or the records of a dataset of a stream."""
+        return Files(items=await service.files(who, id, right, role))
 
     @routes.get("/assets/{id}/file", operation_id="get_file", responses=answers, response_class=Response)
     async def file(
@@ -121,9 +119,7 @@ def internal_router(
         role: Role = "content",
     ) -> Response:
         """One file of a content; `Range` is understood. It breaks off when the right ends meanwhile."""
-        own = role == "code"
-        kept = "code" if own else ""
-        return download(request, await service.contents.open(who, id, path or "/", kept, right, own=own, noted=False))
+        return download(request, await service.contents.kept(who, id, right, role, path or "/"))
 
     _reports(routes, service)
     _derivations(routes, service)

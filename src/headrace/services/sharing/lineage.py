@@ -14,19 +14,19 @@ from headrace.services.sharing.tables import edges, grants, holds, nodes
 
 MOST = 2000
 """Nodes of one answer."""
-NodeKind: TypeAlias = Literal["stream", "dataset", "recipe", "job", "model"]
+NodeKind: TypeAlias = Literal["stream", "dataset", "recipe", "job", "model", "translation", "snapshot"]
 KINDS: dict[str, NodeKind] = {"st": "stream", "ds": "dataset", "rc": "recipe", "jb": "job", "md": "model"}
 """first letters of an id -> what it is"""
 
 
-def from_stream(connection: Connection, company: str, topic: str, dataset: str) -> None:
-    """A dataset was made of a company's stream. The stream gets an id that tells nothing of its topic."""
+def from_stream(connection: Connection, company: str, topic: str, asset: str) -> None:
+    """An asset was made of a company's stream. The stream gets an id that tells nothing of its topic."""
     query = select(nodes.c.id).where(nodes.c.company == company, nodes.c.kind == "stream", nodes.c.name == topic)
     stream = connection.execute(query).scalar()
     if stream is None:
         stream = f"st_{secrets.token_hex(10)}"
         connection.execute(insert(nodes).values(id=stream, kind="stream", company=company, name=topic))
-    _edge(connection, stream, dataset)
+    _edge(connection, stream, asset)
 
 
 def recipe(connection: Connection, model: Model) -> None:
@@ -56,7 +56,8 @@ def translated(connection: Connection, model: Model) -> None:
 
 
 def snapshot(connection: Connection, model: Model) -> None:
-    """An online model published another: its spec stands above all it ever published."""
+    """An online model published another: its spec stands above all it ever published, beside the streams it learned from and the
+    model it started from."""
     assert model.snapshot is not None
     query = select(nodes.c.id).where(
         nodes.c.company == model.company, nodes.c.kind == "recipe", nodes.c.name == model.snapshot.model
@@ -67,6 +68,10 @@ def snapshot(connection: Connection, model: Model) -> None:
         values = {"id": online, "kind": "recipe", "company": model.company, "name": model.snapshot.model}
         connection.execute(insert(nodes).values(**values))
     _edge(connection, online, model.id)
+    for topic in model.snapshot.topics:
+        from_stream(connection, model.company, topic, model.id)
+    if model.parent:
+        _edge(connection, model.parent, model.id)
 
 
 def depended_on(connection: Connection, asset: Asset) -> bool:
@@ -168,12 +173,20 @@ def _asset(found: Asset) -> LineageNode:
     state = found.statistics_state if isinstance(found, Dataset) else found.state
     return LineageNode(
         id=found.id,
-        kind=KINDS[found.id[:2]],
+        kind=_kind(found),
         name=found.name,
         company=found.company,
         state=state,
         deleted=found.deleted_ms is not None,
     )
+
+
+def _kind(found: Asset) -> NodeKind:
+    if isinstance(found, Model) and found.snapshot is not None:
+        return "snapshot"
+    if isinstance(found, Model) and found.translation is not None:
+        return "translation"
+    return KINDS[found.id[:2]]
 
 
 def _recipe(model: str) -> str:

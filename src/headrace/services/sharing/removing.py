@@ -75,6 +75,13 @@ def buried(connection: Connection, asset: Asset, now: int, reason: str = DELETED
     return _without_files(connection, asset)
 
 
+def let_go(connection: Connection, asset: Asset, now: int) -> list[str]:
+    """Leave the record and all that is said of it, on the ledger too: it was only its content that took too much room.
+    Returns the contents that may go."""
+    put(connection, asset.model_copy(update={"deleted_ms": now}))
+    return _without_files(connection, asset)
+
+
 def erased(connection: Connection, asset: Asset, reason: str = DELETED) -> list[str]:
     """Take out everything about an asset; returns the contents that may go."""
     erase(connection, asset.id)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,26 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine
 
 from headrace.access import Principal
-from headrace.assets import AuditEntry, Dataset, Job, Lineage, Model, Right, Scalar, Snapshot, Translation, Verdict
+from headrace.assets import (
+    AuditEntry,
+    Dataset,
+    Job,
+    Lineage,
+    Model,
+    OutputFile,
+    Right,
+    Scalar,
+    Snapshot,
+    Translation,
+    Verdict,
+)
 from headrace.errors import StorageUnavailable
-from headrace.services.sharing import Inspector, Notary, Sharing, Trainer, auditing, lineage
+from headrace.services.sharing import Inspector, Notary, Role, Store, Trainer, auditing, lineage
 from headrace.services.sharing.anchoring import Anchoring
 from headrace.services.sharing.book import Book
 from headrace.services.sharing.comparing import Comparing
 from headrace.services.sharing.contents import Contents
-from headrace.services.sharing.derived import Derived
+from headrace.services.sharing.derived import KEPT, Derived
 from headrace.services.sharing.fence import Asset, Fence, Kind, Page, of_kind
 from headrace.services.sharing.granting import Granting
 from headrace.services.sharing.hub import Hub
@@ -59,6 +71,7 @@ class SharingService:
         companies: names of those that may be granted something; blocks. None: not known, anybody.
         notary: has what is registered recorded on a ledger; None: there is none.
         anew: that ledger is empty at each start.
+        snapshots_kept: snapshots of one online model whose weights are kept.
     """
 
     def __init__(
@@ -74,6 +87,7 @@ class SharingService:
         companies: Callable[[], Container[str]] | None = None,
         notary: Notary | None = None,
         anew: bool = False,
+        snapshots_kept: int = KEPT,
     ) -> None:
         self.artifacts = artifacts
         self.scratch = scratch
@@ -88,7 +102,7 @@ class SharingService:
         self.register = Registering(self._hub, trainer, inspect)
         self.streams = FromStreams(self._hub, self.register, streams)
         self.results = Results(self._hub, inspect is not None)
-        self.derived = Derived(self._hub)
+        self.derived = Derived(self._hub, snapshots_kept)
         doings: list[dict[str, Doing]] = [{"submit": self.register.again}] if trainer is not None else []
         if inspect is not None:
             doings.append({"inspect": Inspecting(self._hub, self.contents, inspect).inspect})
@@ -156,6 +170,15 @@ class SharingService:
     def code(self, who: Principal, model: str) -> AbstractAsyncContextManager[Path]:
         return self.contents.local(who, model, "read", "code")
 
+    async def files(self, who: Principal, id: str, right: Right, role: Role = "content") -> list[OutputFile]:
+        return list((await self.contents.kept(who, id, right, role)).files)
+
+    async def pieces(
+        self, who: Principal, id: str, right: Right, path: str, role: Role = "content"
+    ) -> AsyncIterator[bytes]:
+        async for piece in self.contents.read(await self.contents.kept(who, id, right, role, path)):
+            yield piece
+
     async def began(self, job: Job) -> None:
         await self.results.began(job)
 
@@ -222,7 +245,7 @@ class SharingService:
 
 if TYPE_CHECKING:
 
-    def _fits(service: SharingService) -> Sharing:
+    def _fits(service: SharingService) -> Store:
         return service
 
 

@@ -39,6 +39,7 @@ from headrace.services.sharing.requests import FromStream, NewDataset, plain_nam
 from headrace.stores.artifacts import Incoming
 from headrace.streams import decoders
 from headrace.streams.logs import LogReader
+from headrace.streams.logs.lines import Line, line
 
 Streams: TypeAlias = Callable[[str], LogReader]
 """company -> a reader of its log, opened for this call and closed after it. Called in a thread."""
@@ -48,20 +49,6 @@ MOST_FIELDS = 4096
 """Different fields of one table."""
 CHUNK = 2**20
 MS = 1_000_000
-
-
-class Line(msgspec.Struct):
-    """One record of the raw file."""
-
-    position: int
-    topic: str
-    partition: int
-    offset: int
-    key: str
-    received: int
-    time: int
-    headers: bytes
-    payload: bytes
 
 
 @dataclass
@@ -160,14 +147,9 @@ def _take(reader: LogReader, new: FromStream, raw: BinaryIO, stop: threading.Eve
         readings = _within(decoder, record, new)
         if not readings:
             continue
-        line = msgspec.json.encode(
-            Line(
-                record.position, record.stream, record.partition, record.offset, record.key, record.received,
-                record.time, record.headers, record.payload,
-            )
-        )  # fmt: skip
-        raw.write(line + b"\n")
-        taken.root.push(leaf(line))
+        text = line(record)
+        raw.write(text + b"\n")
+        taken.root.push(leaf(text))
         taken.first, taken.last = taken.first or record.position, record.position
         taken.fields.update(*(reading.fields for reading in readings))
         if len(taken.fields) > MOST_FIELDS:
@@ -209,11 +191,7 @@ def _tabulate(raw: BinaryIO, table: Any, new: FromStream, names: list[str], stop
     for text in raw:
         if stop.is_set():
             return
-        line = line_of.decode(text)
-        record = Record(
-            line.position, line.topic, line.partition, line.offset, line.key, line.received, line.time, line.headers,
-            line.payload,
-        )  # fmt: skip
+        record = Record(*msgspec.structs.astuple(line_of.decode(text)))
         for reading in _within(decoder, record, new):
             cells = (reading.fields.get(name, "") for name in names)
             table.writerow([reading.time, reading.device, *(int(c) if isinstance(c, bool) else c for c in cells)])

@@ -31,7 +31,11 @@ models = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("deleted_ms", BigInteger),
     Column("record", Text, nullable=False),
+    Column(
+        "online", String(200), nullable=False, server_default="", comment="of a snapshot: the model that published it"
+    ),
     Index("models_by_company", "company", "created_ms"),
+    Index("models_by_online", "company", "online", "deleted_ms", "created_ms"),
 )
 
 files = Table(

@@ -51,7 +51,10 @@ class Training(Trainer, Protocol):
         ...
 
     async def reproduce(self, who: Principal, model: str, priority: int = 0) -> Job:
-        """Queue a second training of a trained model, to compare its files digest by digest. Raises NotFound, BadInput."""
+        """Queue a second training of a trained model, to compare its files digest by digest. Raises NotFound, BadInput.
+
+        The job's metrics are then the ``digest`` over the files it made (`Model.digest`), its ``fingerprint``, and if that is
+        another one and files differ, how far their arrays are apart, ``worst`` (`headrace.inside.closeness`)."""
         ...
 
     def log(self, who: Principal, id: str, offset: int = 0, follow: bool = False) -> AsyncIterator[bytes]:

@@ -15,10 +15,10 @@ from typing import Any
 
 from headrace.access import Principal
 from headrace.assets import Job, JobState, Limits, Model, Recipe
-from headrace.errors import BadArchive, BadInput, Conflict, Temporary, size_of
+from headrace.errors import BadArchive, BadInput, Conflict, HeadraceError, Temporary, size_of
 from headrace.runners import Ended, Runner, Task
 from headrace.services.sharing import Sharing
-from headrace.services.training import comparing, logs
+from headrace.services.training import closeness, comparing, logs
 from headrace.services.training.examine import examine
 from headrace.services.training.logs import LEAST
 from headrace.services.training.outputs import HYPERPARAMETERS, METRICS, collected, read_flat
@@ -238,6 +238,9 @@ class Running:
     async def _compared(self, entry: Entry, model: Model, folder: Path, paths: list[str], remark: str) -> Finished:
         environment = await asyncio.to_thread(self._runner.describe, entry.recipe.environment, entry.recipe.limits)
         outcome = await asyncio.to_thread(comparing.compare, model, folder, paths, fingerprint(environment))
+        found: dict[str, Any] = {"digest": outcome.digest, "fingerprint": fingerprint(environment)}
+        if outcome.verdict is None and (worst := await self._apart(entry.job, model, folder, outcome)) is not None:
+            found["worst"] = worst
         text = f"{outcome.text}{outcome.files}"
         if (
             entry.job.held_for
@@ -255,7 +258,17 @@ class Running:
             verdict = "never" if never else outcome.verdict
             await self._sharing.judged(model.id, verdict, note if outcome.verdict == "never" else never or note)
         said = "; ".join(filter(None, [text, remark]))
-        return Finished("done", "exit", said, values={"message": outcome.word})
+        return Finished("done", "exit", said, values={"message": outcome.word, "metrics": found})
+
+    async def _apart(self, job: Job, model: Model, folder: Path, outcome: comparing.Outcome) -> float | None:
+        """How far the weights are from the recorded ones, if these are there."""
+        with contextlib.suppress(HeadraceError):
+            async with self._sharing.content(on_behalf(job), model.id, "train") as path:
+                kept = {one.path: path if len(model.files) == 1 else path / one.path for one in model.files}
+                named = {name: kept[name] for name in outcome.differing if name in kept and name != METRICS}
+                if set(outcome.differing) - {METRICS} <= kept.keys():
+                    return await closeness.apart(self._runner, named, folder, folder.parent / "closeness")
+        return None
 
 
 def _variables(recipe: Recipe, job: Job) -> dict[str, str]:

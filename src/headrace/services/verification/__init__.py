@@ -5,14 +5,49 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
 from headrace.access import Principal
-from headrace.claims import Check, Level, Report
+from headrace.assets import Job, Model
+from headrace.claims import Check, Level, Rederived, Report
 from headrace.services.sharing import Notary
+
+
+class Retrainer(Protocol):
+    """Whoever can run a recipe again: the training service, here or elsewhere."""
+
+    async def reproduce(self, who: Principal, model: str, priority: int = 0) -> Job:
+        """Queue a second training of a model. When it has ended well, `Job.metrics` has the ``digest`` over the files it made
+        and the ``fingerprint`` of its environment; its stored files are not needed. Raises NotFound, BadInput, Forbidden."""
+        ...
+
+    async def job(self, who: Principal, id: str) -> Job:
+        """How far it is. Raises NotFound."""
+        ...
+
+    async def cancel(self, who: Principal, id: str) -> Job:
+        """Stop it. Raises Conflict if it has ended."""
+        ...
+
+
+class Rederiver(Protocol):
+    """Whoever can make again what an online model published: the platform whose log it learned from."""
+
+    async def replay(
+        self, company: str, model: Model, weights: bytes | None, tell: Callable[[float], None]
+    ) -> Rederived:
+        """Replay the log up to a snapshot, apart from everything else, and compare root and weights.
+
+        Args:
+            weights: those recorded, for how far others are from them; None: they are gone, and only their digest is compared.
+            tell: called with the part that is done, 0 to 1.
+
+        Raises NoIsolation (a company's own code cannot be run here), Temporary (there is no room for it now).
+        """
+        ...
 
 
 class Verification(Notary, Protocol):

@@ -56,7 +56,7 @@ class Bundling:
     async def bundle(self, who: Principal, asset: Dataset | Model) -> AsyncIterator[Path]:
         """See `Verification.bundle`."""
         files = _files(asset)
-        sayings = await self._sayings(asset) if files and asset.deleted_ms is None else {}
+        sayings = await self.sayings(asset) if files and asset.deleted_ms is None else {}
         if "claim" not in sayings:
             raise Conflict(detail=_why_not(asset, files))
         key = await asyncio.to_thread(signer, self._keyring, asset.company)
@@ -74,7 +74,7 @@ class Bundling:
         """Whether he may have the rest of it. Raises NotFound, Forbidden."""
         await self._sharing().check(who, id, "read")
 
-    async def _sayings(self, asset: Dataset | Model) -> dict[Name, Saying]:
+    async def sayings(self, asset: Dataset | Model) -> dict[Name, Saying]:
         """What is final of it on the ledger. Raises Conflict: not all that is needed."""
         entry = await self._book.read(partial(index.entry, asset=asset.id))
         if entry is not None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from pydantic import Field
 
 from headrace.access import Principal
+from headrace.claims import Report
 from headrace.services.apidocs import add_docs
 from headrace.services.bounded import Bounded
 from headrace.services.documents import RESPONSES, describe
@@ -19,9 +20,10 @@ from headrace.services.verification.internal import PREFIX, notary_router
 from headrace.services.verification.lending import BUNDLE, Lent
 from headrace.services.verification.records import Contracts, Keys, LedgerStatus, Said
 from headrace.services.verification.service import VerificationService
+from headrace.services.verification.streaming import LINES, SHOWN, Climbed
 from headrace.settings import MIB
 
-PATHS = ("/contracts", "/ledger", "/keys", "/bundles", PREFIX)
+PATHS = ("/contracts", "/ledger", "/keys", "/bundles", "/verify", PREFIX)
 """How its paths begin."""
 BODY = MIB
 """Bytes of a JSON body."""
@@ -95,7 +97,24 @@ def _routes(service: VerificationService) -> APIRouter:
             lambda: service.bundle(who, id), f"{id}.bundle", still=partial(_still, service, who, id, request.scope)
         )
 
+    _verifying(routes, service)
     return routes
+
+
+def _verifying(routes: APIRouter, service: VerificationService) -> None:
+    @routes.post("/verify/{id}", operation_id="verify_asset", responses=SHOWN, response_model=Report)
+    async def verify(
+        who: Who,
+        request: Request,
+        id: Annotated[str, Field(max_length=64)],
+        level: Annotated[Literal["L0", "L1", "L2"], Query(description="as far as it is to be checked")] = "L1",
+    ) -> Response:
+        """Check what is recorded (L0), that the content is it (L1), and that its recipe or its log gives it once more (L2), which
+        takes as long as the training. Who closes the connection ends it."""
+        climb = service.verify(who, id, level)
+        first = await anext(climb)  # after all that could refuse it
+        accepts = request.headers.get("accept", "")
+        return Climbed(first, climb, whole="application/json" in accepts and LINES not in accepts)
 
 
 async def _still(service: VerificationService, who: Principal, id: str, scope: Scope) -> None:

@@ -177,6 +177,8 @@ class Reading:
             ) from error
         if said.owner != await self._ledger.account(leaf.company) or said.receipt.contract != batch.address:
             raise Tampered(detail=f"the batch of {leaf.asset} was anchored by another account, or elsewhere")
+        if (said.root, said.count, leaf.company) != (batch.root, batch.count, batch.company):
+            raise Tampered(detail=f"the index has another batch of {leaf.asset} than the ledger")
         return said, Proof(leaf.place or 0, said.count, path, said.root)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from sqlalchemy import Engine
 
 from headrace.access import Principal
 from headrace.assets import Dataset, Model
-from headrace.errors import NotFound, UnknownContract
-from headrace.services.sharing import Sharing
+from headrace.claims import Check, Level, Report
+from headrace.errors import NotFound, Tampered, UnknownContract
+from headrace.services.sharing import Store
 from headrace.services.sharing.book import Book
-from headrace.services.verification import index, telling
+from headrace.services.verification import Rederiver, Retrainer, index, telling
 from headrace.services.verification.batches import Batches
 from headrace.services.verification.bundling import Bundling
+from headrace.services.verification.ladder import Ladder
 from headrace.services.verification.opening import Opening
 from headrace.services.verification.reading import Reading
 from headrace.services.verification.recording import Recording
@@ -38,16 +41,20 @@ class VerificationService:
         sharing: the hub, which says who may know of what; asked for when it is needed, because the two need each other.
         keyring: the companies' secrets.
         scratch: folder for bundles while they are sent; None: the system's.
+        retrainer: gives who runs recipes again, for L2; None: nobody does here.
+        rederiver: gives who replays logs, likewise.
     """
 
     def __init__(
         self,
         engine: Engine,
         ledger: Ledger,
-        sharing: Callable[[], Sharing],
+        sharing: Callable[[], Store],
         keyring: Keyring,
         settings: VerificationSettings | None = None,
         scratch: Path | None = None,
+        retrainer: Callable[[], Retrainer | None] = lambda: None,
+        rederiver: Callable[[], Rederiver | None] = lambda: None,
     ) -> None:
         settings = settings or VerificationSettings()
         self.ledger, self.keyring = ledger, keyring
@@ -58,6 +65,7 @@ class VerificationService:
         self._recording = Recording(self._book, ledger, self.sealing, self._batches, settings, keyring)
         self.reading = Reading(self._book, ledger, self.opening)
         self.bundles = Bundling(self._book, ledger, self.sealing, self.reading, keyring, sharing, scratch)
+        self._ladder = Ladder(ledger, self.reading, self.bundles, keyring, sharing, retrainer, rederiver)
 
     async def __aenter__(self) -> VerificationService:
         return self
@@ -138,6 +146,17 @@ class VerificationService:
         who.require("read")
         async with self.bundles.bundle(who, await self._record(who, id)) as path:
             yield path
+
+    async def verify(self, who: Principal, id: str, level: Level = "L1") -> AsyncGenerator[Check | Report, None]:
+        """See `Verification.verify`."""
+        who.require("read")
+        try:
+            asset = await self._record(who, id)
+        except ValueError as error:  # the row in the hub's database is no record any more
+            raise Tampered(detail=f"the record of {id} cannot be read") from error
+        async with aclosing(self._ladder.verify(who, asset, level)) as climb:
+            async for one in climb:
+                yield one
 
     # -- inside
 

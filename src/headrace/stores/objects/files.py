@@ -36,6 +36,13 @@ class FileObjects:
             raise CorruptState(detail=f"object {digest_} was changed on disk: its content has another digest")
         return data
 
+    def size(self, digest_: str) -> int:
+        """Bytes of an object, without reading it. Raises UnknownObject."""
+        try:
+            return self._path(digest_).stat().st_size
+        except FileNotFoundError as error:
+            raise UnknownObject(name=digest_) from error
+
     def list(self) -> list[str]:
         return sorted(
             f"sha256:{path.parent.name}{path.name}" for path in self._folder.glob("[0-9a-f][0-9a-f]/[0-9a-f]*")

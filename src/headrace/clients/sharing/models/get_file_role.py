@@ -1,10 +1,11 @@
 from typing import Literal
 
-GetFileRole = Literal["code", "content"]
+GetFileRole = Literal["code", "content", "raw"]
 
 GET_FILE_ROLE_VALUES: set[GetFileRole] = {
     "code",
     "content",
+    "raw",
 }
 
 

@@ -1,10 +1,11 @@
 from typing import Literal
 
-ListFilesRole = Literal["code", "content"]
+ListFilesRole = Literal["code", "content", "raw"]
 
 LIST_FILES_ROLE_VALUES: set[ListFilesRole] = {
     "code",
     "content",
+    "raw",
 }
 
 

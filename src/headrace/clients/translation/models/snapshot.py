@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
 
@@ -20,11 +20,13 @@ class Snapshot:
         spec (str): digest of the spec and the user's files it came with
         published_ms (int): event time of the decision
         first_position (int): log position its learner began at
-        last_position (int): log position of the last record that went into it
+        last_position (int): a log position by which all that went into it had come; what came between cannot change it
         records (int): records of the log in that range, of all topics
-        root (str): Merkle root over these raw records in log order
-        environment (str): digest of the environment it was learned in
+        root (str): Merkle root over these raw records in log order, each a leaf as the line of a raw file
+        environment (str): digest of the environment it was learned in; of a learner that went on in another one, of
+            each
         key (str | Unset):  Default: ''.
+        topics (list[str] | Unset): topic filters of the streams it learned from
     """
 
     model: str
@@ -37,6 +39,7 @@ class Snapshot:
     root: str
     environment: str
     key: str | Unset = ""
+    topics: list[str] | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         model = self.model
@@ -59,6 +62,10 @@ class Snapshot:
 
         key = self.key
 
+        topics: list[str] | Unset = UNSET
+        if not isinstance(self.topics, Unset):
+            topics = self.topics
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
@@ -76,6 +83,8 @@ class Snapshot:
         )
         if key is not UNSET:
             field_dict["key"] = key
+        if topics is not UNSET:
+            field_dict["topics"] = topics
 
         return field_dict
 
@@ -102,6 +111,8 @@ class Snapshot:
 
         key = d.pop("key", UNSET)
 
+        topics = cast(list[str], d.pop("topics", UNSET))
+
         snapshot = cls(
             model=model,
             generation=generation,
@@ -113,6 +124,7 @@ class Snapshot:
             root=root,
             environment=environment,
             key=key,
+            topics=topics,
         )
 
         return snapshot

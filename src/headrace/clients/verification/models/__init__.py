@@ -1,6 +1,9 @@
 """Contains all the data models used in inputs/outputs"""
 
 from .address import Address
+from .check import Check
+from .check_level import CheckLevel
+from .check_state import CheckState
 from .contracts import Contracts
 from .dataset import Dataset
 from .dataset_anchoring import DatasetAnchoring
@@ -27,6 +30,8 @@ from .place import Place
 from .recipe import Recipe
 from .recipe_parameters import RecipeParameters
 from .recipe_seeds import RecipeSeeds
+from .report import Report
+from .report_level import ReportLevel
 from .revoked import Revoked
 from .said import Said
 from .said_claim import SaidClaim
@@ -41,9 +46,13 @@ from .told import Told
 from .translation import Translation
 from .translation_dropout import TranslationDropout
 from .translation_versions import TranslationVersions
+from .verify_asset_level import VerifyAssetLevel
 
 __all__ = (
     "Address",
+    "Check",
+    "CheckLevel",
+    "CheckState",
     "Contracts",
     "Dataset",
     "DatasetAnchoring",
@@ -70,6 +79,8 @@ __all__ = (
     "Recipe",
     "RecipeParameters",
     "RecipeSeeds",
+    "Report",
+    "ReportLevel",
     "Revoked",
     "Said",
     "SaidClaim",
@@ -84,4 +95,5 @@ __all__ = (
     "Translation",
     "TranslationDropout",
     "TranslationVersions",
+    "VerifyAssetLevel",
 )

@@ -131,7 +131,8 @@ def sync_detailed(
 ) -> Response[Failure | Files]:
     """Listed
 
-     The files of a content, for `get_file`; or the code archive of a recipe.
+     The files of a content, for `get_file`; or the code archive of a recipe, or the records of a dataset
+    of a stream.
 
     Args:
         id (str):
@@ -168,7 +169,8 @@ def sync(
 ) -> Failure | Files | None:
     """Listed
 
-     The files of a content, for `get_file`; or the code archive of a recipe.
+     The files of a content, for `get_file`; or the code archive of a recipe, or the records of a dataset
+    of a stream.
 
     Args:
         id (str):
@@ -200,7 +202,8 @@ async def asyncio_detailed(
 ) -> Response[Failure | Files]:
     """Listed
 
-     The files of a content, for `get_file`; or the code archive of a recipe.
+     The files of a content, for `get_file`; or the code archive of a recipe, or the records of a dataset
+    of a stream.
 
     Args:
         id (str):
@@ -235,7 +238,8 @@ async def asyncio(
 ) -> Failure | Files | None:
     """Listed
 
-     The files of a content, for `get_file`; or the code archive of a recipe.
+     The files of a content, for `get_file`; or the code archive of a recipe, or the records of a dataset
+    of a stream.
 
     Args:
         id (str):

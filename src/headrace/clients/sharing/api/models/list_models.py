@@ -12,6 +12,8 @@ from ...types import UNSET, Response, Unset
 
 def _get_kwargs(
     *,
+    snapshots: bool | Unset = False,
+    online: str | Unset = "",
     company: str | Unset = "",
     name: str | Unset = "",
     granted: bool | None | Unset = UNSET,
@@ -21,6 +23,10 @@ def _get_kwargs(
 ) -> dict[str, Any]:
 
     params: dict[str, Any] = {}
+
+    params["snapshots"] = snapshots
+
+    params["online"] = online
 
     params["company"] = company
 
@@ -128,6 +134,8 @@ def _build_response(
 def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
+    snapshots: bool | Unset = False,
+    online: str | Unset = "",
     company: str | Unset = "",
     name: str | Unset = "",
     granted: bool | None | Unset = UNSET,
@@ -138,9 +146,12 @@ def sync_detailed(
     """Listed
 
      Models of one's own, those others granted, and those trained on one's data and held; the newest
-    first.
+    first. Without
+    snapshots of online models, which are many, unless they are asked for.
 
     Args:
+        snapshots (bool | Unset): what online models published, too Default: False.
+        online (str | Unset): what this online model published, alone Default: ''.
         company (str | Unset): of this owner only Default: ''.
         name (str | Unset): a part of the name, whatever its case Default: ''.
         granted (bool | None | Unset): true: others' only; false: one's own only
@@ -157,6 +168,8 @@ def sync_detailed(
     """
 
     kwargs = _get_kwargs(
+        snapshots=snapshots,
+        online=online,
         company=company,
         name=name,
         granted=granted,
@@ -175,6 +188,8 @@ def sync_detailed(
 def sync(
     *,
     client: AuthenticatedClient | Client,
+    snapshots: bool | Unset = False,
+    online: str | Unset = "",
     company: str | Unset = "",
     name: str | Unset = "",
     granted: bool | None | Unset = UNSET,
@@ -185,9 +200,12 @@ def sync(
     """Listed
 
      Models of one's own, those others granted, and those trained on one's data and held; the newest
-    first.
+    first. Without
+    snapshots of online models, which are many, unless they are asked for.
 
     Args:
+        snapshots (bool | Unset): what online models published, too Default: False.
+        online (str | Unset): what this online model published, alone Default: ''.
         company (str | Unset): of this owner only Default: ''.
         name (str | Unset): a part of the name, whatever its case Default: ''.
         granted (bool | None | Unset): true: others' only; false: one's own only
@@ -205,6 +223,8 @@ def sync(
 
     return sync_detailed(
         client=client,
+        snapshots=snapshots,
+        online=online,
         company=company,
         name=name,
         granted=granted,
@@ -217,6 +237,8 @@ def sync(
 async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
+    snapshots: bool | Unset = False,
+    online: str | Unset = "",
     company: str | Unset = "",
     name: str | Unset = "",
     granted: bool | None | Unset = UNSET,
@@ -227,9 +249,12 @@ async def asyncio_detailed(
     """Listed
 
      Models of one's own, those others granted, and those trained on one's data and held; the newest
-    first.
+    first. Without
+    snapshots of online models, which are many, unless they are asked for.
 
     Args:
+        snapshots (bool | Unset): what online models published, too Default: False.
+        online (str | Unset): what this online model published, alone Default: ''.
         company (str | Unset): of this owner only Default: ''.
         name (str | Unset): a part of the name, whatever its case Default: ''.
         granted (bool | None | Unset): true: others' only; false: one's own only
@@ -246,6 +271,8 @@ async def asyncio_detailed(
     """
 
     kwargs = _get_kwargs(
+        snapshots=snapshots,
+        online=online,
         company=company,
         name=name,
         granted=granted,
@@ -262,6 +289,8 @@ async def asyncio_detailed(
 async def asyncio(
     *,
     client: AuthenticatedClient | Client,
+    snapshots: bool | Unset = False,
+    online: str | Unset = "",
     company: str | Unset = "",
     name: str | Unset = "",
     granted: bool | None | Unset = UNSET,
@@ -272,9 +301,12 @@ async def asyncio(
     """Listed
 
      Models of one's own, those others granted, and those trained on one's data and held; the newest
-    first.
+    first. Without
+    snapshots of online models, which are many, unless they are asked for.
 
     Args:
+        snapshots (bool | Unset): what online models published, too Default: False.
+        online (str | Unset): what this online model published, alone Default: ''.
         company (str | Unset): of this owner only Default: ''.
         name (str | Unset): a part of the name, whatever its case Default: ''.
         granted (bool | None | Unset): true: others' only; false: one's own only
@@ -293,6 +325,8 @@ async def asyncio(
     return (
         await asyncio_detailed(
             client=client,
+            snapshots=snapshots,
+            online=online,
             company=company,
             name=name,
             granted=granted,

@@ -1,0 +1,159 @@
+"""Climbs the ladder: every check of each rung up to the one that is asked for, then what they come to.
+
+The level is the highest all of whose checks passed, and those of all below it. What cannot be looked at is never passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from headrace.access import Principal
+from headrace.assets import Dataset, Model
+from headrace.claims import LEVELS, Check, Level, Report
+from headrace.errors import Forbidden, HeadraceError, TooMany
+from headrace.services.sharing import Store
+from headrace.services.verification import Rederiver, Retrainer
+from headrace.services.verification.bundling import Bundling
+from headrace.services.verification.case import Case
+from headrace.services.verification.reading import Reading
+from headrace.services.verification.rung_intact import RungIntact
+from headrace.services.verification.rung_recorded import RungRecorded
+from headrace.services.verification.rung_rederived import RungRederived
+from headrace.services.verification.rungs import climbed
+from headrace.trust.keyring import Keyring
+from headrace.trust.ledgers import Ledger
+
+RUNGS: tuple[Level, ...] = ("L0", "L1", "L2")
+AT_ONCE, TRAININGS = 4, 1
+"""Verifications at one time, each of which reads all of an artifact; and of them those that run something again."""
+WAITING = 32
+"""Of both together, the running ones included."""
+
+
+class Ladder:
+    """Verifies.
+
+    Args:
+        sharing: the hub, asked for when it is needed.
+        retrainer: who runs recipes again; None: nobody.
+        rederiver: who replays logs; None: nobody.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        reading: Reading,
+        bundling: Bundling,
+        keyring: Keyring,
+        sharing: Callable[[], Store],
+        retrainer: Callable[[], Retrainer | None],
+        rederiver: Callable[[], Rederiver | None],
+    ) -> None:
+        self._ledger, self._reading, self._bundling, self._keyring = ledger, reading, bundling, keyring
+        self._sharing, self._retrainer, self._rederiver = sharing, retrainer, rederiver
+        self._turns = {"L2": asyncio.Semaphore(TRAININGS)}
+        self._others = asyncio.Semaphore(AT_ONCE)
+        self._count = 0
+
+    async def verify(
+        self, who: Principal, asset: Dataset | Model, level: Level
+    ) -> AsyncGenerator[Check | Report, None]:
+        """See `Verification.verify`. Raises Forbidden, TooMany, before the first check."""
+        await self._may(who, asset, level)
+        if self._count >= WAITING:
+            raise TooMany(count=self._count, what="verifications")
+        self._count += 1
+        try:
+            turn = self._turns.get(level, self._others)
+            if turn.locked():
+                yield Check(level="L0", name="turn", state="running", detail="waits for other verifications to end")
+            async with turn, aclosing(self._climb(who, asset, level)) as climb:
+                async for one in climb:
+                    yield one
+        finally:
+            self._count -= 1
+
+    async def _may(self, who: Principal, asset: Dataset | Model, level: Level) -> None:
+        """Whoever may read it may have it looked at; to run it again takes its owner, or a right to everything it reads."""
+        sharing = self._sharing()
+        who.require("write" if level == "L2" else "read")
+        await sharing.check(who, asset.id, "read")
+        if level != "L2" or asset.company == who.company or isinstance(asset, Dataset):
+            return
+        if asset.recipe is None:
+            raise Forbidden(detail=f"only {asset.company!r} may have {asset.id} made again: its log is theirs")
+        for id in [*asset.datasets, *asset.recipe.evaluation, *([asset.parent] if asset.parent else [])]:
+            await sharing.check(who, id, "train")
+
+    async def _climb(
+        self, who: Principal, asset: Dataset | Model, level: Level
+    ) -> AsyncGenerator[Check | Report, None]:
+        sharing = self._sharing()
+        case, checks, whole = Case(who, asset), list[Check](), True
+        reached: Level = "none"
+        first = RungRecorded(self._ledger, self._reading, self._bundling, sharing)
+        second = RungIntact(sharing, self._keyring)
+        third = RungRederived(sharing, first, second, self._retrainer, self._rederiver)
+        rungs = (first.steps, second.steps, third.steps)
+        for rung, steps in zip(RUNGS, rungs, strict=True):
+            if RUNGS.index(rung) > RUNGS.index(level):
+                case.left.append(f"{rung}: it was not asked for ({LEVELS[rung]})")
+                continue
+            if rung != "L0" and reached == "none":
+                case.left.append(f"{rung}: what is recorded is not in order ({LEVELS[rung]})")
+                continue
+            async with aclosing(climbed(steps(case))) as climb:
+                async for check in climb:
+                    yield check
+                    checks += [check] if check.state != "running" else []
+            whole = whole and all(one.state == "passed" for one in checks if one.level == rung)
+            reached = rung if whole else reached
+        yield await self._report(case, checks, reached)
+
+    async def _report(self, case: Case, checks: list[Check], level: Level) -> Report:
+        chain, single = await self._chain()
+        words = [LEVELS[level], f"of company {case.asset.company}"]
+        words += ["on a single-operator chain"] if single else []
+        again = next((one for one in checks if one.level == "L2" and one.state == "passed"), None)
+        if level != "L2" and again and all(one.state == "passed" for one in checks if one.level == "L2"):
+            words.append("made again it has the recorded digest, but what is stored here does not")
+        words += [case.weaker] if case.weaker else []
+        return Report(
+            id=case.asset.id,
+            level=level,
+            says="; ".join(words),
+            passed=not any(one.state == "failed" for one in checks),
+            checks=checks,
+            not_checked=[*dict.fromkeys(case.left), *_always(case, level)],
+            chain=chain,
+        )
+
+    async def _chain(self) -> tuple[str, bool]:
+        try:
+            status = await self._ledger.status()
+        except HeadraceError as error:
+            return f"no chain can be asked: {error}", False
+        kind = "a single-operator chain" if status.single else "a chain of several operators"
+        return (
+            f"chain {status.chain} (genesis {status.genesis}): {kind}, run by {status.operator or 'itself'}",
+            status.single,
+        )
+
+
+def _always(case: Case, level: Level) -> list[str]:
+    """What no verification here can show."""
+    company = case.asset.company
+    left = [
+        "a revocation that comes later",
+        "this platform: whoever runs it made these checks; a bundle can be checked elsewhere",
+        "the ledger's operator: one alone runs the chain, and could have written another",
+        "when: times are the operator's clock",
+        f"whether what {company} says of it (statistics, metrics, metadata) is true; only that it said so",
+    ]
+    if isinstance(case.asset, Model) and case.asset.recipe is not None:
+        left.append("the code: nobody reviewed what it does")
+        if level != "L2":
+            left.append("whether its recipe and inputs give these files")
+    return left
