@@ -16,7 +16,7 @@ import * as verifying from "./verify.js";
 import * as who from "./who.js";
 import { bytes, clip, count, many, number, sentence } from "./words.js";
 
-const shown = { id: "", parts: null, record: null, lineage: null, grants: null, told: null, error: null, said: "", fresh: false, good: false, poll: null };
+const shown = { id: "", parts: null, record: null, lineage: null, grants: null, told: null, error: null, said: "", fresh: 0, good: false, poll: null };
 
 export function open(host, id) {
   const parts = { title: el("h1", { tabindex: "-1" }), badges: el("p", { class: "badges" }), about: el("p"), actions: el("div", { class: "buttons" }), said: el("p", { class: "said", role: "alert" }), notes: el("div", { class: "notes-in-words" }), facts: el("div"), body: el("div", { class: "hub" }), recorded: el("div"), verify: el("div"), lineage: el("div"), grants: el("div") };
@@ -38,7 +38,7 @@ export function close() {
 }
 
 async function look() {
-  const { id } = shown;
+  const { id, fresh } = shown;
   let record = null;
   let error = null;
   try {
@@ -53,6 +53,7 @@ async function look() {
   if (record && (changed || !busy(record))) await around(id);
   if (shown.id === id && shown.poll) paint();
   if (shown.fresh) inSight();
+  if (shown.fresh === fresh) shown.fresh = 0; // what was done while this look was under way may still move the page
   return record !== null && (busy(record) || record.anchoring === "waiting");
 }
 
@@ -84,14 +85,13 @@ async function act(work, done, doing = "") {
   if (!shown.poll || !location.hash.endsWith(shown.id)) return; // it is gone, or the reader is
   paint();
   inSight();
-  shown.fresh = true;
+  shown.fresh += 1;
   shown.poll?.now();
 }
 
 /** An answer is read where it was asked for, also when the list above it has grown meanwhile. */
 function inSight() {
   if (shown.said) shown.parts.said.scrollIntoView({ block: "nearest" });
-  shown.fresh = false;
 }
 
 async function remove(record) {
