@@ -8,11 +8,12 @@ import { bytes, clip, count, many, number, sentence } from "./words.js";
 
 const AT_ONCE = 64e6; // bytes: files up to this size are fetched first, so that a refusal is a sentence
 const LABELS = { created_ms: "Created", sha256: "SHA-256", root: "Merkle root", published_ms: "Published", dtypes: "Number types" };
+const FIRST = ["kind", "name", "id", "company", "created_ms", "datasets", "parent"];
 const INPUTS = { datasets: "Trained on", evaluation: "Measured on", parent: "Made from" };
 
 const fact = (term, ...value) => el("div", {}, el("dt", {}, term), el("dd", {}, ...value));
 const labelOf = (name) => LABELS[name] || clip(sentence(name.replaceAll("_", " ")), 60);
-const isDigest = (value) => typeof value === "string" && /^(sha256:|0x)[0-9a-f]{40,64}$/.test(value);
+const isDigest = (value) => typeof value === "string" && /^(sha256:|0x)[0-9a-f]{40,64}$/i.test(value);
 const isEmpty = (value) => value === null || value === "" || (typeof value === "object" && !Object.keys(value).length);
 
 // ---- the contract ----------------------------------------------------------------------------------------------------
@@ -53,7 +54,8 @@ function said(title, claim, opened) {
   const words = !sealed ? "" : opened
     ? "On the chain stands the digest of an encrypted text only. You may see the record, so it is opened for you here:"
     : "On the chain stands the digest of an encrypted text only; it is opened for whoever may see the record.";
-  const entries = Object.entries(opened || claim).filter(([, value]) => !isEmpty(value));
+  const rank = ([name]) => (FIRST.indexOf(name) + 1 || FIRST.length + 1);
+  const entries = Object.entries(opened || claim).filter(([, value]) => !isEmpty(value)).sort((a, b) => rank(a) - rank(b)); // it comes in the order of the alphabet
   return el("section", { class: "claim" }, el("h3", {}, title), words ? el("p", { class: "small" }, words) : null, el("dl", { class: "details" }, entries.filter((one) => !isLarge(one)).map(entry)), entries.filter(isLarge).map(folded));
 }
 
