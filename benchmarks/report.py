@@ -131,6 +131,15 @@ GOALS = (
         "<=",
         2.0,
     ),
+    Goal(
+        "translation",
+        "seconds to translate the GRU of the examples to ONNX",
+        "translation.gru_s",
+        "",
+        "<=",
+        5,
+        unit=" s",
+    ),
 )
 
 

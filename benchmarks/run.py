@@ -1,6 +1,6 @@
 """Measure every pair in one run and write the table.
 
-    python -m benchmarks.run [--only stream,door,infer,start,sharing,sandbox,register,anchor,bundle] [--quick] [--out FILE]
+    python -m benchmarks.run [--only PART,PART] [--quick] [--out FILE]
 
 Only a whole run writes benchmarks/RESULTS.md and results.json by itself; a quick or partial one prints, or writes to
 --out. Nothing here is a test: a miss is written down, not raised. The exit status is 1 only when a part could not be
@@ -215,8 +215,13 @@ class Bench:
         for name in ("small_s", "large_s", "sha256sum_s", "made_s", "peak_mb"):
             self.run.add(f"bundle.{name}", found[name])
 
+    def translation(self) -> None:
+        """The GRU of the examples to ONNX, over HTTP."""
+        found = processes.answer("benchmarks.translation")
+        self.run.add("translation.gru_s", found["median_s"])
 
-PARTS = ("stream", "door", "infer", "start", "sharing", "sandbox", "register", "anchor", "bundle")
+
+PARTS = ("stream", "door", "infer", "start", "sharing", "sandbox", "register", "anchor", "bundle", "translation")
 
 
 def measure(run: Run, plan: Plan, parts: list[str]) -> bool:

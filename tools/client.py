@@ -26,6 +26,7 @@ CLIENTS = ROOT / "src" / "headrace" / "clients"
 SERVICES = {
     "sharing": "headrace.services.sharing.http",
     "training": "headrace.services.training.http",
+    "translation": "headrace.services.translation.http",
     "identity": "headrace.services.identity.http",
     "verification": "headrace.services.verification.http",
 }

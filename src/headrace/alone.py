@@ -12,7 +12,7 @@ from pathlib import Path
 from headrace.access import LOCAL, Principal
 from headrace.errors import BadInput, Unsupported
 from headrace.front import Guard, hosts
-from headrace.library import open_hub, open_ledger, open_queue, open_verification
+from headrace.library import open_hub, open_ledger, open_queue, open_translation, open_verification
 from headrace.listening import listen, locked_for, port_errors, served
 from headrace.runners.local import LocalRunner
 from headrace.services.entrance import Entrance
@@ -23,6 +23,8 @@ from headrace.services.sharing import http as sharing_http
 from headrace.services.sharing.client import SharingClient
 from headrace.services.training import http as training_http
 from headrace.services.training.client import TrainingClient
+from headrace.services.translation import http as translation_http
+from headrace.services.translation.service import TranslationService
 from headrace.services.verification import http as verification_http
 from headrace.services.verification.client import VerificationClient
 from headrace.settings import ISSUER, ServeSettings
@@ -40,6 +42,7 @@ class Alone:
         self.settings = settings
         self.url = ""
         self._stack = AsyncExitStack()
+        self._translating: TranslationService | None = None
 
     async def __aenter__(self) -> Alone:
         try:
@@ -71,6 +74,8 @@ class Alone:
         entrance = Entrance(_Alive(await self._app()), identities, identities.sessions)
         guard = Guard(entrance, hosts(settings.host, port, ()))
         await stack.enter_async_context(served(guard, listener))
+        if self._translating is not None:
+            stack.callback(self._translating.quiet)
 
     async def _app(self) -> App:
         match self.settings.service:
@@ -82,6 +87,8 @@ class Alone:
                 return await self._training()
             case "verification":
                 return await self._verification()
+            case "translation":
+                return await self._translation()
         raise Unsupported(detail=f"{self.settings.service!r} is no service that runs alone")
 
     async def _sharing(self) -> App:
@@ -107,11 +114,18 @@ class Alone:
         service = await open_verification(self._stack, self._folder, ledger, lambda: sharing, self.settings.library)
         return verification_http.create_app(service)
 
+    async def _translation(self) -> App:
+        sharing = await self._hub("translation reads its models from")
+        settings = self.settings.library
+        service = await open_translation(self._stack, self._folder, sharing, self._runner(), settings)
+        self._translating = service
+        return translation_http.create_app(service)
+
     async def _hub(self, wherefore: str) -> SharingClient:
         """The sharing service, elsewhere. Raises BadInput."""
         if not self.settings.sharing:
             raise BadInput(detail=f"{wherefore} the sharing service: say where it is (--sharing URL)")
-        client = SharingClient(self.settings.sharing, self._token, self._folder / "fetched")
+        client = SharingClient(self.settings.sharing, self._token, self._folder / "fetched" / self.settings.service)
         return await self._stack.enter_async_context(client)
 
     def _token(self, who: Principal) -> str:

@@ -240,6 +240,8 @@ class Platform:
         """Answers that go on and on end now: the server waits for them."""
         for tenant in self.tenants.open.values():
             tenant.api.closing.set()
+        if self._library is not None:
+            self._library.quiet()
 
     def overview(self) -> dict[str, Any]:
         """The first company at a glance, as its page shows it."""

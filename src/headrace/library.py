@@ -24,6 +24,8 @@ from headrace.services.sharing.service import SharingService
 from headrace.services.sharing.streams import Streams
 from headrace.services.training import http as training_http
 from headrace.services.training.service import TrainingService
+from headrace.services.translation import http as translation_http
+from headrace.services.translation.service import TranslationService
 from headrace.services.verification import http as verification_http
 from headrace.services.verification.service import VerificationService
 from headrace.settings import LibrarySettings, VerificationSettings
@@ -46,6 +48,7 @@ SHARING = (
     "/docs/sharing",
 )
 TRAINING = ("/jobs", "/openapi/training.json", "/docs/training")
+TRANSLATION = ("/translate", "/openapi/translation.json", "/docs/translation")
 VERIFICATION = (*verification_http.PATHS, "/openapi/verification.json", "/docs/verification")
 """How the paths of the services begin."""
 KEYS = "keys"
@@ -107,7 +110,13 @@ class Library:
         )
         self.apps |= dict.fromkeys(TRAINING, training_http.create_app(queue, settings.training.code_bytes))
         self.apps |= dict.fromkeys(VERIFICATION, verification_http.create_app(self.verification))
+        self.translation = await open_translation(stack, folder, hub, runner, settings)
+        self.apps |= dict.fromkeys(TRANSLATION, translation_http.create_app(self.translation))
         self.apps["/models"] = Models(self.apps["/models"], self.apps["/jobs"])
+
+    def quiet(self) -> None:
+        """The platform stops: answers that take long end now."""
+        self.translation.quiet()
 
     async def opened(self, company: str) -> None:
         """A company was added. Raises Conflict where another one of that name has left something: it would be the new one's."""
@@ -121,6 +130,7 @@ class Library:
     async def closed(self, company: str) -> None:
         """A company was deleted: its jobs end, its uploads and contents go, its grants end."""
         await self.training.close(company)
+        await self.translation.close(company)
         await self.sharing.leaving.close(company)
 
     async def follow(self, companies: Container[str]) -> None:
@@ -203,6 +213,14 @@ async def open_queue(
     engine = await _database(stack, folder, "training")
     queue = TrainingService(engine, sharing, runner, folder / "training", settings.training)
     return await stack.enter_async_context(queue)
+
+
+async def open_translation(
+    stack: AsyncExitStack, folder: Path, sharing: Sharing, runner: Runner, settings: LibrarySettings
+) -> TranslationService:
+    """Translations in a library's folder, until the stack is closed."""
+    service = TranslationService(sharing, runner, folder / "translation", settings.translation)
+    return await stack.enter_async_context(service)
 
 
 def _emptied(folder: Path) -> None:

@@ -182,6 +182,22 @@ class VerificationSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TranslationSettings:
+    """Translations of models to ONNX: how many at a time, and what one may use. Each runs in a sandbox."""
+
+    parallel: int = 1
+    """Translations at one time. One: they compete with training and the platform's own work for the same cores."""
+    waiting: int = 16
+    """Translations that may wait for their turn; one more is told to come again."""
+    seconds: float = 600.0
+    """Wall time of one. The GRU of the examples takes about 3 s; the slower exporter of PyTorch up to 90 s on a busy machine."""
+    memory_bytes: int = 4 * 1024 * MIB
+    """Memory of the whole sandbox, what it writes included. A framework takes 0.5 GB, a model is in it three times."""
+    onnx_bytes: int = 512 * MIB
+    """Bytes of the largest ONNX file; the format itself ends at 2 GiB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LibrarySettings:
     """Datasets, models and jobs."""
 
@@ -193,6 +209,8 @@ class LibrarySettings:
     """The queue of jobs."""
     verification: VerificationSettings = VerificationSettings()
     """The ledger."""
+    translation: TranslationSettings = TranslationSettings()
+    """Translations to ONNX."""
     parent_bytes: int = 16 * MIB
     """Bytes of the weights an online model may start from. They travel in the log: 4 million float32 numbers, 800 times
     the chapter's GRU."""
@@ -210,7 +228,7 @@ class ServeSettings:
     """`headrace serve`: one service alone in its process."""
 
     service: str
-    """sharing, training, identity or verification."""
+    """sharing, training, translation, identity or verification."""
     data: Path = Path("data")
     """Data directory; the same for all services of a platform on one machine."""
     host: str = "127.0.0.1"
@@ -218,7 +236,7 @@ class ServeSettings:
     port: int = 0
     """TCP port; 0 takes a free one."""
     sharing: str = ""
-    """URL of the sharing service; training and verification need it."""
+    """URL of the sharing service; training, translation and verification need it."""
     verification: str = ""
     """URL of the verification service, for sharing; without one, nothing is recorded on a ledger."""
     training: str = ""

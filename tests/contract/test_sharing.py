@@ -14,7 +14,7 @@ import pytest
 
 from headrace.access import Principal
 from headrace.assets import Job, Model, Parity, Snapshot, Translation
-from headrace.errors import BadInput, CorruptState, Forbidden, NotFound, Temporary
+from headrace.errors import BadInput, Conflict, CorruptState, Forbidden, NotFound, Temporary
 from headrace.listening import listen, served
 from headrace.services.entrance import Entrance
 from headrace.services.sharing import Sharing
@@ -162,6 +162,60 @@ async def test_measures_and_verdicts_stay(house: House, tmp_path: Path) -> None:
     assert made.metrics[data.id] == {"job": measured.id, "mae": 1.5}
     assert (await house.sharing.judged(model.id, "never", "two runs differ")).reproducible == "never"
     assert (await house.sharing.judged(model.id, "reproduced", "")).reproducible == "never"
+
+
+async def test_a_translation_is_registered_once(house: House, tmp_path: Path) -> None:
+    original = await uploaded(house.hub, ACME)
+    (tmp_path / "model.onnx").write_bytes(b"onnx" * 5 * MIB)  # more than a body may have
+    parity = Parity(inputs=3, real=1, edge=1, made=1, worst=0.1, mean=0.05, scale=2.0, tolerance=0.5)
+    said = Translation(
+        of=original.id, digest=original.digest, framework="torch", exporter="torchscript", opset=17,
+        dtypes="float32 kept", versions={"torch": "2"}, parity=parity,
+    )  # fmt: skip
+    found = {"input_shape": [3], "output_shape": [2], "parameters": 6, "metadata": {"inputs": [{"name": "x"}]}}
+
+    async def register(who: Principal = ACME, name: str = "", translation: Translation = said) -> Model:
+        return await house.sharing.translated(who, original.id, translation, tmp_path / "model.onnx", found, name)
+
+    made = await register()
+    assert (made.state, made.parent, made.company, made.translation) == ("translated", original.id, "acme", said)
+    assert (made.name, made.input_shape, made.metadata) == ("net (ONNX)", [3], {"inputs": [{"name": "x"}]})
+    assert [file.path for file in made.files] == ["model.onnx"] and made.files[0].stored.size == 20 * MIB
+    assert await register() == made == await house.sharing.model(ACME, made.id)
+    assert (await register(name="mine")).name == "mine"
+    with pytest.raises(NotFound):
+        await register(BOLT)
+    await grant(house.hub, ACME, original.id, "bolt", "read")
+    with pytest.raises(Forbidden):
+        await register(BOLT)
+    await grant(house.hub, ACME, original.id, "bolt", "derive")
+    assert (await register(BOLT)).company == "bolt"
+    with pytest.raises(Conflict, match="not the model any more"):
+        await register(translation=said.model_copy(update={"digest": "sha256:other"}))
+
+
+async def test_a_translation_of_a_held_model_is_held(house: House, tmp_path: Path) -> None:
+    data = await dataset(house.hub, BOLT)
+    await grant(house.hub, BOLT, data.id, "acme", "train")
+    model = await recipe(house.hub, ACME, datasets=[data.id])
+    await train(house.hub, house.trainer, model.id, tmp_path / "out")
+    (tmp_path / "model.onnx").write_bytes(b"onnx")
+    original = await house.hub.model(BOLT, model.id)
+    parity = Parity(inputs=1, real=1, edge=0, made=0, worst=0.0, mean=0.0, scale=42.0, tolerance=0.5)
+    said = Translation(
+        of=model.id, digest=original.digest, framework="torch", exporter="torchscript", opset=17,
+        dtypes="float32 kept", versions={}, parity=parity,
+    )  # fmt: skip
+    made = await house.sharing.translated(ACME, model.id, said, tmp_path / "model.onnx", {"parameters": 6})
+    assert (made.held_for, made.files, made.digest, made.parameters) == (["bolt"], [], "", None)
+    assert made.translation is None and "42.0" not in made.model_dump_json(), "its certificate tells of the data"
+    with pytest.raises(Forbidden, match="held until they release it"):
+        async with house.sharing.content(ACME, made.id, "read"):
+            pass
+    assert (await house.sharing.model(BOLT, made.id)).translation == said
+    await house.hub.granting.release(BOLT, made.id)
+    free = await house.sharing.model(ACME, made.id)
+    assert free.translation == said and free.held_for == [] and free.parameters == 6
 
 
 async def test_its_doors_are_for_services_only(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ COMMANDS = [
     "grant revoke",
     "audit",
     "lineage",
+    "translate",
     "job list",
     "job show",
     "job log",

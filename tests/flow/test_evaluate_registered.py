@@ -78,6 +78,10 @@ def test_a_model_trained_here_takes_part(site: Site, held_out: str) -> None:
     assert any("was trained before and is only asked here" in note for note in report["notes"])
     assert not any("flatter" in note for note in report["notes"])
     assert evaluated(site, model["id"], held_out) == report  # the same bytes twice
+    onnx_ = site.made("translate", model["id"], "--name", "sklearn")["id"]
+    in_onnx = evaluated(site, onnx_, held_out)
+    assert figures(in_onnx)["sklearn"]["mse"] == pytest.approx(rows["sklearn"]["mse"], rel=1e-4)
+    assert not any("nothing is known" in note for note in in_onnx["notes"])
     own = evaluated(site, model["id"], train)
     assert any("trained on this very dataset" in note and "flatter" in note for note in own["notes"])
     short = evaluated(site, model["id"], held_out, "--history", "12")

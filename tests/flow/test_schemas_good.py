@@ -18,8 +18,10 @@ import schemathesis
 from tools.client import SERVICES, document
 
 from headrace.access import LOCAL, Principal
+from headrace.assets import new_id
 from headrace.trust.identities.local import LocalIdentities
 from tests.running import Up
+from tests.translating import line
 
 pytestmark = pytest.mark.xdist_group("schemas")
 ELSEWHERE = {"release_model": "needs a result that is held for two companies: tests/flow/test_sharing_http.py"}
@@ -49,7 +51,7 @@ class Asked:
         operation, path, method = self.known[called]
         parameters = {
             key: more.pop(key)
-            for key in ("id", "name", "path", "job", "right", "address", "company")
+            for key in ("id", "name", "path", "job", "right", "file", "address", "company")
             if f"{{{key}}}" in path
         }
         url = path.format(**{key: quote(value) for key, value in parameters.items()})
@@ -82,6 +84,7 @@ def test_every_operation_is_answered_well(ask: Asked) -> None:
     data = _datasets(ask)
     model = _models(ask, data)
     _jobs(ask, model)
+    _translation(ask)
     _internal(ask, model, data)
     _recorded(ask, model, data)
     for name, id in (("delete_model", model["id"]), ("delete_dataset", data["id"])):
@@ -159,6 +162,17 @@ def _jobs(ask: Asked, model: dict[str, Any]) -> None:
     while any(job["state"] in {"queued", "running"} for job in ask("list_jobs")["items"]):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def _translation(ask: Asked) -> None:
+    original = ask("register_model", **_form({"name": "line"}, file=line()))
+    wish = {"input_shape": [3], "name": "line in ONNX"}
+    made = ask("translate_model", id=original["id"], json=wish)
+    assert (made["state"], made["parent"], made["name"]) == ("translated", original["id"], "line in ONNX")
+    file = new_id("up")
+    ask("put_translation", file=file, content=b"onnx")
+    told = {"translation": made["translation"], "file": file, "found": {}, "name": "other"}
+    assert ask("model_translated", id=original["id"], json=told)["name"] == "other"
 
 
 def _internal(ask: Asked, model: dict[str, Any], data: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from safetensors.torch import load, save
 
-from series import MODE, OUTPUT, PARAMETERS, Scale, answer, asked, progress, tell, windows
+from series import MODE, OUTPUT, PARAMETERS, Scale, answer, asked, cut, progress, tell, windows
 
 
 class Forecaster(torch.nn.Module):
@@ -64,6 +64,27 @@ def train(model: Forecaster) -> tuple[Scale, dict[str, float | str]]:
         progress(epoch + 1, "mse", metrics["train_mse"])
     OUTPUT.joinpath("model.safetensors").write_bytes(save(model.state_dict()))
     return scale, metrics
+
+
+class InUnits(torch.nn.Module):
+    """The forecaster in the column's own unit: what a runtime is given that reads no scale.json."""
+
+    def __init__(self, forecaster: Forecaster, scale: Scale) -> None:
+        super().__init__()
+        self.forecaster, self.scale = forecaster, scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scale.inverse(self.forecaster(self.scale(x)))
+
+
+def headrace_model(folder: Path, parameters: dict) -> torch.nn.Module:
+    """What `headrace translate` writes as ONNX."""
+    return InUnits(start(), Scale.load())
+
+
+def headrace_inputs(files: list[str], parameters: dict) -> np.ndarray:
+    """What it compares the answers on: windows of the datasets."""
+    return cut(files)[0]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from series import MODE, OUTPUT, PARAMETERS, Scale, answer, asked, progress, tell, windows
+from series import MODE, OUTPUT, PARAMETERS, Scale, answer, asked, cut, progress, tell, windows
 
 
 def build() -> keras.Model:
@@ -50,6 +50,20 @@ def save(model: keras.Model, path: Path) -> None:
 def error(model: keras.Model, scale: Scale, x: np.ndarray, y: np.ndarray) -> float:
     """Mean squared error, scaled."""
     return float(model.evaluate(scale(x), scale(y), verbose=0))
+
+
+def headrace_model(folder: Path, parameters: dict) -> keras.Model:
+    """What `headrace translate` writes as ONNX: the network in the column's own unit."""
+    scale = Scale.load()
+    to_unit = keras.layers.Rescaling(1 / scale.span, -scale.low / scale.span)
+    back = keras.layers.Rescaling(scale.span, scale.low)
+    trained = keras.saving.load_model(folder / "model.keras")
+    return keras.Sequential([keras.Input((parameters["history"],)), to_unit, trained, back])
+
+
+def headrace_inputs(files: list[str], parameters: dict) -> np.ndarray:
+    """What it compares the answers on: windows of the datasets."""
+    return cut(files)[0]
 
 
 if __name__ == "__main__":

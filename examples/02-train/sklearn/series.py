@@ -10,7 +10,7 @@ import numpy as np
 OUTPUT = Path(os.environ["HEADRACE_OUTPUT"])
 PARAMETERS = json.loads(Path(os.environ["HEADRACE_PARAMETERS"]).read_text())
 MODE = os.environ["HEADRACE_MODE"]
-"""train, evaluate (metrics of a trained model on other data), predict (its forecasts for given windows)"""
+"""train, evaluate (metrics of a trained model on other data), predict (its forecasts for given windows), translate (to ONNX)"""
 
 
 def read(path: str) -> np.ndarray:
@@ -28,10 +28,15 @@ def read(path: str) -> np.ndarray:
 
 def windows(variable: str) -> tuple[np.ndarray, np.ndarray]:
     """(n, history) inputs and (n, horizon) targets of all files a variable names, without those that have gaps."""
-    history, horizon = PARAMETERS["history"], PARAMETERS["horizon"]
     if not os.environ[variable]:
         raise SystemExit(f"{variable} is empty: this recipe needs a dataset, as in --data ds_...")
-    series = [read(path) for path in os.environ[variable].split(":")]
+    return cut(os.environ[variable].split(":"))
+
+
+def cut(paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The same of files."""
+    history, horizon = PARAMETERS["history"], PARAMETERS["horizon"]
+    series = [read(path) for path in paths]
     short = [len(one) for one in series if len(one) < history + horizon]
     if short:
         raise SystemExit(f"a dataset has {short[0]} rows; {history + horizon} are needed for one window")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from series import MODE, OUTPUT, PARAMETERS, Scale, answer, asked, progress, tell, windows
+from series import MODE, OUTPUT, PARAMETERS, Scale, answer, asked, cut, progress, tell, windows
 
 
 def train(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
@@ -27,6 +27,24 @@ def predict(weights: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
 def error(weights: dict[str, np.ndarray], scale: Scale, x: np.ndarray, y: np.ndarray) -> float:
     """Mean squared error, scaled."""
     return float(np.mean((predict(weights, scale(x)) - scale(y)) ** 2))
+
+
+def headrace_model(folder: Path, parameters: dict) -> object:
+    """What `headrace translate` writes as ONNX: the network in the column's own unit, its scale in its first and last layer."""
+    from sklearn.neural_network import MLPRegressor
+
+    weights, scale = dict(np.load(folder / "model.npz", allow_pickle=False)), Scale.load()
+    model = MLPRegressor(hidden_layer_sizes=(parameters["hidden"],))
+    model.partial_fit(np.zeros((1, parameters["history"])), np.zeros((1, parameters["horizon"])))  # to have its shape
+    first, last = weights["w0"] / scale.span, weights["w1"] * scale.span
+    model.coefs_ = [first, last]
+    model.intercepts_ = [weights["b0"] - scale.low * first.sum(axis=0), weights["b1"] * scale.span + scale.low]
+    return model
+
+
+def headrace_inputs(files: list[str], parameters: dict) -> np.ndarray:
+    """What it compares the answers on: windows of the datasets."""
+    return cut(files)[0]
 
 
 if __name__ == "__main__":

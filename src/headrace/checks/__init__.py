@@ -17,6 +17,7 @@ from headrace.checks.ledgers import check_ledger
 from headrace.checks.logs import check_log
 from headrace.checks.objects import check_objects
 from headrace.checks.transformers import check_transformer
+from headrace.checks.translators import check_translator
 
 __all__ = [
     "check_artifacts",
@@ -31,4 +32,5 @@ __all__ = [
     "check_log",
     "check_objects",
     "check_transformer",
+    "check_translator",
 ]

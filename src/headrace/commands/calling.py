@@ -15,42 +15,44 @@ if TYPE_CHECKING:
     import httpx
 
 URL = "http://127.0.0.1:8080"
+TIMEOUT = 60.0
+"""Seconds for an answer."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str, typer.Option("--url", envvar="HEADRACE_URL", help="Where the platform answers.")]
 _TAKEN = {errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL}
 
 
-def call(url: str, method: str, path: str, body: Any = None) -> Any:
-    """What the platform answers, as JSON; None if it answers nothing. Ends the command on an error."""
-    return read(ask(url, method, path, body))
+def call(url: str, method: str, path: str, body: Any = None, seconds: float = TIMEOUT) -> Any:
+    """What the platform answers within that time, as JSON; None if it answers nothing. Ends the command on an error."""
+    return read(ask(url, method, path, body, seconds))
 
 
-def ask(url: str, method: str, path: str, body: Any = None) -> httpx.Response:
+def ask(url: str, method: str, path: str, body: Any = None, seconds: float = TIMEOUT) -> httpx.Response:
     """The platform's answer. Ends the command when there is none, or when it does not know us."""
     from headrace import credentials
 
     headers = guard(lambda: credentials.headers(url))
-    answer = _send(url, method, path, body, headers)
+    answer = _send(url, method, path, body, headers, seconds)
     if answer.status_code == 401 and headers:
         token = headers["Authorization"].removeprefix("Bearer ")
         again = guard(lambda: credentials.headers(url, token))
         if again and again != headers:
-            answer = _send(url, method, path, body, again)
+            answer = _send(url, method, path, body, again, seconds)
     if answer.status_code == 401:
         why = reason(answer).partition("; `headrace login`")[0]
         fail(f"{url} does not let you in: {why}; `headrace login --url {url}` signs in")
     return answer
 
 
-def _send(url: str, method: str, path: str, body: Any, headers: dict[str, str]) -> httpx.Response:
+def _send(url: str, method: str, path: str, body: Any, headers: dict[str, str], seconds: float) -> httpx.Response:
     import httpx
 
     from headrace.credentials import normal
 
     try:
-        return httpx.request(method, normal(url) + path, json=body, headers=headers, timeout=60, trust_env=False)
+        return httpx.request(method, normal(url) + path, json=body, headers=headers, timeout=seconds, trust_env=False)
     except httpx.TimeoutException:
-        fail(f"{url} did not answer within 60 s; it may be busy, try again")
+        fail(f"{url} did not answer within {seconds:g} s; it may be busy, try again")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         why = str(error) or type(error).__name__
         fail(f"no answer from {url} ({why}); is it up? `headrace up` starts it, --url says where it is")

@@ -25,11 +25,15 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    service: Annotated[Literal["sharing", "training", "identity", "verification"], typer.Argument(help="Which one.")],
+    service: Annotated[
+        Literal["sharing", "training", "translation", "identity", "verification"], typer.Argument(help="Which one.")
+    ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="HTTP port; 0 takes a free one.")],
     data: Annotated[Path, typer.Option(help="Data directory; the same for all services of a platform.")] = Path("data"),
     host: Annotated[str, typer.Option(help="Address to bind its door to.")] = "127.0.0.1",
-    sharing: Annotated[str, typer.Option(help="URL of the sharing service; training and verification need it.")] = "",
+    sharing: Annotated[
+        str, typer.Option(help="URL of the sharing service; training, translation and verification need it.")
+    ] = "",
     training: Annotated[str, typer.Option(help="URL of the training service; without it sharing trains nothing.")] = "",
     verification: Annotated[
         str, typer.Option(help="URL of the verification service; without it sharing has nothing recorded.")

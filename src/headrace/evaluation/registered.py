@@ -159,12 +159,14 @@ def flattering(model: Model, dataset: Dataset | None) -> list[str]:
     ]
     if dataset is not None and dataset.id in model.datasets:
         notes.append(f"{model.name} was trained on this very dataset ({dataset.id}): its figures flatter it")
-    if model.files and not model.recipe:
+    if model.files and not model.recipe and not model.translation:
         notes.append(f"nothing is known of what {model.name} was trained on: it was uploaded as it is")
     return notes
 
 
 def usable(model: Model) -> None:
     """Raises BadInput if there is nothing to ask yet."""
-    if model.state not in {"trained", "uploaded"}:
-        raise BadInput(detail=f"model {model.id} is {model.state}: only one that is trained or uploaded can be asked")
+    if model.state not in {"trained", "uploaded", "translated"}:
+        raise BadInput(
+            detail=f"model {model.id} is {model.state}: only one that is trained, uploaded or translated can be asked"
+        )

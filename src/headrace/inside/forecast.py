@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from headrace.inside.place import WORK
+from headrace.inside.recipe import defaults
 
 
 def main() -> None:
@@ -68,7 +69,7 @@ def _code(entry: str, given: dict[str, Any]) -> Any:
     output.mkdir()
     unpack(WORK / "code.archive", code)
     parameters = Path("/tmp/parameters.json")  # noqa: S108
-    parameters.write_text(json.dumps({**_defaults(code), **given}, sort_keys=True))
+    parameters.write_text(json.dumps({**defaults(code), **given}, sort_keys=True))
     variables = {
         "HEADRACE_MODE": "predict",
         "HEADRACE_PARAMETERS": str(parameters),
@@ -84,15 +85,6 @@ def _code(entry: str, given: dict[str, Any]) -> Any:
     if not answer.is_file():
         sys.exit(f"{entry} wrote no predictions.npy into $HEADRACE_OUTPUT when asked with HEADRACE_MODE=predict")
     return np.load(answer, allow_pickle=False)
-
-
-def _defaults(code: Path) -> dict[str, Any]:
-    """The defaults that the recipe declares; it was checked when it was registered."""
-    import yaml
-
-    declared = code / "headrace-recipe.yaml"
-    found = yaml.safe_load(declared.read_text()) if declared.is_file() else {}
-    return {name: one["default"] for name, one in (found.get("parameters") or {}).items() if "default" in one}
 
 
 if __name__ == "__main__":

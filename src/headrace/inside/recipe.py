@@ -74,5 +74,12 @@ def _declared(file: Path) -> Any:
     return loaded["parameters"]
 
 
+def defaults(code: Path) -> dict[str, Any]:
+    """The defaults that unpacked code declares; it was checked when it was registered."""
+    file = code / DECLARED
+    declared = _declared(file) if file.is_file() else {}
+    return {name: one["default"] for name, one in declared.items() if isinstance(one, dict) and "default" in one}
+
+
 if __name__ == "__main__":
     main()

@@ -68,13 +68,15 @@ class Sharing(Protocol):
         ...
 
     async def translated(
-        self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any]
+        self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any], name: str = ""
     ) -> Model:
         """Register a translation of a model under a new id: its invariant metadata kept, `of` its parent, state
-        "translated". Idempotent for the same digests of original and result. What the original is held for, it is held for.
+        "translated". Idempotent for the same name and digests of original and result. What the original is held for, it is
+        held for.
 
         Args:
             onnx: the checked ONNX file.
+            name: "": the original's, with `` (ONNX)``.
             found: ``input_shape``, ``output_shape``, ``parameters``, ``metadata`` as `Model` has them.
 
         Raises NotFound, Forbidden (needs `derive`).

@@ -26,6 +26,7 @@ from headrace.clients.sharing.api.internal import (
     job_trained,
     list_files,
     model_judged,
+    model_translated,
     put_content,
     put_output,
     put_snapshot,
@@ -140,14 +141,17 @@ class SharingClient(Remote):
         return Model.model_validate_json(made)
 
     async def translated(
-        self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any]
+        self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any], name: str = ""
     ) -> Model:
         """See `Sharing.translated`. Temporary: the service has lost what was sent; send it again."""
-        with await asyncio.to_thread(onnx.open, "rb") as file:
-            content = await self._content(who, file)
-        told = {"of": of, "translation": translation.model_dump(mode="json"), "content": content, "found": found}
+        file = new_id("up")
+        request = put_translation._get_kwargs(file, body=File(payload=BytesIO()))
+        with onnx.open("rb") as source:
+            async with self.stream(who, {**request, "content": _pieces(source)}):
+                pass
+        told = {"translation": translation.model_dump(mode="json"), "file": file, "found": found, "name": name}
         sent = Translated.from_dict(told)
-        made = await self.ask(who, lambda: put_translation.asyncio_detailed(client=self._client, body=sent))
+        made = await self.ask(who, lambda: model_translated.asyncio_detailed(of, client=self._client, body=sent))
         return Model.model_validate_json(made)
 
     async def snapshot(

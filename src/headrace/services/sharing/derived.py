@@ -36,7 +36,7 @@ class Derived:
         self._hub = hub
 
     async def translated(
-        self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any]
+        self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any], name: str = ""
     ) -> Model:
         """See `Sharing.translated`."""
         who.require("write")
@@ -51,10 +51,10 @@ class Derived:
         with await asyncio.to_thread(onnx.open, "rb") as source:
             async with Taken(self._hub, who.company, [partial(self._receive, who.company, source)]) as stored:
                 made = await self._hub.book.write(
-                    lambda c: self._translated(c, who, allowed(c), translation, stored[0], found)
+                    lambda c: self._translated(c, who, allowed(c), translation, stored[0], found, name)
                 )
         self._hub.nudge()
-        return made
+        return await self._hub.book.read(lambda c: _shown(Fence(c, who, self._hub.clock()), made))
 
     def _translated(
         self,
@@ -64,15 +64,17 @@ class Derived:
         said: Translation,
         kept: Stored,
         found: dict[str, Any],
+        name: str,
     ) -> Model:
-        key = f"{who.company}/{original.id}/{said.digest}/{kept.sha256}"
+        name = name or f"{original.name} (ONNX)"
+        key = f"{who.company}/{original.id}/{said.digest}/{kept.sha256}/{name}"
         if there := _there(connection, key):
             return there
         made = _checked(
             found,
             id=new_id("md"),
             company=who.company,
-            name=original.name,
+            name=name,
             description=original.description,
             created_ms=self._hub.clock(),
             created_by=who.subject,
@@ -142,6 +144,13 @@ class Derived:
         connection.execute(insert(derivations).values(key=_hashed(key), model=made.id))
         auditing.note(connection, made.created_ms, who, action, made.id, made.company, detail=made.parent or made.name)
         return made
+
+
+def _shown(fence: Fence, made: Model) -> Model:
+    """As he may see it: of an original's metrics some may be held for others."""
+    found = fence.shown(made)
+    assert isinstance(found, Model)
+    return found
 
 
 def _there(connection: Connection, key: str) -> Model | None:

@@ -31,6 +31,7 @@ HIDDEN: dict[str, Any] = {
     "input_shape": None,
     "output_shape": None,
     "parameters": None,
+    "translation": None,
 }
 """What the record of a held model shows to its own company instead of what is there."""
 

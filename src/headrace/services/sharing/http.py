@@ -170,8 +170,10 @@ BODY = MIB
 """Bytes of a JSON body. The largest a door takes is far below 1 KiB."""
 REPORT = 16 * MIB
 """The same, of what the platform's own services say of a job: it may name every file of an output."""
-_REPORTS = re.compile(r"/internal/(?:jobs/(?:began|trained|evaluated)|models/[^/]+/judged|translations|snapshots)")
-_STREAMED = re.compile(r"/(?:datasets|models)$|/uploads(?:/|$)|/internal/(?:jobs/[^/]+/output|contents/[^/]+)$")
+_REPORTS = re.compile(r"/internal/(?:jobs/(?:began|trained|evaluated)|models/[^/]+/(?:judged|translated)|snapshots)")
+_STREAMED = re.compile(
+    r"/(?:datasets|models)$|/uploads(?:/|$)|/internal/(?:jobs/[^/]+/output|contents/[^/]+|translations/[^/]+)$"
+)
 """Doors that read their bodies piece by piece, after they have asked who sends them."""
 _roles = roles({("POST", "/grants"): "share", ("POST", "/datasets/from-stream"): "write"})
 

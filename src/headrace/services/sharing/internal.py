@@ -25,6 +25,7 @@ from headrace.services.sharing.service import SharingService
 Id: TypeAlias = Annotated[str, Field(max_length=64)]
 CONTENT = r"^up_[0-9a-f]{20}$"
 ContentId: TypeAlias = Annotated[str, Field(pattern=CONTENT)]
+UploadId: TypeAlias = ContentId
 JobId: TypeAlias = Annotated[str, Field(pattern=r"^jb_[0-9a-f]{20}$")]
 Role: TypeAlias = Literal["content", "code"]
 Wanted: TypeAlias = Annotated[Right, Query(description="what it is wanted for")]
@@ -67,12 +68,12 @@ class Judged(Plain):
 
 
 class Translated(Plain):
-    """A translation; its file was put before."""
+    """A model that was translated; the file was put before."""
 
-    of: str = Field(max_length=64, description="id of the original")
     translation: Translation
-    content: str = Field(pattern=CONTENT)
+    file: UploadId
     found: dict[str, Any]
+    name: str = Field("", max_length=200, description="empty: the original's, with ` (ONNX)`")
 
 
 class Published(Plain):
@@ -132,14 +133,8 @@ def internal_router(
 def _derivations(routes: APIRouter, service: SharingService) -> None:
     @routes.put("/contents/{name}", operation_id="put_content", status_code=204, openapi_extra=_BODY)
     async def put(who: Who, name: ContentId, request: Request) -> None:
-        """The content of a translation or snapshot, before it is told of; the name is the caller's, and new."""
+        """The content of a snapshot, before it is told of; the name is the caller's, and new."""
         await _keep(request.stream(), _content(service, who, name))
-
-    @routes.post("/translations", operation_id="put_translation")
-    async def translated(who: Who, made: Translated) -> Model:
-        """A model was translated. 503: put its file again."""
-        async with _taken(service, who, made.content) as path:
-            return await service.translated(who, made.of, made.translation, path, made.found)
 
     @routes.post("/snapshots", operation_id="put_snapshot")
     async def published(who: Who, made: Published) -> Model:
@@ -193,6 +188,22 @@ def _reports(routes: APIRouter, service: SharingService) -> None:
         """A trained model was measured."""
         return await service.evaluated(ended.job, ended.metrics)
 
+    @routes.put("/translations/{file}", operation_id="put_translation", status_code=204, openapi_extra=_BODY)
+    async def put_translation(who: Who, file: UploadId, request: Request) -> None:
+        """The ONNX file of a translation, before `model_translated`; a second one of that id takes the place of the first."""
+        await _keep(request.stream(), _folder(service, file) / "model.onnx")
+
+    @routes.post("/models/{id}/translated", operation_id="model_translated")
+    async def translated(who: Who, id: Id, said: Translated) -> Model:
+        """A model was translated: the translation is registered. 503: put its file again."""
+        folder = _folder(service, said.file)
+        if not await asyncio.to_thread((folder / "model.onnx").is_file):
+            raise Temporary(detail=f"the ONNX file of the translation of {id} is not here (any more)")
+        try:
+            return await service.translated(who, id, said.translation, folder / "model.onnx", said.found, said.name)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
     @routes.post("/models/{id}/judged", operation_id="model_judged")
     async def judged(who: Who, id: Id, judged: Judged) -> Model:
         """A model's recipe was run again."""
@@ -200,7 +211,7 @@ def _reports(routes: APIRouter, service: SharingService) -> None:
 
 
 def _folder(service: SharingService, job: str) -> Path:
-    """Where a job's files wait until it is said to have ended well; emptied when the hub starts."""
+    """Where files wait until what made them is said to have ended well; emptied when the hub starts."""
     return _scratch(service) / f"output-{job}"
 
 

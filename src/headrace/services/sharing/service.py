@@ -169,9 +169,9 @@ class SharingService:
         return await self.results.judged(model, verdict, note)
 
     async def translated(
-        self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any]
+        self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any], name: str = ""
     ) -> Model:
-        return await self.derived.translated(who, of, translation, onnx, found)
+        return await self.derived.translated(who, of, translation, onnx, found, name)
 
     async def snapshot(
         self, company: str, snapshot: Snapshot, name: str, weights: bytes, found: dict[str, Any]

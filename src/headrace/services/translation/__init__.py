@@ -5,7 +5,7 @@ To ONNX, from which other runtimes read; not between any two frameworks.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
@@ -23,7 +23,13 @@ class Wish(Plain):
         description="largest difference of answers; unset: 1e-5 of the largest answer, 1e-3 where dtypes narrow",
     )
     dropout: str = Field("eval", pattern="^(eval|train-fixed)$")
-    name: str = Field("", description="of the translation; unset: the original's, with ` (ONNX)`")
+    name: str = Field("", max_length=200, description="of the translation; unset: the original's, with ` (ONNX)`")
+    input_shape: list[Annotated[int, Field(ge=1, le=2**24)]] | None = Field(
+        None,
+        min_length=1,
+        max_length=8,
+        description="of one input without its batch axis, where neither the model nor its recipe says",
+    )
 
 
 class Translating(Protocol):

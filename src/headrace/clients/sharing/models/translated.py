@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from attrs import define as _attrs_define
 
+from ..types import UNSET, Unset
+
 if TYPE_CHECKING:
     from ..models.translated_found import TranslatedFound
     from ..models.translation import Translation
@@ -15,39 +17,40 @@ T = TypeVar("T", bound="Translated")
 
 @_attrs_define
 class Translated:
-    """A translation; its file was put before.
+    """A model that was translated; the file was put before.
 
     Attributes:
-        of (str): id of the original
         translation (Translation): What a model was translated from, how, and how well.
-        content (str):
+        file (str):
         found (TranslatedFound):
+        name (str | Unset): empty: the original's, with ` (ONNX)` Default: ''.
     """
 
-    of: str
     translation: Translation
-    content: str
+    file: str
     found: TranslatedFound
+    name: str | Unset = ""
 
     def to_dict(self) -> dict[str, Any]:
-        of = self.of
-
         translation = self.translation.to_dict()
 
-        content = self.content
+        file = self.file
 
         found = self.found.to_dict()
+
+        name = self.name
 
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
             {
-                "of": of,
                 "translation": translation,
-                "content": content,
+                "file": file,
                 "found": found,
             }
         )
+        if name is not UNSET:
+            field_dict["name"] = name
 
         return field_dict
 
@@ -57,19 +60,19 @@ class Translated:
         from ..models.translation import Translation
 
         d = dict(src_dict)
-        of = d.pop("of")
-
         translation = Translation.from_dict(d.pop("translation"))
 
-        content = d.pop("content")
+        file = d.pop("file")
 
         found = TranslatedFound.from_dict(d.pop("found"))
 
+        name = d.pop("name", UNSET)
+
         translated = cls(
-            of=of,
             translation=translation,
-            content=content,
+            file=file,
             found=found,
+            name=name,
         )
 
         return translated

@@ -113,7 +113,7 @@ def sync_detailed(
 ) -> Response[Any | Failure]:
     """Put
 
-     The content of a translation or snapshot, before it is told of; the name is the caller's, and new.
+     The content of a snapshot, before it is told of; the name is the caller's, and new.
 
     Args:
         name (str):
@@ -147,7 +147,7 @@ def sync(
 ) -> Any | Failure | None:
     """Put
 
-     The content of a translation or snapshot, before it is told of; the name is the caller's, and new.
+     The content of a snapshot, before it is told of; the name is the caller's, and new.
 
     Args:
         name (str):
@@ -176,7 +176,7 @@ async def asyncio_detailed(
 ) -> Response[Any | Failure]:
     """Put
 
-     The content of a translation or snapshot, before it is told of; the name is the caller's, and new.
+     The content of a snapshot, before it is told of; the name is the caller's, and new.
 
     Args:
         name (str):
@@ -208,7 +208,7 @@ async def asyncio(
 ) -> Any | Failure | None:
     """Put
 
-     The content of a translation or snapshot, before it is told of; the name is the caller's, and new.
+     The content of a snapshot, before it is told of; the name is the caller's, and new.
 
     Args:
         name (str):

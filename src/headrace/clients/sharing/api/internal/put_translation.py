@@ -1,30 +1,31 @@
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
+from urllib.parse import quote
 
 import httpx
 
 from ... import errors
 from ...client import AuthenticatedClient, Client
 from ...models.failure import Failure
-from ...models.model import Model
-from ...models.translated import Translated
-from ...types import Response
+from ...types import File, Response
 
 
 def _get_kwargs(
+    file: str,
     *,
-    body: Translated,
+    body: File,
 ) -> dict[str, Any]:
     headers: dict[str, Any] = {}
 
     _kwargs: dict[str, Any] = {
-        "method": "post",
-        "url": "/internal/translations",
+        "method": "put",
+        "url": "/internal/translations/{file}".format(
+            file=quote(str(file), safe=""),
+        ),
     }
 
-    _kwargs["json"] = body.to_dict()
-
-    headers["Content-Type"] = "application/json"
+    _kwargs["content"] = body.payload
+    headers["Content-Type"] = "application/octet-stream"
 
     _kwargs["headers"] = headers
     return _kwargs
@@ -32,11 +33,10 @@ def _get_kwargs(
 
 def _parse_response(
     *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Failure | Model | None:
-    if response.status_code == 200:
-        response_200 = Model.from_dict(response.json())
-
-        return response_200
+) -> Any | Failure | None:
+    if response.status_code == 204:
+        response_204 = cast(Any, None)
+        return response_204
 
     if response.status_code == 400:
         response_400 = Failure.from_dict(response.json())
@@ -96,7 +96,7 @@ def _parse_response(
 
 def _build_response(
     *, client: AuthenticatedClient | Client, response: httpx.Response
-) -> Response[Failure | Model]:
+) -> Response[Any | Failure]:
     return Response(
         status_code=HTTPStatus(response.status_code),
         content=response.content,
@@ -106,26 +106,30 @@ def _build_response(
 
 
 def sync_detailed(
+    file: str,
     *,
     client: AuthenticatedClient | Client,
-    body: Translated,
-) -> Response[Failure | Model]:
-    """Translated
+    body: File,
+) -> Response[Any | Failure]:
+    """Put Translation
 
-     A model was translated. 503: put its file again.
+     The ONNX file of a translation, before `model_translated`; a second one of that id takes the place
+    of the first.
 
     Args:
-        body (Translated): A translation; its file was put before.
+        file (str):
+        body (File):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | Model]
+        Response[Any | Failure]
     """
 
     kwargs = _get_kwargs(
+        file=file,
         body=body,
     )
 
@@ -137,52 +141,60 @@ def sync_detailed(
 
 
 def sync(
+    file: str,
     *,
     client: AuthenticatedClient | Client,
-    body: Translated,
-) -> Failure | Model | None:
-    """Translated
+    body: File,
+) -> Any | Failure | None:
+    """Put Translation
 
-     A model was translated. 503: put its file again.
+     The ONNX file of a translation, before `model_translated`; a second one of that id takes the place
+    of the first.
 
     Args:
-        body (Translated): A translation; its file was put before.
+        file (str):
+        body (File):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | Model
+        Any | Failure
     """
 
     return sync_detailed(
+        file=file,
         client=client,
         body=body,
     ).parsed
 
 
 async def asyncio_detailed(
+    file: str,
     *,
     client: AuthenticatedClient | Client,
-    body: Translated,
-) -> Response[Failure | Model]:
-    """Translated
+    body: File,
+) -> Response[Any | Failure]:
+    """Put Translation
 
-     A model was translated. 503: put its file again.
+     The ONNX file of a translation, before `model_translated`; a second one of that id takes the place
+    of the first.
 
     Args:
-        body (Translated): A translation; its file was put before.
+        file (str):
+        body (File):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Response[Failure | Model]
+        Response[Any | Failure]
     """
 
     kwargs = _get_kwargs(
+        file=file,
         body=body,
     )
 
@@ -192,27 +204,31 @@ async def asyncio_detailed(
 
 
 async def asyncio(
+    file: str,
     *,
     client: AuthenticatedClient | Client,
-    body: Translated,
-) -> Failure | Model | None:
-    """Translated
+    body: File,
+) -> Any | Failure | None:
+    """Put Translation
 
-     A model was translated. 503: put its file again.
+     The ONNX file of a translation, before `model_translated`; a second one of that id takes the place
+    of the first.
 
     Args:
-        body (Translated): A translation; its file was put before.
+        file (str):
+        body (File):
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
         httpx.TimeoutException: If the request takes longer than Client.timeout.
 
     Returns:
-        Failure | Model
+        Any | Failure
     """
 
     return (
         await asyncio_detailed(
+            file=file,
             client=client,
             body=body,
         )

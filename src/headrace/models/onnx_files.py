@@ -1,0 +1,126 @@
+"""Whether an ONNX file that a stranger's code may have written is a plain graph: no program, nothing beside it.
+
+It may be damaged, but must have no graph within a graph (Loop, If and Scan run for ever), no function, no operator of a
+domain that is not asked for, no file beside it. How much a permitted graph computes is not known beforehand.
+
+Field numbers: onnx.proto3 of ONNX; wire format: protobuf.dev, "Encoding".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+NODES = 10_000
+"""Operators of one ONNX graph."""
+FIELDS = 5_000_000
+"""Parts of the file that are looked at, so that a look ends; a network of 10,000 operators has some 200,000."""
+PLAIN = ("", "ai.onnx")
+"""Domains of the operators that every runtime has."""
+CLASSIC = (*PLAIN, "ai.onnx.ml")
+"""Also those of trees, linear models and encoders."""
+_GRAPH, _TRAINING, _FUNCTIONS = 7, 20, 25
+_NODE, _INITIALIZER = 1, 5
+_ATTRIBUTE, _DOMAIN = 5, 7
+_TENSOR, _SUBGRAPH, _TENSORS, _SUBGRAPHS = 5, 6, 10, 11
+_EXTERNAL, _LOCATION = 13, 14
+
+
+def check_graph(data: bytes | memoryview, domains: Collection[str] = PLAIN) -> None:
+    """Raises ValueError: it is no plain graph; the message says what it is."""
+    _Look(domains).model(memoryview(data))
+
+
+class _Look:
+    """One look at one file."""
+
+    def __init__(self, domains: Collection[str]) -> None:
+        self._domains = {domain.encode() for domain in domains}
+        self._left = FIELDS
+
+    def model(self, data: memoryview) -> None:
+        graphs = 0
+        for number, value in self._fields(data):
+            if number in (_TRAINING, _FUNCTIONS):
+                raise ValueError("an ONNX model with functions of its own")
+            if number == _GRAPH:
+                graphs += 1
+                self._graph(_message(value))
+        if graphs > 1:  # protobuf would merge them
+            raise ValueError("an ONNX model with several graphs")
+
+    def _graph(self, data: memoryview) -> None:
+        nodes = 0
+        for number, value in self._fields(data):
+            if number == _NODE:
+                nodes += 1
+                self._node(_message(value))
+            elif number == _INITIALIZER:
+                self._tensor(_message(value))
+        if nodes > NODES:
+            raise ValueError(f"an ONNX model of {nodes:,} operators, and {NODES:,} may be")
+
+    def _node(self, data: memoryview) -> None:
+        for number, value in self._fields(data):
+            if number == _DOMAIN and bytes(_message(value)) not in self._domains:
+                raise ValueError("an ONNX model with operators of another domain")
+            for kind, inner in self._fields(_message(value)) if number == _ATTRIBUTE else ():
+                if kind in (_SUBGRAPH, _SUBGRAPHS):
+                    raise ValueError("an ONNX model with a graph within its graph")
+                if kind in (_TENSOR, _TENSORS):
+                    self._tensor(_message(inner))
+
+    def _tensor(self, data: memoryview) -> None:
+        if any(number == _EXTERNAL or (number == _LOCATION and value) for number, value in self._fields(data)):
+            raise ValueError("an ONNX model with a file beside it")
+
+    def _fields(self, data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+        for found in fields(data):
+            self._left -= 1
+            if self._left < 0:
+                raise ValueError(f"an ONNX model of more than {FIELDS:,} parts")
+            yield found
+
+
+def fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+    """(number, value) of a protobuf message: bytes, or a number. Raises ValueError.
+
+    >>> [(number, bytes(value)) for number, value in fields(memoryview(b"\\x12\\x02ok"))]
+    [(2, b'ok')]
+    """
+    place = 0
+    while place < len(data):
+        key, place = _number(data, place)
+        kind = key & 7
+        if kind == 0:
+            value, place = _number(data, place)
+            yield key >> 3, value
+            continue
+        if kind == 2:
+            size, place = _number(data, place)
+        elif kind in (1, 5):
+            size = 8 if kind == 1 else 4
+        else:
+            raise ValueError("no protobuf message")
+        if place + size > len(data):
+            raise ValueError("a protobuf message that ends too early")
+        yield key >> 3, data[place : place + size]
+        place += size
+
+
+def _number(data: memoryview, place: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if place >= len(data):
+            break
+        byte = data[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+    raise ValueError("no protobuf message")
+
+
+def _message(value: memoryview | int) -> memoryview:
+    if isinstance(value, int):
+        raise ValueError("no ONNX model")  # noqa: TRY004 whoever reads files is told of values
+    return value

@@ -1,0 +1,74 @@
+"""The translation service's HTTP door. It knows the service by its Protocol, and adds nothing to it."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from headrace.access import Principal
+from headrace.assets import Model
+from headrace.errors import HeadraceError
+from headrace.services.apidocs import add_docs
+from headrace.services.bounded import Bounded
+from headrace.services.documents import RESPONSES, describe
+from headrace.services.entrance import caller
+from headrace.services.http import code
+from headrace.services.translation import Translating, Wish
+
+BODY = 2**16
+"""Bytes of a wish."""
+Who: TypeAlias = Annotated[Principal, Depends(caller)]
+Id: TypeAlias = Annotated[str, Field(max_length=64)]
+
+
+def create_app(service: Translating) -> FastAPI:
+    """The service over HTTP. Its life-cycle is not the app's: enter the service before."""
+    app = FastAPI(
+        title="Headrace translation",
+        description="A registered model -> ONNX, from which other runtimes read, under a new id, with a certificate of how "
+        "near its answers are.",
+        version="1",
+        openapi_url="/openapi/translation.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+        responses=RESPONSES,
+    )
+    app.add_exception_handler(HeadraceError, _refuse)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.include_router(_routes(service))
+    describe(app)
+    add_docs(app, "translation")
+    app.add_middleware(Bounded, limit=BODY)
+    return app
+
+
+def _routes(service: Translating) -> APIRouter:
+    routes = APIRouter(tags=["translation"])
+
+    @routes.post("/translate/{id}", status_code=201, operation_id="translate_model")
+    async def translate(who: Who, id: Id, wish: Wish | None = None) -> Model:
+        """Translate a model to ONNX. Answers when it is done; asked again for the same, it answers with the same model. 409
+        until its training has completed."""
+        return await service.translate(who, id, wish or Wish())  # type: ignore[call-arg]
+
+    return routes
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HeadraceError)
+    return JSONResponse({"error": str(error)}, code(error))
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    texts = []
+    for one in error.errors()[:20]:
+        where = ".".join(str(part) for part in one["loc"] if part not in {"body", "path"})
+        texts.append(f"{where}: {one['msg']}" if where else str(one["msg"]))
+    return JSONResponse({"error": "\n".join(texts)[:5000]}, 400)
