@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.commands import jobs, ledger, people, serve, share, translating, verify
+from headrace.commands import cards, jobs, ledger, people, serve, share, translating, verify
 from headrace.commands.calling import URL, Json, Url, ask, call, fail, guard, quoted, read, reason
 from headrace.commands.printing import clock, say, table
 
@@ -540,7 +540,7 @@ def quarantine_replay(
     say(f"replayed {count:,} message{'' if count == 1 else 's'}")
 
 
-for group in (people, share, jobs, ledger, verify, serve, translating):
+for group in (people, share, jobs, ledger, verify, cards, serve, translating):
     group.register(app)
 
 

@@ -217,10 +217,12 @@ def _recorded(ask: Asked, model: dict[str, Any], data: dict[str, Any]) -> None:
         "opset": 17,
         "dtypes": "",
     }
-    content = "up_" + "0" * 20
-    ask("put_content", name=content, content=b"onnx")
+    file, content = new_id("up"), new_id("up")
+    ask("put_translation", file=file, content=b"onnx")
     translation = {**said, "versions": {}, "parity": parity}
-    made = ask("put_translation", json={"of": model["id"], "translation": translation, "content": content, "found": {}})
+    made = ask("model_translated", id=model["id"], json={"translation": translation, "file": file, "found": {}})
+    assert data["contract"] in ask("get_card", id=data["id"]).text
+    assert ask("get_bom", id=model["id"]).json()["bomFormat"] == "CycloneDX"
     ask("put_content", name=content, content=b"weights")
     learned = dict.fromkeys(("model", "generation", "spec", "root", "environment"), "pv")
     learned |= dict.fromkeys(("published_ms", "first_position", "last_position", "records"), 1)

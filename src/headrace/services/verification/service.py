@@ -16,7 +16,8 @@ from headrace.assets import Dataset, Model
 from headrace.errors import NotFound, UnknownContract
 from headrace.services.sharing import Sharing
 from headrace.services.sharing.book import Book
-from headrace.services.verification import index, telling
+from headrace.services.verification import boms, cards, index, telling
+from headrace.services.verification.about import about
 from headrace.services.verification.batches import Batches
 from headrace.services.verification.bundling import Bundling
 from headrace.services.verification.opening import Opening
@@ -138,6 +139,14 @@ class VerificationService:
         who.require("read")
         async with self.bundles.bundle(who, await self._record(who, id)) as path:
             yield path
+
+    async def card(self, who: Principal, id: str) -> str:
+        """A model card in Markdown (`cards.card`). Raises NotFound."""
+        return cards.card(await about(self._sharing(), self.ledger, who, await self._record(who, id)))
+
+    async def bom(self, who: Principal, id: str) -> dict[str, Any]:
+        """A bill of materials, CycloneDX (`boms.bom`). Raises NotFound."""
+        return boms.bom(await about(self._sharing(), self.ledger, who, await self._record(who, id)))
 
     # -- inside
 
