@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 RECIPE = HERE / "pix2pix"
@@ -132,7 +134,8 @@ class Run:
 
     def translate(self) -> dict[str, Any]:
         """To ONNX, under a new id."""
-        made = self.json("translate", self.id)
+        print(self.headrace("translate", self.id))
+        made = self.json("translate", self.id, shown=False)  # asked again: the same one
         onnx = self.folder / "generator.onnx"
         print(self.headrace("model", "get", made["id"], "--output", str(onnx), "--force"))
         return {"id": made["id"], "onnx": str(onnx), "parity": made["translation"]["parity"]}
@@ -141,7 +144,9 @@ class Run:
         """The downloaded weights in PyTorch, the downloaded ONNX file in ONNX Runtime."""
         from figure import compare
 
-        parameters = self.json("model", "show", self.id, shown=False)["recipe"]["parameters"]
+        given = self.json("model", "show", self.id, shown=False)["recipe"]["parameters"]
+        known = yaml.safe_load((RECIPE / "headrace-recipe.yaml").read_text())["parameters"]
+        parameters = {**{name: one["default"] for name, one in known.items()}, **given}
         onnx = Path(self.done["translate to ONNX"]["found"]["onnx"])
         target = self.folder / "figure.png"
         found = compare(self.folder / "model", onnx, self.folder / "facades-held-out.zip", parameters, target)

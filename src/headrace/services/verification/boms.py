@@ -92,7 +92,7 @@ def _dataset(dataset: Dataset) -> Part:
 def _model(about: About, model: Model) -> Part:
     return {
         **_named("machine-learning-model", model),
-        "hashes": _hashes(model.files[0].stored) if len(model.files) == 1 else [],
+        **({"hashes": _hashes(model.files[0].stored)} if len(model.files) == 1 else {}),
         "modelCard": _card(about, model),
         "properties": _properties(
             kind=KINDS[kind_of(model)],

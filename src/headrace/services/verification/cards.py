@@ -15,8 +15,8 @@ from headrace.assets import Dataset, Model, Recipe
 from headrace.claims import kind_of
 from headrace.services.verification.about import About
 
-TEXT, ROWS = 2000, 40
-"""Characters of a free text, and rows of a table, in a card."""
+TEXT, ROWS, PACKAGES = 2000, 40, 20
+"""Characters of a free text, rows of a table, and packages, in a card."""
 KINDS = {
     "dataset": "dataset",
     "model": "model, trained here from a recipe",
@@ -47,9 +47,10 @@ def card(about: About) -> str:
 def unknown(about: About) -> list[str]:
     """What the records do not say, and somebody would have to ask for."""
     asset = about.asset
+    wrote = "the description above is all they wrote" if asset.description else "they wrote no description"
     found = [
         "Licence, intended use, and what it should not be used for: no record has them. Ask "
-        f"{plain(asset.company)}, its owner; the description above is all they wrote."
+        f"{plain(asset.company)}, its owner; {wrote}."
     ]
     if isinstance(asset, Dataset):
         found.append("How its samples were collected, whether they are typical, and whether they are about persons.")
@@ -224,16 +225,16 @@ def asked_for(recipe: Recipe | None) -> dict[str, str]:
 def _environment(model: Model) -> list[str]:
     known = [
         (plain(name), _figure(value))
-        for name, value in model.environment.items()
-        if isinstance(value, bool | int | float | str)
+        for name, value in {"fingerprint": model.fingerprint, **model.environment}.items()
+        if isinstance(value, bool | int | float | str) and value != "" and name != "digest"
     ]
-    if model.fingerprint:
-        known.insert(0, ("fingerprint", code(model.fingerprint)))
     versions = [(plain(name), plain(version)) for name, version in packages(model).items()]
-    if not known and not versions:
-        return []
     found = ["## Environment"] + ([_table(("", ""), known)] if known else [])
-    return [*found, _table(("package", "version"), versions)] if versions else found
+    if len(versions) > PACKAGES:
+        found.append(f"{len(versions)} packages; `headrace bom {model.id}` lists them.")
+    elif versions:
+        found.append(_table(("package", "version"), versions))
+    return found if len(found) > 1 else []
 
 
 def _translation(model: Model) -> list[str]:
