@@ -24,7 +24,10 @@ from tests.running import Up
 from tests.translating import line
 
 pytestmark = pytest.mark.xdist_group("schemas")
-ELSEWHERE = {"release_model": "needs a result that is held for two companies: tests/flow/test_sharing_http.py"}
+ELSEWHERE = {
+    "release_model": "needs a result that is held for two companies: tests/flow/test_sharing_http.py",
+    "get_bundle": "needs a chain that gives evidence: tests/flow/test_bundle_service.py",
+}
 TRAIN = "import os\nopen(os.environ['HEADRACE_OUTPUT'] + '/w.txt', 'w').write('w')\n"
 TUS = {"tus-resumable": "1.0.0"}
 

@@ -11,7 +11,10 @@ import typer
 from headrace.commands.calling import URL, Json, Url, ask, call, fail, quoted, read
 from headrace.commands.printing import say
 
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="A file to write it to (default: print it).")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="A file to write it to; replaced if it is there (default: print it)."),
+]
 Which = Annotated[str, typer.Argument(help="Id of a dataset or model.")]
 
 
