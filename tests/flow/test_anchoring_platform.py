@@ -64,6 +64,11 @@ def test_the_commands(up: Up, tmp_path: Path) -> None:
         assert found["claim"]["statistics"] == made["statistics"]
     text = headrace(up, "contract", made["id"])
     assert made["contract"] in text and made["stored"]["root"] in text
+    assert f"| contract | `{made['contract']}` |" in headrace(up, "card", made["id"])
+    assert json.loads(headrace(up, "bom", made["id"]))["metadata"]["component"]["bom-ref"] == made["id"]
+    assert f"wrote {tmp_path / 'card.md'}" in headrace(up, "card", made["id"], "-o", str(tmp_path / "card.md"))
+    assert "a-place" in headrace(up, "bom", made["id"], "-o", str(tmp_path / "no" / "a-place"), code=1)
+    assert "There is no model 'md_gone'" in headrace(up, "card", "md_gone", code=1)
     status = json.loads(headrace(up, "ledger", "--json"))
     assert status["kind"] == "memory" and status["single"] and status["account"] == found["owner"]
     assert "single-operator chain" in headrace(up, "ledger")
