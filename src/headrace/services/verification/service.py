@@ -19,6 +19,7 @@ from headrace.services.sharing.book import Book
 from headrace.services.verification import index, telling
 from headrace.services.verification.batches import Batches
 from headrace.services.verification.bundling import Bundling
+from headrace.services.verification.declaring import Declaring
 from headrace.services.verification.opening import Opening
 from headrace.services.verification.reading import Reading
 from headrace.services.verification.recording import Recording
@@ -56,6 +57,7 @@ class VerificationService:
         self.opening = Opening(self._book, self.sealing)
         self._batches = Batches(self._book, ledger, settings)
         self._recording = Recording(self._book, ledger, self.sealing, self._batches, settings, keyring)
+        self.declaring = Declaring(self._book, ledger, self._recording.same_chain)
         self.reading = Reading(self._book, ledger, self.opening)
         self.bundles = Bundling(self._book, ledger, self.sealing, self.reading, keyring, sharing, scratch)
 
