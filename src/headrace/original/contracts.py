@@ -9,11 +9,11 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from headrace.assets import Model, Plain
+from headrace.assets import Dataset, Model, Plain
 from headrace.errors import BadInput, UnknownContract
 from headrace.services.documents import sentence
 from headrace.services.sharing.requests import NewRecipe
-from headrace.services.verification.declaring import SCHEMA, Kind
+from headrace.services.verification.declaring import SCHEMA, Declared, Kind
 
 Word: TypeAlias = Annotated[str, StringConstraints(max_length=1000)]
 Given = TypeVar("Given", bound=BaseModel)
@@ -151,40 +151,62 @@ def result_hash(model: Model) -> str | None:
     return bare(model.files[0].stored.sha256 if len(model.files) == 1 else model.digest)
 
 
-def metadata_of(model: Model, terms: Mapping[str, Any]) -> dict[str, Any]:
-    """A registered model as its contract now is, with our record beside it.
+def dataset_metadata(dataset: Dataset, declared: Declared | None) -> dict[str, Any]:
+    """A registered dataset as a contract, with our record beside it; the words of what was declared of it before go first."""
+    shape = dataset.sample_shape
+    terms: dict[str, Any] = {
+        "organization_id": dataset.company,
+        "samples_dimension": "" if shape is None else str(tuple(shape)),
+    }
+    terms |= {"size_bytes": dataset.stored.size, "hash": bare(dataset.stored.sha256)}
+    return {"dataset_id": dataset.id, **_state(dataset, "registered", declared), **terms, **_terms(declared)}
 
-    Args:
-        terms: what was declared of it before its content came.
-    """
-    recipe = model.recipe
+
+def model_metadata(model: Model, declared: Declared | None) -> dict[str, Any]:
+    """The same of a model; its hash is that of what it now is."""
+    said, recipe = _terms(declared), model.recipe
     params = {
         "developer_id": model.created_by,
         "organization_id": model.company,
         "train_image": recipe.environment.image if recipe else "",
+        **_whose(said),
+        "res_hash": result_hash(model),
     }
-    said = dict(terms)
-    params |= said.get("model_params", said)
-    params.pop("hash", None)
-    dataset = (said.get("data_params") or {}).get("dataset_id") or (model.datasets[0] if model.datasets else "")
+    dataset = said.get("data_params", {}).get("dataset_id") or (model.datasets[0] if model.datasets else "")
+    stated = _state(model, model.state, declared)
+    return {"model_id": model.id, **stated, "model_params": params, "data_params": {"dataset_id": dataset}}
+
+
+def waiting_metadata(id: str, declared: Declared) -> dict[str, Any]:
+    """What was declared and has no content yet."""
+    said = {"state": "waiting", "contract_address": declared.address, "declared_in": declared.address}
+    if declared.kind == "dataset":
+        return {"dataset_id": id, **said, **declared.terms}
+    terms = declared.terms
+    if declared.kind == "model_unverified":
+        params = {"train_image": "", "res_hash": terms.get("hash"), **_whose(terms)}
+        terms = {"model_params": params, "data_params": {"dataset_id": ""}}
+    return {"model_id": id, **said, **terms}
+
+
+def _state(asset: Dataset | Model, state: str, declared: Declared | None) -> dict[str, Any]:
     return {
-        "model_id": model.id,
-        "state": model.state,
-        "contract_address": model.contract,
-        "anchoring": model.anchoring,
-        "model_params": params | {"res_hash": result_hash(model)},
-        "data_params": {"dataset_id": dataset},
-        "record": model.model_dump(mode="json"),
+        "state": state,
+        "contract_address": asset.contract,
+        "declared_in": declared.address if declared else "",
+        "anchoring": asset.anchoring,
+        "record": asset.model_dump(mode="json"),
     }
 
 
-def waiting_metadata(id: str, kind: Kind, terms: Mapping[str, Any], address: str) -> dict[str, Any]:
-    """A model that was declared and has no content yet."""
-    said = dict(terms)
-    if kind == "model_unverified":
-        said = {"model_params": {**said, "train_image": "", "res_hash": None}, "data_params": {"dataset_id": ""}}
-        said["model_params"].pop("hash", None)
-    return {"model_id": id, "state": "waiting", "contract_address": address, **said}
+def _terms(declared: Declared | None) -> dict[str, Any]:
+    return declared.terms if declared else {}
+
+
+def _whose(terms: Mapping[str, Any]) -> dict[str, Any]:
+    """The `model_params` of either contract of a model, but for its hash."""
+    found = terms.get("model_params", terms)
+    return {name: found[name] for name in ("developer_id", "organization_id", "train_image") if name in found}
 
 
 def hashes_of(said: Mapping[str, Any]) -> set[str]:

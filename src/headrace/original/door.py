@@ -91,6 +91,11 @@ def _datasets(original: Original, largest: int) -> APIRouter:
         await original.present(who, "dataset", id)
         return download(request, sharing, await sharing.contents.open(who, of_kind("dataset", id)))
 
+    @routes.get("/dataset/{id}/metadata")
+    async def metadata(who: Who, id: Id) -> dict[str, Any]:
+        """Its contract as it stands now."""
+        return await original.metadata(who, "dataset", id)
+
     @routes.put("/dataset/{id}")
     async def fill(who: Who, request: Request, id: Id) -> dict[str, str]:
         """Give a dataset that was registered without its content that content: a form with a part `dataset`."""
@@ -128,7 +133,7 @@ def _models(original: Original, largest: int) -> APIRouter:
     @routes.get("/model/{id}/metadata")
     async def metadata(who: Who, id: Id) -> dict[str, Any]:
         """Its contract as it stands now."""
-        return await original.metadata(who, id)
+        return await original.metadata(who, "model", id)
 
     @routes.put("/model/{id}")
     async def fill(who: Who, request: Request, id: Id) -> dict[str, str]:

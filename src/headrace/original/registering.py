@@ -144,12 +144,14 @@ class Original:
             raise Conflict(detail=f"{id} was registered without its content, and waits for it: {_how(id)}")
         await self._record(who, kind, id)
 
-    async def metadata(self, who: Principal, id: str) -> dict[str, Any]:
-        """The contract of a model, as it stands. Raises NotFound."""
-        if waiting := await self._waiting(who, "model", id):
-            return contracts.waiting_metadata(id, waiting.kind, waiting.terms, waiting.address)
-        model, declared = await self.sharing.model(who, id), await self.verification.declaring.of(who, id)
-        return contracts.metadata_of(model, declared.terms if declared else {})
+    async def metadata(self, who: Principal, kind: What, id: str) -> dict[str, Any]:
+        """The contract of a dataset or model, as it stands. Raises NotFound."""
+        if waiting := await self._waiting(who, kind, id):
+            return contracts.waiting_metadata(id, waiting)
+        record, declared = await self._record(who, kind, id), await self.verification.declaring.of(who, id)
+        if isinstance(record, Dataset):
+            return contracts.dataset_metadata(record, declared)
+        return contracts.model_metadata(record, declared)
 
     async def verify(self, who: Principal, address: str, hash: str) -> str:
         """Compare a hash with what a contract says; the level this reaches. Raises Conflict: it says another, or none."""
