@@ -40,6 +40,22 @@ def image(folder: Path) -> str:
     return f"{NAME.partition(':')[0]}@{digest}"
 
 
+@cache
+def with_program(folder: Path, program: str) -> str:
+    """The same with a program `train` on its PATH. "" without podman."""
+    if not image(folder):
+        return ""
+    name = f"localhost/headrace-test-train:{platform.python_version()}"
+    (folder / "train").write_text(f"#!/usr/bin/python\n{program}")
+    (folder / "train").chmod(0o755)
+    made = _podman("create", NAME, "/usr/bin/python").stdout.decode().strip()
+    _podman("cp", str(folder / "train"), f"{made}:/usr/bin/train").check_returncode()
+    _podman("commit", "--quiet", made, name).check_returncode()
+    _podman("rm", made)
+    digest = _podman("image", "inspect", "--format", "{{.Digest}}", name).stdout.decode().strip()
+    return f"{name.partition(':')[0]}@{digest}"
+
+
 def _pack(packed: Path) -> None:
     program, library = Path(sys.executable).resolve(), Path(sysconfig.get_path("stdlib"))
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"

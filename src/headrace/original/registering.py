@@ -83,7 +83,7 @@ class Original:
         if declared is None:
             there = await self._record(who, kind, id)
             raise Conflict(
-                detail=f"{there.id} has its content, and what is registered does not change; register another"
+                detail=f"{there.id} is registered, and what is registered does not change: register another"
             )
         terms = declared.terms
         waiting = Waiting(id, contracts.sha256_of(terms.get("hash") or terms.get("model_params", {}).get("res_hash")))
