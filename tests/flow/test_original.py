@@ -9,6 +9,7 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from tests import runner_image
 from tests.flow.test_original_client import model_terms, sha, until
 from tests.running import Up
 
+ROOT = Path(__file__).parent.parent.parent
+SCRIPT = ROOT / "examples" / "02-share-and-verify" / "curl.sh"
 pytestmark = pytest.mark.xdist_group("original")
 DATASET = """
 curl --request POST \\
@@ -203,6 +206,40 @@ def test_forms_that_cannot_be_used(up: Up) -> None:
     assert up.call("POST", "/contract/0x" + "1" * 40 + "/verify").status_code == 400, "no hash"
     assert up.call("DELETE", "/dataset/ds_0").status_code == 405
     assert up.call("GET", "/contract/dataset/0x12").status_code == 400
+
+
+def test_two_contents_at_a_time_make_one_dataset(up: Up) -> None:
+    id = up.call("POST", "/dataset", json={"organization_id": "o", "samples_dimension": ""}).json()["dataset_id"]
+
+    def fill(content: bytes) -> int:
+        return up.call("PUT", f"/dataset/{id}", files={"dataset": ("a.csv", content)}).status_code
+
+    with ThreadPoolExecutor() as pool:
+        assert sorted(pool.map(fill, [b"a\n1\n", b"a\n2\n", b"a\n3\n"])) == [200, 409, 409]
+    assert up.call("GET", f"/dataset/{id}").content in {b"a\n1\n", b"a\n2\n", b"a\n3\n"}
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl: apt-get install curl")
+def test_the_script_of_the_example(up: Up, tmp_path: Path) -> None:
+    (tmp_path / "line.csv").write_text(ROWS)
+    with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
+        archive.writestr("train.py", TRAIN)
+    command = ["bash", str(SCRIPT), up.http, "line.csv", "code.zip", '{"penalty": 0.5}']
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    model = re.findall(r"md_\w+", done.stdout)[0]
+    translated = re.findall(r"translated (md_\w+)", done.stdout)[0]
+    assert "as its contract says" in done.stdout and "recorded: this record existed" in done.stdout
+    record = up.call("GET", f"/models/{model}").json()
+    assert record["recipe"]["parameters"] == {"penalty": 0.5}
+    assert f"sha256:{sha((tmp_path / f'{model}.download').read_bytes())}" == record["files"][0]["stored"]["sha256"]
+    assert up.call("GET", f"/models/{translated}").json()["parent"] == model
+
+
+def test_every_door_is_documented() -> None:
+    told = set(re.findall(r"`(GET|POST|PUT) (/[\w/]*)", (ROOT / "docs" / "original.md").read_text()))
+    shown = {(method, path.partition("/md_0")[0].rstrip("/")) for method, path in doors()}
+    assert shown <= {(method, path.rstrip("/")) for method, path in told}
 
 
 def test_what_was_deleted_waits_for_nothing(up: Up) -> None:
