@@ -187,6 +187,8 @@ def test_forms_that_cannot_be_used(up: Up) -> None:
         ("/dataset/", {**file, "metadata": (None, "{'sample_num': 606}")}, "this is no JSON"),
         ("/dataset", {**file, "metadata": (None, "[]")}, "a JSON object is needed"),
         ("/dataset", {**file, "metadata": (None, json.dumps({"about": "x" * 5000}))}, "characters"),
+        ("/dataset", {**file, "metadata": (None, '{"about": "\u202e"}')}, "description"),
+        ("/dataset", {**file, "metadata": (None, '{"about": "\\ud800"}')}, "description"),
         ("/model/", {**file, "metadata": (None, "{}")}, "archive"),
         ("/model/", {**file, "metadata": (None, '{"model_params": {"params": "no"}}')}, "this is no JSON"),
         ("/model/", {**file, "metadata": (None, '{"model_params": {"params": {"a": [1]}}}')}, "parameters.a"),
@@ -209,7 +211,8 @@ def test_forms_that_cannot_be_used(up: Up) -> None:
 
 
 def test_two_contents_at_a_time_make_one_dataset(up: Up) -> None:
-    id = up.call("POST", "/dataset", json={"organization_id": "o", "samples_dimension": ""}).json()["dataset_id"]
+    terms = {"organization_id": "o" * 1000, "samples_dimension": "\u202e" * 1000, "hash": "d41d8cd9"}
+    id = up.call("POST", "/dataset", json=terms).json()["dataset_id"]
 
     def fill(content: bytes) -> int:
         return up.call("PUT", f"/dataset/{id}", files={"dataset": ("a.csv", content)}).status_code

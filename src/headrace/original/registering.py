@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import zipfile
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from headrace.access import Principal
 from headrace.assets import Dataset, Model, Plain, Stored, new_id
@@ -35,6 +35,8 @@ os.execvp("train", ["train"])
 What: TypeAlias = Literal["dataset", "model"]
 DESCRIPTION = 3900
 """Characters of metadata that are kept as the description."""
+DECLARED = "registered by its contract first"
+New = TypeVar("New", NewDataset, NewModel)
 
 
 class Original:
@@ -64,7 +66,7 @@ class Original:
 
     async def dataset(self, who: Principal, sent: Sent) -> Dataset:
         """Register the chapter's form of a dataset."""
-        new = NewDataset(name=_name(sent.filename, "dataset"), description=_about(sent.metadata))
+        new = _new(NewDataset, _name(sent.filename, "dataset"), _about(sent.metadata))
         return await self.sharing.register.dataset(who, new, sent.filename, sent.take)
 
     async def model(self, who: Principal, sent: Sent) -> Model:
@@ -74,7 +76,7 @@ class Original:
         if dataset:
             await self.present(who, "dataset", dataset)
         recipe = contracts.recipe_of(params.params, params.seeds, params.train_image, dataset)
-        new = NewModel(name=_name(sent.filename, "model"), description=_about(sent.metadata), recipe=recipe)
+        new = _new(NewModel, _name(sent.filename, "model"), _about(sent.metadata))
         return await self.sharing.register.recipe(who, new, recipe, sent.take)
 
     async def fill(self, who: Principal, kind: What, id: str, sent: Sent) -> Dataset | Model:
@@ -82,17 +84,14 @@ class Original:
         declared = await self._waiting(who, kind, id)
         if declared is None:
             there = await self._record(who, kind, id)
-            raise Conflict(
-                detail=f"{there.id} is registered, and what is registered does not change: register another"
-            )
+            raise Conflict(detail=f"{there.id} is registered, and what is registered does not change: register another")
         terms = declared.terms
         waiting = Waiting(id, contracts.sha256_of(terms.get("hash") or terms.get("model_params", {}).get("res_hash")))
-        name, about = _name(sent.filename, kind), _about(json.dumps(terms).encode())
+        name = _name(sent.filename, kind)
         if kind == "dataset":
-            new = NewDataset(name=name, description=about)
+            new = _new(NewDataset, name, DECLARED)
             return await self.sharing.register.dataset(who, new, sent.filename, sent.take, waiting)
-        given = NewModel(name=name, description=about)
-        return await self.sharing.register.model(who, given, sent.filename, sent.take, waiting)
+        return await self.sharing.register.model(who, _new(NewModel, name, DECLARED), sent.filename, sent.take, waiting)
 
     # -- training
 
@@ -108,9 +107,7 @@ class Original:
         if not image:
             raise BadInput(detail=f"{id} names no train_image, and no code came; send its weights: {_how(id)}")
         recipe = contracts.recipe_of(params, None, image, dataset)
-        new = NewModel(
-            name=_name(image, "model"), description=_about(json.dumps(declared.terms).encode()), recipe=recipe
-        )
+        new = _new(NewModel, _name(image, "model"), DECLARED)
         return await self.sharing.register.recipe(who, new, recipe, self._launcher(who), Waiting(id))
 
     async def _again(self, who: Principal, model: Model, params: dict[str, Any]) -> Model:
@@ -181,6 +178,10 @@ class Original:
 
 def _said(terms: Plain) -> dict[str, Any]:
     return terms.model_dump(mode="json", exclude_none=True)
+
+
+def _new(kind: type[New], name: str, description: str) -> New:
+    return contracts.checked(kind, {"name": name, "description": description})
 
 
 def _name(filename: str, otherwise: str) -> str:
