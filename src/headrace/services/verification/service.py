@@ -22,6 +22,7 @@ from headrace.services.verification import Rederiver, Retrainer, boms, cards, in
 from headrace.services.verification.about import about
 from headrace.services.verification.batches import Batches
 from headrace.services.verification.bundling import Bundling
+from headrace.services.verification.declaring import Declaring
 from headrace.services.verification.ladder import Ladder
 from headrace.services.verification.opening import Opening
 from headrace.services.verification.reading import Reading
@@ -64,6 +65,7 @@ class VerificationService:
         self.opening = Opening(self._book, self.sealing)
         self._batches = Batches(self._book, ledger, settings)
         self._recording = Recording(self._book, ledger, self.sealing, self._batches, settings, keyring)
+        self.declaring = Declaring(self._book, ledger, self._recording.same_chain)
         self.reading = Reading(self._book, ledger, self.opening)
         self.bundles = Bundling(self._book, ledger, self.sealing, self.reading, keyring, sharing, scratch)
         self._ladder = Ladder(ledger, self.reading, self.bundles, keyring, sharing, retrainer, rederiver)
