@@ -8,7 +8,21 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace.assets import Dataset, Environment, Grant, Job, Limits, Model, OutputFile, Recipe, Stored, StreamRange
+from headrace.assets import (
+    Dataset,
+    Environment,
+    Grant,
+    Job,
+    Limits,
+    Model,
+    OutputFile,
+    Parity,
+    Recipe,
+    Snapshot,
+    Stored,
+    StreamRange,
+    Translation,
+)
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -279,6 +293,7 @@ def full(now: int) -> Shelf:
         ),
         model(8, "pv-next", now, state="registered", job=name_of("jb", 8), recipe=recipe(ours), datasets=[ours]),
     )
+    _derived(shelf, now)
     _jobs(shelf, now)
     shelf.add(
         Grant(
@@ -312,6 +327,37 @@ def full(now: int) -> Shelf:
         ),
     )
     return shelf
+
+
+CONTRACT = "0x" + digest("contract")[7:47]
+
+
+def _derived(shelf: Shelf, now: int) -> None:
+    """A translation and a snapshot; and what is anchored, waits, failed and was revoked."""
+    parity = Parity(inputs=75, real=64, edge=5, made=6, worst=3.1e-5, mean=2.4e-6, scale=27_400.0, tolerance=0.27)
+    translation = Translation(
+        of=name_of("md", 1), digest=digest("files 1"), framework="torch", exporter="torchscript", opset=17,
+        dtypes="float64 to float32", versions={"torch": "2.13.0", "onnx": "1.19.0"}, parity=parity,
+    )  # fmt: skip
+    snapshot = Snapshot(
+        model="pv-rls", key="trio", generation=digest("generation")[7:23], spec=digest("spec"), published_ms=now - DAY,
+        first_position=1, last_position=86_411, records=86_411, root=digest("range"), environment=digest("environment"),
+    )  # fmt: skip
+    anchored = {"anchoring": "anchored", "contract": CONTRACT}
+    more = {"files": [OutputFile(path="model.onnx", stored=stored("translated", 61_900))], "framework": "onnx"}
+    weights = {"files": [OutputFile(path="weights.safetensors", stored=stored("weights", 900))], **anchored}
+    shelf.add(
+        model(9, "pv-gru (ONNX)", now, state="translated", translation=translation, parent=name_of("md", 1), digest=digest("translated"), **more, **anchored),
+        model(10, "pv-rls", now, state="snapshot", snapshot=snapshot, digest=digest("weights"), **weights),
+    )  # fmt: skip
+    for thing, update in (
+        (shelf.datasets[name_of("ds", 1)], anchored),
+        (shelf.datasets[name_of("ds", 2)], {"anchoring": "waiting", "anchoring_note": "waits for the ledger: it is gone"}),
+        (shelf.datasets[name_of("ds", 4)], {"anchoring": "failed", "anchoring_note": "the ledger has another record of it"}),
+        (shelf.models[name_of("md", 1)], anchored),
+        (shelf.models[name_of("md", 6)], {**anchored, "anchoring_note": "revoked: trained on the wrong meter"}),
+    ):  # fmt: skip
+        shelf.add(thing.model_copy(update=update))
 
 
 def _jobs(shelf: Shelf, now: int) -> None:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headrace.access import ROLES
 from headrace.assets import Dataset, Grant, Job, Lineage, LineageNode, Model, Stored, new_id
-from tests.browser import fake_assets
+from tests.browser import fake_assets, fake_proof
 from tests.browser.fake_assets import DAY, OURS, Shelf, digest
 
 WRITER = {"company": OURS, "subject": "ada", "kind": "user", "roles": ["developer", "admin"], "expires_ms": None}
@@ -128,6 +128,8 @@ class Hub:
     def list(self, kind: str, query: Any) -> dict[str, Any]:
         told = bool(query.get("deleted"))
         kept = [one for one in getattr(self.shelf, kind).values() if told or not getattr(one, "deleted_ms", None)]
+        if "snapshots" not in query:
+            kept = [one for one in kept if not getattr(one, "snapshot", None)]
         every = sorted(kept, key=lambda one: (-one.created_ms, one.id))
         ids = [one.id for one in every]
         start = ids.index(query["after"]) + 1 if query.get("after") else 0
@@ -146,9 +148,12 @@ class Hub:
                 LineageNode(id=one.id, kind="dataset", name=one.name, company=one.company, state=state, deleted=gone)
             )
         for model in shelf.models.values():
-            nodes.append(
-                LineageNode(id=model.id, kind="model", name=model.name, company=model.company, state=model.state)
-            )
+            kind = "translation" if model.translation else "snapshot" if model.snapshot else "model"
+            nodes.append(LineageNode(id=model.id, kind=kind, name=model.name, company=model.company, state=model.state))
+            if model.translation:
+                edges.append((model.translation.of, model.id))
+            if model.snapshot:
+                edges.append((stream, model.id))
             if model.recipe and model.job:
                 recipe = f"rc_{model.id[3:]}"
                 seen = {"company": model.company} if model.company == OURS else {}
@@ -171,7 +176,31 @@ class Hub:
             nodes=[one for one in nodes if one.id in near], edges=[edge for edge in edges if set(edge) <= near]
         )
 
+    def asset(self, id: str) -> Any:
+        """A dataset or model."""
+        return self.one("models" if id.startswith("md_") else "datasets", id)
+
     # -- doing
+
+    def disown(self, id: str, reason: str) -> Any:
+        """Revoke it."""
+        self.require("write")
+        if not reason or len(reason) > 500:
+            raise Refused(400, "a reason has 1 to 500 letters")
+        changed = self.asset(id).model_copy(update={"anchoring_note": f"revoked: {reason}"})
+        self.shelf.add(changed)
+        return changed
+
+    def translate(self, id: str) -> Model:
+        """A translation that is there already, or a refusal."""
+        self.require("write")
+        model: Model = self.one("models", id)
+        if model.state in {"registered", "training"}:
+            raise Refused(409, f"the training of {id} has not completed: it is {model.state}")
+        for one in self.shelf.models.values():
+            if one.translation and one.translation.of == id:
+                return one
+        raise Refused(400, "its answers differ by 0.3 from the original's, and 0.001 is allowed")
 
     def register(self, asked: dict[str, Any]) -> Dataset:
         self.require("write")
@@ -370,6 +399,10 @@ def routes(hub: Hub) -> list[Route]:
         route("/jobs", lambda request, _: hub.list("jobs", request.query_params)), route("/jobs/{id}", lambda request, _: hub.one("jobs", id_(request))), route("/jobs/{id}/log", log),
         route("/jobs/{id}/cancel", lambda request, _: hub.cancel(id_(request)), "POST"), route("/jobs/{id}/retry", lambda request, _: hub.retry(id_(request)), "POST"),
         route("/datasets", lambda request, asked: hub.register(asked), "POST", 201), route("/models/{id}/release", lambda request, _: hub.release(id_(request)), "POST"),
+        route("/translate/{id}", lambda request, _: hub.translate(id_(request)), "POST", 201),
+        route("/contracts", lambda request, _: {"items": fake_proof.contracts(hub.asset(request.query_params["asset"]))}), route("/ledger", lambda request, _: fake_proof.LEDGER),
+        route("/verify/{id}", lambda request, _: fake_proof.verify(hub.asset(id_(request)), request.query_params["level"]), "POST"),
+        *(route(f"/{what}/{{id}}", lambda request, _, what=what: fake_proof.taken(what, hub.asset(id_(request)))) for what in ("bundles", "cards", "boms")),
         route("/models/{id}/reproduce", lambda request, _: hub.reproduce(id_(request)), "POST", 201),
         route("/models/{id}/files/{path:path}", lambda request, _: content(hub.one("models", id_(request)))),
     ]  # fmt: skip
@@ -378,6 +411,7 @@ def routes(hub: Hub) -> list[Route]:
             route(f"/{kind}", lambda request, _, kind=kind: hub.list(kind, request.query_params)),
             route(f"/{kind}/{{id}}", lambda request, _, kind=kind: hub.one(kind, id_(request))),
             route(f"/{kind}/{{id}}/content", lambda request, _, kind=kind: content(hub.one(kind, id_(request)))),
+            route(f"/{kind}/{{id}}/revoke", lambda request, asked: hub.disown(id_(request), asked["reason"]), "POST"),
             route(f"/{kind}/{{id}}/raw", lambda request, _, kind=kind: content(hub.one(kind, id_(request)))),
             route(f"/{kind}/{{id}}", lambda request, _, kind=kind: hub.delete(kind, id_(request)), "DELETE"),
         ]

@@ -2,15 +2,22 @@
 
 import { el } from "./dom.js";
 
-/** True when the reader confirms; Escape, or a click beside it, is a no. The focus goes back to where it was. */
-export function confirmed({ title, words, action }) {
+/** True when the reader confirms; Escape, or a click beside it, is a no. The focus goes back to where it was.
+ * With a `field` ({ label, most }) the answer is what was typed there, at least a letter. */
+export function confirmed({ title, words, action, field }) {
   return new Promise((resolve) => {
     const before = document.activeElement;
     const keep = before?.dataset?.keep;
     const no = el("button", { type: "button", class: "quiet", onclick: () => dialog.close("no") }, "Keep it as it is");
-    const yes = el("button", { type: "button", class: "danger", onclick: () => dialog.close("yes") }, action);
+    const input = field ? el("input", { id: "ask-field", maxlength: field.most, autocomplete: "off" }) : null;
+    const agree = () => {
+      if (input && !input.value.trim()) input.focus();
+      else dialog.close("yes");
+    };
+    input?.addEventListener("keydown", (event) => { if (event.key === "Enter") agree(); });
+    const yes = el("button", { type: "button", class: "danger", onclick: agree }, action);
     const dialog = el("dialog", { class: "ask", "aria-labelledby": "ask-title" },
-      el("h2", { id: "ask-title" }, title), words.map((text) => el("p", {}, text)), el("div", { class: "buttons" }, no, yes));
+      el("h2", { id: "ask-title" }, title), words.map((text) => el("p", {}, text)), input ? el("p", { class: "field" }, el("label", { for: "ask-field" }, field.label), input) : null, el("div", { class: "buttons" }, no, yes));
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close("no"); });
     const leave = () => dialog.close("no"); // the reader went elsewhere
     addEventListener("hashchange", leave);
@@ -19,10 +26,10 @@ export function confirmed({ title, words, action }) {
       dialog.remove();
       const target = before?.isConnected ? before : keep ? document.querySelector(`[data-keep="${CSS.escape(keep)}"]`) : null;
       target?.focus({ preventScroll: true });
-      resolve(dialog.returnValue === "yes");
+      resolve(dialog.returnValue === "yes" && (input ? input.value.trim() : true));
     });
     document.body.append(dialog);
     dialog.showModal();
-    no.focus();
+    (input || no).focus();
   });
 }

@@ -1,26 +1,30 @@
 // One dataset or model in full: what it is, what was made of it, who may use it, and what can be done with it.
 
 import { get, open as ask, send } from "./api.js";
+import { revoked } from "./anchoring.js";
 import { confirmed } from "./ask.js";
+import { canTranslate, sayingOf, snapshot as snapshotCard, translation as translationCard } from "./derived.js";
 import { copyable, el, refresh, say } from "./dom.js";
 import { REPRODUCIBLE, badge, busy, isModel, itemsOf, kindOf, ownerOf, pathOf, shapeOf, sizeOf, stateOf, when } from "./hubwords.js";
 import { grants as grantList } from "./grants.js";
 import { lineage as lineageGraph } from "./lineage.js";
 import { poll } from "./poll.js";
 import { recipe as recipeCard } from "./recipe.js";
+import { recorded } from "./recorded.js";
 import { statistics as statisticsCard } from "./statistics.js";
+import * as verifying from "./verify.js";
 import * as who from "./who.js";
 import { bytes, clip, count, many, number, sentence } from "./words.js";
 
-const shown = { id: "", parts: null, record: null, lineage: null, grants: null, error: null, said: "", fresh: false, good: false, poll: null };
+const shown = { id: "", parts: null, record: null, lineage: null, grants: null, told: null, error: null, said: "", fresh: 0, good: false, poll: null };
 
 export function open(host, id) {
-  const parts = { title: el("h1", { tabindex: "-1" }), badges: el("p", { class: "badges" }), about: el("p"), actions: el("div", { class: "buttons" }), said: el("p", { class: "said", role: "alert" }), notes: el("div", { class: "notes-in-words" }), facts: el("div"), body: el("div", { class: "hub" }), lineage: el("div"), grants: el("div") };
-  Object.assign(shown, { id, parts, record: null, lineage: null, grants: null, error: null, said: "" });
+  const parts = { title: el("h1", { tabindex: "-1" }), badges: el("p", { class: "badges" }), about: el("p"), actions: el("div", { class: "buttons" }), said: el("p", { class: "said", role: "alert" }), notes: el("div", { class: "notes-in-words" }), facts: el("div"), body: el("div", { class: "hub" }), recorded: el("div"), verify: el("div"), lineage: el("div"), grants: el("div") };
+  Object.assign(shown, { id, parts, record: null, lineage: null, grants: null, told: null, error: null, said: "" });
   host.replaceChildren(
     el("p", {}, el("a", { href: "#library", class: "back" }, "‹ Library")),
     el("section", { class: "card asset" }, el("div", { class: "asset-head" }, parts.title, parts.badges), parts.about, parts.notes, parts.actions, parts.said, parts.facts),
-    parts.body, parts.lineage, parts.grants);
+    parts.body, parts.recorded, parts.verify, parts.lineage, parts.grants);
   say(parts.title, "Reading…");
   parts.title.focus({ preventScroll: true });
   scrollTo({ top: 0 });
@@ -30,10 +34,11 @@ export function open(host, id) {
 export function close() {
   shown.poll?.stop();
   shown.poll = null;
+  verifying.close();
 }
 
 async function look() {
-  const { id } = shown;
+  const { id, fresh } = shown;
   let record = null;
   let error = null;
   try {
@@ -48,24 +53,26 @@ async function look() {
   if (record && (changed || !busy(record))) await around(id);
   if (shown.id === id && shown.poll) paint();
   if (shown.fresh) inSight();
-  return record !== null && busy(record);
+  if (shown.fresh === fresh) shown.fresh = 0; // what was done while this look was under way may still move the page
+  return record !== null && (busy(record) || record.anchoring === "waiting");
 }
 
 /** What stands beside it: a page without lineage or grants is still a page. */
 async function around(id) {
   const quietly = (path) => get(path).catch((error) => ({ failed: error.message }));
-  const [lineage, grants] = await Promise.all([quietly(`/lineage/${encodeURIComponent(id)}`), quietly("/grants")]);
+  const off = shown.record.anchoring === "off"; // nothing is there to be read, and why is asked once
+  const [lineage, grants, found, ledger] = await Promise.all([quietly(`/lineage/${encodeURIComponent(id)}`), quietly("/grants"), off ? null : quietly(`/contracts?${new URLSearchParams({ asset: id })}`), (off && shown.told?.ledger) || quietly("/ledger")]);
   if (shown.id !== id) return;
-  Object.assign(shown, { lineage, grants: grants.failed ? grants : itemsOf(grants).filter((one) => one.asset === id) });
+  Object.assign(shown, { lineage, grants: grants.failed ? grants : itemsOf(grants).filter((one) => one.asset === id), told: { found, ledger: { says: ledger.says, failed: ledger.failed } } });
 }
 
 // ---- doing -----------------------------------------------------------------------------------------------------------
 
-/** Do something, say how it went in the server's own words, in the card it was asked for in, and look again. */
-async function act(work, done) {
+/** Do something (`doing`: what is said meanwhile), say how it went in the server's own words, in the card it was asked for in, and look again. */
+async function act(work, done, doing = "") {
   const { said, actions: head } = shown.parts;
   const asked = document.activeElement?.closest(".card:not(.asset)");
-  Object.assign(shown, { said: "", good: true });
+  Object.assign(shown, { said: doing, good: true });
   paint();
   if (asked) asked.append(said);
   else head.after(said);
@@ -78,14 +85,13 @@ async function act(work, done) {
   if (!shown.poll || !location.hash.endsWith(shown.id)) return; // it is gone, or the reader is
   paint();
   inSight();
-  shown.fresh = true;
+  shown.fresh += 1;
   shown.poll?.now();
 }
 
 /** An answer is read where it was asked for, also when the list above it has grown meanwhile. */
 function inSight() {
   if (shown.said) shown.parts.said.scrollIntoView({ block: "nearest" });
-  shown.fresh = false;
 }
 
 async function remove(record) {
@@ -113,6 +119,24 @@ async function release(record) {
   });
   if (yes) await act(() => send("POST", `${pathOf(record)}/release`), "Released.");
 }
+
+async function revoke(record) {
+  const kind = kindOf(record);
+  const reason = await confirmed({
+    title: `Revoke the ${kind} “${clip(record.name, 60)}”?`,
+    words: [`The ledger then says, for ever and for everybody who reads it, that it is not to be relied on any more. It is not deleted. This cannot be taken back.`],
+    field: { label: "Reason, to be read by everybody", most: 500 },
+    action: `Revoke the ${kind}`,
+  });
+  if (reason) await act(() => send("POST", `${pathOf(record)}/revoke`, { reason }), "Revoked.");
+}
+
+const canRevoke = (record) => record.deleted_ms === null && record.anchoring !== "off" && revoked(record) === null && who.mine(record) && who.may("write");
+
+const translate = (record) => act(async () => {
+  const { id } = await send("POST", `/translate/${encodeURIComponent(record.id)}`);
+  location.hash = `#library/${id}`;
+}, "", "It is being translated in the sandbox, and its answers are compared…");
 
 const canReproduce = (record) => isModel(record) && record.deleted_ms === null && record.state === "trained" && record.recipe !== null && record.reproducible !== "never" && who.mine(record) && who.may("write") && !record.held_for.length;
 
@@ -145,6 +169,7 @@ function actions(record) {
     held && isOwnerOfData(record) && who.may("share") ? el("button", { type: "button", class: "quiet strong", "data-keep": "release", onclick: () => release(record) }, `Release it to ${clip(record.company, 40)}`) : null,
     isModel(record) && record.job && (who.mine(record) || isOwnerOfData(record)) ? el("a", { class: "quiet", href: `#jobs/${record.job}`, "data-keep": "job" }, "Its training job") : null,
     canReproduce(record) ? el("button", { type: "button", class: "quiet", "data-keep": "again", title: "A second training of the same recipe; its files are compared digest by digest", onclick: () => reproduce(record) }, "Train it again and compare") : null,
+    canTranslate(record) && who.may("write") ? el("button", { type: "button", class: "quiet", "data-keep": "translate", title: "Under a new id, with a certificate of how near its answers are", onclick: () => translate(record) }, "Translate to ONNX") : null,
     !gone && who.mine(record) && who.may("write") ? el("button", { type: "button", class: "quiet risky", "data-keep": "delete", onclick: () => remove(record) }, "Delete") : null,
   ].filter(Boolean);
 }
@@ -159,19 +184,22 @@ function paint() {
   const { parts, record, error } = shown;
   if (!record) return lost(error);
   say(parts.title, record.name);
-  refresh(parts.badges, [stateOf(record), record.reproducible, record.confidential], () => [
-    badge(["none", kindOf(record)]), badge(stateOf(record)), isModel(record) ? badge(REPRODUCIBLE[record.reproducible]) : null, record.confidential ? badge(["waiting", "Confidential"]) : null,
+  refresh(parts.badges, [stateOf(record), record.reproducible, record.confidential, revoked(record)], () => [
+    revoked(record) === null ? null : badge(["failed", "Revoked"]),
+    badge(["none", kindOf(record)]), badge(stateOf(record)), isModel(record) && (record.recipe || record.state === "uploaded") ? badge(REPRODUCIBLE[record.reproducible]) : null, record.confidential ? badge(["waiting", "Confidential"]) : null,
   ].filter(Boolean));
   say(parts.about, record.description);
   parts.about.hidden = !record.description;
-  refresh(parts.notes, [record, who.me()], () => notes(record));
+  const names = Object.fromEntries((shown.lineage?.nodes || []).map(({ id, name }) => [id, name]));
+  refresh(parts.notes, [record, names, who.me()], () => notes(record, names));
   refresh(parts.actions, [record, who.me()], () => actions(record));
   if (!parts.said.isConnected) parts.actions.after(parts.said); // the card it stood in was drawn anew
   say(parts.said, shown.said);
   parts.said.dataset.look = shown.good ? "good" : "warn";
-  const names = Object.fromEntries((shown.lineage?.nodes || []).map(({ id, name }) => [id, name]));
   refresh(parts.facts, [record, names, shown.grants, who.me()], () => facts(record, names));
   refresh(parts.body, [record, names], () => (isModel(record) ? modelCards(record, names) : [statisticsCard(record)]).filter(Boolean));
+  recorded(parts.recorded, { record, told: shown.told, act, more: canRevoke(record) ? el("button", { type: "button", class: "quiet risky", "data-keep": "revoke", onclick: () => revoke(record) }, "Revoke…") : null });
+  verifying.verify(parts.verify, record);
   lineageGraph(parts.lineage, shown.lineage, record.id);
   grantList(parts.grants, { record, grants: shown.grants, act });
   return undefined;
@@ -180,22 +208,24 @@ function paint() {
 function lost(error) {
   const { parts, id } = shown;
   say(parts.title, error?.status === 404 ? "Not in your library" : "This could not be read");
-  for (const part of [parts.badges, parts.actions, parts.facts, parts.body, parts.lineage, parts.grants]) part.replaceChildren();
+  for (const part of [parts.badges, parts.actions, parts.facts, parts.body, parts.recorded, parts.verify, parts.lineage, parts.grants]) part.replaceChildren();
   const said = error?.message || "the platform does not answer";
   refresh(parts.notes, [id, said], () => [el("p", {}, sentence(clip(said, 400))), el("p", { class: "small" }, "Another company’s things are here only while a grant lasts. ", el("code", {}, id))]);
 }
 
-function notes(record) {
+function notes(record, names) {
   const note = (look, text) => el("p", { class: "note", "data-look": look }, text);
   const found = [];
+  if (revoked(record) !== null) found.push(note("bad", `Revoked by its owner, and not to be relied on any more: ${clip(revoked(record), 500)}`));
   if (record.deleted_ms !== null) found.push(note("mute", `Deleted on ${when(record.deleted_ms)}. This is a tombstone: the content is gone; the record stays because other things were made of it or it was granted to somebody.`));
-  if (isModel(record)) found.push(...modelNotes(record, note));
+  if (isModel(record)) found.push(...modelNotes(record, note, names));
   else if (record.statistics_state === "failed") found.push(note("warn", `It is stored and can be used, but it could not be measured: ${record.statistics_error || "no reason is known"}`));
   return found;
 }
 
-function modelNotes(record, note) {
+function modelNotes(record, note, names) {
   const found = [];
+  if (sayingOf(record, names)) found.push(note("mute", sayingOf(record, names)));
   if (record.held_for.length) {
     const owners = record.held_for.map((name) => clip(name, 40)).join(" and ");
     found.push(isOwnerOfData(record)
@@ -217,7 +247,7 @@ function facts(record, names) {
     ? [
         record.framework ? fact("Framework", record.framework) : null, fact("Shape", shapeOf(record)), record.parameters !== null ? fact("Parameters", count(record.parameters)) : null,
         fact("Size", record.files.length ? `${bytes(sizeOf(record))} in ${many(record.files.length, "file")}` : record.held_for.length ? "held" : "no files yet"),
-        record.parent ? fact("Started from", el("a", { href: `#library/${record.parent}`, title: record.parent }, clip(names[record.parent] || record.parent, 60))) : null, digest("Digest", record.digest), digest("Environment", record.fingerprint),
+        record.parent && !record.translation ? fact(record.snapshot ? "Learned on from" : "Started from", el("a", { href: `#library/${record.parent}`, title: record.parent }, clip(names[record.parent] || record.parent, 60))) : null, digest("Digest", record.digest), digest("Environment", record.fingerprint),
       ]
     : [
         fact("Format", record.media), fact("File", record.filename), fact("Size", `${bytes(record.stored.size)} (${count(record.stored.size)} bytes)`), fact("Samples", record.samples === null ? "–" : count(record.samples)),
@@ -245,7 +275,7 @@ function right(record) {
 // ---- a model's own cards -----------------------------------------------------------------------------------------------
 
 function modelCards(record, names) {
-  return [metricsCard(record, names), filesCard(record), recipeCard(record, names, readable(record) ? downloadLink(`${pathOf(record)}/code`, "Download", "code") : null), metadataCard(record)].filter(Boolean);
+  return [translationCard(record, names), snapshotCard(record), metricsCard(record, names), filesCard(record), recipeCard(record, names, readable(record) ? downloadLink(`${pathOf(record)}/code`, "Download", "code") : null), metadataCard(record)].filter(Boolean);
 }
 
 export const card = (title, ...children) => el("section", { class: "card" }, el("h2", {}, title), ...children);

@@ -11,7 +11,7 @@ export const pathOf = (asset) => `/${kindOf(asset)}s/${encodeURIComponent(asset.
 /** What shows in a badge: [look, words]; looks are those of the page's badges. */
 const MODEL = {
   registered: ["busy", "Registered"], training: ["busy", "Training"], trained: ["live", "Trained"], failed: ["failed", "Training failed"],
-  cancelled: ["none", "Training cancelled"], uploaded: ["none", "Uploaded"],
+  cancelled: ["none", "Training cancelled"], uploaded: ["none", "Uploaded"], translated: ["live", "Translated"], snapshot: ["live", "Snapshot"],
 };
 const STATISTICS = { pending: ["busy", "Being measured"], done: ["live", "Ready"], failed: ["waiting", "Ready, not measured"], none: ["none", "Ready"] };
 export const JOB = { queued: ["waiting", "Queued"], running: ["busy", "Running"], done: ["live", "Done"], failed: ["failed", "Failed"], cancelled: ["none", "Cancelled"] };

@@ -1,6 +1,7 @@
 // The library: datasets and models, our own and those granted to us; one of them in full at #library/ID.
 
 import { get } from "./api.js";
+import { mark } from "./anchoring.js";
 import * as asset from "./asset.js";
 import { choices, copyable, el, refresh, say } from "./dom.js";
 import { ago, badge, busy, isModel, kindOf, ownerOf, shapeOf, sizeOf, stateOf, when } from "./hubwords.js";
@@ -11,7 +12,7 @@ import { bytes, clip, count, many } from "./words.js";
 
 const PAGE = 200; // of one answer
 const SHOWN = 60; // rows; more on demand
-const library = { parts: null, assets: [], more: false, pages: 1, loaded: false, error: "", search: "", kind: "all", owner: "all", deleted: false, shown: SHOWN, poll: null, opened: "", from: "" };
+const library = { parts: null, assets: [], more: false, pages: 1, loaded: false, error: "", search: "", kind: "all", owner: "all", deleted: false, snapshots: false, shown: SHOWN, poll: null, opened: "", from: "" };
 
 // ---- asking ----------------------------------------------------------------------------------------------------------
 
@@ -19,7 +20,7 @@ async function everything(kind) {
   const found = [];
   let after = null;
   for (let page = 0; page < library.pages; page += 1) {
-    const answer = await get(`/${kind}?${new URLSearchParams({ limit: PAGE, ...(library.deleted ? { deleted: true } : {}), ...(after ? { after } : {}) })}`);
+    const answer = await get(`/${kind}?${new URLSearchParams({ limit: PAGE, ...(library.deleted ? { deleted: true } : {}), ...(library.snapshots && kind === "models" ? { snapshots: true } : {}), ...(after ? { after } : {}) })}`);
     found.push(...answer.items);
     after = answer.next;
     if (!after) break;
@@ -44,6 +45,7 @@ function build(host) {
   const again = () => { library.shown = SHOWN; paint(); };
   const search = el("input", { id: "asset-filter", type: "search", autocomplete: "off", spellcheck: "false", oninput: () => { library.search = search.value; again(); } });
   const deleted = el("input", { type: "checkbox", onchange: () => { library.deleted = deleted.checked; again(); library.poll?.now(); } });
+  const snapshots = el("input", { type: "checkbox", onchange: () => { library.snapshots = snapshots.checked; again(); library.poll?.now(); } });
   const row = (name, legend, options) => el("fieldset", { class: "span" }, el("legend", { class: "unseen" }, legend), choices(name, options, "all", (value) => { library[name] = value; again(); }));
   const parts = { sum: el("p", { class: "aside" }), rows: el("div"), more: el("div"), upload: el("div"), list: el("div", { class: "hub" }), detail: el("div", { class: "hub" }) };
   parts.list.append(
@@ -52,7 +54,8 @@ function build(host) {
       el("p", { class: "search" }, el("label", { for: "asset-filter" }, "Find "), search),
       row("kind", "Kind", [{ value: "all", label: "All" }, { value: "dataset", label: "Datasets" }, { value: "model", label: "Models" }]),
       row("owner", "Owner", [{ value: "all", label: "Everyone’s" }, { value: "ours", label: "Ours" }, { value: "granted", label: "Granted to us" }]),
-      el("label", { class: "check" }, deleted, " deleted ones too")),
+      el("label", { class: "check" }, deleted, " deleted ones too"),
+      el("label", { class: "check", title: "What online models have published: many, and each of them a model" }, snapshots, " snapshots of online models")),
     parts.rows, parts.more);
   host.replaceChildren(parts.list, parts.detail);
   return parts;
@@ -62,9 +65,10 @@ function matching() {
   const words = library.search.trim().toLowerCase().split(/\s+/).filter(Boolean);
   return library.assets.filter((one) => {
     if (one.deleted_ms !== null && !library.deleted) return false;
+    if (!library.snapshots && one.snapshot) return false;
     if (library.kind !== "all" && kindOf(one) !== library.kind) return false;
     if (library.owner !== "all" && who.mine(one) !== (library.owner === "ours")) return false;
-    const text = `${one.name} ${one.description} ${one.id} ${one.company} ${one.media || ""} ${one.framework || ""} ${one.created_by}`.toLowerCase();
+    const text = `${one.name} ${one.description} ${one.id} ${one.company} ${one.media || ""} ${one.framework || ""} ${one.snapshot?.model || ""} ${one.created_by}`.toLowerCase();
     return words.every((word) => text.includes(word));
   });
 }
@@ -114,7 +118,7 @@ function line(one) {
     cell("Owner", ownerOf(one), one.confidential ? el("span", { class: "of" }, " · confidential") : null),
     cell("Size", sizeOf(one) ? bytes(sizeOf(one)) : "–"),
     cell("Shape", shapeOf(one)),
-    cell("State", badge(stateOf(one))),
+    cell("State", badge(stateOf(one)), " ", mark(one)),
     cell("Created", el("time", { title: when(one.created_ms) }, ago(one.created_ms))));
 }
 

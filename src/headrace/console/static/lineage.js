@@ -13,10 +13,16 @@ const MOST = 400;
 const hidden = ({ id }) => id.startsWith("hidden_");
 const opens = ({ id }) => /^(ds|md|jb)_\w+$/.test(id);
 
+const KINDS = { translation: "ONNX translation", snapshot: "online snapshot" };
+/** States that say no more than the kind does, or nothing new. */
+const USUAL = ["done", "translated", "snapshot"];
+
 function words(node) {
-  if (hidden(node)) return { title: "not yours", under: `a ${node.kind} of ${node.company || "somebody else"}${node.state && node.state !== "done" ? `, ${node.state}` : ""}` };
+  const kind = KINDS[node.kind] || node.kind;
+  const state = node.state && !USUAL.includes(node.state) ? `, ${node.state}` : "";
+  if (hidden(node)) return { title: "not yours", under: `${/^[aeiou]/i.test(kind) ? "an" : "a"} ${kind} of ${node.company || "somebody else"}${state}` };
   const owner = node.company && !who.mine(node) ? ` of ${node.company}` : "";
-  return { title: node.name || node.id, under: `${node.kind}${owner}${node.deleted ? ", deleted" : node.state && node.state !== "done" ? `, ${node.state}` : ""}` };
+  return { title: node.name || node.id, under: `${kind}${owner}${node.deleted ? ", deleted" : state}` };
 }
 
 function places({ layers }) {
