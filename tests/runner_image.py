@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import re
 import shutil
@@ -38,6 +39,24 @@ def image(folder: Path) -> str:
         packed.unlink()
     digest = _podman("image", "inspect", "--format", "{{.Digest}}", NAME).stdout.decode().strip()
     return f"{NAME.partition(':')[0]}@{digest}"
+
+
+@cache
+def with_program(folder: Path, program: str) -> str:
+    """The same with a program `train` on its PATH. "" without podman."""
+    if not image(folder):
+        return ""
+    content = hashlib.sha256(program.encode()).hexdigest()[:12]
+    name = f"localhost/headrace-test-train:{platform.python_version()}-{content}"
+    if _podman("image", "exists", name).returncode:
+        (folder / "train").write_text(f"#!/usr/bin/python\n{program}")
+        (folder / "train").chmod(0o755)
+        made = _podman("create", NAME, "/usr/bin/python").stdout.decode().strip()
+        _podman("cp", str(folder / "train"), f"{made}:/usr/bin/train").check_returncode()
+        _podman("commit", "--quiet", made, name).check_returncode()
+        _podman("rm", made)
+    digest = _podman("image", "inspect", "--format", "{{.Digest}}", name).stdout.decode().strip()
+    return f"{name.partition(':')[0]}@{digest}"
 
 
 def _pack(packed: Path) -> None:

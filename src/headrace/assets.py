@@ -29,7 +29,7 @@ ANCHORING = (
 )
 
 
-def new_id(kind: Literal["ds", "md", "jb", "gr", "up", "au"]) -> str:
+def new_id(kind: Literal["ds", "md", "jb", "gr", "up", "au", "dc"]) -> str:
     """A fresh id: what it names, then 80 random bits."""
     return f"{kind}_{secrets.token_hex(10)}"
 

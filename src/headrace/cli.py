@@ -11,6 +11,7 @@ import typer
 from headrace.commands import (
     answers,
     candidates,
+    cards,
     jobs,
     ledger,
     people,
@@ -67,7 +68,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(received.quarantine, name="quarantine")
-for group in (people, share, jobs, ledger, verify, translating, serve):
+for group in (people, share, jobs, ledger, verify, cards, translating, serve):
     group.register(app)
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headrace import console, metrics
+from headrace import console, metrics, original
 from headrace.access import LOCAL, Principal
 from headrace.assets import Model
 from headrace.claims import Rederived
@@ -117,6 +117,10 @@ class Platform:
         )
         await library.follow(await asyncio.to_thread(self._companies))
         self.apps |= library.apps
+        if self.settings.open:  # its clients know of no tokens
+            self.apps |= original.doors(
+                library.sharing, library.training, library.verification, settings.artifacts.upload_bytes
+            )
 
     async def weights(self, who: Principal, id: str) -> tuple[str, bytes]:
         """See `headrace.services.learning.parents.Weights`: from the library, which is opened after the companies."""

@@ -16,6 +16,7 @@ import pytest
 
 from headrace.errors import MissingExtra
 from headrace.trust.ledgers import LEDGERS
+from tests.flow.test_original import doors
 from tests.flow.test_serve import alone, token_of
 from tests.running import Up, free_port, scrubbed
 
@@ -64,6 +65,11 @@ def test_the_commands(up: Up, tmp_path: Path) -> None:
         assert found["claim"]["statistics"] == made["statistics"]
     text = headrace(up, "contract", made["id"])
     assert made["contract"] in text and made["stored"]["root"] in text
+    assert f"| contract | `{made['contract']}` |" in headrace(up, "card", made["id"])
+    assert json.loads(headrace(up, "bom", made["id"]))["metadata"]["component"]["bom-ref"] == made["id"]
+    assert f"wrote {tmp_path / 'card.md'}" in headrace(up, "card", made["id"], "-o", str(tmp_path / "card.md"))
+    assert "a-place" in headrace(up, "bom", made["id"], "-o", str(tmp_path / "no" / "a-place"), code=1)
+    assert "There is no model 'md_gone'" in headrace(up, "card", "md_gone", code=1)
     status = json.loads(headrace(up, "ledger", "--json"))
     assert status["kind"] == "memory" and status["single"] and status["account"] == found["owner"]
     assert "single-operator chain" in headrace(up, "ledger")
@@ -87,6 +93,12 @@ def test_keys_of_tokens_are_still_rotated(up: Up) -> None:
     assert up.call("GET", "/keys/nobody").status_code == 404
     for path in ("/contracts?asset=ds_0", "/ledger", "/keys/local"):
         assert httpx.get(up.http + path, trust_env=False).status_code == 401
+
+
+def test_the_doors_without_a_token_are_for_an_open_platform_only(up: Up) -> None:
+    for method, path in doors():
+        assert up.call(method, path).status_code == 404, path
+        assert up.call(method, path, headers={"authorization": ""}).status_code == 401, path
 
 
 def test_only_services_get_to_the_notary(up: Up) -> None:

@@ -212,6 +212,10 @@ def _recorded(ask: Asked, model: dict[str, Any], data: dict[str, Any], made: dic
     learned = dict.fromkeys(("model", "generation", "spec", "root", "environment"), "pv")
     learned |= dict.fromkeys(("published_ms", "first_position", "last_position", "records"), 1)
     ask("put_snapshot", json={"snapshot": learned, "name": "pv", "content": content, "found": {}})
+    assert data["contract"] in ask("get_card", id=data["id"]).text
+    assert ask("get_bom", id=model["id"]).json()["bomFormat"] == "CycloneDX"
+    climbed = ask("verify_asset", id=data["id"], params={"level": "L1"}, headers={"accept": "application/json"})
+    assert climbed["level"] == "L1", climbed
     assert ask("get_bundle", id=data["id"]).content[:2] == b"PK"
     ask("revoke_model", id=made["id"], json={"reason": "only an example"})
     ask("revoke_dataset", id=data["id"], json={"reason": "only an example"})

@@ -47,6 +47,7 @@ async def send(
     kind: bytes = TYPE,
     gone: bool = False,
     check: Callable[[bytes, str], Any] = metadata,
+    otherwise: bytes | None = None,
 ) -> Taken[Any]:
     messages: list[dict[str, Any]] = [
         {"type": "http.request", "body": body[at : at + piece], "more_body": True} for at in range(0, len(body), piece)
@@ -56,7 +57,8 @@ async def send(
     async def receive() -> dict[str, Any]:
         return messages.pop(0)
 
-    return await take_in({"headers": [(b"content-type", kind)]}, receive, store, "acme", check, ("file", "code"))
+    scope = {"headers": [(b"content-type", kind)]}
+    return await take_in(scope, receive, store, "acme", check, ("file", "code"), otherwise)
 
 
 def left(folder: Path) -> list[Path]:
@@ -132,6 +134,27 @@ async def test_a_wrong_form_is_refused_and_leaves_nothing(name: str, tmp_path: P
         with pytest.raises(BadInput, match=words):
             await send(FileArtifacts(tmp_path), body, piece, kind)
         assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [(META + FILE + END, {"name": "n"}), (FILE + META + END, {"name": "n"}), (FILE + END, {"name": "none"})],
+)
+@pytest.mark.parametrize("piece", [1, 9, 100_000])
+async def test_a_form_of_another_program(body: bytes, said: dict[str, str], piece: int) -> None:
+    taken = await send(MemoryArtifacts(), body, piece, otherwise=b'{"name": "none"}')
+    assert taken.metadata == said and taken.stored == stored(b"a,b\r\n--edg\r\n1,2\r\n")
+
+
+@pytest.mark.parametrize("name", [one for one in WRONG if one not in {"no metadata", "file before metadata"}])
+async def test_a_wrong_form_of_another_program_leaves_nothing(name: str, tmp_path: Path) -> None:
+    body, kind, _ = WRONG[name]
+    with pytest.raises(BadInput):
+        await send(FileArtifacts(tmp_path), body, 11, kind, otherwise=b"{}")
+    for late in (part("metadata", b"{"), part("metadata", b"x" * (METADATA + 1))):
+        with pytest.raises((BadInput, TooLarge)):
+            await send(FileArtifacts(tmp_path), FILE + late + END, otherwise=b"{}")
+    assert left(tmp_path) == []
 
 
 async def test_a_truncated_upload_is_refused_wherever_it_ends(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def create_app(service: SharingService, *, largest_upload: int = 0) -> FastAPI:
     for routes in (_datasets(service, largest_upload), _models(service, largest_upload), _rights(service)):
         app.include_router(routes)
     app.include_router(uploads_router(service.artifacts, largest_upload))
-    app.include_router(internal_router(service, lambda request, found: _download(request, service, found), _DOWNLOAD))
+    app.include_router(internal_router(service, lambda request, found: download(request, service, found), _DOWNLOAD))
     describe(app, _add)
     add_docs(app, "sharing")
     app.add_middleware(Bounded, limit=_limit, asks=_ask)
@@ -241,13 +241,13 @@ def _datasets(service: SharingService, largest: int) -> APIRouter:
     @routes.get("/{id}/content", operation_id="download_dataset", responses=_DOWNLOAD, response_class=Response)
     async def content(request: Request, who: Who, id: Id) -> Response:
         """The file; `Range` is understood. It breaks off when a grant ends meanwhile, or a piece is not what was stored."""
-        return _download(request, service, await service.contents.open(who, of_kind("dataset", id)))
+        return download(request, service, await service.contents.open(who, of_kind("dataset", id)))
 
     @routes.head("/{id}/raw", include_in_schema=False)
     @routes.get("/{id}/raw", operation_id="download_dataset_records", responses=_DOWNLOAD, response_class=Response)
     async def raw(request: Request, who: Who, id: Id) -> Response:
         """The raw records a dataset was made of: JSON lines, each one a leaf of `stream.root`."""
-        return _download(request, service, await service.contents.open(who, of_kind("dataset", id), role="raw"))
+        return download(request, service, await service.contents.open(who, of_kind("dataset", id), role="raw"))
 
     @routes.post("/{id}/revoke", operation_id="revoke_dataset")
     async def revoke(who: Who, id: Id, given: Revocation) -> Dataset:
@@ -290,7 +290,7 @@ def _models(service: SharingService, largest: int) -> APIRouter:
     @routes.get("/{id}/content", operation_id="download_model", responses=_DOWNLOAD, response_class=Response)
     async def content(request: Request, who: Who, id: Id) -> Response:
         """Its file (`Range` is understood), or of several a zip."""
-        return _download(request, service, await service.contents.open(who, of_kind("model", id)))
+        return download(request, service, await service.contents.open(who, of_kind("model", id)))
 
     @routes.head("/{id}/files/{path:path}", include_in_schema=False)
     @routes.get(
@@ -298,13 +298,13 @@ def _models(service: SharingService, largest: int) -> APIRouter:
     )
     async def file(request: Request, who: Who, id: Id, path: Annotated[str, Field(max_length=1024)]) -> Response:
         """One of its files."""
-        return _download(request, service, await service.contents.open(who, of_kind("model", id), path or "/"))
+        return download(request, service, await service.contents.open(who, of_kind("model", id), path or "/"))
 
     @routes.head("/{id}/code", include_in_schema=False)
     @routes.get("/{id}/code", operation_id="download_model_code", responses=_DOWNLOAD, response_class=Response)
     async def code(request: Request, who: Who, id: Id) -> Response:
         """The code archive of its recipe."""
-        return _download(request, service, await service.contents.open(who, of_kind("model", id), role="code"))
+        return download(request, service, await service.contents.open(who, of_kind("model", id), role="code"))
 
     @routes.post("/{id}/release", operation_id="release_model")
     async def release(who: Who, id: Id) -> Model:
@@ -362,7 +362,8 @@ def _next(found: list[Any], page: Page) -> str | None:
     return found[page.limit - 2].id if len(found) == page.limit else None
 
 
-def _download(request: Request, service: SharingService, found: Opened) -> Response:
+def download(request: Request, service: SharingService, found: Opened) -> Response:
+    """The answer that sends a content: a file with ranges, or of several a zip."""
     still = partial(known_still, request.scope)
     if len(found.files) > 1:
         return Archive(found.filename, service.contents.zipped(found), still)

@@ -88,6 +88,38 @@ async def arrived(
         raise
 
 
+@dataclass(frozen=True)
+class Sent:
+    """A form of a program that is not ours."""
+
+    metadata: bytes
+    """As it came; ``{}`` if it did not."""
+    filename: str
+    take: Take
+
+
+@contextlib.asynccontextmanager
+async def sent(
+    request: Request, who: Principal, artifacts: Artifacts, parts: tuple[str, ...], largest: int = 0
+) -> AsyncIterator[Sent]:
+    """A form with one file, and `metadata` before it, after it, or not at all. Raises as `arrived`."""
+    deferred = _Deferred(artifacts, largest)
+    found = await take_in(
+        request.scope,
+        request.receive,
+        cast(Artifacts, deferred),
+        who.company,
+        lambda metadata, _: metadata,
+        parts,
+        otherwise=b"{}",
+    )
+    try:
+        yield Sent(found.metadata, found.filename, deferred.take)
+    except BaseException:
+        await deferred.drop()
+        raise
+
+
 @contextlib.asynccontextmanager
 async def _claimed(busy: set[tuple[str, str]], upload: tuple[str, str]) -> AsyncIterator[None]:
     if upload in busy:

@@ -47,6 +47,7 @@ async def take_in(
     company: str,
     check: Callable[[bytes, str], Checked],
     parts: Sequence[str] = ("file",),
+    otherwise: bytes | None = None,
 ) -> Taken[Checked]:
     """Read a form; of one that is refused nothing is left in the store.
 
@@ -54,12 +55,14 @@ async def take_in(
         check: what the metadata mean, given them and the name of the file's part; called before the file is taken in, raises
             what a caller is to be told.
         parts: names the file's part may have.
+        otherwise: the metadata of a form that has none; given, they may also come after the file. For programs that are not
+            ours: who has no right to send anything has to be refused before.
 
     Raises:
         BadInput: no such form, or not the whole of it came.
         StorageUnavailable, TooLarge: see `Incoming.write`.
     """
-    form, body = _Form(artifacts, company, check, parts), Body(receive)
+    form, body = _Form(artifacts, company, check, parts, otherwise), Body(receive)
     try:
         parser = _Parser(header(scope, b"content-type"))
         async for piece in body.pieces():
@@ -160,14 +163,23 @@ class _Form(Generic[Checked]):
     """What came of a form so far: metadata, then the file."""
 
     def __init__(
-        self, artifacts: Artifacts, company: str, check: Callable[[bytes, str], Checked], parts: Sequence[str]
+        self,
+        artifacts: Artifacts,
+        company: str,
+        check: Callable[[bytes, str], Checked],
+        parts: Sequence[str],
+        otherwise: bytes | None,
     ) -> None:
         self._artifacts, self._company, self._check, self._parts = artifacts, company, check, parts
+        self._otherwise = otherwise
         self._upload = new_id("up")
         self._metadata: bytearray | None = None
-        self._checked: tuple[Checked, _Part] | None = None
+        self._checked: Checked | None = None
+        self._file: _Part | None = None
         self._incoming: Incoming | None = None
         self._inside = False
+        self._filing = False
+        """Whether the part we are in is the file."""
 
     async def take(self, event: _Part | bytes | _End) -> None:
         """The next event. Raises BadInput."""
@@ -176,7 +188,7 @@ class _Form(Generic[Checked]):
             await self._begin(event)
         elif isinstance(event, _End):
             self._inside = False
-        elif self._incoming is not None:
+        elif self._filing and self._incoming is not None:
             await self._incoming.write(event)
         elif self._metadata is not None:
             self._metadata += event
@@ -185,27 +197,32 @@ class _Form(Generic[Checked]):
 
     async def _begin(self, part: _Part) -> None:
         wanted = " or ".join(map(repr, self._parts))
+        self._filing = part.name != "metadata"
         if part.name == "metadata":
             if self._metadata is not None:
                 raise BadInput(detail="the form has two parts 'metadata', or one after the file")
             self._metadata = bytearray()
         elif part.name not in self._parts:
             raise BadInput(detail=f"the form has a part {part.name[:40]!r}; there are 'metadata' and then {wanted}")
-        elif self._metadata is None:
+        elif self._metadata is None and self._otherwise is None:
             example = f"""curl -F 'metadata={{"name": "NAME"}}' -F {part.name}=@FILE"""
             raise BadInput(detail=f"the part 'metadata' has to come before {part.name!r}: {example}")
         elif self._incoming is not None:
             raise BadInput(detail=f"the form has a second file, {part.name!r}; send one at a time")
         else:
-            self._checked = self._check(bytes(self._metadata), part.name), part
+            if self._metadata is not None:
+                self._checked = self._check(bytes(self._metadata), part.name)
+            self._file = part
             self._incoming = await self._artifacts.receive(self._company, self._upload)
 
     async def finish(self) -> Taken[Checked]:
         """The whole. Raises BadInput: a part is missing."""
-        if self._checked is None or self._incoming is None:
-            missing = "'metadata'" if self._metadata is None else " or ".join(map(repr, self._parts))
+        metadata = self._otherwise if self._metadata is None else bytes(self._metadata)
+        if metadata is None or self._file is None or self._incoming is None:
+            missing = "'metadata'" if metadata is None else " or ".join(map(repr, self._parts))
             raise BadInput(detail=f"the form has no part {missing}")
-        checked, part = self._checked
+        part = self._file
+        checked = self._check(metadata, part.name) if self._checked is None else self._checked
         return Taken(checked, part.name, part.filename, await self._incoming.finish())
 
     async def drop(self) -> None:

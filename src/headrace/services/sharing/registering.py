@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from sqlalchemy import Connection, insert
 from headrace.access import Principal
 from headrace.assets import Dataset, Model, OutputFile, Recipe, Stored, StreamRange, new_id
 from headrace.claims import digest_of
-from headrace.errors import HeadraceError, Temporary, Unsupported
+from headrace.errors import Conflict, HeadraceError, Temporary, Unsupported
 from headrace.services.sharing import Inspector, Trainer, auditing, lineage
 from headrace.services.sharing.anchoring import to_anchor
 from headrace.services.sharing.book import to_its_end
@@ -34,23 +35,58 @@ NEVER = "declared non-deterministic"
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a content was announced as, before it came."""
+
+    id: str = ""
+    """It gets this id; "": a new one."""
+    sha256: str = ""
+    """It has this digest; "": any."""
+
+    def check(self, connection: Connection) -> None:
+        """Raises Conflict: it came before."""
+        if self.id and unfenced(connection, self.id) is not None:
+            raise Conflict(detail=f"{self.id} has its content already, and what is registered does not change")
+
+    def fits(self, stored: Stored) -> None:
+        """Raises Conflict: it is another content."""
+        if self.sha256 and stored.sha256 != self.sha256:
+            raise Conflict(
+                detail=f"{self.id} was announced with the digest {self.sha256}, and what came has {stored.sha256}: "
+                "nothing of it is kept"
+            )
+
+
+NEW = Waiting()
+
+
 class Registering:
     """Takes in datasets and models."""
 
     def __init__(self, hub: Hub, trainer: Trainer | None, inspector: Inspector | None) -> None:
         self._hub, self._trainer, self._inspects = hub, trainer, inspector is not None
 
-    async def dataset(self, who: Principal, new: NewDataset, filename: str, take: Take) -> Dataset:
-        """Register an upload. Raises Forbidden, StorageUnavailable; then nothing is left of it.
+    async def dataset(
+        self, who: Principal, new: NewDataset, filename: str, take: Take, waiting: Waiting = NEW
+    ) -> Dataset:
+        """Register an upload. Raises Forbidden, StorageUnavailable, Conflict; then nothing is left of it.
 
         Args:
             filename: as the uploader calls it.
+            waiting: what it was announced as.
         """
         who.require("write")
         name = plain_name(new.filename or filename, "data")
         async with self._taken(who.company, [take]) as stored:
-            dataset = self._dataset(who, new, name, stored[0])
-            await self._hub.book.write(lambda connection: self._write_dataset(connection, who, dataset, new.media))
+            waiting.fits(stored[0])
+            dataset = self._dataset(who, new, name, stored[0], waiting.id)
+
+            def write(connection: Connection) -> None:
+                waiting.check(connection)
+                self._write_dataset(connection, who, dataset, new.media)
+
+            await self._hub.book.write(write)
         self._hub.nudge()
         return dataset
 
@@ -71,9 +107,9 @@ class Registering:
         self._hub.nudge()
         return dataset
 
-    def _dataset(self, who: Principal, new: NewDataset, name: str, stored: Stored) -> Dataset:
+    def _dataset(self, who: Principal, new: NewDataset, name: str, stored: Stored, id: str = "") -> Dataset:
         made = Dataset(
-            id=new_id("ds"),
+            id=id or new_id("ds"),
             company=who.company,
             name=new.name,
             description=new.description,
@@ -102,15 +138,17 @@ class Registering:
         to_anchor(connection, made)
         auditing.note(connection, made.created_ms, who, "register", made.id, made.company, detail=made.name)
 
-    async def model(self, who: Principal, new: NewModel, filename: str, take: Take) -> Model:
+    async def model(self, who: Principal, new: NewModel, filename: str, take: Take, waiting: Waiting = NEW) -> Model:
         """Register a model that was trained elsewhere, as it is: unverified. Raises as `dataset` does."""
         who.require("write")
         name = plain_name(new.filename or filename, "model")
         async with self._taken(who.company, [take]) as stored:
+            waiting.fits(stored[0])
             content = [OutputFile(path=name, stored=stored[0])]
-            made = self._model(who, new, files=content, digest=digest_of(content), state="uploaded")
+            made = self._model(who, new, waiting.id, files=content, digest=digest_of(content), state="uploaded")
 
             def write(connection: Connection) -> None:
+                waiting.check(connection)
                 add(connection, made)
                 needs(connection, made.id, made.company, "output", content)
                 if self._inspects:
@@ -122,9 +160,9 @@ class Registering:
         self._hub.nudge()
         return made
 
-    def _model(self, who: Principal, new: NewModel, **fields: Any) -> Model:
+    def _model(self, who: Principal, new: NewModel, id: str = "", **fields: Any) -> Model:
         return Model(
-            id=new_id("md"),
+            id=id or new_id("md"),
             company=who.company,
             name=new.name,
             description=new.description,
@@ -135,7 +173,9 @@ class Registering:
             **fields,
         )
 
-    async def recipe(self, who: Principal, new: NewModel, given: NewRecipe, take: Take) -> Model:
+    async def recipe(
+        self, who: Principal, new: NewModel, given: NewRecipe, take: Take, waiting: Waiting = NEW
+    ) -> Model:
         """Register a recipe with its code, and have it trained.
 
         Raises what `Trainer.validate` and `Trainer.submit` raise, NotFound and Forbidden for its inputs; then nothing is
@@ -149,7 +189,9 @@ class Registering:
             await self._may_train(who, recipe)
             async with self._hub.artifacts.local(who.company, stored[0]) as code:
                 await self._trainer.validate(who, recipe, code)
-            model, promised = await self._hub.book.write(lambda c: self._write_recipe(c, who, new, given, recipe))
+            model, promised = await self._hub.book.write(
+                lambda c: self._write_recipe(c, who, new, given, recipe, waiting)
+            )
         self._hub.nudge()  # it is recorded meanwhile
         try:
             return await self.submit(promised)
@@ -172,12 +214,15 @@ class Registering:
         return Fence(connection, who, self._hub.clock()).allowed(id, "train")
 
     def _write_recipe(
-        self, connection: Connection, who: Principal, new: NewModel, given: NewRecipe, recipe: Recipe
+        self, connection: Connection, who: Principal, new: NewModel, given: NewRecipe, recipe: Recipe, waiting: Waiting
     ) -> tuple[Model, Promise]:
+        waiting.check(connection)
         now = self._hub.clock()
         fence = Fence(connection, who, now)
         inputs = [fence.allowed(id, "train") for id in _inputs(recipe)]
-        made = self._model(who, new, recipe=recipe, parent=recipe.parent, datasets=recipe.datasets, state="registered")
+        made = self._model(
+            who, new, waiting.id, recipe=recipe, parent=recipe.parent, datasets=recipe.datasets, state="registered"
+        )
         if not recipe.deterministic:
             made = made.model_copy(update={"reproducible": "never", "reproducible_note": NEVER})
         add(connection, made)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import partial
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from pydantic import Field
@@ -16,6 +17,7 @@ from headrace.services.bounded import Bounded
 from headrace.services.documents import RESPONSES, describe
 from headrace.services.entrance import caller, known_still, only_acting
 from headrace.services.http import Scope
+from headrace.services.verification.boms import MEDIA
 from headrace.services.verification.internal import PREFIX, notary_router
 from headrace.services.verification.lending import BUNDLE, Lent
 from headrace.services.verification.records import Contracts, Keys, LedgerStatus, Said
@@ -23,7 +25,7 @@ from headrace.services.verification.service import VerificationService
 from headrace.services.verification.streaming import LINES, SHOWN, Climbed
 from headrace.settings import MIB
 
-PATHS = ("/contracts", "/ledger", "/keys", "/bundles", "/verify", PREFIX)
+PATHS = ("/contracts", "/ledger", "/keys", "/bundles", "/verify", "/cards", "/boms", PREFIX)
 """How its paths begin."""
 BODY = MIB
 """Bytes of a JSON body."""
@@ -31,6 +33,12 @@ RECORDS = 64 * MIB
 """The same, of what the hub sends: records, each of which may name every file of an output."""
 Who: TypeAlias = Annotated[Principal, Depends(caller)]
 Address: TypeAlias = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
+_CARD: dict[int | str, dict[str, Any]] = {
+    200: {"description": "the card", "content": {"text/markdown": {"schema": {"type": "string"}}}}
+}
+_BOM: dict[int | str, dict[str, Any]] = {
+    200: {"description": "the bill", "content": {MEDIA.split(";")[0]: {"schema": {"type": "object"}}}}
+}
 _NOTARY = re.compile(f"{PREFIX}/")
 
 
@@ -97,6 +105,7 @@ def _routes(service: VerificationService) -> APIRouter:
             lambda: service.bundle(who, id), f"{id}.bundle", still=partial(_still, service, who, id, request.scope)
         )
 
+    _described(routes, service)
     _verifying(routes, service)
     return routes
 
@@ -115,6 +124,18 @@ def _verifying(routes: APIRouter, service: VerificationService) -> None:
         first = await anext(climb)  # after all that could refuse it
         accepts = request.headers.get("accept", "")
         return Climbed(first, climb, whole="application/json" in accepts and LINES not in accepts)
+
+
+def _described(routes: APIRouter, service: VerificationService) -> None:
+    @routes.get("/cards/{id}", operation_id="get_card", responses=_CARD, response_class=Response)
+    async def card(who: Who, id: Annotated[str, Field(max_length=64)]) -> Response:
+        """A model card, or a dataset's, from the records as the caller may see them; what they do not say is said, too."""
+        return Response(await service.card(who, id), media_type="text/markdown")
+
+    @routes.get("/boms/{id}", operation_id="get_bom", responses=_BOM, response_class=Response)
+    async def bom(who: Who, id: Annotated[str, Field(max_length=64)]) -> Response:
+        """A bill of materials (CycloneDX 1.6) from the same records: data, code, files and packages with their digests."""
+        return Response(json.dumps(await service.bom(who, id), ensure_ascii=False), media_type=MEDIA)
 
 
 async def _still(service: VerificationService, who: Principal, id: str, scope: Scope) -> None:

@@ -43,7 +43,7 @@ class Recording:
 
     async def record(self, asset: Dataset | Model, inputs: Sequence[Dataset | Model]) -> str:
         """See `Notary.record`."""
-        await self._chain()
+        await self.same_chain()
         if claims.kind_of(asset) == "snapshot":
             return await self._leaf(asset)
         entry = await self._deployed(await self._claimed(asset, inputs))
@@ -53,7 +53,7 @@ class Recording:
 
     async def revoke(self, asset: Dataset | Model, reason: str) -> None:
         """See `Notary.revoke`. What was never asked to be recorded needs no revocation."""
-        await self._chain()
+        await self.same_chain()
         if claims.kind_of(asset) == "snapshot":
             if await self._book.read(partial(index.leaf, asset=asset.id, what="claim")):
                 text = claims.canonical(claims.revocation_claim(asset, reason))
@@ -68,7 +68,7 @@ class Recording:
         receipt = await self._ledger.submit(entry.company, [Revoke(entry.address, entry.reason or "")])
         await self._noted(entry.asset, revoked=receipt[0].transaction)
 
-    async def _chain(self) -> None:
+    async def same_chain(self) -> None:
         """Once per process, before anything is submitted. Raises CorruptState, Temporary."""
         if not self._same_chain:
             status = await self._ledger.status()

@@ -18,9 +18,11 @@ from headrace.claims import Check, Level, Report
 from headrace.errors import NotFound, Tampered, UnknownContract
 from headrace.services.sharing import Store
 from headrace.services.sharing.book import Book
-from headrace.services.verification import Rederiver, Retrainer, index, telling
+from headrace.services.verification import Rederiver, Retrainer, boms, cards, index, telling
+from headrace.services.verification.about import about
 from headrace.services.verification.batches import Batches
 from headrace.services.verification.bundling import Bundling
+from headrace.services.verification.declaring import Declaring
 from headrace.services.verification.ladder import Ladder
 from headrace.services.verification.opening import Opening
 from headrace.services.verification.reading import Reading
@@ -63,6 +65,7 @@ class VerificationService:
         self.opening = Opening(self._book, self.sealing)
         self._batches = Batches(self._book, ledger, settings)
         self._recording = Recording(self._book, ledger, self.sealing, self._batches, settings, keyring)
+        self.declaring = Declaring(self._book, ledger, self._recording.same_chain)
         self.reading = Reading(self._book, ledger, self.opening)
         self.bundles = Bundling(self._book, ledger, self.sealing, self.reading, keyring, sharing, scratch)
         self._ladder = Ladder(ledger, self.reading, self.bundles, keyring, sharing, retrainer, rederiver)
@@ -157,6 +160,14 @@ class VerificationService:
         async with aclosing(self._ladder.verify(who, asset, level)) as climb:
             async for one in climb:
                 yield one
+
+    async def card(self, who: Principal, id: str) -> str:
+        """A model card in Markdown (`cards.card`). Raises NotFound."""
+        return cards.card(await about(self._sharing(), self.ledger, who, await self._record(who, id)))
+
+    async def bom(self, who: Principal, id: str) -> dict[str, Any]:
+        """A bill of materials, CycloneDX (`boms.bom`). Raises NotFound."""
+        return boms.bom(await about(self._sharing(), self.ledger, who, await self._record(who, id)))
 
     # -- inside
 

@@ -13,6 +13,7 @@ from .digest import Digest
 from .environment import Environment
 from .environment_requires import EnvironmentRequires
 from .failure import Failure
+from .get_bom_response_200 import GetBomResponse200
 from .inclusion import Inclusion
 from .keys import Keys
 from .ledger_status import LedgerStatus
@@ -62,6 +63,7 @@ __all__ = (
     "Environment",
     "EnvironmentRequires",
     "Failure",
+    "GetBomResponse200",
     "Inclusion",
     "Keys",
     "LedgerStatus",
