@@ -13,6 +13,7 @@ from tests.browser.test_proof import RECORDED, VERIFY, ladder
 from tests.browser.visits import Visit
 from tests.flow.test_anchoring_platform import anchored, headrace
 from tests.running import Up
+from tests.translating import line
 
 pytest.importorskip("playwright.sync_api")
 pytest.importorskip("eth")
@@ -77,3 +78,30 @@ def test_a_changed_byte_is_seen_on_the_page(visit: Visit, up: Up, tmp_path: Path
         one.write_bytes(one.read_bytes().replace(b"21.25", b"21.26"))
     assert "Level L0 recorded" in (said := verdict(visit)) and "At least one check failed" in said
     assert visit.page.locator(f"{VERIFY} .checks [data-state=failed]").count() >= 1
+
+
+@desktop
+def test_a_model_is_translated_and_described(visit: Visit, up: Up, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    file = tmp_path / "line.pt"
+    file.write_bytes(line())
+    original = json.loads(headrace(up, "model", "add", str(file), "--json"))["id"]
+    anchored(up.http, up.token, f"/models/{original}")
+    visit.page.goto(up.login())
+    visit.page.goto(f"{up.http}/#library/{original}")
+    visit.page.get_by_role("button", name="Translate to ONNX").click()
+    visit.page.locator("dialog").get_by_role("button", name="Translate").click()
+    visit.wait("document.querySelector('#library-view .said').textContent.includes('shape of its inputs is not known')")
+    visit.page.get_by_role("button", name="Translate to ONNX").click()
+    visit.page.get_by_label("Shape of one input").fill("3")
+    visit.page.locator("dialog").get_by_role("button", name="Translate").click()
+    visit.page.locator("#library-view .parity").wait_for()
+    made = up.call("GET", f"/models/{visit.page.evaluate('location.hash').partition('/')[2]}").json()
+    compared = made["translation"]["parity"]["inputs"]
+    assert f"Inputs compared\t{compared}:" in visit.text("#library-view .parity")
+    for link in ("Model card", "Bill of materials"):
+        with visit.page.expect_download() as download:
+            visit.page.get_by_role("link", name=link).click()
+        assert original in download.value.path().read_text()
+    visit.page.locator(".lineage a.node", has_text="line").first.wait_for()
+    visit.forgive(400)

@@ -133,10 +133,23 @@ async function revoke(record) {
 
 const canRevoke = (record) => record.deleted_ms === null && record.anchoring !== "off" && revoked(record) === null && who.mine(record) && who.may("write");
 
-const translate = (record) => act(async () => {
-  const { id } = await send("POST", `/translate/${encodeURIComponent(record.id)}`);
-  location.hash = `#library/${id}`;
-}, "", "It is being translated in the sandbox, and its answers are compared…");
+/** Of what was trained elsewhere often nobody knows what it is asked with. */
+const askShape = (record) => confirmed({
+  title: `Translate “${clip(record.name, 60)}” to ONNX`,
+  words: ["Its record does not say which shape its inputs have. If the model itself does not either, it has to be told here."],
+  field: { label: "Shape of one input without the batch axis, such as 24 × 6 (empty: as the model says)", most: 80, optional: true },
+  action: "Translate", harmless: true,
+});
+
+async function translate(record) {
+  const shape = record.state === "uploaded" && record.input_shape === null ? await askShape(record) : "";
+  if (shape === false) return;
+  const sizes = shape.match(/\d+/g);
+  await act(async () => {
+    const { id } = await send("POST", `/translate/${encodeURIComponent(record.id)}`, sizes ? { input_shape: sizes.map(Number) } : undefined);
+    location.hash = `#library/${id}`;
+  }, "", "It is being translated in the sandbox, and its answers are compared…");
+}
 
 const canReproduce = (record) => isModel(record) && record.deleted_ms === null && record.state === "trained" && record.recipe !== null && record.reproducible !== "never" && who.mine(record) && who.may("write") && !record.held_for.length;
 

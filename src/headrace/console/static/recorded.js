@@ -21,6 +21,7 @@ const isEmpty = (value) => value === null || value === "" || (typeof value === "
 function plain(name, value) {
   if (name.endsWith("_ms") && typeof value === "number") return when(value);
   if (isDigest(value)) return copyable(value, labelOf(name));
+  if (name === "size") return bytes(value);
   if (typeof value === "number") return Number.isInteger(value) ? count(value) : number(value, 6);
   return clip(String(value), 400);
 }

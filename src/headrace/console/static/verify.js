@@ -68,6 +68,7 @@ function take(check) {
   if (check.state === "running") return;
   shown.lines.delete(key); // a later one of the same name is another
   shown.parts.done += 1;
+  tick();
 }
 
 /** Lines of JSON; whatever has a `checks` is the report. */
