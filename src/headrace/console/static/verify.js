@@ -100,7 +100,7 @@ function verdict(report) {
     el("p", {}, badge([look, head]), report.passed ? null : el("b", {}, " At least one check failed.")),
     el("p", {}, `${sentence(clip(report.says, 1000))}.`),
     report.not_checked.length ? el("div", {}, el("p", {}, "What was not checked:"), el("ul", { class: "unchecked small" }, report.not_checked.map((one) => el("li", {}, clip(one, 400))))) : null,
-    report.chain ? el("p", { class: "small" }, `Recorded on ${clip(report.chain, 400)}.`) : null);
+    report.chain ? el("p", { class: "small" }, `${sentence(clip(report.chain, 400)).replace(/\.$/, "")}.`) : null);
 }
 
 function tick() {
