@@ -412,8 +412,9 @@ async def test_there_is_an_end_to_waiting_and_stopping_stops(tmp_path: Path) -> 
 
 async def reached(service: TranslationService, count: int) -> None:
     """So many wait or run."""
-    while len(service._running) != count or sum(one.asking for one in service._running.values()) < count:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        while len(service._running) != count or sum(one.asking for one in service._running.values()) < count:
+            await asyncio.sleep(0.01)
 
 
 async def test_the_same_work_is_done_once_whatever_it_is_called(tmp_path: Path) -> None:
@@ -439,8 +440,10 @@ async def test_what_has_not_begun_is_dropped_when_nobody_waits_and_others_have_p
     async with opened(tmp_path) as hub, translating(hub, tmp_path, runner, waiting=2) as service:
         models = [await uploaded(hub, ACME, data=b"%d" % number) for number in range(3)]
         theirs = await uploaded(hub, BOLT)
-        tasks = [asyncio.create_task(service.translate(ACME, one.id, WISH)) for one in models]
-        await reached(service, 3)
+        tasks = []
+        for count, one in enumerate(models, 1):
+            tasks.append(asyncio.create_task(service.translate(ACME, one.id, WISH)))
+            await reached(service, count)
         assert await asyncio.wait_for(_refused(service, await uploaded(hub, ACME, data=b"more")), 5)
         last = asyncio.create_task(service.translate(BOLT, theirs.id, WISH))
         await reached(service, 4)
@@ -471,7 +474,9 @@ async def test_over_http_who_hangs_up_no_longer_waits(tmp_path: Path) -> None:
         listener = listen("127.0.0.1", 0)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/translate/"
         async with served(door, listener), httpx.AsyncClient(trust_env=False) as http:
-            first, second = (asyncio.create_task(http.post(url + one.id, timeout=20)) for one in models)
+            first = asyncio.create_task(http.post(url + models[0].id, timeout=20))
+            await reached(service, 1)
+            second = asyncio.create_task(http.post(url + models[1].id, timeout=20))
             await reached(service, 2)
             second.cancel()
             await reached(service, 1)
