@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -284,7 +285,7 @@ def _plain(filename: str) -> str:
 
 
 def _note(path: Path, id: str) -> None:
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{secrets.token_hex(8)}")  # several may say the same at one time
     part.write_text(id)
     part.replace(path)
 
@@ -294,3 +295,5 @@ def _sweep(folder: Path) -> None:
     shutil.rmtree(folder / "runs", ignore_errors=True)
     (folder / "runs").mkdir(parents=True, mode=0o700)
     (folder / "known").mkdir(exist_ok=True)
+    for part in (folder / "known").glob("*.*"):
+        part.unlink()
