@@ -217,8 +217,8 @@ class TranslationSettings:
 
     parallel: int = 1
     """Translations at one time. One: they compete with training and the platform's own work for the same cores."""
-    waiting: int = 16
-    """Translations that may wait for their turn; one more is told to come again."""
+    waiting: int = 4
+    """Translations of one company that may wait for their turn; one more is told to come again. Companies take turns."""
     seconds: float = 600.0
     """Wall time of one. The GRU of the examples takes about 3 s; the slower exporter of PyTorch up to 90 s on a busy machine."""
     memory_bytes: int = 4 * 1024 * MIB

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import pytest
 from headrace.access import Principal
 from headrace.assets import Snapshot
 from headrace.claims import Report, digest
-from headrace.errors import Conflict, NotFound, Revoked, Unsupported
+from headrace.errors import Conflict, NotFound, Revoked, TooMany, Unsupported
 from headrace.listening import listen, served
-from headrace.services.verification import lending
+from headrace.services.verification import bundling, lending
 from headrace.services.verification.bundles import ARTIFACT
 from headrace.services.verification.http import create_app
 from headrace.services.verification.offline import Pins, examine
@@ -132,6 +133,19 @@ async def test_a_ledger_in_memory_leaves_no_evidence(tmp_path: Path) -> None:
         with pytest.raises(Unsupported, match="no evidence"):
             async with here.notary.bundle(ACME, data.id):
                 pass
+
+
+async def test_slow_readers_keep_nobody_from_his_bundle(here: House) -> None:
+    data = await dataset(here.hub, ACME)
+    await here.settled()
+    await grant(here.hub, ACME, data.id, "bolt", "read")
+    async with contextlib.AsyncExitStack() as held:
+        for _ in range(bundling.PLACES):  # more than are made at one time
+            await held.enter_async_context(here.notary.bundle(ACME, data.id))
+        with pytest.raises(TooMany, match="4 bundles are waiting"):
+            await held.enter_async_context(here.notary.bundle(ACME, data.id))
+        assert (await asyncio.wait_for(checked(here, data.id, BOLT), 10))[0].passed
+    assert (await checked(here, data.id))[0].passed
 
 
 async def test_over_http(here: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from headrace.access import Principal
 from headrace.claims import Rederived, Report
-from headrace.errors import Forbidden, NotFound
+from headrace.errors import Forbidden, NotFound, TooMany
 from headrace.services.verification import ladder
 from tests.hub import ACME, BOLT, dataset, grant, uploaded
 from tests.ladders import RUNNER, SNAPSHOT, TRAINS, Standing, standing
@@ -202,11 +203,15 @@ async def test_who_goes_away_ends_the_training(on: Standing) -> None:
     assert job.state == "cancelled"
 
 
-async def test_many_wait_for_each_other(on: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_wait_for_each_other(on: Standing) -> None:
     _, model = await on.trained()
     reports = await asyncio.gather(*(on.verify(model.id) for _ in range(10)))
     assert all(report.level == "L1" for report, _ in reports)
     assert sum(said[0].name == "turn" for _, said in reports) == 10 - ladder.AT_ONCE
-    monkeypatch.setattr(ladder, "WAITING", 0)
-    with pytest.raises(Exception, match="verifications are waiting"):
-        await on.verify(model.id)
+    trainings = on.here.notary._ladder._trainings
+    with contextlib.ExitStack() as held:
+        for _ in range(ladder.TRAINING_PLACES):
+            held.enter_context(trainings.place("acme"))
+        with pytest.raises(TooMany, match="4 verifications are waiting"):
+            await on.verify(model.id, "L2")
+        assert (await on.verify(model.id))[0].passed, "those that run nothing again have places of their own"

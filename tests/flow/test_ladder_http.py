@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from headrace.cli import app
 from headrace.listening import listen, served
-from headrace.services.verification import ladder
 from headrace.services.verification.http import create_app
 from tests.hub import ACME, BOLT, dataset
 from tests.ladders import TRAINS, Standing, flip, standing
@@ -99,7 +98,7 @@ async def test_who_closes_the_connection_ends_the_training(on: Standing) -> None
 async def test_too_many_are_told_so(on: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
     data = await dataset(on.here.hub, ACME)
     await on.here.settled()
-    monkeypatch.setattr(ladder, "WAITING", 0)
+    monkeypatch.setattr(on.here.notary._ladder._others, "_most", 0)
     async with door(on, {"who": ACME}) as http:
         assert (await http.post(f"/verify/{data.id}")).status_code in {429, 503}
 

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -360,6 +361,31 @@ def test_the_contract_of_the_anchors_proves_nothing(tmp_path: Path, receipts: li
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"schema": NaN}', b'"x"'])
 def test_what_is_no_document_is_no_evidence(text: bytes) -> None:
     refused(text, (), "nothing at all was believed")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"path": [[]] * 100_000},
+        {"path": ["0x" + "ab" * 32] * 65},
+        {f"n{number}": 0 for number in range(100_000)},
+        {"head": {f"n{number}": 0 for number in range(100_000)}},
+    ],
+)
+def test_evidence_of_many_wrong_parts_costs_no_more_than_of_one(
+    tmp_path: Path, receipts: list[Receipt], spoil: dict[str, Any]
+) -> None:
+    with book(tmp_path) as opened:
+        document = {**opened.evidence(receipts[0].transaction), **spoil}
+    text = json.dumps(document)
+    for given in (document, text):
+        tracemalloc.start()
+        try:
+            with pytest.raises(Tampered, match=r"at most 64 items|valid string|entries where"):
+                evidence.check(given)
+            assert tracemalloc.get_traced_memory()[1] < 30 * 2**20
+        finally:
+            tracemalloc.stop()
 
 
 def test_whoever_checks_evidence_waits_for_no_chain(tmp_path: Path, receipts: list[Receipt]) -> None:

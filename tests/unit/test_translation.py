@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import onnx
 import pytest
@@ -19,14 +20,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from headrace.assets import Snapshot
+from headrace.assets import Model, Parity, Snapshot
 from headrace.errors import BadInput, Conflict, Forbidden, NotFound, StorageUnavailable, Temporary, TooLarge, TooMany
 from headrace.inside import cases, parity, translate
+from headrace.listening import listen, served
 from headrace.models import onnx_files
 from headrace.models.onnx_files import CLASSIC, check_graph
 from headrace.models.translators import Given
 from headrace.services.sharing.fence import Page
-from headrace.services.translation import Wish
+from headrace.services.translation import Wish, sandboxed
+from headrace.services.translation.http import create_app
+from headrace.services.translation.service import TranslationService
 from tests import hub as hubs
 from tests.hub import ACME, BOLT, CODA, Trainer, grant, opened, person, uploaded
 from tests.running import scrubbed
@@ -374,7 +378,8 @@ async def test_who_asks_meanwhile_gets_the_same_and_who_goes_away_stops_nothing(
         made = await stays
         assert len(runner.tasks) == 2 and made.state == "translated"
         runner.gate = asyncio.Event()
-        alone = asyncio.create_task(service.translate(ACME, original.id, Wish(name="x")))  # type: ignore[call-arg]
+        other = Wish(name="x", tolerance=0.5)  # type: ignore[call-arg]
+        alone = asyncio.create_task(service.translate(ACME, original.id, other))
         while len(runner.tasks) < 3:
             await asyncio.sleep(0.01)
         alone.cancel()
@@ -383,7 +388,7 @@ async def test_who_asks_meanwhile_gets_the_same_and_who_goes_away_stops_nothing(
         runner.gate.set()
         while service._running:
             await asyncio.sleep(0.01)
-        assert (await service.translate(ACME, original.id, Wish(name="x"))).name == "x"  # type: ignore[call-arg]
+        assert (await service.translate(ACME, original.id, other)).name == "x"
         assert len(runner.tasks) == 4, "it had been made although nobody waited"
 
 
@@ -403,6 +408,105 @@ async def test_there_is_an_end_to_waiting_and_stopping_stops(tmp_path: Path) -> 
             with pytest.raises(Temporary, match="stopped with the platform"):
                 await one
         assert not [*(tmp_path / "translation" / "runs").iterdir()]
+
+
+async def reached(service: TranslationService, count: int) -> None:
+    """So many wait or run."""
+    async with asyncio.timeout(20):
+        while len(service._running) != count or sum(one.asking for one in service._running.values()) < count:
+            await asyncio.sleep(0.01)
+
+
+async def test_the_same_work_is_done_once_whatever_it_is_called(tmp_path: Path) -> None:
+    runner = Canned()
+    runner.gate = asyncio.Event()
+    async with opened(tmp_path) as hub, translating(hub, tmp_path, runner, waiting=0) as service:
+        original = await uploaded(hub, ACME)
+        wishes = [Wish(name=name) for name in ("a", "b", "", "a")]  # type: ignore[call-arg]
+        tasks = [asyncio.create_task(service.translate(ACME, original.id, wish)) for wish in wishes]
+        await reached(service, 1)
+        runner.gate.set()
+        made = await asyncio.gather(*tasks)
+        assert [one.name for one in made] == ["a", "b", "net (ONNX)", "a"] and made[0].id == made[3].id
+        assert len({one.id for one in made}) == 3 and len({one.digest for one in made}) == 1
+        later = await service.translate(ACME, original.id, Wish(name="c"))  # type: ignore[call-arg]
+        assert later.name == "c" and later.translation == made[0].translation and later.metadata == made[0].metadata
+        assert (later.input_shape, later.output_shape, later.parameters) == ([3], [2], 6) and len(runner.tasks) == 2
+
+
+async def test_what_has_not_begun_is_dropped_when_nobody_waits_and_others_have_places(tmp_path: Path) -> None:
+    runner = Canned()
+    runner.gate = asyncio.Event()
+    async with opened(tmp_path) as hub, translating(hub, tmp_path, runner, waiting=2) as service:
+        models = [await uploaded(hub, ACME, data=b"%d" % number) for number in range(3)]
+        theirs = await uploaded(hub, BOLT)
+        tasks = []
+        for count, one in enumerate(models, 1):
+            tasks.append(asyncio.create_task(service.translate(ACME, one.id, WISH)))
+            await reached(service, count)
+        assert await asyncio.wait_for(_refused(service, await uploaded(hub, ACME, data=b"more")), 5)
+        last = asyncio.create_task(service.translate(BOLT, theirs.id, WISH))
+        await reached(service, 4)
+        tasks[1].cancel()
+        await reached(service, 3)
+        runner.gate.set()
+        await asyncio.gather(tasks[2], last, tasks[0])
+        assert len(runner.tasks) == 6, "the one that nobody waited for was not made"
+        assert not service._turns._places and not service._running
+
+
+async def _refused(service: TranslationService, model: Model) -> bool:
+    with pytest.raises(TooMany, match="3 translations are waiting already"):
+        await service.translate(ACME, model.id, WISH)
+    return True
+
+
+async def test_over_http_who_hangs_up_no_longer_waits(tmp_path: Path) -> None:
+    runner = Canned()
+    runner.gate = asyncio.Event()
+    async with opened(tmp_path) as hub, translating(hub, tmp_path, runner) as service:
+        app, models = create_app(service), [await uploaded(hub, ACME, data=b"%d" % number) for number in range(2)]
+
+        async def door(scope: Any, receive: Any, send: Any) -> None:
+            scope["headrace.principal"] = ACME
+            await app(scope, receive, send)
+
+        listener = listen("127.0.0.1", 0)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/translate/"
+        async with served(door, listener), httpx.AsyncClient(trust_env=False) as http:
+            first = asyncio.create_task(http.post(url + models[0].id, timeout=20))
+            await reached(service, 1)
+            second = asyncio.create_task(http.post(url + models[1].id, timeout=20))
+            await reached(service, 2)
+            second.cancel()
+            await reached(service, 1)
+            runner.gate.set()
+            assert (await first).status_code == 201
+
+
+async def test_figures_of_other_inputs_than_are_asked_are_refused(tmp_path: Path) -> None:
+    x = np.zeros((66, 3), np.float32)
+    endless = np.full((4, 3), np.inf, np.float32)
+    with np.errstate(invalid="ignore"):
+        none = endless @ WEIGHTS
+    assert {"real": cases.REAL + 1, "edge": 5, "made": cases.MADE + 1} == sandboxed.MOST
+    async with opened(tmp_path) as hub:
+        original = await uploaded(hub, ACME)
+        for told, words in (
+            (arrays(all=("real", x, x @ WEIGHTS)), "66 real inputs are not what is asked"),
+            (arrays(all=("made", x[:34], x[:34] @ WEIGHTS)), "34 made inputs"),
+            (arrays(all=("real", endless, none)), "never answered with a finite number"),
+        ):
+            runner = Canned()
+            runner.arrays = told
+            async with translating(hub, tmp_path, runner) as service:
+                with pytest.raises(BadInput, match=words):
+                    await service.translate(ACME, original.id, WISH)
+        with pytest.raises(BadInput, match="no number within the tolerance"):
+            sandboxed._bounded(Parity(inputs=1, real=1, edge=0, made=0, worst=0, mean=np.inf, scale=1, tolerance=1))
+        async with translating(hub, tmp_path, Canned()) as service:
+            made = (await service.translate(ACME, original.id, WISH)).translation
+        assert made is not None and (made.parity.real, made.parity.made, made.parity.inputs) == (0, 6, 6), "no dataset"
 
 
 async def test_what_was_killed_leaves_nothing(tmp_path: Path) -> None:

@@ -163,6 +163,8 @@ class _Answers:
     where: str = ""
     total: float = 0.0
     count: int = 0
+    finite: bool = False
+    """Of the original's answers at least one is a number."""
     scale: float = 0.0
     kinds: tuple[str, str] = ("", "")
     wrong: str = ""
@@ -175,6 +177,7 @@ class _Answers:
             raise BadInput(detail=f"output {self.name!r} has shape {shapes}")
         self.kinds = (str(wanted.dtype), "text" if got.dtype.kind == "O" else str(got.dtype))
         distance, scale = _distance(wanted, got.reshape(wanted.shape))
+        self.finite |= bool(wanted.size) and (wanted.dtype.kind not in "fc" or bool(np.isfinite(wanted).any()))
         if not distance.size:
             return
         place = int(distance.argmax())
@@ -210,6 +213,8 @@ def _judged(found: Sequence[_Answers], asked: float | None) -> dict[str, float]:
     for one in found:
         if not one.count:
             raise BadInput(detail="nothing could be compared")
+        if not one.finite:
+            raise BadInput(detail=f"the original never answered with a finite number (output {one.name!r})")
         part = NARROWED if _narrowed(one) else NEAR
         tolerance = asked if asked is not None else part * (one.scale or 1.0)
         allowed = min(tolerance, 0.5) if one.exact else tolerance

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, ValidationError
+from pydantic import FailFast, Field, ValidationError
+from pydantic_core import from_json
 
 from headrace import merkle
 from headrace.errors import CorruptState, Tampered
@@ -19,6 +20,9 @@ from headrace.trust import transactions
 from headrace.trust.contracts import meaning
 from headrace.trust.entries import Entry, Hash, Head, Hex, Strict, check_signature, fingerprint, genesis_hash
 from headrace.trust.ledgers import Act, Deploy, Record, Revoke
+
+Audit: TypeAlias = Annotated[list[Hash], FailFast(), Field(max_length=64)]
+"""A path in a tree of less than 2^64 leaves. What is wrong with one part is said, not with a million."""
 
 
 class Evidence(Strict):
@@ -29,11 +33,11 @@ class Evidence(Strict):
     """Header of the first block, which holds the fingerprint of the operator's key."""
     first: Entry
     """The first entry: the operator's account makes the contract of the anchors."""
-    first_path: list[Hash]
+    first_path: Audit
     entry: Entry
-    path: list[Hash]
+    path: Audit
     """From the entry up to the root."""
-    before: list[Hash]
+    before: Audit
     """The same from the entry before it; empty for the first."""
     head: Head
     operator: Hex
@@ -109,11 +113,23 @@ def follows(later: Facts, deployed: Facts) -> None:
         )
 
 
+_INNER: dict[str, type[Strict]] = {"first": Entry, "entry": Entry, "head": Head}
+
+
 def _read(document: Mapping[str, Any] | str | bytes) -> Evidence:
-    """Raises ValidationError. Its own reader of JSON refuses what is nested deep; that of the standard library may crash."""
-    if isinstance(document, str | bytes):
-        return Evidence.model_validate_json(document)
-    return Evidence.model_validate(dict(document))
+    """Raises ValueError. Its own reader of JSON refuses what is nested deep; that of the standard library may crash."""
+    told = from_json(document) if isinstance(document, str | bytes) else dict(document)
+    if isinstance(told, dict):
+        _few(told, Evidence)
+        for name, form in _INNER.items():
+            _few(told.get(name), form)
+    return Evidence.model_validate(told)
+
+
+def _few(told: object, form: type[Strict]) -> None:
+    """Raises ValueError: more entries than it has, each of which would be told of."""
+    if isinstance(told, dict) and len(told) > len(form.model_fields):
+        raise ValueError(f"it has {len(told):,} entries where {len(form.model_fields)} are known")
 
 
 def _facts(found: Evidence, pins: Collection[str]) -> Facts:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -11,12 +13,12 @@ from pydantic import Field
 
 from headrace.access import Principal
 from headrace.assets import Model
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, Temporary
 from headrace.services.apidocs import add_docs
 from headrace.services.bounded import Bounded
 from headrace.services.documents import RESPONSES, describe
 from headrace.services.entrance import caller
-from headrace.services.http import code
+from headrace.services.http import Receive, code
 from headrace.services.translation import Translating, Wish
 
 BODY = 2**16
@@ -52,12 +54,31 @@ def _routes(service: Translating) -> APIRouter:
     routes = APIRouter(tags=["translation"])
 
     @routes.post("/translate/{id}", status_code=201, operation_id="translate_model")
-    async def translate(who: Who, id: Id, wish: Wish | None = None) -> Model:
+    async def translate(who: Who, request: Request, id: Id, wish: Wish | None = None) -> Model:
         """Translate a model to ONNX. Answers when it is done; asked again for the same, it answers with the same model. 409
         until its training has completed."""
-        return await service.translate(who, id, wish or Wish())  # type: ignore[call-arg]
+        return await _unless_gone(request.receive, service.translate(who, id, wish or Wish()))  # type: ignore[call-arg]
 
     return routes
+
+
+async def _unless_gone(receive: Receive, asked: Coroutine[Any, Any, Model]) -> Model:
+    """What was asked for, while whoever asked is there to wait for it."""
+    work, gone = asyncio.create_task(asked), asyncio.create_task(_gone(receive))
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (gone, work):
+            task.cancel()
+        await asyncio.gather(gone, work, return_exceptions=True)
+    if work.cancelled():
+        raise Temporary(detail="whoever asked for the translation has gone")
+    return work.result()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

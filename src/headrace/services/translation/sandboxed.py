@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from headrace.settings import MIB, TranslationSettings
 ONNX, CASES, ANSWER = "model.onnx", "cases.npz", "answer.json"
 ANSWER_BYTES = MIB
 CASES_BYTES = 512 * MIB
+MOST = {"real": 65, "edge": 5, "made": 33}
+"""Inputs of each group of `headrace.inside.cases` that are compared."""
 PROGRAM, COMPARER = "headrace.inside.translate", "headrace.inside.parity"
 
 
@@ -121,7 +124,11 @@ class Translations:
         onnx = first / ONNX
         await asyncio.to_thread(_plain_graph, onnx, self._settings.onnx_bytes)
         second = await self._program(COMPARER, _second(first, made, wish), place / "second", None, cancel)
-        return onnx, made, await asyncio.to_thread(_answer, second, Compared)
+        compared = await asyncio.to_thread(_answer, second, Compared)
+        _bounded(compared.parity)
+        if not subject.training and not subject.held_out:
+            compared = compared.model_copy(update={"parity": _unrecorded(compared.parity)})
+        return onnx, made, compared
 
     def _first(self, subject: Subject, wish: Wish) -> tuple[dict[str, Any], dict[str, Path], dict[str, str]]:
         """(request, inputs, variables) of the program that runs the model's own code."""
@@ -241,6 +248,26 @@ def _answer(place: Path, form: type[F]) -> F:
         raise BadInput(detail="it cannot be translated: its code ended the program that does it") from error
     except (ValueError, TypeError, RecursionError, ValidationError) as error:
         raise BadInput(detail="it cannot be translated: what its program says has no form we know") from error
+
+
+def _bounded(parity: Parity) -> None:
+    """Raises BadInput: the arrays were not those that are asked (`headrace.inside.cases`), or the figures say nothing."""
+    counts = {name: getattr(parity, name) for name in MOST}
+    figures = (parity.worst, parity.mean, parity.scale, parity.tolerance)
+    over = [f"{count:,} {name}" for name, count in counts.items() if not 0 <= count <= MOST[name]]
+    if over or parity.inputs != sum(counts.values()) or not parity.inputs:
+        raise BadInput(
+            detail=f"it cannot be translated: {', '.join(over) or parity.inputs} inputs are not what is asked"
+        )
+    if not all(math.isfinite(one) and one >= 0 for one in figures) or parity.worst > parity.tolerance:
+        raise BadInput(
+            detail="it cannot be translated: how far its answers are apart is no number within the tolerance"
+        )
+
+
+def _unrecorded(parity: Parity) -> Parity:
+    """No dataset was there, so no input was recorded: whatever the model's own code gave, it made."""
+    return parity.model_copy(update={"real": 0, "made": parity.real + parity.made})
 
 
 def _plain_graph(path: Path, most: int) -> None:

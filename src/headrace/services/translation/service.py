@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +19,12 @@ from headrace.access import Principal
 from headrace.assets import Model, Translation
 from headrace.claims import canonical
 from headrace.disk import unavailable
-from headrace.errors import Conflict, Forbidden, NotFound, StorageUnavailable, TooMany
+from headrace.errors import Conflict, Forbidden, NotFound, StorageUnavailable
 from headrace.runners import Runner
 from headrace.services.sharing import Sharing
 from headrace.services.translation import Translating, Wish
 from headrace.services.translation.sandboxed import Compared, Exported, Subject, Translations, samples_of, stopped
+from headrace.services.turns import Turns
 from headrace.settings import TranslationSettings
 
 READY = {"trained", "uploaded", "snapshot"}
@@ -45,8 +48,11 @@ DATASETS = 8
 @dataclass(slots=True)
 class _Running:
     company: str
-    task: asyncio.Task[Model]
-    cancel: asyncio.Event
+    cancel: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[Model] | None = None
+    begun: bool = False
+    asking: int = 0
+    """Who waits for it."""
 
 
 class TranslationService:
@@ -62,7 +68,8 @@ class TranslationService:
         self._sharing, self._folder = sharing, folder
         self._settings = settings or TranslationSettings()
         self._translations = Translations(runner, self._settings)
-        self._turns = asyncio.Semaphore(self._settings.parallel)
+        most = self._settings.parallel + self._settings.waiting
+        self._turns = Turns(self._settings.parallel, most, "translations")
         self._running: dict[str, _Running] = {}
         self._closing = False
 
@@ -87,10 +94,13 @@ class TranslationService:
     async def _stop(self, running: Sequence[_Running]) -> None:
         for one in running:
             one.cancel.set()
-        await asyncio.gather(*(one.task for one in running), return_exceptions=True)
+            if one.task is not None and not one.begun:
+                one.task.cancel()
+        await asyncio.gather(*(one.task for one in running if one.task is not None), return_exceptions=True)
 
     async def translate(self, who: Principal, id: str, wish: Wish) -> Model:
-        """See `Translating.translate`. Whoever asks for what is under way waits for the same; it goes on without him.
+        """See `Translating.translate`. Whoever asks for what is under way waits for the same; once begun it goes on without
+        him.
 
         Raises TooMany besides.
         """
@@ -98,24 +108,45 @@ class TranslationService:
         model = await self._sharing.model(who, id)
         await self._sharing.check(who, id, "derive")
         _ready(model)
-        key = _key(who.company, model, wish)
-        if (there := await self._there(who, key, model)) is not None:
+        named = _key(who.company, model, wish)
+        if (there := await self._there(who, named, model)) is not None:
             return there
-        running = self._running.get(key)
+        work = _key(who.company, model, wish.model_copy(update={"name": ""}))
+        made = await self._there(who, work, model) or await self._made(who, model, wish, work)
+        if made.name != (wish.name or f"{model.name} (ONNX)"):
+            async with _on_disk(), self._sharing.content(who, made.id, "derive") as onnx:
+                assert made.translation is not None
+                made = await self._sharing.translated(who, id, made.translation, onnx, _again(made), wish.name)
+        await asyncio.to_thread(_note, self._folder / "known" / named, made.id)
+        return made
+
+    async def _made(self, who: Principal, model: Model, wish: Wish, work: str) -> Model:
+        """What comes of the work, under the name of whoever asked for it first."""
+        running = self._running.get(work)
         if running is None:
             if self._closing:
                 raise stopped()
-            if len(self._running) >= self._settings.parallel + self._settings.waiting:
-                raise TooMany(count=len(self._running), what="translations")
-            cancel = asyncio.Event()
-            task = asyncio.create_task(self._translated(who, model, wish, key, cancel))
-            running = self._running[key] = _Running(who.company, task, cancel)
-            task.add_done_callback(lambda done: self._forget(key, done))
-        return await asyncio.shield(running.task)
+            running = self._running[work] = _Running(who.company)
+            running.task = asyncio.create_task(self._translated(who, model, wish, work, running))
+            running.task.add_done_callback(partial(self._forget, work, running))
+        task = running.task
+        assert task is not None
+        running.asking += 1
+        try:
+            await asyncio.wait({task})
+        finally:
+            running.asking -= 1
+            if not running.asking and not running.begun:
+                self._forget(work, running, task)
+                task.cancel()
+        if task.cancelled():
+            raise stopped()
+        return task.result()
 
-    def _forget(self, key: str, done: asyncio.Task[Model]) -> None:
-        del self._running[key]
-        if not done.cancelled():
+    def _forget(self, work: str, one: _Running, done: asyncio.Task[Model]) -> None:
+        if self._running.get(work) is one:
+            del self._running[work]
+        if done.done() and not done.cancelled():
             done.exception()  # whoever asked may be gone
 
     async def _there(self, who: Principal, key: str, of: Model) -> Model | None:
@@ -129,17 +160,21 @@ class TranslationService:
         good = found.deleted_ms is None and said is not None and (said.of, said.digest) == (of.id, of.digest)
         return found if good else None
 
-    async def _translated(self, who: Principal, model: Model, wish: Wish, key: str, cancel: asyncio.Event) -> Model:
-        async with self._turns, _on_disk(), AsyncExitStack() as held:
-            if cancel.is_set():
+    async def _translated(self, who: Principal, model: Model, wish: Wish, work: str, running: _Running) -> Model:
+        async with AsyncExitStack() as held:
+            held.enter_context(self._turns.place(who.company))
+            await held.enter_async_context(self._turns.turn(who.company))
+            await held.enter_async_context(_on_disk())
+            if running.cancel.is_set():
                 raise stopped()
+            running.begun = True
             place = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._folder / "runs"))
             held.push_async_callback(asyncio.to_thread, shutil.rmtree, place, ignore_errors=True)
             subject = await self._subject(who, model, held)
-            onnx, exported, compared = await self._translations.run(subject, wish, place, cancel)
+            onnx, exported, compared = await self._translations.run(subject, wish, place, running.cancel)
             said = _said(model, wish, exported, compared)
             made = await self._sharing.translated(who, model.id, said, onnx, _found(model, compared), wish.name)
-            await asyncio.to_thread(_note, self._folder / "known" / key, made.id)
+            await asyncio.to_thread(_note, self._folder / "known" / work, made.id)
             return made
 
     async def _subject(self, who: Principal, model: Model, held: AsyncExitStack) -> Subject:
@@ -238,6 +273,11 @@ def _found(model: Model, compared: Compared) -> dict[str, Any]:
     }
 
 
+def _again(made: Model) -> dict[str, Any]:
+    """The same of a translation that is registered already."""
+    return made.model_dump(include={"input_shape", "output_shape", "parameters", "metadata"})
+
+
 def _plain(filename: str) -> str:
     """A dataset's file name without folders, and without what separates names in HEADRACE_DATA."""
     name = filename.replace("\\", "/").rpartition("/")[2].replace(":", "_").replace("\0", "_")
@@ -245,7 +285,7 @@ def _plain(filename: str) -> str:
 
 
 def _note(path: Path, id: str) -> None:
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{secrets.token_hex(8)}")  # several may say the same at one time
     part.write_text(id)
     part.replace(path)
 
@@ -255,3 +295,5 @@ def _sweep(folder: Path) -> None:
     shutil.rmtree(folder / "runs", ignore_errors=True)
     (folder / "runs").mkdir(parents=True, mode=0o700)
     (folder / "known").mkdir(exist_ok=True)
+    for part in (folder / "known").glob("*.*"):
+        part.unlink()

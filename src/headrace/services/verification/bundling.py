@@ -15,6 +15,7 @@ from headrace.assets import Dataset, Model, OutputFile
 from headrace.errors import Conflict
 from headrace.services.sharing import Sharing
 from headrace.services.sharing.book import Book, to_its_end
+from headrace.services.turns import Turns
 from headrace.services.verification import index
 from headrace.services.verification.bundles import sources, write
 from headrace.services.verification.index import Entry, Leaf
@@ -29,6 +30,8 @@ from headrace.trust.ledgers import Ledger
 
 AT_ONCE = 2
 """Bundles that are made at one time: each reads and writes all of an artifact."""
+PLACES = 4
+"""Bundles of one company that wait, are made or are being read: each of the latter is a file."""
 
 
 class Bundling:
@@ -50,25 +53,29 @@ class Bundling:
     ) -> None:
         self._book, self._ledger, self._sealing, self._reading = book, ledger, sealing, reading
         self._opening, self._keyring, self._sharing, self._scratch = Opening(book, sealing), keyring, sharing, scratch
-        self._turn = asyncio.Semaphore(AT_ONCE)
+        self._turns = Turns(AT_ONCE, PLACES, "bundles")
 
     @contextlib.asynccontextmanager
     async def bundle(self, who: Principal, asset: Dataset | Model) -> AsyncIterator[Path]:
-        """See `Verification.bundle`."""
-        files = _files(asset)
-        sayings = await self.sayings(asset) if files and asset.deleted_ms is None else {}
-        if "claim" not in sayings:
-            raise Conflict(detail=_why_not(asset, files))
-        key = await asyncio.to_thread(signer, self._keyring, asset.company)
-        async with self._turn:
+        """See `Verification.bundle`. Raises TooMany besides."""
+        with self._turns.place(who.company):
+            files = _files(asset)
+            sayings = await self.sayings(asset) if files and asset.deleted_ms is None else {}
+            if "claim" not in sayings:
+                raise Conflict(detail=_why_not(asset, files))
             folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._scratch, prefix="bundle-"))
             try:
                 target = folder / f"{asset.id}.bundle"
-                async with self._sharing().content(who, asset.id, "read") as content:
-                    await to_its_end(asyncio.to_thread(write, target, sayings, sources(files, content), key))
+                async with self._turns.turn(who.company):  # not while it is read: readers may be slow
+                    await self._write(who, asset, target, sayings)
                 yield target
             finally:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def _write(self, who: Principal, asset: Dataset | Model, target: Path, sayings: dict[Name, Saying]) -> None:
+        key = await asyncio.to_thread(signer, self._keyring, asset.company)
+        async with self._sharing().content(who, asset.id, "read") as content:
+            await to_its_end(asyncio.to_thread(write, target, sayings, sources(_files(asset), content), key))
 
     async def still(self, who: Principal, id: str) -> None:
         """Whether he may have the rest of it. Raises NotFound, Forbidden."""

@@ -5,15 +5,15 @@ The level is the highest all of whose checks passed, and those of all below it. 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from headrace.access import Principal
 from headrace.assets import Dataset, Model
 from headrace.claims import LEVELS, Check, Level, Report
-from headrace.errors import Forbidden, HeadraceError, TooMany
+from headrace.errors import Forbidden, HeadraceError
 from headrace.services.sharing import Store
+from headrace.services.turns import Turns
 from headrace.services.verification import Rederiver, Retrainer
 from headrace.services.verification.bundling import Bundling
 from headrace.services.verification.case import Case
@@ -28,8 +28,8 @@ from headrace.trust.ledgers import Ledger
 RUNGS: tuple[Level, ...] = ("L0", "L1", "L2")
 AT_ONCE, TRAININGS = 4, 1
 """Verifications at one time, each of which reads all of an artifact; and of them those that run something again."""
-WAITING = 32
-"""Of both together, the running ones included."""
+PLACES, TRAINING_PLACES = 16, 4
+"""Of one company, those that wait included."""
 
 
 class Ladder:
@@ -53,27 +53,21 @@ class Ladder:
     ) -> None:
         self._ledger, self._reading, self._bundling, self._keyring = ledger, reading, bundling, keyring
         self._sharing, self._retrainer, self._rederiver = sharing, retrainer, rederiver
-        self._turns = {"L2": asyncio.Semaphore(TRAININGS)}
-        self._others = asyncio.Semaphore(AT_ONCE)
-        self._count = 0
+        self._trainings = Turns(TRAININGS, TRAINING_PLACES, "verifications")
+        self._others = Turns(AT_ONCE, PLACES, "verifications")
 
     async def verify(
         self, who: Principal, asset: Dataset | Model, level: Level
     ) -> AsyncGenerator[Check | Report, None]:
         """See `Verification.verify`. Raises Forbidden, TooMany, before the first check."""
         await self._may(who, asset, level)
-        if self._count >= WAITING:
-            raise TooMany(count=self._count, what="verifications")
-        self._count += 1
-        try:
-            turn = self._turns.get(level, self._others)
-            if turn.locked():
+        turns = self._trainings if level == "L2" else self._others
+        with turns.place(who.company):
+            if turns.busy:
                 yield Check(level="L0", name="turn", state="running", detail="waits for other verifications to end")
-            async with turn, aclosing(self._climb(who, asset, level)) as climb:
+            async with turns.turn(who.company), aclosing(self._climb(who, asset, level)) as climb:
                 async for one in climb:
                     yield one
-        finally:
-            self._count -= 1
 
     async def _may(self, who: Principal, asset: Dataset | Model, level: Level) -> None:
         """Whoever may read it may have it looked at; to run it again takes its owner, or a right to everything it reads."""
