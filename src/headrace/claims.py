@@ -159,6 +159,7 @@ def is_secret(asset: Dataset | Model, result: bool = False) -> bool:
 
 def shortened(claim: Mapping[str, Any], limit: int) -> dict[str, Any]:
     """A claim of at most `limit` bytes: its largest parts stand there as their digests only. Those are compared like the parts.
+    If that is not enough (many inputs), its inputs stand there by id and contract; that may still be more.
 
     >>> shortened({"id": "ds_1", "statistics": [1] * 100}, 150)["statistics"]["bytes"]
     201
@@ -168,7 +169,17 @@ def shortened(claim: Mapping[str, Any], limit: int) -> dict[str, Any]:
         if len(canonical(made)) <= limit:
             break
         made[name] = _cut(claim[name])
+    for name in sorted(INPUTS & made.keys()):
+        if len(canonical(made)) <= limit:
+            break
+        said = made[name]
+        made[name] = [_bound(one) for one in said] if isinstance(said, list) else said and _bound(said)
     return made
+
+
+def _bound(part: dict[str, Any]) -> dict[str, Any]:
+    """An input by its contract, which has its digests."""
+    return {"id": part["id"], "contract": part["contract"]} if part["contract"] else part
 
 
 def differences(asset: Dataset | Model, claim: Mapping[str, Any], result: Mapping[str, Any] | None = None) -> list[str]:

@@ -151,6 +151,17 @@ def test_large_parts_of_a_recipe_are_on_no_chain() -> None:
     assert claims.differences(other, claim) == ["recipe"]
 
 
+def test_many_inputs_are_told_by_their_contracts() -> None:
+    many = [dataset(id=f"ds_{number}", contract=f"0x{number:040}") for number in range(256)]
+    one = model(state="trained", recipe=Recipe(code=S), datasets=[data.id for data in many], parent="md_9")
+    claim = claims.shortened(claims.model_claim(one, [*many, model(id="md_9")]), 16_384)
+    assert claim["datasets"][7] == {"id": "ds_7", "contract": f"0x{7:040}"}
+    assert claim["parent"] == {"id": "md_9", "digest": "sha256:1", "contract": ""}, "nothing else binds it"
+    assert len(claims.canonical(claim)) < 24_000 and claims.differences(one, claim) == []
+    few = claims.shortened(claims.model_claim(one, many[:2]), 16_384)
+    assert "sha256" in few["datasets"][0] and few["parent"] is None
+
+
 def test_what_has_to_be_sealed() -> None:
     assert claims.is_secret(dataset(confidential=True)) and not claims.is_secret(dataset())
     assert claims.is_secret(model(held_for=["bolt"]))  # it says its content at once
