@@ -92,10 +92,10 @@ def model_claim(model: Model, inputs: Sequence[Dataset | Model] = ()) -> dict[st
     """What the contract of a model says when it is registered.
 
     Args:
-        inputs: the records of its datasets, held-out datasets and parent, whose digests it is bound to.
+        inputs: the records of its datasets, held-out datasets and parent, whose digests or contracts it is bound to.
     """
     claim: dict[str, Any] = {"schema": "headrace/model/1", **_common(model), "kind": kind_of(model)}
-    known = {one.id: _input(one) for one in inputs}
+    known = {one.id: _input(one, model.company) for one in inputs}
     claim["datasets"] = [known[id] for id in model.datasets if id in known]
     claim["parent"] = known.get(model.parent)
     if recipe := model.recipe:
@@ -159,6 +159,7 @@ def is_secret(asset: Dataset | Model, result: bool = False) -> bool:
 
 def shortened(claim: Mapping[str, Any], limit: int) -> dict[str, Any]:
     """A claim of at most `limit` bytes: its largest parts stand there as their digests only. Those are compared like the parts.
+    If that is not enough (many inputs), its inputs stand there by id and contract; that may still be more.
 
     >>> shortened({"id": "ds_1", "statistics": [1] * 100}, 150)["statistics"]["bytes"]
     201
@@ -168,7 +169,17 @@ def shortened(claim: Mapping[str, Any], limit: int) -> dict[str, Any]:
         if len(canonical(made)) <= limit:
             break
         made[name] = _cut(claim[name])
+    for name in sorted(INPUTS & made.keys()):
+        if len(canonical(made)) <= limit:
+            break
+        said = made[name]
+        made[name] = [_bound(one) for one in said] if isinstance(said, list) else said and _bound(said)
     return made
+
+
+def _bound(part: dict[str, Any]) -> dict[str, Any]:
+    """An input by its contract, which has its digests."""
+    return {"id": part["id"], "contract": part["contract"]} if part["contract"] else part
 
 
 def differences(asset: Dataset | Model, claim: Mapping[str, Any], result: Mapping[str, Any] | None = None) -> list[str]:
@@ -238,8 +249,10 @@ def _files(files: Sequence[OutputFile]) -> list[dict[str, Any]]:
     return [{"path": file.path, **_stored(file.stored)} for file in files]
 
 
-def _input(asset: Dataset | Model) -> dict[str, Any]:
-    if is_secret(asset, result=True):  # its digest is nobody's business: it is bound by its contract
+def _input(asset: Dataset | Model, company: str) -> dict[str, Any]:
+    """What a claim of a company's says of an input. The digest of a secret one, or of another company's, is nobody's business
+    who may see the claim: it is bound by its contract."""
+    if asset.company != company or is_secret(asset, result=True):
         return {"id": asset.id, "contract": asset.contract}
     if isinstance(asset, Dataset):
         return {"id": asset.id, "sha256": asset.stored.sha256, "root": asset.stored.root, "contract": asset.contract}

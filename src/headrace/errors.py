@@ -26,7 +26,7 @@ HeadraceError
 │   ├── Unanswered, TooSlow   the process that answers for a company ended, or was ended
 │   ├── NotReady        exists, but has nothing to serve yet
 │   ├── TooMany         others are being answered first
-│   │   └── TooManyGuesses, TooManyNames   wrong passwords, wrong names of companies
+│   │   └── TooManyGuesses, TooManyNames, TooManyRegistrations   passwords, names of companies, registrations a day
 │   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
 └── Permanent           the operator has to act
     ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, NotOpen, NotAlone, Fenced, LearningError
@@ -228,6 +228,11 @@ class TooManyGuesses(TooMany):
 
 class TooManyNames(TooMany):
     """Your company has named {count} companies within an hour that do not exist; ask for the right name, and try again later."""
+
+
+class TooManyRegistrations(TooMany):
+    """Your company has registered {count:,} datasets and models within 24 hours, and more may not be: what the ledger has of each
+    stays for ever. Try again later, or have `LibrarySettings.registrations` raised."""
 
 
 class StorageUnavailable(Temporary):

@@ -171,6 +171,7 @@ async def open_hub(
         notary=notary,
         anew=settings.verification.ledger == "memory",
         snapshots_kept=settings.snapshots_kept,
+        registrations=settings.registrations,
     )
     return await stack.enter_async_context(hub)
 

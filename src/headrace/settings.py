@@ -206,9 +206,9 @@ class VerificationSettings:
     """Claims of snapshots after which a batch is closed and anchored. One transaction then costs each of them almost nothing."""
     batch_seconds: float = 2.0
     """Seconds after which a batch is closed though it is not full: what a snapshot waits for its anchoring at most."""
-    claim_bytes: int = 64 * KIB
-    """Bytes of a claim on the ledger. The largest parts of a longer one stand there by their digests only: each byte there is
-    kept for ever, by everybody who keeps the chain."""
+    claim_bytes: int = 16 * KIB
+    """Bytes of a claim or result on the ledger. The largest parts of a longer one (statistics, recipe, files) stand there by
+    their digests only: each byte there is kept for ever, by everybody who keeps the chain, and no quota counts it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +247,9 @@ class LibrarySettings:
     snapshots_kept: int = 200
     """Snapshots of one online model whose weights are kept, the newest; of older ones the record stays, with their digest and
     what the ledger says of it. 0: what online models publish is not registered at all, and the log is not hashed for it."""
+    registrations: int = 10_000
+    """Datasets and models one company may register within 24 hours, translations included and snapshots not. What the ledger has
+    of each stays for ever, also when the asset is deleted, and is in no quota. 0: no limit."""
     unsafe: bool = False
     """Run other people's code without a sandbox. Off: it could read and change everything the platform can. Only on loopback, and
     only with a single company."""

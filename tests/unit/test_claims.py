@@ -13,6 +13,7 @@ from headrace import claims
 from headrace.assets import Dataset, Model, OutputFile, Recipe, Stored
 from headrace.errors import Tampered
 from headrace.services.verification.sealing import Sealing, opened
+from headrace.settings import VerificationSettings
 from headrace.trust.keyring import Keyring
 
 S = Stored(size=3, sha256="sha256:" + "a" * 64, root="sha256:" + "b" * 64)
@@ -127,6 +128,38 @@ def test_of_a_secret_input_only_its_contract_is_told() -> None:
     assert claim["datasets"] == [{"id": "ds_1", "contract": "0x1"}] and "sha256" in claim["evaluation"][0]
     held = model(held_for=["bolt"])
     assert claims.model_claim(model(id="md_2", parent="md_1"), [held])["parent"] == {"id": "md_1", "contract": ""}
+
+
+def test_of_another_companys_input_only_its_contract_is_told() -> None:
+    theirs = dataset(company="bolt", contract="0x1", name="plans of bolt")
+    one = trained(parent="md_9")
+    claim = claims.model_claim(one, [theirs, dataset(id="ds_2"), model(id="md_9", company="bolt", contract="0x2")])
+    assert claim["datasets"] == [{"id": "ds_1", "contract": "0x1"}] and "sha256" in claim["evaluation"][0]
+    assert claim["parent"] == {"id": "md_9", "contract": "0x2"}
+    assert S.sha256 not in json.dumps(claim["datasets"]) and "plans" not in json.dumps(claim)
+    assert claims.differences(one, claim) == []
+    assert claims.differences(one.model_copy(update={"datasets": ["ds_8"]}), claim) == ["datasets"]
+
+
+def test_large_parts_of_a_recipe_are_on_no_chain() -> None:
+    recipe = Recipe(code=S, datasets=["ds_1"], parameters={f"p{number}": "x" * 200 for number in range(250)})
+    one = model(state="trained", recipe=recipe, datasets=["ds_1"])
+    claim = claims.shortened(claims.model_claim(one, [dataset()]), VerificationSettings().claim_bytes)
+    assert len(claims.canonical(claim)) < 2000 and set(claim["recipe"]) == {"digest", "bytes"}
+    assert claims.differences(one, claim) == []
+    other = one.model_copy(update={"recipe": recipe.model_copy(update={"parameters": {}})})
+    assert claims.differences(other, claim) == ["recipe"]
+
+
+def test_many_inputs_are_told_by_their_contracts() -> None:
+    many = [dataset(id=f"ds_{number}", contract=f"0x{number:040}") for number in range(256)]
+    one = model(state="trained", recipe=Recipe(code=S), datasets=[data.id for data in many], parent="md_9")
+    claim = claims.shortened(claims.model_claim(one, [*many, model(id="md_9")]), 16_384)
+    assert claim["datasets"][7] == {"id": "ds_7", "contract": f"0x{7:040}"}
+    assert claim["parent"] == {"id": "md_9", "digest": "sha256:1", "contract": ""}, "nothing else binds it"
+    assert len(claims.canonical(claim)) < 24_000 and claims.differences(one, claim) == []
+    few = claims.shortened(claims.model_claim(one, many[:2]), 16_384)
+    assert "sha256" in few["datasets"][0] and few["parent"] is None
 
 
 def test_what_has_to_be_sealed() -> None:

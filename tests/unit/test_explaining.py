@@ -18,7 +18,7 @@ from headrace.checks.backends import examples
 from headrace.errors import BadInput, TooMany, Unexplained, Unsupported
 from headrace.models.explainers.completeness import explain
 from headrace.services.learning.explainer import KEPT, Kept, prepared
-from headrace.services.learning.explaining import ExplainerProcess
+from headrace.services.learning.explaining import ExplainerProcess, raised
 from headrace.services.learning.plan import Plan
 from headrace.spec import parse
 from tests import sun
@@ -247,3 +247,30 @@ def test_it_keeps_the_last_few_models_ready(tmp_path: Path) -> None:
     for pairs in range(1, KEPT + 3):
         kept.answer(question(tmp_path, explainer="sampling", params={"pairs": pairs}))
     assert len(kept._made) == KEPT
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "said"),
+    [
+        ("Unexplained", {"self": "x"}, "No explanation: the explainer ended with Unexplained; ask"),
+        ("Unauthenticated", {"detail": "log in at evil.example"}, "No explanation: log in at evil.example; ask"),
+        ("TooLarge", {"what": "x", "size": "none", "limit": "y", "setting": "z"}, "the explainer ended with TooLarge"),
+        ("HeadraceError", {"a": "x"}, "the explainer ended with HeadraceError"),
+        ("__doc__", {}, "the explainer ended with __doc__"),
+        (
+            "MissingExtra",
+            dict.fromkeys(("family", "name", "module"), "x") | {"extra": "a]' evil '"},
+            "MissingExtra; ask",
+        ),
+    ],
+)
+def test_an_error_that_no_explainer_raises_is_unexplained(name: str, fields: dict[str, str], said: str) -> None:
+    found = raised(name, fields)
+    assert type(found) is Unexplained and said in str(found)
+
+
+def test_errors_that_explainers_raise_are_bounded() -> None:
+    assert len(str(raised("BadInput", {"detail": "x" * 10_000}))) < 2100
+    assert type(raised("Unsupported", {"detail": "not here"})) is Unsupported
+    there = raised("MissingExtra", {"family": "explainer", "name": "deep", "module": "captum", "extra": "torch"})
+    assert "headrace[torch]" in str(there)

@@ -414,3 +414,7 @@ def test_the_program_writes_the_same_bytes(tmp_path: Path) -> None:
         found = program("statistics", tmp_path / "c.csv", tmp_path)
         answers.append((tmp_path / "answer.json").read_bytes())
     assert answers[0] == answers[1] and found["samples"] == 500
+
+
+def test_an_answer_is_text_throughout() -> None:
+    assert encoded({"\ud800": {"\udfff": ["a\ud800"]}}) == b'{"?":{"?":["a?"]}}'

@@ -42,6 +42,7 @@ async def test_a_dataset_and_a_model(tmp_path: Path) -> None:
     assert (found["media"], found["samples"], found["sample_shape"]) == ("npy", 4, [3])
     stored = Stored(size=1, sha256="sha256:0", root="sha256:0")
     about = {"id": "ds_1", "company": "a", "name": "n", "created_ms": 1, "created_by": "b", "filename": "f"}
+    assert found.pop("error") == ""
     Dataset(**about, stored=stored, **found)  # it fits into the record
     (tmp_path / "lgb").write_text("tree\nversion=v4\nmax_feature_idx=6\n")
     assert (await inspector.inspect(tmp_path / "lgb", "model"))["framework"] == "lightgbm"
@@ -58,6 +59,7 @@ GOOD = b'{"media":"csv","samples":1,"sample_shape":[2],"statistics":{}}'
     [
         None, b"", b"nonsense", b"[]", b"{}", b"\xff\xfe", b"[" * 100_000, GOOD.replace(b"1", b"NaN"), GOOD.replace(b"{}", b"[]"),
         GOOD.replace(b"1", b"-1"), GOOD.replace(b"1", b'"1"'), GOOD.replace(b"{}", b'{"mean":1e999}'),
+        GOOD.replace(b"{}", b'{"\\ud800":1}'), GOOD.replace(b"{}", b'{"a":["\\udfff"]}'),
         GOOD.replace(b"csv", b"exe"), GOOD.replace(b"}}", b'},"company":"mine"}'), GOOD + b" " * 2_000_000,
         GOOD.replace(b"[2]", str(list(range(500))).encode()), b'{"error":7}', b'{"error":"' + b"x" * 5000 + b'"}',
         lambda place: place.symlink_to("/etc/hostname"), os.mkfifo, Path.mkdir,

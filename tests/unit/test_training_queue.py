@@ -290,6 +290,8 @@ async def test_a_log_is_that_of_all_attempts(tmp_path: Path) -> None:
         ("9" * 60_000, "no JSON"),
         ("x" * 70_000, "over 65536 bytes"),
         ('{"": 1}', "a name that is empty"),
+        ('{"a": "\\ud800"}', "half a surrogate pair"),
+        ('{"\\udfff": 1}', "half a surrogate pair"),
     ],
 )
 def test_metrics_are_flat_and_bounded(tmp_path: Path, text: str, said: str | None) -> None:

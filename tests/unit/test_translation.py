@@ -25,7 +25,7 @@ from headrace.errors import BadInput, Conflict, Forbidden, NotFound, StorageUnav
 from headrace.inside import cases, parity, translate
 from headrace.listening import listen, served
 from headrace.models import onnx_files
-from headrace.models.onnx_files import CLASSIC, check_graph
+from headrace.models.onnx_files import CLASSIC, check_apart, check_graph
 from headrace.models.translators import Given
 from headrace.services.sharing.fence import Page
 from headrace.services.translation import Wish, sandboxed
@@ -301,7 +301,7 @@ def beside() -> onnx.ModelProto:
     return model
 
 
-def test_only_plain_graphs_are_permitted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_plain_graphs_are_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     function = helper.make_function("own", "F", ["x"], ["y"], [helper.make_node("Identity", ["x"], ["y"])], [])
     foreign = finished([helper.make_node("F", ["x"], ["y"], domain="own")], *_ends())
     check_graph(linear().SerializeToString())
@@ -319,6 +319,11 @@ def test_only_plain_graphs_are_permitted(monkeypatch: pytest.MonkeyPatch) -> Non
     ):
         with pytest.raises(ValueError, match=words):
             check_graph(data)
+        (tmp_path / "model.onnx").write_bytes(data)
+        with pytest.raises(ValueError, match=words):
+            check_apart(tmp_path / "model.onnx")
+    (tmp_path / "model.onnx").write_bytes(labels(words=True).SerializeToString())
+    check_apart(tmp_path / "model.onnx", CLASSIC)
     monkeypatch.setattr(onnx_files, "FIELDS", 10)
     with pytest.raises(ValueError, match="more than 10 parts"):
         check_graph(linear().SerializeToString())

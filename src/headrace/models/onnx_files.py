@@ -8,12 +8,20 @@ Field numbers: onnx.proto3 of ONNX; wire format: protobuf.dev, "Encoding".
 
 from __future__ import annotations
 
+import mmap
+import subprocess
+import sys
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
 NODES = 10_000
 """Operators of one ONNX graph."""
 FIELDS = 5_000_000
 """Parts of the file that are looked at, so that a look ends; a network of 10,000 operators has some 200,000."""
+SECONDS = 120.0
+"""A look of that many parts takes 3 s on one core, and may on a busy machine."""
+REFUSED = 3
+"""Exit code of a look that found no plain graph."""
 PLAIN = ("", "ai.onnx")
 """Domains of the operators that every runtime has."""
 CLASSIC = (*PLAIN, "ai.onnx.ml")
@@ -28,6 +36,32 @@ _EXTERNAL, _LOCATION = 13, 14
 def check_graph(data: bytes | memoryview, domains: Collection[str] = PLAIN) -> None:
     """Raises ValueError: it is no plain graph; the message says what it is."""
     _Look(domains).model(memoryview(data))
+
+
+def check_apart(path: Path, domains: Collection[str] = PLAIN) -> None:
+    """`check_graph` of a file, in a process of its own: millions of parts take seconds of one core, in which whoever asks would
+    answer nobody else. Raises ValueError."""
+    command = [sys.executable, "-m", __name__, str(path), *domains]
+    try:
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(f"an ONNX model that takes more than {SECONDS:g} s to look through") from error
+    if ended.returncode == REFUSED:
+        raise ValueError(ended.stdout.decode("utf-8", "replace").strip()[:500])
+    if ended.returncode != 0:
+        raise ValueError(f"an ONNX model that cannot be looked through (code {ended.returncode})")
+
+
+def main() -> None:
+    """``PATH DOMAIN…``: ends with `REFUSED` and the reason, or 0."""
+    path, *domains = sys.argv[1:]
+    with Path(path).open("rb") as file:  # mapped, not read: of tensors only the heads are looked at
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    try:
+        check_graph(memoryview(data), domains)
+    except ValueError as error:
+        print(error)
+        sys.exit(REFUSED)
 
 
 class _Look:
@@ -124,3 +158,7 @@ def _message(value: memoryview | int) -> memoryview:
     if isinstance(value, int):
         raise ValueError("no ONNX model")  # noqa: TRY004 whoever reads files is told of values
     return value
+
+
+if __name__ == "__main__":
+    main()

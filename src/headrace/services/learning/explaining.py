@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from itertools import repeat
 from typing import Any
 
-from headrace import errors, states
-from headrace.errors import HeadraceError, Unexplained
+from headrace import states
+from headrace.errors import BadInput, HeadraceError, MissingExtra, Unexplained, Unsupported
 from headrace.services.learning import strict
 from headrace.services.learning.attending import Attendant, Gone
 from headrace.services.learning.cell import Over
@@ -18,6 +19,15 @@ IDLE = 300.0
 """Seconds without a question after which the process ends: with torch it holds 350 MB, with Captum 530."""
 WAITING = 8
 """Questions that wait for the one being answered; more are refused."""
+LONGEST = 2000
+"""Characters of a field of an error."""
+RAISED: dict[type[HeadraceError], set[str]] = {
+    Unexplained: {"detail", "instead"},
+    BadInput: {"detail"},
+    Unsupported: {"detail"},
+    MissingExtra: {"family", "name", "module", "extra"},
+}
+"""What explainers raise -> its fields."""
 ANSWER = 2**25
 """Bytes of an answer; a longer one is not read."""
 
@@ -70,8 +80,16 @@ def _read(data: bytes) -> dict[str, Any]:
 
 
 def raised(name: str, fields: dict[str, str]) -> HeadraceError:
-    """The error the process named, as if it had been raised here."""
-    kind = getattr(errors, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, HeadraceError)):
-        kind = HeadraceError
-    return kind(**fields)
+    """The error the process named, as if it had been raised here. Users' code may have chosen it: one that no explainer raises,
+    or that does not have its fields, is Unexplained."""
+    said = {field: text[:LONGEST] for field, text in fields.items()}
+    for kind, wanted in RAISED.items():
+        if kind.__name__ == name and said.keys() == wanted and (kind is not MissingExtra or _names(said)):
+            return kind(**said)
+    detail = said.get("detail") or f"the explainer ended with {name[:100]}"
+    return Unexplained(detail=detail, instead="ask for another method, or mend your explainer")
+
+
+def _names(fields: dict[str, str]) -> bool:
+    """They stand in a command that somebody may copy."""
+    return all(re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", text) for text in fields.values())

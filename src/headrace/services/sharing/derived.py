@@ -126,7 +126,8 @@ class Derived:
             lineage.snapshot(connection, made)
             return made, self._let_go(connection, made)
 
-        async with Taken(self._hub, company, [partial(self._receive, company, io.BytesIO(weights))]) as stored:
+        takes = [partial(self._receive, company, io.BytesIO(weights))]
+        async with Taken(self._hub, company, takes, paced=False) as stored:
             model, old = await self._hub.book.write(lambda connection: write(connection, stored[0]))
         await self._hub.forget(company, old)
         self._hub.nudge()

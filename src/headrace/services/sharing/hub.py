@@ -18,6 +18,7 @@ from headrace.errors import Forbidden, NotFound
 from headrace.services.sharing import auditing
 from headrace.services.sharing.book import Book
 from headrace.services.sharing.fence import unfenced
+from headrace.services.sharing.pace import Pace
 from headrace.services.sharing.tables import companies, files
 from headrace.stores.artifacts import Artifacts
 
@@ -46,12 +47,17 @@ class Hub:
     """How often rights changed in this process: downloads under way look again when it does."""
     gone: set[str] = field(default_factory=set)
     """Companies that were deleted since the start: what they were still sending comes to nothing."""
+    pace: Pace = field(init=False)
+    """How fast companies may register."""
     _notes: set[asyncio.Task[None]] = field(default_factory=set)
     _known: set[str] = field(default_factory=set)
     """Companies that are written down as having brought contents."""
     _arriving: Counter[str] = field(default_factory=Counter)
     _removing: set[str] = field(default_factory=set)
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.pace = Pace(self.book, self.clock)
 
     @contextlib.asynccontextmanager
     async def refusing(self, who: Principal, action: str, id: str) -> AsyncIterator[None]:

@@ -301,14 +301,20 @@ class Registering:
 
 
 class Taken:
-    """Contents in their place, while they are being recorded; forgotten again if that fails."""
+    """Contents in their place, while they are being recorded; forgotten again if that fails.
 
-    def __init__(self, hub: Hub, company: str, takes: Iterable[Take]) -> None:
-        self._hub, self._company, self._takes = hub, company, takes
+    Args:
+        paced: it is one of the registrations that a company has so many of a day.
+    """
+
+    def __init__(self, hub: Hub, company: str, takes: Iterable[Take], paced: bool = True) -> None:
+        self._hub, self._company, self._takes, self._paced = hub, company, takes, paced
         self._arriving = hub.arriving(company)
         self._stored: list[Stored] = []
 
     async def __aenter__(self) -> list[Stored]:
+        if self._paced:
+            await self._hub.pace.check(self._company)
         await self._arriving.__aenter__()
         try:
             for take in self._takes:
@@ -323,6 +329,8 @@ class Taken:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         await self._arriving.__aexit__(None, None, None)
+        if error is None and self._paced:
+            self._hub.pace.note(self._company)
         if error is not None and self._stored:
             # also when the caller went away: what he sent is not kept
             await asyncio.shield(self._hub.forget(self._company, [one.sha256 for one in self._stored]))

@@ -103,9 +103,9 @@ class Results:
             fields |= {"reproducible": "never", "reproducible_note": model.reproducible_note}
         try:
             changed = Model.model_validate(fields)
-        except ValueError as error:
+            put(connection, changed)
+        except ValueError as error:  # no such record, or one that is no JSON
             raise BadInput(detail=f"what job {job.id} says of its model cannot be kept: {error}") from error
-        put(connection, changed)
         connection.execute(delete(files).where(files.c.asset == model.id, files.c.role == "output"))
         needs(connection, model.id, model.company, "output", made)
         lineage.job(connection, changed, job.model_copy(update={"state": "done"}))

@@ -166,6 +166,7 @@ def _checked(raw: bytes, kind: str) -> dict[str, Any]:
     """The answer in the form it has to have. Numbers are finite: there is no other JSON, and 1e999 is found out."""
     try:
         plain = json.loads(raw, parse_constant=_constant, parse_float=_finite)
+        json.dumps(plain, ensure_ascii=False).encode()  # half a surrogate pair is no text, and in no record
         if isinstance(plain, dict) and set(plain) == {"error"}:
             raise BadInput(detail=Failure(**plain).error or "it could not be looked into")
         answer: BaseModel = DatasetAnswer(**plain) if kind == "dataset" else ModelAnswer(**plain)

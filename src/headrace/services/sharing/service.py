@@ -72,6 +72,7 @@ class SharingService:
         notary: has what is registered recorded on a ledger; None: there is none.
         anew: that ledger is empty at each start.
         snapshots_kept: snapshots of one online model whose weights are kept.
+        registrations: datasets and models one company may register within 24 hours; 0: no limit.
     """
 
     def __init__(
@@ -88,12 +89,14 @@ class SharingService:
         notary: Notary | None = None,
         anew: bool = False,
         snapshots_kept: int = KEPT,
+        registrations: int = 0,
     ) -> None:
         self.artifacts = artifacts
         self.scratch = scratch
         self.registering: set[tuple[str, str]] = set()
         """(company, upload) of resumable uploads that are being registered."""
         self._hub = Hub(Book(engine), artifacts, clock, scratch, self.nudge, anchors=notary is not None)
+        self._hub.pace.most = registrations
         self.anchoring, self._anew = Anchoring(self._hub, notary), anew
         self.contents = Contents(self._hub, Comparing(self._hub, notary))
         self.granting = Granting(self._hub, companies)

@@ -75,6 +75,8 @@ def read_flat(output: Path, name: str) -> dict[str, Scalar]:
 def _scalar(file: str, name: str, value: Any) -> Scalar:
     if not name or len(name) > 200:
         raise BadInput(detail=f"{file} has a name that is empty or over 200 characters")
+    if any("\ud800" <= letter <= "\udfff" for text in (name, value) if isinstance(text, str) for letter in text):
+        raise BadInput(detail=f"{file}: {name!r} has half a surrogate pair, which is no text")
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, str) and len(value) <= TEXT:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headrace.assets import Environment, Limits, Parity, Recipe
 from headrace.errors import BadInput, Temporary, TooLarge
-from headrace.models.onnx_files import CLASSIC, check_graph
+from headrace.models.onnx_files import CLASSIC, check_apart
 from headrace.runners import Ended, Runner, Task
 from headrace.runners.collect import collect
 from headrace.services.translation import Wish
@@ -278,8 +277,7 @@ def _plain_graph(path: Path, most: int) -> None:
             raise TooLarge(what="the ONNX file", size=size, limit=most, setting="TranslationSettings.onnx_bytes")
         if not size:
             raise ValueError("no ONNX model")
-        with path.open("rb") as file:  # mapped, not read: of tensors only the heads are looked at
-            check_graph(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)), CLASSIC)
+        check_apart(path, CLASSIC)
     except FileNotFoundError as error:
         raise BadInput(detail="it cannot be translated: its code ended without an ONNX file") from error
     except ValueError as error:
