@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -256,18 +258,22 @@ def test_something_else_answers_there(up: Up) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        import threading
 
         def reply() -> None:
-            connection, _ = other.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+            with contextlib.suppress(OSError):  # closed: the test is over
+                while True:
+                    connection, _ = other.accept()
+                    with connection:
+                        connection.recv(4096)
+                        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
 
         thread = threading.Thread(target=reply)
         thread.start()
-        assert "not Headrace's" in bad(f"http://127.0.0.1:{other.getsockname()[1]}", "get")
-        thread.join()
+        try:
+            assert "not Headrace's" in bad(f"http://127.0.0.1:{other.getsockname()[1]}", "get")
+        finally:
+            other.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def test_version() -> None:

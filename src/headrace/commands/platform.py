@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -90,7 +90,11 @@ class Up:
             body_limit=round(self.body_limit_mb * MIB),
             webhook_private=self.webhook_private,
             open=self.open_,
-            library=library_settings(self.company_quota, self.upload_limit, self.jobs, self.ledger, unsafe=self.unsafe),
+            library=replace(
+                library_settings(self.company_quota, self.upload_limit, self.jobs, self.ledger),
+                snapshots_kept=self.snapshots_kept,
+                unsafe=self.unsafe,
+            ),
         )
 
     def _mqtt(self) -> MqttSettings:
@@ -119,7 +123,7 @@ def _network(text: str) -> str:
         raise typer.BadParameter(f"{error}; say 192.0.2.7 or 192.0.2.0/24", param_hint="--proxy") from error
 
 
-def library_settings(quota: float, upload: float, jobs: int, ledger: str, *, unsafe: bool = False) -> LibrarySettings:
+def library_settings(quota: float, upload: float, jobs: int, ledger: str) -> LibrarySettings:
     """Settings of datasets, models and jobs.
 
     Args:
