@@ -290,10 +290,11 @@ class LearningService:
         entered = self._registry.models.values()
         current = {generation_file(self._data, one.name, one.generation).name for one in entered}
         current |= {before.view.path.name for before in self._before.values()}
+        for file in (self._data / "state").glob("*@*.db"):
+            if file.name not in current and self._watcher is not None:
+                self._watcher.parting(file)  # opens it, and SQLite may leave files beside it
         for file in (self._data / "state").glob("*@*.db*"):
             if file.name.removesuffix("-wal").removesuffix("-shm") not in current:
-                if file.suffix == ".db" and self._watcher is not None:
-                    self._watcher.parting(file)
                 file.unlink(missing_ok=True)
         self._registry.sweep([before.view.entered.folder for before in self._before.values()])
         self.alerting.sweep(self.views.values())
