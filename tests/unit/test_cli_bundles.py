@@ -110,7 +110,7 @@ def test_what_cannot_be_checked(run: Run, made: Made, tmp_path: Path) -> None:
 
 def test_a_library_that_is_missing(run: Run, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "coincurve", None)
-    assert "pip install 'headrace[chain]'" in run("verify", "a.bundle", "--key", ACME.fingerprint, code=1)
+    assert "pip install 'headrace[verify]'" in run("verify", "a.bundle", "--key", ACME.fingerprint, code=1)
 
 
 def test_pins_are_ones_own(run: Run, made: Made, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def keccak(data: bytes) -> bytes:
 
 def missing(error: ImportError) -> MissingExtra:
     """What to install."""
-    return MissingExtra(family="ledgers", name="embedded", module=error.name, extra="verify")
+    return MissingExtra(family="check of", name="bundles", module=error.name, extra="verify")
 
 
 def checksum(address: bytes) -> str:
