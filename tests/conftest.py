@@ -30,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith(SCRUBBED) and name != "HEADRACE_KSERVE_ENV":
             del os.environ[name]
+    os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and tables would fit themselves into it
     os.environ["HEADRACE_HOME"] = HOME
     if config.getoption("--full"):
         os.environ[FULL] = "1"
