@@ -35,6 +35,10 @@ class NoCompiler(Exception):
     """There is no way to a compiler here."""
 
 
+WAIT = 120
+"""Seconds npm has."""
+
+
 def compiler() -> Path:
     """The folder with the compiler, installed when it is missing or of another version.
 
@@ -49,7 +53,10 @@ def compiler() -> Path:
         stamp = HOME / f"solc-{VERSION}"
         if not stamp.exists():
             command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", HOME, f"solc@{VERSION}"]
-            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            try:
+                done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=WAIT)
+            except subprocess.TimeoutExpired as error:
+                raise NoCompiler(f"npm did not install solc {VERSION} within {WAIT} s") from error
             if done.returncode:
                 raise NoCompiler(f"npm cannot install solc {VERSION}: {done.stdout}{done.stderr}")
             stamp.touch()
