@@ -19,7 +19,7 @@ from headrace.original.contracts import (
 )
 from headrace.original.registering import Original
 from headrace.services.apidocs import add_docs
-from headrace.services.documents import RESPONSES, describe
+from headrace.services.documents import describe, service_app
 from headrace.services.entrance import caller
 from headrace.services.http import App, Receive, Scope, Send, header, read_body
 from headrace.services.sharing.fence import of_kind
@@ -43,15 +43,10 @@ def create_app(original: Original, largest: int = 0) -> FastAPI:
     Args:
         largest: bytes of a file; 0: any.
     """
-    app = FastAPI(
+    app = service_app(
+        "original",
         title="Headrace, as the original platform",
         description="The routes of the original MLaaS platform, for its own client. On an open platform only.",
-        version="1",
-        openapi_url="/openapi/original.json",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        responses=RESPONSES,
     )
     for routes in (_datasets(original, largest), _models(original, largest), _ledger(original)):
         app.include_router(routes)

@@ -50,6 +50,26 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 _TOKEN = {"type": "http", "scheme": "bearer", "description": "a browser with a session needs none"}
 
 
+def service_app(name: str, title: str, description: str, **more: Any) -> FastAPI:
+    """The app of a service, documented at ``/openapi/NAME.json``. `describe` it when its routes are there.
+
+    Args:
+        more: for FastAPI.
+    """
+    return FastAPI(
+        title=title,
+        description=description,
+        version="1",
+        openapi_url=f"/openapi/{name}.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+        responses=RESPONSES,
+        **more,
+    )
+
+
 def describe(app: FastAPI, change: Change | None = None) -> None:
     """Give an app its document, which `change` may add to, and our answers to errors, to what cannot be read, and to paths
     and methods that are not there."""

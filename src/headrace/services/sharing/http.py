@@ -19,7 +19,7 @@ from headrace.assets import AuditEntry, Dataset, Grant, Lineage, Model, Plain
 from headrace.errors import HeadraceError
 from headrace.services.apidocs import add_docs
 from headrace.services.bounded import Bounded, roles
-from headrace.services.documents import RESPONSES, describe
+from headrace.services.documents import describe, service_app
 from headrace.services.entrance import caller, known_still, only_acting
 from headrace.services.sharing.contents import Opened
 from headrace.services.sharing.downloads import Download
@@ -140,17 +140,11 @@ def create_app(service: SharingService, *, largest_upload: int = 0) -> FastAPI:
     Args:
         largest_upload: bytes of the largest file that is sent, resumable or in a form; 0: no limit but the company's quota.
     """
-    app = FastAPI(
+    app = service_app(
+        "sharing",
         title="Headrace sharing",
         summary="Companies' datasets and models",
         description="Datasets and models of any size, grants to other companies, lineage and the audit log.",
-        version="1",
-        openapi_url="/openapi/sharing.json",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        separate_input_output_schemas=False,
-        responses=RESPONSES,
     )
     for routes in (_datasets(service, largest_upload), _models(service, largest_upload), _rights(service)):
         app.include_router(routes)

@@ -18,7 +18,7 @@ from headrace.assets import Job, JobState, Plain, Recipe
 from headrace.errors import BadInput, HeadraceError
 from headrace.services.apidocs import add_docs
 from headrace.services.bounded import Bounded, roles
-from headrace.services.documents import RESPONSES, describe, sentence
+from headrace.services.documents import describe, sentence, service_app
 from headrace.services.entrance import caller, lasting
 from headrace.services.training import Training
 from headrace.settings import MIB, TrainingSettings
@@ -100,16 +100,10 @@ def create_app(service: Training, code_bytes: int = TrainingSettings().code_byte
     Args:
         code_bytes: bytes of the largest code archive that is looked at.
     """
-    app = FastAPI(
+    app = service_app(
+        "training",
         title="Headrace training",
         description="Registered recipe + datasets -> files, metrics and a log, in a sandbox.",
-        version="1",
-        openapi_url="/openapi/training.json",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        separate_input_output_schemas=False,
-        responses=RESPONSES,
     )
     app.include_router(_routes(service))
     describe(app)

@@ -6,19 +6,17 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeAlias
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, FastAPI, Request
 from pydantic import Field
 
 from headrace.access import Principal
 from headrace.assets import Model
-from headrace.errors import HeadraceError, Temporary
+from headrace.errors import Temporary
 from headrace.services.apidocs import add_docs
 from headrace.services.bounded import Bounded
-from headrace.services.documents import RESPONSES, describe
+from headrace.services.documents import describe, service_app
 from headrace.services.entrance import caller
-from headrace.services.http import Receive, code
+from headrace.services.http import Receive
 from headrace.services.translation import Translating, Wish
 
 BODY = 2**16
@@ -29,20 +27,12 @@ Id: TypeAlias = Annotated[str, Field(max_length=64)]
 
 def create_app(service: Translating) -> FastAPI:
     """The service over HTTP. Its life-cycle is not the app's: enter the service before."""
-    app = FastAPI(
+    app = service_app(
+        "translation",
         title="Headrace translation",
         description="A registered model -> ONNX, from which other runtimes read, under a new id, with a certificate of how "
         "near its answers are.",
-        version="1",
-        openapi_url="/openapi/translation.json",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        separate_input_output_schemas=False,
-        responses=RESPONSES,
     )
-    app.add_exception_handler(HeadraceError, _refuse)
-    app.add_exception_handler(RequestValidationError, _invalid)
     app.include_router(_routes(service))
     describe(app)
     add_docs(app, "translation")
@@ -79,17 +69,3 @@ async def _unless_gone(receive: Receive, asked: Coroutine[Any, Any, Model]) -> M
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _refuse(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HeadraceError)
-    return JSONResponse({"error": str(error)}, code(error))
-
-
-async def _invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    texts = []
-    for one in error.errors()[:20]:
-        where = ".".join(str(part) for part in one["loc"] if part not in {"body", "path"})
-        texts.append(f"{where}: {one['msg']}" if where else str(one["msg"]))
-    return JSONResponse({"error": "\n".join(texts)[:5000]}, 400)

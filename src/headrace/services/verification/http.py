@@ -14,7 +14,7 @@ from headrace.access import Principal
 from headrace.claims import Report
 from headrace.services.apidocs import add_docs
 from headrace.services.bounded import Bounded
-from headrace.services.documents import RESPONSES, describe
+from headrace.services.documents import describe, service_app
 from headrace.services.entrance import caller, known_still, only_acting
 from headrace.services.http import Scope
 from headrace.services.verification.boms import MEDIA
@@ -44,17 +44,11 @@ _NOTARY = re.compile(f"{PREFIX}/")
 
 def create_app(service: VerificationService) -> FastAPI:
     """The service over HTTP. Its life-cycle is not the app's: enter the service before; and it expects the entrance in front."""
-    app = FastAPI(
+    app = service_app(
+        "verification",
         title="Headrace verification",
         summary="What is recorded of datasets and models, and whether it holds",
         description="Contracts on the ledger, read from chain data alone, and the keys that records are signed with.",
-        version="1",
-        openapi_url="/openapi/verification.json",
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        separate_input_output_schemas=False,
-        responses=RESPONSES,
     )
     app.include_router(_routes(service))
     app.include_router(notary_router(service))
