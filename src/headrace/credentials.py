@@ -16,7 +16,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -198,7 +198,18 @@ def _dated(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read() -> dict[str, dict[str, Any]]:
-    path = file()
+    return entries(file(), "delete it, and `headrace login` again")
+
+
+def entries(path: Path, mend: str, fits: Callable[[Any], bool] = lambda one: isinstance(one, dict)) -> dict[str, Any]:
+    """A JSON file of this user's by name; {} if there is none.
+
+    Args:
+        mend: what to do about a damaged one.
+        fits: whether an entry is of its form.
+
+    Raises BadInput: it cannot be read, or is damaged.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -207,8 +218,8 @@ def _read() -> dict[str, dict[str, Any]]:
         raise BadInput(detail=f"{path} cannot be read: {error.strerror}") from error
     except ValueError:
         found = None
-    if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
-        raise BadInput(detail=f"{path} is damaged: delete it, and `headrace login` again") from None
+    if not isinstance(found, dict) or not all(map(fits, found.values())):
+        raise BadInput(detail=f"{path} is damaged: {mend}") from None
     return found
 
 

@@ -30,18 +30,7 @@ def file() -> Path:
 
 def kept() -> dict[str, dict[str, str]]:
     """Name -> ``key`` and ``operator`` -> fingerprint. Raises BadInput: the file is damaged."""
-    path = file()
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise BadInput(detail=f"{path} cannot be read: {error.strerror}") from error
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or not all(map(_is_pin, found.values())):
-        raise BadInput(detail=f"{path} is damaged: mend it, or delete it and pin your keys again") from None
-    return found
+    return credentials.entries(file(), "mend it, or delete it and pin your keys again", _is_pin)
 
 
 def add(name: str, key: str = "", operator: str = "") -> dict[str, str]:
