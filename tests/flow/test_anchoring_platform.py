@@ -130,7 +130,17 @@ def test_the_embedded_ledger_is_the_default_and_survives_a_kill(tmp_path: Path) 
         found = json.loads(headrace(up, "contract", made["contract"], "--json"))
         assert found["claim"]["sha256"] == made["stored"]["sha256"]
         assert up.call("GET", f"/datasets/{made['id']}/content").content == b"a,b\n1,2\n"
-        assert json.loads(headrace(up, "ledger", "--json"))["kind"] == "embedded"
+        known = json.loads(headrace(up, "ledger", "--json"))
+        assert known["kind"] == "embedded"
+        rebuild = ("ledger", "--rebuild", "--data", str(up.data))
+        assert "is in use" in headrace(up, *rebuild, code=1)
+        assert up.stop() == 0
+        state = up.data / "ledger" / "state.db"
+        state.write_bytes(b"\0" * 4096)
+        rebuilt = json.loads(headrace(up, *rebuild, "--json"))
+        assert (rebuilt["genesis"], rebuilt["height"]) == (known["genesis"], known["height"])
+        assert state.stat().st_size > 4096
+        assert "there is no ledger" in headrace(up, "ledger", "--rebuild", "--data", str(tmp_path), code=1)
 
 
 def test_three_services_alone(tmp_path: Path) -> None:

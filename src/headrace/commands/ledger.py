@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from headrace.commands.calling import URL, Json, Url, call, fail, quoted
+from headrace.commands.calling import URL, Json, Url, call, fail, guard, quoted
 from headrace.commands.printing import say, table
 from headrace.commands.records import figure
+from headrace.errors import BadInput, MissingExtra
 
 LONG = 60
 """Characters of a value that stands on one line."""
@@ -83,8 +85,19 @@ def _short(value: object) -> str:
     return figure(value)
 
 
-def ledger(as_json: Json = False, url: Url = URL) -> None:
+def ledger(
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Of a stopped platform: check the log, and work the chain out again from it."),
+    ] = False,
+    data: Annotated[Path, typer.Option(help="With --rebuild: the platform's data directory.")] = Path("data"),
+    as_json: Json = False,
+    url: Url = URL,
+) -> None:
     """Show which ledger this platform records on, who runs it, and your company's account there."""
+    if rebuild:
+        guard(lambda: _rebuilt(data, as_json))
+        return
     found = call(url, "GET", "/ledger")
     if as_json:
         say(json.dumps(found, indent=2))
@@ -97,6 +110,24 @@ def ledger(as_json: Json = False, url: Url = URL) -> None:
     say(f"account of {found['company']}: {found['account']}")
     signer = call(url, "GET", f"/keys/{quoted(found['company'])}")["signer"]
     say(f"its signing key {signer} (what somebody pins who verifies its bundles)")
+
+
+def _rebuilt(data: Path, as_json: bool) -> None:
+    from headrace.trust.ledgers.embedded import missing
+
+    if gone := missing():
+        raise MissingExtra(family="ledgers", name="embedded", module=gone, extra="chain")
+    from headrace.trust.evm.book import LOG, rebuild
+    from headrace.trust.keyring import Keyring
+
+    folder = data / "ledger"
+    if not (folder / LOG).is_file():
+        raise BadInput(detail=f"there is no ledger in {folder}: --data says where the platform's data are")
+    found = rebuild(folder, Keyring(data / "keys"))
+    if as_json:
+        say(json.dumps({"chain": found.chain, "genesis": found.genesis, "height": found.height}))
+        return
+    say(f"{found.height:,} blocks are made again from the log, each as the log names it; genesis {found.genesis}")
 
 
 def revoke(

@@ -17,7 +17,7 @@ from headrace.commands.printing import clock, say, table
 Name = Annotated[str, typer.Option(help="Name to list it under (default: the file's).")]
 Description = Annotated[str, typer.Option(help="A sentence about it.")]
 Confidential = Annotated[
-    bool, typer.Option("--confidential", help="Marks it as confidential; nothing depends on the mark yet.")
+    bool, typer.Option("--confidential", help="Its claim is sealed: the ledger holds nothing but a digest of it.")
 ]
 Company = Annotated[str, typer.Option(help="Only of this company.")]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")]
