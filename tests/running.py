@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -117,8 +116,9 @@ class Up:
         raise TimeoutError(f"models are behind: {self.overview()['models']} {self.errors()}")
 
     def workers(self) -> list[psutil.Process]:
-        """Its worker processes: no ledger, and nobody who only asks what is installed."""
-        return [one for one in self.children() if not _BESIDE.search(_line(one))]
+        """Its worker processes, explainers and who answers: no ledger, nobody who only asks what is installed, and none that has
+        been forked and is not yet what it will be."""
+        return [one for one in self.children() if "headrace.services.learning." in _line(one)]
 
     def children(self) -> list[psutil.Process]:
         """All its processes."""
@@ -160,9 +160,6 @@ class Up:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-_BESIDE = re.compile(r"headrace\.trust\.evm|os\.nice\(10\)")
 
 
 def _line(process: psutil.Process) -> str:

@@ -163,7 +163,7 @@ def test_a_deleted_company_leaves_nothing_behind_and_its_name_is_not_given_again
     for folder in ("uploads", "contents"):
         assert list((place / "artifacts" / "old" / folder).iterdir()) == []
     assert not any((place / "training" / "logs" / one["job"]).exists() for one in (running, queued))
-    workers = [one.cmdline() for one in up.workers()]
+    workers = [one.cmdline() for one in up.children()]
     assert not any("train.py" in " ".join(line) for line in workers)
     assert other.call("GET", f"/datasets/{granted}").status_code == 404
     assert all(one["revoked_ms"] for one in other.get("/grants")["items"])

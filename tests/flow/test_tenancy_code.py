@@ -286,7 +286,7 @@ def test_a_hostile_graph_of_one_company_holds_up_no_other(tmp_path: Path) -> Non
         )
         assert bolt.get(f"/api/topics/{TOPIC}")["decoders"] == up.call("GET", f"/api/topics/{TOPIC}").json()["decoders"]
         assert bolt.get(f"/api/topics/{TOPIC}")["devices"] == up.call("GET", f"/api/topics/{TOPIC}").json()["devices"]
-        workers = up.workers()
+        workers = up.children()
         assert up.stop() == 0
         psutil.wait_procs(workers, timeout=5)
         assert not [one for one in workers if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
