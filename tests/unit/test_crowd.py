@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import resource
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.commands.platform import Up
 from headrace.crowd import Crowd, places, raise_handles
-from headrace.running import settings_of
 
 
 def test_the_oldest_silent_one_of_the_fullest_address_goes_first() -> None:
@@ -74,7 +73,7 @@ def test_counts_are_right_whatever_happens(steps: list[tuple[str, int]]) -> None
 
 
 def test_proxies_of_the_command_line_are_both_doors() -> None:
-    made = settings_of(data=Path("data"), proxies=("10.0.0.0/8",))
+    made = Up(proxy=["10.0.0.0/8"]).settings()
     assert made.http.proxies == made.mqtt.proxies == ("10.0.0.0/8",)
 
 

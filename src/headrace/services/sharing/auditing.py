@@ -7,8 +7,9 @@ from sqlalchemy import Connection, and_, insert, or_, select
 from headrace.access import Principal
 from headrace.assets import AuditEntry
 from headrace.services.sharing.tables import audit
+from headrace.stores.database import Inserting
 
-_NEW = insert(audit)
+_put = Inserting(insert(audit), *(each.name for each in audit.c if each.name != "id"))
 LONGEST = 500
 """Characters of a detail."""
 
@@ -39,7 +40,7 @@ def note(
         "allowed": allowed,
         "detail": detail[:LONGEST],
     }
-    connection.execute(_NEW, line)
+    _put(connection, line)
 
 
 def skip(connection: Connection) -> None:

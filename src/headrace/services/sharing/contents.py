@@ -23,8 +23,9 @@ from headrace.services.sharing.comparing import Comparing
 from headrace.services.sharing.fence import Asset, Fence
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.tables import files
+from headrace.stores.database import Inserting
 
-_NEW = insert(files)  # made once: SQLAlchemy then needs a third of the time to find what it compiled it to
+_put = Inserting(insert(files), *files.c.keys())
 AGAIN = 1.0
 """Seconds after which a download under way asks again whether it still may; a change in this process asks at once."""
 
@@ -196,21 +197,10 @@ def safe_path(path: str) -> PurePosixPath:
 
 def needs(connection: Connection, id: str, company: str, role: str, kept: Sequence[OutputFile]) -> None:
     """Write down which contents an asset needs."""
-    connection.execute(
-        _NEW,
-        [
-            {
-                "asset": id,
-                "role": role,
-                "path": file.path,
-                "company": company,
-                "sha256": file.stored.sha256,
-                "root": file.stored.root,
-                "size": file.stored.size,
-            }
-            for file in kept
-        ],
-    )
+    for file in kept:
+        stored = file.stored
+        row = {"asset": id, "role": role, "path": file.path, "company": company}
+        _put(connection, {**row, "sha256": stored.sha256, "root": stored.root, "size": stored.size})
 
 
 def _files(connection: Connection, id: str, role: str, path: str = "") -> list[OutputFile]:

@@ -16,11 +16,12 @@ from headrace.access import Principal
 from headrace.assets import Anchoring, Dataset, Model, Right
 from headrace.errors import Forbidden, NotFound, UnknownAsset
 from headrace.services.sharing.tables import datasets, grants, holds, models
+from headrace.stores.database import Inserting
 
 Kind: TypeAlias = Literal["dataset", "model"]
 Asset: TypeAlias = Dataset | Model
 TABLES: dict[Kind, Table] = {"dataset": datasets, "model": models}
-_NEW = {kind: insert(table) for kind, table in TABLES.items()}
+_PUT = {kind: Inserting(insert(table), *table.c.keys()) for kind, table in TABLES.items()}
 OPENS: dict[Right, tuple[Right, ...]] = {"read": ("read",), "train": ("train", "derive"), "derive": ("derive",)}
 """right asked for -> rights that give it. To read is not to train: a grant says what it is meant for."""
 HIDDEN: dict[str, Any] = {
@@ -255,7 +256,7 @@ def put(connection: Connection, asset: Asset) -> None:
 
 def add(connection: Connection, asset: Asset) -> None:
     """Write a new record."""
-    connection.execute(_NEW[kind_of(asset.id)], {"id": asset.id, **_row(asset)})
+    _PUT[kind_of(asset.id)](connection, {"id": asset.id, **_row(asset)})
 
 
 def _row(asset: Asset) -> dict[str, Any]:
@@ -269,8 +270,8 @@ def _row(asset: Asset) -> dict[str, Any]:
         "deleted_ms": asset.deleted_ms,
         "record": asset.model_dump_json(),
     }
-    if isinstance(asset, Model) and asset.snapshot is not None:
-        values["online"] = asset.snapshot.model
+    if isinstance(asset, Model):
+        values["online"] = asset.snapshot.model if asset.snapshot is not None else ""
     return values
 
 

@@ -21,8 +21,9 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, 
 from headrace.errors import Temporary
 from headrace.services.sharing.book import Book
 from headrace.services.sharing.tables import pending
+from headrace.stores.database import Inserting
 
-_NEW = insert(pending)
+_put = Inserting(insert(pending).returning(pending.c.id), "kind", "asset", "company", "detail")
 PAUSE = 5.0
 """Seconds until a promise that failed for a passing reason is tried again; doubled each time, at most `LONGEST`."""
 LONGEST, MINUTE = 600.0, 60.0
@@ -51,9 +52,7 @@ def promise(
 ) -> int:
     """Write one down; returns its id."""
     values = {"kind": kind, "asset": asset, "company": company, "detail": json.dumps(detail or {})}
-    made = connection.execute(_NEW, values).inserted_primary_key
-    assert made is not None
-    return int(made[0])
+    return int(_put(connection, values).scalar_one())
 
 
 def kept(connection: Connection, id: int) -> None:
