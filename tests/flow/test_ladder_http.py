@@ -14,7 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from headrace.cli import app
+from headrace.commands import climbing
 from headrace.listening import listen, served
+from headrace.services import entrance
+from headrace.services.verification import running
 from headrace.services.verification.http import create_app
 from tests.hub import ACME, BOLT, dataset
 from tests.ladders import TRAINS, Standing, flip, standing
@@ -93,6 +96,48 @@ async def test_who_closes_the_connection_ends_the_training(on: Standing) -> None
                 return all(job.state == "cancelled" for job in await jobs())
 
             await until(ended)
+
+
+async def test_a_token_that_ends_in_the_middle(on: Standing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The verification goes on, the command asks again and says each check once; nobody else gets it; it ends when nobody comes."""
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(entrance, "AGAIN", 0.05)
+    monkeypatch.setattr(climbing, "SOON", 0.0)
+    _, model = await on.trained(TRAINS + "import time; time.sleep(3)\n")
+
+    async def jobs() -> list[Any]:
+        return [job for job in await on.queue.jobs(ACME) if job.kind == "reproduce"]
+
+    async with door(on, {"who": ACME}) as http:
+        asked: list[str] = []
+
+        async def once(_: Any) -> bool:
+            """The first answer's token ends as soon as the training runs."""
+            return asked.count("verify") > 1 or not await jobs()
+
+        real = climbing._lines
+
+        def lines(*about: Any) -> Iterator[str]:
+            asked.append("verify")
+            yield from real(*about)
+
+        monkeypatch.setattr(entrance, "still", once)
+        monkeypatch.setattr(climbing, "_lines", lines)
+        words = ["verify", model.id, "--level", "L2", "--url", str(http.base_url)]
+        done = await asyncio.to_thread(CliRunner().invoke, app, words)
+        assert done.exit_code == 0, (done.output, done.exception)
+        assert len(asked) == 2 and len(await jobs()) == 1 and "re-derived" in done.output
+        assert done.output.count("✓ L0 contract") == done.output.count("✓ L2 training again") == 1
+
+        monkeypatch.setattr(running, "LINGERS", 0.2)
+        asked.clear()
+        with pytest.raises(httpx.RemoteProtocolError):
+            await http.post(f"/verify/{model.id}?level=L2")
+        await until(lambda: _none_parked(on))
+
+
+async def _none_parked(on: Standing) -> bool:
+    return not on.here.notary.verifications._parked
 
 
 async def test_too_many_are_told_so(on: Standing, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,8 @@ ID = re.compile(r"(ds|md)_[0-9a-f]{20}")
 
 SHORT, FAILED = 1, 3
 """Exit codes: the level was not reached though nothing is wrong with what was looked at; a check failed."""
+SOON = 10.0
+"""Seconds: what breaks off before breaks off again."""
 Levels = Literal["L0", "L1", "L2"]
 
 
@@ -41,30 +44,48 @@ def _below(reached: Level, wanted: Levels) -> bool:
 
 
 def _climbed(url: str, id: str, level: Levels, *, quiet: bool) -> Report:
+    """The report. A token that ends in the middle is renewed; the platform goes on meanwhile, and tells all once more."""
+    show = _Shown(quiet=quiet)
+    while True:
+        began = time.monotonic()
+        try:
+            if report := _attempt(url, id, level, show):
+                return report
+            broken = f"{url} broke off before the report"
+        except Lost as error:
+            broken = str(error)
+        if time.monotonic() - began < SOON:
+            show.end()
+            fail(f"{broken}: nothing is verified; try again")
+
+
+def _attempt(url: str, id: str, level: Levels, show: _Shown) -> Report | None:
+    """The report; None: it ended before. Raises Lost."""
     from pydantic import ValidationError
 
     from headrace.claims import Check, Report
 
-    show = _Shown(quiet=quiet)
+    known = show.shown
     try:
         for line in _lines(url, id, level):
             found: dict[str, Any] = json.loads(line)
             if "checks" in found:
                 show.end()
-                report = Report.model_validate(found)
-                break
-            show.check(Check.model_validate(found))
-        else:
-            fail(f"{url} broke off before the report: nothing is verified; try again")
+                return Report.model_validate(found)
+            check = Check.model_validate(found)
+            if known and check.state != "running":
+                known -= 1
+            elif not known:
+                show.check(check)
     except (ValueError, ValidationError) as error:
         fail(
             f"{url} answered with something that is no verification ({type(error).__name__}); does --url name the right port?"
         )
-    return report
+    return None
 
 
 def _lines(url: str, id: str, level: Levels) -> Iterator[str]:
-    """What the platform says, line by line. Ends the command if it refuses."""
+    """What the platform says, line by line. Ends the command if it refuses. Raises Lost."""
     import httpx
 
     from headrace import credentials
@@ -83,11 +104,18 @@ def _lines(url: str, id: str, level: Levels) -> Iterator[str]:
                 read(answer)
             yield from answer.iter_lines()
     except httpx.HTTPError as error:
-        fail(f"{lost(url, error)}; nothing is verified")
+        raise Lost(lost(url, error)) from error
+
+
+class Lost(Exception):
+    """There is no answer any more; the text says how."""
 
 
 class _Shown:
     """Checks on a terminal: what runs stands in one line that is written over."""
+
+    shown = 0
+    """Checks that have ended."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet, self._live, self._open = quiet, sys.stderr.isatty() and not quiet, False
@@ -97,6 +125,7 @@ class _Shown:
         from headrace.commands.verify import print_check
         from headrace.controls import seen
 
+        self.shown += check.state != "running"
         if self._quiet:
             return
         if check.state != "running":

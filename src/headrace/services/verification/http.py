@@ -113,11 +113,11 @@ def _verifying(routes: APIRouter, service: VerificationService) -> None:
         level: Annotated[Literal["L0", "L1", "L2"], Query(description="as far as it is to be checked")] = "L1",
     ) -> Response:
         """Check what is recorded (L0), that the content is it (L1), and that its recipe or its log gives it once more (L2), which
-        takes as long as the training. Who closes the connection ends it."""
-        climb = service.verify(who, id, level)
-        first = await anext(climb)  # after all that could refuse it
+        takes as long as training. Who closes the connection ends it; whose token ends meanwhile asks again, within a minute."""
+        running = await service.verifications.take(who, id, level)
+        park = partial(service.verifications.park, who, id, level)
         accepts = request.headers.get("accept", "")
-        return Climbed(first, climb, whole="application/json" in accepts and LINES not in accepts)
+        return Climbed(running, park, whole="application/json" in accepts and LINES not in accepts)
 
 
 def _described(routes: APIRouter, service: VerificationService) -> None:

@@ -59,8 +59,7 @@ class Ladder:
     async def verify(
         self, who: Principal, asset: Dataset | Model, level: Level
     ) -> AsyncGenerator[Check | Report, None]:
-        """See `Verification.verify`. Raises Forbidden, TooMany, before the first check."""
-        await self._may(who, asset, level)
+        """See `Verification.verify`; after `may`. Raises TooMany, before the first check."""
         turns = self._trainings if level == "L2" else self._others
         with turns.place(who.company):
             if turns.busy:
@@ -69,8 +68,9 @@ class Ladder:
                 async for one in climb:
                     yield one
 
-    async def _may(self, who: Principal, asset: Dataset | Model, level: Level) -> None:
-        """Whoever may read it may have it looked at; to run it again takes its owner, or a right to everything it reads."""
+    async def may(self, who: Principal, asset: Dataset | Model, level: Level) -> None:
+        """Whoever may read it may have it looked at; to run it again takes its owner, or a right to everything it reads.
+        Raises Forbidden, NotFound."""
         sharing = self._sharing()
         who.require("write" if level == "L2" else "read")
         await sharing.check(who, asset.id, "read")

@@ -28,6 +28,7 @@ from headrace.services.verification.opening import Opening
 from headrace.services.verification.reading import Reading
 from headrace.services.verification.recording import Recording
 from headrace.services.verification.records import Keys, LedgerStatus, Said
+from headrace.services.verification.running import Verifications
 from headrace.services.verification.sealing import Sealing
 from headrace.services.verification.signing import signer
 from headrace.settings import VerificationSettings
@@ -69,11 +70,13 @@ class VerificationService:
         self.reading = Reading(self._book, ledger, self.opening)
         self.bundles = Bundling(self._book, ledger, self.sealing, self.reading, keyring, sharing, scratch)
         self._ladder = Ladder(ledger, self.reading, self.bundles, keyring, sharing, retrainer, rederiver)
+        self.verifications = Verifications(self.verify, self._may_verify)
 
     async def __aenter__(self) -> VerificationService:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.verifications.close()
         await self._batches.close()
         await self._book.close()
 
@@ -152,14 +155,20 @@ class VerificationService:
 
     async def verify(self, who: Principal, id: str, level: Level = "L1") -> AsyncGenerator[Check | Report, None]:
         """See `Verification.verify`."""
+        asset = await self._may_verify(who, id, level)
+        async with aclosing(self._ladder.verify(who, asset, level)) as climb:
+            async for one in climb:
+                yield one
+
+    async def _may_verify(self, who: Principal, id: str, level: Level) -> Dataset | Model:
+        """What he wants to have verified. Raises what refuses it."""
         who.require("read")
         try:
             asset = await self._record(who, id)
         except ValueError as error:  # the row in the hub's database is no record any more
             raise Tampered(detail=f"the record of {id} cannot be read") from error
-        async with aclosing(self._ladder.verify(who, asset, level)) as climb:
-            async for one in climb:
-                yield one
+        await self._ladder.may(who, asset, level)
+        return asset
 
     async def card(self, who: Principal, id: str) -> str:
         """A model card in Markdown (`cards.card`). Raises NotFound."""

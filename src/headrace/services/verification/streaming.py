@@ -1,21 +1,22 @@
-"""Checks over HTTP: a line for each as it ends, or the report alone. Who goes away ends what is being made for him."""
+"""Checks over HTTP: a line for each as it ends, or the report alone. Who goes away ends what is being made for him; whose token
+ends may come back for it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from typing import Any
 
 from fastapi import Response
 
-from headrace.claims import Check, Report
+from headrace.claims import Report
 from headrace.errors import HeadraceError
 from headrace.services.entrance import lasting
 from headrace.services.http import Receive, Scope, Send
+from headrace.services.verification.running import Running
 
-Climb: TypeAlias = AsyncGenerator[Check | Report, None]
 LINES = "application/x-ndjson"
 SHOWN: dict[int | str, dict[str, Any]] = {
     200: {
@@ -34,14 +35,14 @@ class Climbed(Response):
     """Gives what comes of a verification.
 
     Args:
-        first: its first word, awaited before there is a status to send.
+        park: keeps it for a while, for the caller to come back.
         whole: only the report.
     """
 
-    def __init__(self, first: Check | Report, rest: Climb, *, whole: bool) -> None:
+    def __init__(self, running: Running, park: Callable[[Running], Awaitable[None]], *, whole: bool) -> None:
         super().__init__(media_type="application/json" if whole else LINES)
         del self.headers["content-length"]
-        self._first, self._rest, self._whole, self._said = first, rest, whole, False
+        self._running, self._park, self._whole, self._said = running, park, whole, False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         work = asyncio.create_task(self._give(scope, send))
@@ -52,10 +53,13 @@ class Climbed(Response):
             for task in (gone, work):
                 task.cancel()
             await asyncio.gather(gone, work, return_exceptions=True)
+            if work.cancelled() or work.exception() or not work.result():
+                await self._running.end()
         if not work.cancelled():
             work.result()
 
-    async def _give(self, scope: Scope, send: Send) -> None:
+    async def _give(self, scope: Scope, send: Send) -> bool:
+        """Whether it is kept: its caller's token has ended, and not the verification."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         try:
             async with aclosing(self._lines()) as lines:
@@ -63,22 +67,19 @@ class Climbed(Response):
                     await send({"type": "http.response.body", "body": line, "more_body": True})
         except HeadraceError as error:  # the status has been sent: no report is said
             _log.warning("a verification was broken off: %s", error)
-            return
-        if self._said:  # otherwise the caller's token has ended: a clean end would look like an answer
+            return False
+        if self._said:
             await send({"type": "http.response.body", "body": b""})
+            return False
+        await self._park(self._running)
+        return True  # and the answer does not end as one does: that would look whole
 
     async def _lines(self) -> AsyncGenerator[bytes, None]:
-        async with aclosing(self._rest):
-            async for one in _all(self._first, self._rest):
+        async with aclosing(self._running.words()) as words:
+            async for one in words:
                 if not self._whole or isinstance(one, Report):
                     yield one.model_dump_json().encode() + (b"" if self._whole else b"\n")
                 self._said = isinstance(one, Report)
-
-
-async def _all(first: Check | Report, rest: Climb) -> AsyncIterator[Check | Report]:
-    yield first
-    async for one in rest:
-        yield one
 
 
 async def _gone(receive: Receive) -> None:

@@ -124,7 +124,8 @@ def sync_detailed(
 
      Check what is recorded (L0), that the content is it (L1), and that its recipe or its log gives it
     once more (L2), which
-    takes as long as the training. Who closes the connection ends it.
+    takes as long as training. Who closes the connection ends it; whose token ends meanwhile asks again,
+    within a minute.
 
     Args:
         id (str):
@@ -160,7 +161,8 @@ def sync(
 
      Check what is recorded (L0), that the content is it (L1), and that its recipe or its log gives it
     once more (L2), which
-    takes as long as the training. Who closes the connection ends it.
+    takes as long as training. Who closes the connection ends it; whose token ends meanwhile asks again,
+    within a minute.
 
     Args:
         id (str):
@@ -191,7 +193,8 @@ async def asyncio_detailed(
 
      Check what is recorded (L0), that the content is it (L1), and that its recipe or its log gives it
     once more (L2), which
-    takes as long as the training. Who closes the connection ends it.
+    takes as long as training. Who closes the connection ends it; whose token ends meanwhile asks again,
+    within a minute.
 
     Args:
         id (str):
@@ -225,7 +228,8 @@ async def asyncio(
 
      Check what is recorded (L0), that the content is it (L1), and that its recipe or its log gives it
     once more (L2), which
-    takes as long as the training. Who closes the connection ends it.
+    takes as long as training. Who closes the connection ends it; whose token ends meanwhile asks again,
+    within a minute.
 
     Args:
         id (str):
