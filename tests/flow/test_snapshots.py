@@ -8,27 +8,28 @@ import contextlib
 import hashlib
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from headrace.access import LOCAL
 from headrace.assets import Model, Snapshot
-from headrace.errors import Temporary
+from headrace.errors import Temporary, WrongEnvironment
 from headrace.models.backends.parent import read
 from headrace.models.backends.saved import safetensors
 from headrace.records import DAY
 from headrace.services.learning import rederiving as rederiving_module
 from headrace.services.learning import registrar as registrar_module
-from headrace.services.learning.isolation import TRUSTED
+from headrace.services.learning.isolation import TRUSTED, Isolation
 from headrace.services.learning.parents import Parent
 from headrace.services.learning.rederiver import Gone, Word, rederive
 from headrace.services.learning.rederiving import Rederiving, judge
-from headrace.services.learning.registrar import Registrar
+from headrace.services.learning.registrar import Registrar, environment_of
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.store import generation_file
 from headrace.services.learning.view import View
@@ -44,11 +45,20 @@ HERE = {"digest": "sha256:" + "e" * 64, "python": "3", "packages": {"a": "1"}}
 ANN = hubs.person(LOCAL)
 
 
+def answers(environment: dict[str, Any]) -> Callable[[Isolation], Awaitable[dict[str, Any]]]:
+    """Instead of `environment_of`."""
+
+    async def found(_: Isolation) -> dict[str, Any]:
+        return environment
+
+    return found
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody asks what is installed here: that takes seconds."""
     for module in (registrar_module, rederiving_module):
-        monkeypatch.setattr(module, "environment_of", lambda isolation: HERE)
+        monkeypatch.setattr(module, "environment_of", answers(HERE))
     monkeypatch.setattr(registrar_module, "POLL", 0.05)
     monkeypatch.setattr(registrar_module, "PAUSE", (0.05, 0.05))
     monkeypatch.setattr(registrar_module, "REST", 0.0)
@@ -372,7 +382,7 @@ async def test_who_learned_in_two_environments_learned_in_neither(
         await log.append(sun.entries(online.DAYS)[8 * 144 :])
         online.learn(data, entered, log)
         await log.aclose()
-        monkeypatch.setattr(registrar_module, "environment_of", lambda isolation: HERE | {"digest": "sha256:new"})
+        monkeypatch.setattr(registrar_module, "environment_of", answers(HERE | {"digest": "sha256:new"}))
         async with registering(data, entered, lambda: hub):
             found = await all_there(hub, data)
     first, last = found[0].snapshot, found[-1].snapshot
@@ -415,3 +425,21 @@ def test_the_words_of_a_snapshot_are_enough_to_make_it_again() -> None:
         "spec",
     }
     assert needed <= Snapshot.model_fields.keys()
+
+
+async def test_a_platform_that_stops_does_not_wait_for_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for the environment and is cancelled leaves no process; what does not answer is said, and asked again."""
+    monkeypatch.setattr(registrar_module, "_here", {})
+    monkeypatch.setattr(registrar_module, "QUESTION", "import time; time.sleep(60)")
+    asking = asyncio.create_task(environment_of(TRUSTED))
+    while not (children := psutil.Process().children()):
+        await asyncio.sleep(0.01)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert asking.cancelled() and not any(child.is_running() for child in children)
+    monkeypatch.setattr(registrar_module, "ASKED", 0.1)
+    for code in ("import time; time.sleep(60)", "raise SystemExit(1)", "print('{}')"):
+        monkeypatch.setattr(registrar_module, "QUESTION", code)
+        with pytest.raises(WrongEnvironment, match="does not say what is installed"):
+            await environment_of(TRUSTED)
+    assert not psutil.Process().children()

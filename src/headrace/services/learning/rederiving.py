@@ -62,7 +62,7 @@ class Rederiving:
             raise NoIsolation(reason=self._isolation.reason, fix="see `headrace up`")
         began = time.monotonic()
         async with self._turn:
-            environment = (await asyncio.to_thread(environment_of, self._isolation))["digest"]
+            environment = (await environment_of(self._isolation))["digest"]
             words = await self._run(self.task(said), tell)
         found = judge(model, words, environment, weights)
         return found.model_copy(update={"seconds": round(time.monotonic() - began, 3)})

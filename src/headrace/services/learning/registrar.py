@@ -17,9 +17,9 @@ import contextlib
 import logging
 import os
 import sqlite3
-import subprocess
 import sys
 import time
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ import msgspec
 from headrace.disk import unavailable
 from headrace.errors import BadInput, Conflict, CorruptState, HeadraceError, TooLarge, UnknownObject
 from headrace.models.backends import parent
-from headrace.runners.environment import fingerprint
+from headrace.runners.environment import QUESTION, fingerprint
 from headrace.services.learning.isolation import Isolation
 from headrace.services.learning.learner import FIRST
 from headrace.services.learning.registry import Entered
@@ -65,6 +65,8 @@ MOST = 64 * 2**20
 """Bytes of weights that are registered; larger ones are left out, and that is said."""
 LONGEST = 2**16
 """Bytes of a key: a topic of MQTT has at most so many."""
+ASKED = 60.0
+"""Seconds the environment of the workers may take to say what is installed there."""
 NAME = 200
 """Characters of a name in the hub."""
 FOR_EVER = (BadInput, Conflict, CorruptState, TooLarge, UnknownObject)
@@ -316,7 +318,7 @@ class Registrar:
     async def _here(self) -> dict[str, Any]:
         """The environment the workers run in, asked once."""
         if self._environment is None:
-            self._environment = await asyncio.to_thread(environment_of, self._isolation)
+            self._environment = await environment_of(self._isolation)
         return self._environment
 
     # -- the hub
@@ -382,21 +384,30 @@ _here: dict[bool, dict[str, Any]] = {}
 """The environment of trusted workers, and of sandboxed ones: while this process lives, the same."""
 
 
-def environment_of(isolation: Isolation) -> dict[str, Any]:
-    """The fingerprint of where workers run, with one thread. Blocks, the first time for some seconds: it imports torch, in a
-    process of its own."""
-
-    def ask(code: str) -> bytes:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
-        line = isolation.command([sys.executable, "-c", f"import os; os.nice(10)\n{code}"])
-        done = subprocess.run(
-            line, capture_output=True, timeout=60, check=True, stdin=subprocess.DEVNULL, env=environment
-        )
-        return done.stdout
-
+async def environment_of(isolation: Isolation) -> dict[str, Any]:
+    """The fingerprint of where workers run, with one thread. The first time it takes some seconds: a process of its own imports
+    torch there. Who does not wait for it any more ends it, so that nobody who stops has to. Raises WrongEnvironment."""
     if isolation.trusted not in _here:
-        _here[isolation.trusted] = fingerprint(1, ask)
+        answer = await _asked(isolation, QUESTION)
+        _here[isolation.trusted] = fingerprint(1, lambda _: answer)
     return _here[isolation.trusted]
+
+
+async def _asked(isolation: Isolation, code: str) -> bytes:
+    """What a piece of Python prints where workers run; b"" if it fails or takes too long."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+    line = isolation.command([sys.executable, "-c", f"import os; os.nice(10)\n{code}"])
+    process = await asyncio.create_subprocess_exec(*line, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=environment)
+    try:
+        async with asyncio.timeout(ASKED):
+            answer, _ = await process.communicate()
+        return b"" if process.returncode else answer
+    except TimeoutError:
+        return b""
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 def _piece(log: LogReader, prefix: Prefix) -> None:
