@@ -92,12 +92,12 @@ class RungTranslated:
         """The original, if whoever asks may derive from it and it is still there. Raises Skipped."""
         id = case.asset.parent if isinstance(case.asset, Model) else ""
         try:
-            await self._sharing.check(case.who, id, "derive")
             found = await self._sharing.model(owner(case.asset, case.who), id)
+            if found.deleted_ms is not None and case.who.company == case.asset.company:
+                raise Skipped(f"its original {id} was deleted: there is nothing to translate again")
+            await self._sharing.check(case.who, id, "derive")
         except (NotFound, Forbidden) as error:
             raise Skipped(f"its original {id} may not be derived from by you (any more): {error}") from error
-        if found.deleted_ms is not None:
-            raise Skipped(f"its original {id} was deleted: there is nothing to translate again")
         if found.held_for:
             raise Skipped(f"its original {id} is held for {', '.join(found.held_for)} until they release it")
         return found
