@@ -18,7 +18,7 @@ from headrace.services.sharing import Sharing
 from headrace.services.translation import Wish
 from headrace.services.translation.sandboxed import ONNX, Exported, Subject, Translations
 
-NAMED = ("python", "machine", "libc", "cpu_capability", "mkl_cbwr", "blas", "threads")
+NAMED = ("python", "machine", "libc", "cpu_capability", "mkl_cbwr", "blas", "numpy_simd", "threads", "packages_digest")
 """What of an environment is named where it is another, besides the packages that translated."""
 LARGEST_AXIS, MOST_AXES = 2**24, 8
 
