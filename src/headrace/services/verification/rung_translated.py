@@ -7,7 +7,7 @@ from functools import partial
 
 from headrace.assets import Model
 from headrace.claims import Retranslated
-from headrace.errors import BadInput, Conflict, Forbidden, NotFound, Tampered
+from headrace.errors import BadInput, Conflict, Forbidden, NotFound, Tampered, TooLarge, WrongEnvironment
 from headrace.services.sharing import Store
 from headrace.services.verification import Retranslator
 from headrace.services.verification.case import Case, owner
@@ -16,6 +16,9 @@ from headrace.services.verification.recomputing import parts
 from headrace.services.verification.rung_intact import RungIntact
 from headrace.services.verification.rung_recorded import RungRecorded
 from headrace.services.verification.rungs import Skipped, Step, Tell
+
+ENDED_ILL = (BadInput, Conflict, Forbidden, NotFound, TooLarge, WrongEnvironment)
+"""It could not be translated again, which says nothing of what was recorded."""
 
 
 class RungTranslated:
@@ -79,7 +82,7 @@ class RungTranslated:
             raise Skipped("no translation service is known here: nothing was translated again")
         try:
             made = await retranslator.retranslate(by, case.asset, tell)
-        except (BadInput, Conflict, Forbidden, NotFound) as error:
+        except ENDED_ILL as error:
             told = f": {error.fields.get('detail') or error}" if case.who.company == case.asset.company else ""
             raise Skipped(f"the second translation did not end well{told}") from error
         said, weaker = judged(made, str(says.get("digest")), str(says.get("fingerprint") or ""))
