@@ -51,17 +51,17 @@ class RungTranslated:
     async def _original(self, case: Case, tell: Tell) -> str:
         """It is recorded and intact, and the one that the claim names; and so is its code, where that was used."""
         original = await self._readable(case)
-        found = case.recorded.opened
         inner = Case(owner(case.asset, case.who), original, right="derive")
         await all_within(original.id, [*self._recorded.steps(inner), *self._intact.steps(inner)], tell)
-        for part in parts(found):
+        for part in parts(case.recorded.opened):
             if part.get("id") == original.id:
                 bound(original.id, part, inner)
-        said = found.get("translation") or {}
-        if (said.get("of"), said.get("digest")) != (original.id, inner.says.get("digest")):
-            raise Tampered(detail=f"the claim names another original than what the ledger has of {original.id}")
+        assert isinstance(case.asset, Model)
+        said = case.asset.translation  # L0 found that the claim says the same, which may have it by its digest only
+        if said is None or (said.of, said.digest) != (original.id, inner.says.get("digest")):
+            raise Tampered(detail=f"it names another original than what the ledger has of {original.id}")
         code = await self._code(case, inner, tell)
-        return f"{original.id} {said['digest']}, recorded and intact{code}"
+        return f"{original.id} {said.digest}, recorded and intact{code}"
 
     async def _code(self, case: Case, inner: Case, tell: Tell) -> str:
         """The archive is the one that the original's claim names; only its own company's is used."""
@@ -76,7 +76,7 @@ class RungTranslated:
     async def _again(self, case: Case, tell: Tell) -> str:
         """Translated once more; what is compared is what the ledger holds, not what is stored here."""
         await self._readable(case)
-        says, by, retranslator = case.says, owner(case.asset, case.who), self._retranslator()
+        digest, by, retranslator = str(case.says.get("digest")), owner(case.asset, case.who), self._retranslator()
         assert isinstance(case.asset, Model)
         if retranslator is None:
             raise Skipped("no translation service is known here: nothing was translated again")
@@ -85,7 +85,7 @@ class RungTranslated:
         except ENDED_ILL as error:
             told = f": {error.fields.get('detail') or error}" if case.who.company == case.asset.company else ""
             raise Skipped(f"the second translation did not end well{told}") from error
-        said, weaker = judged(made, str(says.get("digest")), str(says.get("fingerprint") or ""))
+        said, weaker = judged(made, digest, case.asset.fingerprint)
         if weaker:
             case.weaker = said
             raise Skipped(f"not byte by byte, so not L2; {said}")
