@@ -142,12 +142,15 @@ class Translations:
         environment = asyncio.create_task(
             asyncio.to_thread(self._runner.describe, _environment(subject.recipe), self._limits())
         )  # meanwhile: the first time in a process it takes seconds
-        environment.add_done_callback(lambda done: done.cancelled() or done.exception())
-        folder = await self._program(PROGRAM, self._first(subject, wish), place, subject.recipe, cancel)
-        made = await asyncio.to_thread(_answer, folder, Exported)
-        if not (folder / ONNX).is_file():
-            raise BadInput(detail=NO_FILE)
-        return (folder, made), await environment
+        try:
+            folder = await self._program(PROGRAM, self._first(subject, wish), place, subject.recipe, cancel)
+            made = await asyncio.to_thread(_answer, folder, Exported)
+            if not (folder / ONNX).is_file():
+                raise BadInput(detail=NO_FILE)
+            return (folder, made), await environment
+        finally:
+            environment.cancel()
+            await asyncio.gather(environment, return_exceptions=True)
 
     async def compare(
         self, subject: Subject, wish: Wish, onnx: Path, asked: Path, made: Exported, place: Path, cancel: asyncio.Event
