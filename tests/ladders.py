@@ -16,10 +16,12 @@ from headrace.assets import Dataset, Job, Model, Recipe, Snapshot
 from headrace.claims import Check, Level, Rederived, Report, digest
 from headrace.runners.local import LocalRunner
 from headrace.services.training.service import TrainingService
+from headrace.services.translation.service import TranslationService
 from headrace.stores.database import open_database, sqlite_url
 from tests.hub import ACME, dataset, recipe
 from tests.notary import House, Weather, house
 from tests.shelf import QUICK, archive, ended
+from tests.translating import translating
 
 RUNNER = LocalRunner()
 TRAINS = """import hashlib, os, pathlib
@@ -71,6 +73,7 @@ class Standing:
     here: House
     queue: TrainingService
     replays: Replays
+    translations: TranslationService
 
     async def trained(self, code: str = TRAINS, **given: Any) -> tuple[Dataset, Model]:
         """A dataset, and a model trained on it, both recorded."""
@@ -151,12 +154,14 @@ async def standing(folder: Path, weather: Weather | None = None, **parts: Any) -
     trainer, replays = Later(), Replays()
     folder.mkdir(exist_ok=True)
     engine = await asyncio.to_thread(open_database, sqlite_url(folder / "training.db"), "headrace.services.training")
-    makers = (lambda: trainer.service, lambda: replays)
+    held: list[TranslationService] = []
+    makers = (lambda: trainer.service, lambda: replays, lambda: held[0])
     try:
         async with contextlib.AsyncExitStack() as stack:
             opened = house(folder, weather, makers=makers, trainer=trainer, **parts)
             here = await stack.enter_async_context(opened)
             trainer.service = TrainingService(engine, here.hub, RUNNER, folder / "training", QUICK)
-            yield Standing(here, await stack.enter_async_context(trainer.service), replays)
+            held.append(await stack.enter_async_context(translating(here.hub, folder, RUNNER)))
+            yield Standing(here, await stack.enter_async_context(trainer.service), replays, held[0])
     finally:
         engine.dispose()

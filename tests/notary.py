@@ -102,14 +102,14 @@ async def house(
     weather: Weather | None = None,
     settings: VerificationSettings = QUICK,
     anchors: bool = True,
-    makers: tuple[Any, Any] = (lambda: None, lambda: None),
+    makers: tuple[Any, ...] = (),
     **parts: Any,
 ) -> AsyncIterator[House]:
     """A hub over the data in a folder; opened again, with the same ledger, it goes on.
 
     Args:
         anchors: false: the hub itself has nothing recorded.
-        makers: who runs recipes again, and who replays logs.
+        makers: give who runs recipes again, who replays logs, who translates again.
     """
     folder.mkdir(exist_ok=True)
     engine = await asyncio.to_thread(open_database, sqlite_url(folder / "verification.db"), PACKAGE)

@@ -29,6 +29,8 @@ class Things:
     """Trained on `data`."""
     elsewhere: str
     snapshot: str
+    translation: str
+    """Of `model`."""
 
 
 Change: TypeAlias = Callable[[Standing, Things], str]
@@ -140,7 +142,20 @@ RESULT: dict[str, Callable[[Record], object]] = {
     "metrics": lambda record: record.update(metrics={"loss": 0.1}),
     "fingerprint": lambda record: record.update(fingerprint=ZERO),
 }
+TRANSLATION: dict[str, Callable[[Record], object]] = {
+    "of": lambda record: record["translation"].update(of="md_" + "0" * 20),
+    "parent": lambda record: record.update(parent="md_" + "0" * 20),
+    "original's digest": lambda record: record["translation"].update(digest=ZERO),
+    "exporter": lambda record: record["translation"].update(exporter="dynamo"),
+    "opset": lambda record: record["translation"].update(opset=18),
+    "dropout": lambda record: record["translation"].update(dropout="train-fixed"),
+    "tolerance": lambda record: record["translation"]["parity"].update(tolerance=9.0),
+    "versions": lambda record: record["translation"].update(versions={}),
+    "no translation": lambda record: record.update(translation=None),
+    **{name: RESULT[name] for name in ("digest", "file digest", "input", "fingerprint")},
+}
 MODEL: dict[str, Case] = {
+    **{f"translation: {name}": field("translation", "claim", change) for name, change in TRANSLATION.items()},
     **{name: field("model", "claim", change) for name, change in CLAIM.items()},
     **{f"result: {name}": field("model", "result", change) for name, change in RESULT.items()},
     **{f"elsewhere: {name}": field("elsewhere", "claim", change) for name, change in RESULT.items()},

@@ -102,9 +102,11 @@ class Canned:
             return Ended("exit", 0, 0.0, None)
         if self.gate is not None:
             waits = [asyncio.ensure_future(one.wait()) for one in (self.gate, cancel)]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for one in waits:
-                one.cancel()
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in waits:
+                    one.cancel()
         if cancel.is_set():
             return Ended("cancelled", 137, 0.0, None)
         (task.output / "model.onnx").write_bytes(self.model.SerializeToString())

@@ -209,7 +209,7 @@ class Model(Plain):
     parameters: int | None = Field(None, description="number of trained parameters")
     metadata: dict[str, Any] = Field({}, description="whatever else the format tells")
     metrics: dict[str, Any] = {}
-    fingerprint: str = Field("", description="digest of the environment it was trained in")
+    fingerprint: str = Field("", description="digest of the environment it was trained, or translated, in")
     environment: dict[str, Any] = Field({}, description="that environment, readable")
     reproducible: Literal["unknown", "reproduced", "never"] = "unknown"
     reproducible_note: str = Field("", description="what the word above rests on")

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from headrace.assets import Dataset, Model, OutputFile, Plain, Stored
+from headrace.assets import Dataset, Model, OutputFile, Parity, Plain, Stored
 
 Kind: TypeAlias = Literal["dataset", "model", "model_unverified", "translation", "snapshot"]
 Level: TypeAlias = Literal["none", "L0", "L1", "L2"]
@@ -287,6 +287,27 @@ class Rederived(Plain):
     )
     environment: str = Field("", description="digest of the environment it was made in")
     seconds: float = 0.0
+
+
+class Retranslated(Plain):
+    """What came of translating an original once more."""
+
+    digest: str = Field(description="over the ONNX file that was made, as `Model.digest`")
+    fingerprint: str = Field(description="digest of the environment it was made in")
+    differences: list[str] = Field([], description="what is known to be another there than where it was recorded")
+    missing: str = Field("", description="what it was made with and is not there any more; empty: nothing")
+    steady: bool | None = Field(
+        None,
+        description="whether yet another time gave the same bytes as the second; null: not asked, because it gave those "
+        "recorded, or was made otherwise",
+    )
+    compared: str = Field(
+        "", description="digest, likewise, of the recorded file where its answers were compared; empty: it is not there"
+    )
+    parity: Parity | None = Field(
+        None, description="how far its answers are from what the original answers now; null: more than was recorded"
+    )
+    apart: str = Field("", description="what was found where they are further apart, or could not be compared")
 
 
 class Report(Plain):

@@ -27,7 +27,7 @@ from headrace.services.training import http as training_http
 from headrace.services.training.service import TrainingService
 from headrace.services.translation import http as translation_http
 from headrace.services.translation.service import TranslationService
-from headrace.services.verification import Rederiver, Retrainer
+from headrace.services.verification import Rederiver, Retrainer, Retranslator
 from headrace.services.verification import http as verification_http
 from headrace.services.verification.service import VerificationService
 from headrace.settings import LibrarySettings, VerificationSettings
@@ -103,7 +103,14 @@ class Library:
         ledger = await open_ledger(stack, folder, settings.verification)
         self.said = ledger.why if isinstance(ledger, NoLedger) else ""
         self.verification = await open_verification(
-            stack, folder, ledger, lambda: self.sharing, settings, lambda: self.training, lambda: self._rederiver
+            stack,
+            folder,
+            ledger,
+            lambda: self.sharing,
+            settings,
+            lambda: self.training,
+            lambda: self._rederiver,
+            lambda: self.translation,
         )
         notary = None if isinstance(ledger, NoLedger) else self.verification
         self.sharing = hub = await open_hub(
@@ -205,6 +212,7 @@ async def open_verification(
     settings: LibrarySettings,
     retrainer: Callable[[], Retrainer | None] = lambda: None,
     rederiver: Callable[[], Rederiver | None] = lambda: None,
+    retranslator: Callable[[], Retranslator | None] = lambda: None,
 ) -> VerificationService:
     """The verification service over a library's folder, until the stack is closed."""
     name = "verification"
@@ -215,9 +223,8 @@ async def open_verification(
     keyring = await asyncio.to_thread(keyring_of, folder)
     scratch = folder / "bundles"
     await asyncio.to_thread(_emptied, scratch)
-    service = VerificationService(
-        engine, ledger, sharing, keyring, settings.verification, scratch, retrainer, rederiver
-    )
+    makers = (retrainer, rederiver, retranslator)
+    service = VerificationService(engine, ledger, sharing, keyring, settings.verification, scratch, *makers)
     return await stack.enter_async_context(service)
 
 

@@ -94,7 +94,8 @@ def test_a_translation_shows_its_certificate_and_original(visit: Visit, hub: Sit
         "17",
     ):
         assert words in table
-    assert "A translation has no level L2" in visit.text(VERIFY)
+    visit.page.locator(VERIFY).locator("input[value=L2]").check()
+    assert "Also translates its original once more" in visit.text(VERIFY)
     assert visit.page.get_by_role("button", name="Translate to ONNX").count() == 0
     node = visit.page.locator(".lineage .node[data-kind=translation]")
     assert "ONNX translation" in node.first.text_content()

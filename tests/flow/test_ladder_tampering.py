@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from headrace.assets import Parity, Translation
 from headrace.errors import HeadraceError
 from headrace.records import Entry
 from headrace.services.sharing.requests import FromStream
@@ -21,6 +22,7 @@ from tests.notary import house, impatient
 from tests.tampering_server import CASES, Things
 
 DAY = 1_700_000_000_000
+MADE_IN = {"fingerprint": "sha256:" + "1" * 64, "environment": {"python": "3.11.2"}}
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -34,6 +36,13 @@ async def things(on: Standing, trainer: Trainer, folder: Path) -> Things:
     files = {"a.bin": b"a" * 40, "b.txt": b"b"}
     await train(hub, trainer, made.id, folder, **files)
     stream = await hub.streams.make(ACME, FromStream(topic="roof", from_ms=DAY, to_ms=DAY + 9000, name="roof"))
+    (folder / "model.onnx").write_bytes(b"onnx")
+    original = await hub.model(ACME, made.id)
+    said = Translation(
+        of=made.id, digest=original.digest, framework="torch", exporter="torchscript", opset=17, dtypes="float32 kept",
+        versions={"torch": "2"}, dropout="eval",
+        parity=Parity(inputs=3, real=1, edge=1, made=1, worst=0, mean=0, scale=1, tolerance=1e-5),
+    )  # fmt: skip
     return Things(
         data=data.id,
         other=other.id,
@@ -42,6 +51,7 @@ async def things(on: Standing, trainer: Trainer, folder: Path) -> Things:
         model=made.id,
         elsewhere=(await uploaded(hub, ACME)).id,
         snapshot=(await hub.snapshot("acme", SNAPSHOT, "pv", b"weights", {"framework": "rls"})).id,
+        translation=(await hub.translated(ACME, made.id, said, folder / "model.onnx", MADE_IN)).id,
     )
 
 
@@ -53,7 +63,7 @@ async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple
     await log.append([Entry("roof", json.dumps({"time": DAY / 1000 + n, "w": n}).encode()) for n in range(5)])
     with impatient():
         async with house(folder / "house", trainer=trainer, streams=lambda _: log) as here:
-            on = Standing(here, None, Replays())  # type: ignore[arg-type]
+            on = Standing(here, None, Replays(), None)  # type: ignore[arg-type]
             made = await things(on, trainer, folder / "out")
             await here.settled()
             yield on, made

@@ -44,7 +44,7 @@ def verify(
     level: Annotated[
         Levels,
         typer.Option(
-            help="How far: L0 recorded, L1 intact, L2 trained (or its log replayed) again. A bundle reaches L1."
+            help="How far: L0 recorded, L1 intact, L2 trained (translated, or its log replayed) again. A bundle reaches L1."
         ),
     ] = "L1",
     offline: Annotated[

@@ -25,8 +25,7 @@ export function close() {
 /** Why it cannot be made again; "" when it can. */
 function underivable(record) {
   if (!isModel(record)) return "A dataset has no level L2: it was not derived from anything.";
-  if (record.translation) return "A translation has no level L2: its parity certificate is what there is.";
-  if (record.snapshot) return "";
+  if (record.translation || record.snapshot) return "";
   if (!record.recipe) return "It was trained elsewhere, so that it cannot be made again here (level L2).";
   return record.reproducible === "never" ? "Level L2 cannot be reached: it is not reproducible." : "";
 }
@@ -36,6 +35,7 @@ function explain(record) {
   if (shown.level === "L0") return "Reads what is recorded from the chain and compares it with the record here. That takes a moment.";
   if (shown.level === "L1") return `Reads ${size ? `all ${bytes(size)} of its content` : "its content"}, too, and compares it with what is recorded. It takes about as long as reading the content from the disk.`;
   if (record.snapshot) return `Also replays ${many(record.snapshot.records, "record")} of the log, in the sandbox, to make the snapshot again. It takes as long as learning them did.`;
+  if (record.translation) return "Also translates its original once more, in the sandbox, and compares the ONNX file byte by byte. It takes about as long as translating it did.";
   const took = shown.took.get(record.job);
   return `Also trains it again from its recipe and recorded inputs, in the sandbox, and compares the result byte by byte. It takes about as long as the training did${took ? `: ${lasting(took)}` : ""}.`;
 }

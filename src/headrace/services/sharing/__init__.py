@@ -84,7 +84,8 @@ class Sharing(Protocol):
         Args:
             onnx: the checked ONNX file.
             name: "": the original's, with `` (ONNX)``.
-            found: ``input_shape``, ``output_shape``, ``parameters``, ``metadata`` as `Model` has them.
+            found: ``input_shape``, ``output_shape``, ``parameters``, ``metadata``, ``fingerprint``, ``environment`` as
+                `Model` has them.
 
         Raises NotFound, Forbidden (needs `derive`).
         """

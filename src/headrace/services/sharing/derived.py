@@ -28,8 +28,10 @@ from headrace.services.sharing.tables import derivations, holds
 
 TOLD = ("framework", "input_shape", "output_shape", "parameters", "metadata", "metrics")
 """What may be said of one..."""
-LEARNED = ("parent", "fingerprint", "environment")
-"""...and of a snapshot besides."""
+MADE_IN = ("fingerprint", "environment")
+"""...of both besides..."""
+LEARNED = ("parent", *MADE_IN)
+"""...and of a snapshot."""
 WEIGHTS = "weights.safetensors"
 """The file of a snapshot. safetensors: huggingface.co/docs/safetensors."""
 KEPT = 200
@@ -93,6 +95,7 @@ class Derived:
             framework="onnx",
             translation=said,
             confidential=original.confidential,
+            **{name: found[name] for name in MADE_IN if name in found},
         )
         held = holders(Fence(connection, who, self._hub.clock()), [original])
         if held:

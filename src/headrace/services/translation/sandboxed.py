@@ -29,6 +29,7 @@ ANSWER_BYTES = MIB
 CASES_BYTES = 512 * MIB
 MOST = {"real": 65, "edge": 5, "made": 33}
 """Inputs of each group of `headrace.inside.cases` that are compared."""
+NO_FILE = "it cannot be translated: its code ended without an ONNX file"
 PROGRAM, COMPARER = "headrace.inside.translate", "headrace.inside.parity"
 
 
@@ -99,6 +100,20 @@ class Subject:
     training: Mapping[str, Path] = field(default_factory=dict)
     """Path inside -> file, of the datasets it was trained on."""
     held_out: Mapping[str, Path] = field(default_factory=dict)
+    left_out: int = 0
+    """Datasets besides, which may not be used or are gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A translation."""
+
+    onnx: Path
+    """The checked file."""
+    exported: Exported
+    compared: Compared
+    environment: dict[str, Any]
+    """In which it was made, as `Runner.describe` says."""
 
 
 class Translations:
@@ -111,23 +126,46 @@ class Translations:
     def __init__(self, runner: Runner, settings: TranslationSettings) -> None:
         self._runner, self._settings = runner, settings
 
-    async def run(
-        self, subject: Subject, wish: Wish, place: Path, cancel: asyncio.Event
-    ) -> tuple[Path, Exported, Compared]:
-        """(checked ONNX file below `place`, who made it, how near it is).
-
-        Raises BadInput, TooLarge, Temporary (cancelled), NoIsolation, WrongEnvironment, StorageUnavailable.
-        """
-        first = await self._program(PROGRAM, self._first(subject, wish), place / "first", subject.recipe, cancel)
-        made = await asyncio.to_thread(_answer, first, Exported)
-        onnx = first / ONNX
+    async def run(self, subject: Subject, wish: Wish, place: Path, cancel: asyncio.Event) -> Made:
+        """Translate, and compare. Raises BadInput, TooLarge, Temporary (cancelled), NoIsolation, WrongEnvironment,
+        StorageUnavailable."""
+        (folder, made), environment = await self.export(subject, wish, place / "first", cancel)
+        onnx = folder / ONNX
         await asyncio.to_thread(_plain_graph, onnx, self._settings.onnx_bytes)
-        second = await self._program(COMPARER, _second(first, made, wish), place / "second", None, cancel)
+        compared = await self.compare(subject, wish, onnx, folder, made, place / "second", cancel)
+        return Made(onnx, made, compared, environment)
+
+    async def export(
+        self, subject: Subject, wish: Wish, place: Path, cancel: asyncio.Event
+    ) -> tuple[tuple[Path, Exported], dict[str, Any]]:
+        """((folder with what the model's own code left, who made it), environment it ran in, as `Runner.describe` says)."""
+        environment = asyncio.create_task(
+            asyncio.to_thread(self._runner.describe, _environment(subject.recipe), self._limits())
+        )  # meanwhile: the first time in a process it takes seconds
+        try:
+            folder = await self._program(PROGRAM, self._first(subject, wish), place, subject.recipe, cancel)
+            made = await asyncio.to_thread(_answer, folder, Exported)
+            if not (folder / ONNX).is_file():
+                raise BadInput(detail=NO_FILE)
+            return (folder, made), await environment
+        finally:
+            environment.cancel()
+            await asyncio.gather(environment, return_exceptions=True)
+
+    async def compare(
+        self, subject: Subject, wish: Wish, onnx: Path, asked: Path, made: Exported, place: Path, cancel: asyncio.Event
+    ) -> Compared:
+        """How near an ONNX file is to what the original answered.
+
+        Args:
+            asked: folder with these answers, of `export`.
+        """
+        second = await self._program(COMPARER, _second(onnx, asked, made, wish), place, None, cancel)
         compared = await asyncio.to_thread(_answer, second, Compared)
         _bounded(compared.parity)
         if not subject.training and not subject.held_out:
             compared = compared.model_copy(update={"parity": _unrecorded(compared.parity)})
-        return onnx, made, compared
+        return compared
 
     def _first(self, subject: Subject, wish: Wish) -> tuple[dict[str, Any], dict[str, Path], dict[str, str]]:
         """(request, inputs, variables) of the program that runs the model's own code."""
@@ -189,10 +227,12 @@ def _environment(recipe: Recipe | None) -> Environment:
     return Environment(requires=requires)  # type: ignore[call-arg]
 
 
-def _second(first: Path, made: Exported, wish: Wish) -> tuple[dict[str, Any], dict[str, Path], dict[str, str]]:
+def _second(
+    onnx: Path, asked: Path, made: Exported, wish: Wish
+) -> tuple[dict[str, Any], dict[str, Path], dict[str, str]]:
     request = {"opset": wish.opset, "tolerance": wish.tolerance, "framework": made.framework}
-    inputs = {f"/work/made/{name}": first / name for name in (ONNX, CASES)}
-    if not inputs[f"/work/made/{CASES}"].is_file():
+    inputs = {f"/work/made/{ONNX}": onnx, f"/work/made/{CASES}": asked / CASES}
+    if not (asked / CASES).is_file():
         raise BadInput(detail="it cannot be translated: its code ended without saying what the original answers")
     return request, inputs, {}
 
@@ -279,7 +319,7 @@ def _plain_graph(path: Path, most: int) -> None:
             raise ValueError("no ONNX model")
         check_apart(path, CLASSIC)
     except FileNotFoundError as error:
-        raise BadInput(detail="it cannot be translated: its code ended without an ONNX file") from error
+        raise BadInput(detail=NO_FILE) from error
     except ValueError as error:
         raise BadInput(
             detail=f"it cannot be translated: it became {error}, which the inference doors do not run; loops and branches "

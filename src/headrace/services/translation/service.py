@@ -8,7 +8,7 @@ import hashlib
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.access import Principal
 from headrace.assets import Model, Translation
-from headrace.claims import canonical
+from headrace.claims import Retranslated, canonical
 from headrace.disk import unavailable
-from headrace.errors import Conflict, Forbidden, NotFound, StorageUnavailable
+from headrace.errors import BadInput, Conflict, Forbidden, NotFound, StorageUnavailable
 from headrace.runners import Runner
 from headrace.services.sharing import Sharing
 from headrace.services.translation import Translating, Wish
-from headrace.services.translation.sandboxed import Compared, Exported, Subject, Translations, samples_of, stopped
+from headrace.services.translation.again import Again
+from headrace.services.translation.sandboxed import Made, Subject, Translations, samples_of, stopped
 from headrace.services.turns import Turns
 from headrace.settings import TranslationSettings
 
@@ -41,6 +42,7 @@ _WHAT = {
     "uploaded": "unverified: uploaded as it is, nothing is known of its training",
     "snapshot": "online snapshot: what an online model published, not the end of a training",
 }
+_FOUND = ("input_shape", "output_shape", "parameters", "metadata", "fingerprint", "environment")
 DATASETS = 8
 """Datasets of a model that samples are taken from, the held-out ones first."""
 
@@ -49,7 +51,7 @@ DATASETS = 8
 class _Running:
     company: str
     cancel: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[Model] | None = None
+    task: asyncio.Task[Any] | None = None
     begun: bool = False
     asking: int = 0
     """Who waits for it."""
@@ -141,9 +143,10 @@ class TranslationService:
                 task.cancel()
         if task.cancelled():
             raise stopped()
-        return task.result()
+        found: Model = task.result()
+        return found
 
-    def _forget(self, work: str, one: _Running, done: asyncio.Task[Model]) -> None:
+    def _forget(self, work: str, one: _Running, done: asyncio.Task[Any]) -> None:
         if self._running.get(work) is one:
             del self._running[work]
         if done.done() and not done.cancelled():
@@ -162,20 +165,59 @@ class TranslationService:
 
     async def _translated(self, who: Principal, model: Model, wish: Wish, work: str, running: _Running) -> Model:
         async with AsyncExitStack() as held:
-            held.enter_context(self._turns.place(who.company))
-            await held.enter_async_context(self._turns.turn(who.company))
-            await held.enter_async_context(_on_disk())
-            if running.cancel.is_set():
-                raise stopped()
-            running.begun = True
-            place = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._folder / "runs"))
-            held.push_async_callback(asyncio.to_thread, shutil.rmtree, place, ignore_errors=True)
+            place = await self._turn(who, running, held)
             subject = await self._subject(who, model, held)
-            onnx, exported, compared = await self._translations.run(subject, wish, place, running.cancel)
-            said = _said(model, wish, exported, compared)
-            made = await self._sharing.translated(who, model.id, said, onnx, _found(model, compared), wish.name)
+            done = await self._translations.run(subject, wish, place, running.cancel)
+            said, found = _said(model, wish, done), _found(model, done)
+            made = await self._sharing.translated(who, model.id, said, done.onnx, found, wish.name)
             await asyncio.to_thread(_note, self._folder / "known" / work, made.id)
             return made
+
+    async def _turn(self, who: Principal, running: _Running, held: AsyncExitStack) -> Path:
+        """Its turn, once that has come, and a folder for it. Raises TooMany, Temporary."""
+        held.enter_context(self._turns.place(who.company))
+        await held.enter_async_context(self._turns.turn(who.company))
+        await held.enter_async_context(_on_disk())
+        if running.cancel.is_set():
+            raise stopped()
+        running.begun = True
+        place = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._folder / "runs"))
+        held.push_async_callback(asyncio.to_thread, shutil.rmtree, place, ignore_errors=True)
+        return place
+
+    async def retranslate(self, who: Principal, model: Model, tell: Callable[[str], None]) -> Retranslated:
+        """See `headrace.services.verification.Retranslator`."""
+        said = model.translation
+        if said is None:
+            raise BadInput(detail=f"{model.id} is no translation")
+        if self._closing:
+            raise stopped()
+        original = await self._sharing.model(who, said.of)
+        await self._sharing.check(who, said.of, "derive")
+        _ready(original)
+        if original.digest != said.digest:
+            raise Conflict(detail=f"{said.of} is not the model any more that was translated")
+        work, running = f"again-{secrets.token_hex(8)}", _Running(who.company)
+        running.task = task = asyncio.create_task(self._again(who, model, original, tell, running))
+        self._running[work] = running
+        try:
+            await asyncio.wait({task})
+        finally:
+            del self._running[work]
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        if task.cancelled():
+            raise stopped()
+        return task.result()
+
+    async def _again(
+        self, who: Principal, model: Model, original: Model, tell: Callable[[str], None], running: _Running
+    ) -> Retranslated:
+        async with AsyncExitStack() as held:
+            tell("waits for other translations to end")
+            place = await self._turn(who, running, held)
+            subject = await self._subject(who, original, held)
+            return await Again(self._translations, model, subject, place, running.cancel).run(self._sharing, who, tell)
 
     async def _subject(self, who: Principal, model: Model, held: AsyncExitStack) -> Subject:
         """The model's content, its code if it is the caller's, and those of its datasets he may derive from."""
@@ -185,6 +227,8 @@ class TranslationService:
             code = await held.enter_async_context(self._sharing.code(who, model.id))
         held_out = list(model.recipe.evaluation if model.recipe else [])[:DATASETS]
         training = list(model.datasets)[: DATASETS - len(held_out)]
+        first = samples_of("/work/data", await self._datasets(who, training, held))
+        second = samples_of("/work/evaluation", await self._datasets(who, held_out, held))
         return Subject(
             files=files,
             name=model.files[0].path if len(model.files) == 1 else "",
@@ -192,8 +236,9 @@ class TranslationService:
             shape=model.input_shape,
             recipe=model.recipe,
             code=code,
-            training=samples_of("/work/data", await self._datasets(who, training, held)),
-            held_out=samples_of("/work/evaluation", await self._datasets(who, held_out, held)),
+            training=first,
+            held_out=second,
+            left_out=len(training) + len(held_out) - len(first) - len(second),
         )
 
     async def _datasets(self, who: Principal, ids: Sequence[str], held: AsyncExitStack) -> list[tuple[str, Path]]:
@@ -244,7 +289,8 @@ def _key(company: str, model: Model, wish: Wish) -> str:
     return hashlib.sha256(canonical(asked)).hexdigest()
 
 
-def _said(model: Model, wish: Wish, exported: Exported, compared: Compared) -> Translation:
+def _said(model: Model, wish: Wish, done: Made) -> Translation:
+    exported, compared = done.exported, done.compared
     return Translation(
         of=model.id,
         digest=model.digest,
@@ -258,9 +304,12 @@ def _said(model: Model, wish: Wish, exported: Exported, compared: Compared) -> T
     )
 
 
-def _found(model: Model, compared: Compared) -> dict[str, Any]:
-    """What the record says besides: all a door needs to serve it."""
+def _found(model: Model, done: Made) -> dict[str, Any]:
+    """What the record says besides: all a door needs to serve it, and where it was made."""
+    compared = done.compared
     return {
+        "fingerprint": str(done.environment.get("digest", "")),
+        "environment": {name: value for name, value in done.environment.items() if name != "packages"},
         "input_shape": compared.input_shape,
         "output_shape": compared.output_shape,
         "parameters": model.parameters if model.parameters is not None else compared.parameters,
@@ -275,7 +324,7 @@ def _found(model: Model, compared: Compared) -> dict[str, Any]:
 
 def _again(made: Model) -> dict[str, Any]:
     """The same of a translation that is registered already."""
-    return made.model_dump(include={"input_shape", "output_shape", "parameters", "metadata"})
+    return made.model_dump(include={*_FOUND})
 
 
 def _plain(filename: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from headrace.access import Principal
 from headrace.assets import Job, Model
-from headrace.claims import Check, Level, Rederived, Report
+from headrace.claims import Check, Level, Rederived, Report, Retranslated
 from headrace.services.sharing import Notary
 
 
@@ -46,6 +46,23 @@ class Rederiver(Protocol):
             tell: called with the part that is done, 0 to 1.
 
         Raises NoIsolation (a company's own code cannot be run here), Temporary (there is no room for it now).
+        """
+        ...
+
+
+class Retranslator(Protocol):
+    """Whoever can translate an original once more: the translation service."""
+
+    async def retranslate(self, who: Principal, model: Model, tell: Callable[[str], None]) -> Retranslated:
+        """Do again what made a translation, and compare the answers of the recorded file where other bytes come of it.
+        Ended when its caller is cancelled.
+
+        Args:
+            who: of the company that translated it, with the rights it has now.
+            tell: called with what is being done.
+
+        Raises NotFound, Forbidden, Conflict (the original is gone, held, or another now), BadInput (it cannot be translated
+        any more), NoIsolation, Temporary, TooMany.
         """
         ...
 

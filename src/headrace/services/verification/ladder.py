@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import TypeAlias
 
 from headrace.access import Principal
 from headrace.assets import Dataset, Model
@@ -14,7 +15,7 @@ from headrace.claims import LEVELS, Check, Level, Report
 from headrace.errors import Forbidden, HeadraceError
 from headrace.services.sharing import Store
 from headrace.services.turns import Turns
-from headrace.services.verification import Rederiver, Retrainer
+from headrace.services.verification import Rederiver, Retrainer, Retranslator
 from headrace.services.verification.bundling import Bundling
 from headrace.services.verification.case import Case
 from headrace.services.verification.reading import Reading
@@ -30,6 +31,9 @@ AT_ONCE, TRAININGS = 4, 1
 """Verifications at one time, each of which reads all of an artifact; and of them those that run something again."""
 PLACES, TRAINING_PLACES = 16, 4
 """Of one company, those that wait included."""
+Makers: TypeAlias = tuple[
+    Callable[[], Retrainer | None], Callable[[], Rederiver | None], Callable[[], Retranslator | None]
+]
 
 
 class Ladder:
@@ -37,8 +41,7 @@ class Ladder:
 
     Args:
         sharing: the hub, asked for when it is needed.
-        retrainer: who runs recipes again; None: nobody.
-        rederiver: who replays logs; None: nobody.
+        makers: give who runs recipes again, who replays logs, and who translates again; None: nobody does here.
     """
 
     def __init__(
@@ -48,11 +51,10 @@ class Ladder:
         bundling: Bundling,
         keyring: Keyring,
         sharing: Callable[[], Store],
-        retrainer: Callable[[], Retrainer | None],
-        rederiver: Callable[[], Rederiver | None],
+        makers: Makers,
     ) -> None:
         self._ledger, self._reading, self._bundling, self._keyring = ledger, reading, bundling, keyring
-        self._sharing, self._retrainer, self._rederiver = sharing, retrainer, rederiver
+        self._sharing, self._makers = sharing, makers
         self._trainings = Turns(TRAININGS, TRAINING_PLACES, "verifications")
         self._others = Turns(AT_ONCE, PLACES, "verifications")
 
@@ -74,8 +76,8 @@ class Ladder:
         sharing = self._sharing()
         who.require("write" if level == "L2" else "read")
         await sharing.check(who, asset.id, "read")
-        if level != "L2" or asset.company == who.company or isinstance(asset, Dataset):
-            return
+        if level != "L2" or asset.company == who.company or isinstance(asset, Dataset) or asset.translation is not None:
+            return  # whether he may read the original of a translation is the first of its checks
         if asset.recipe is None:
             raise Forbidden(detail=f"only {asset.company!r} may have {asset.id} made again: its log is theirs")
         for id in [*asset.datasets, *asset.recipe.evaluation, *([asset.parent] if asset.parent else [])]:
@@ -89,7 +91,7 @@ class Ladder:
         reached: Level = "none"
         first = RungRecorded(self._ledger, self._reading, self._bundling, sharing)
         second = RungIntact(sharing, self._keyring)
-        third = RungRederived(sharing, first, second, self._retrainer, self._rederiver)
+        third = RungRederived(sharing, first, second, *self._makers)
         rungs = (first.steps, second.steps, third.steps)
         for rung, steps in zip(RUNGS, rungs, strict=True):
             if RUNGS.index(rung) > RUNGS.index(level):
@@ -150,4 +152,6 @@ def _always(case: Case, level: Level) -> list[str]:
         left.append("the code: nobody reviewed what it does")
         if level != "L2":
             left.append("whether its recipe and inputs give these files")
+    if isinstance(case.asset, Model) and case.asset.translation is not None and level != "L2":
+        left.append("whether its original, translated again, gives this file")
     return left

@@ -11,13 +11,15 @@ from typing import Any
 from headrace.access import Principal
 from headrace.assets import Dataset, Job, Model
 from headrace.claims import Rederived
-from headrace.errors import CorruptState, HeadraceError, Revoked, Tampered
+from headrace.errors import HeadraceError, Tampered
 from headrace.services.sharing import Store
-from headrace.services.verification import Rederiver, Retrainer
+from headrace.services.verification import Rederiver, Retrainer, Retranslator
 from headrace.services.verification.case import Case, owner
+from headrace.services.verification.inner import all_within, bound
 from headrace.services.verification.recomputing import parts
 from headrace.services.verification.rung_intact import RungIntact
 from headrace.services.verification.rung_recorded import RungRecorded, record
+from headrace.services.verification.rung_translated import RungTranslated
 from headrace.services.verification.rungs import Skipped, Step, Tell
 
 LOOK = 0.3
@@ -33,7 +35,7 @@ class RungRederived:
 
     Args:
         retrainer: gives who runs recipes again; None: nobody does here.
-        rederiver: gives who replays logs; likewise.
+        rederiver: gives who replays logs; `retranslator`: who translates again; likewise.
     """
 
     def __init__(
@@ -43,12 +45,16 @@ class RungRederived:
         intact: RungIntact,
         retrainer: Callable[[], Retrainer | None],
         rederiver: Callable[[], Rederiver | None],
+        retranslator: Callable[[], Retranslator | None],
     ) -> None:
         self._sharing, self._recorded, self._intact = sharing, recorded, intact
+        self._translated = RungTranslated(sharing, recorded, intact, retranslator)
         self._retrainer, self._rederiver = retrainer, rederiver
 
     def steps(self, case: Case) -> list[Step]:
         """Of one asset."""
+        if isinstance(case.asset, Model) and case.asset.translation is not None:
+            return self._translated.steps(case)
         if isinstance(case.asset, Model) and case.asset.snapshot is not None:
             return [Step("L2", "replay of the log", partial(self._replay, case))]
         if isinstance(case.asset, Model) and case.asset.recipe is not None and not never(case.asset):
@@ -68,9 +74,8 @@ class RungRederived:
         for number, (id, part) in enumerate(sorted(said.items()), 1):
             tell(f"{number} of {len(said)}: {id}")
             inner = Case(by, await record(self._sharing, by, id), right="train")
-            for step in [*self._recorded.steps(inner), *self._intact.steps(inner)]:
-                await _within(id, step, tell)
-            _bound(id, part, inner)
+            await all_within(id, [*self._recorded.steps(inner), *self._intact.steps(inner)], tell)
+            bound(id, part, inner)
         return (
             f"{len(said)}, each recorded and intact, with the digests that the claim names" if said else "it has none"
         )
@@ -146,31 +151,9 @@ async def _impossible(asset: Dataset | Model, _: Tell) -> str:
     """Raises Skipped: why it cannot be derived again."""
     if isinstance(asset, Dataset):
         raise Skipped("a dataset is not derived from anything that could be run again")
-    if asset.translation is not None:
-        raise Skipped(
-            "a translation is not made again: its certificate says how far its answers were from the original's"
-        )
     if asset.recipe is None:
         raise Skipped("trained elsewhere: there is no recipe that could be run")
     raise Skipped(f"it never gets L2: {asset.reproducible_note or 'its recipe declares itself non-deterministic'}")
-
-
-async def _within(id: str, step: Step, tell: Tell) -> None:
-    """A check of an input; what it raises names the input."""
-    try:
-        await step.work(lambda word: tell(f"{id}: {word}"))
-    except Skipped as why:
-        raise Skipped(f"{id}: {step.name}: {why}") from why
-    except (CorruptState, Revoked) as error:
-        raise Tampered(detail=f"{id}: {step.name}: {error.fields.get('detail') or error}") from error
-
-
-def _bound(id: str, part: dict[str, Any], inner: Case) -> None:
-    """That the claim of a model names what the ledger has of its input. Raises Tampered."""
-    has = {**inner.says, "contract": inner.recorded.address, "id": id}
-    other = [name for name in sorted(part) if part[name] != has.get(name)]
-    if other:
-        raise Tampered(detail=f"{id}: the claim names another {', '.join(other)} than the ledger has of it")
 
 
 async def _run(trainer: Retrainer, by: Principal, id: str, tell: Tell) -> Job:

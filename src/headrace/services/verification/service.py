@@ -18,7 +18,7 @@ from headrace.claims import Check, Level, Report
 from headrace.errors import NotFound, Tampered, UnknownContract
 from headrace.services.sharing import Store
 from headrace.services.sharing.book import Book
-from headrace.services.verification import Rederiver, Retrainer, boms, cards, index, telling
+from headrace.services.verification import Rederiver, Retrainer, Retranslator, boms, cards, index, telling
 from headrace.services.verification.about import about
 from headrace.services.verification.batches import Batches
 from headrace.services.verification.bundling import Bundling
@@ -45,7 +45,7 @@ class VerificationService:
         keyring: the companies' secrets.
         scratch: folder for bundles while they are sent; None: the system's.
         retrainer: gives who runs recipes again, for L2; None: nobody does here.
-        rederiver: gives who replays logs, likewise.
+        rederiver: gives who replays logs, likewise; `retranslator`: who translates again.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class VerificationService:
         scratch: Path | None = None,
         retrainer: Callable[[], Retrainer | None] = lambda: None,
         rederiver: Callable[[], Rederiver | None] = lambda: None,
+        retranslator: Callable[[], Retranslator | None] = lambda: None,
     ) -> None:
         settings = settings or VerificationSettings()
         self.ledger, self.keyring = ledger, keyring
@@ -69,7 +70,8 @@ class VerificationService:
         self.declaring = Declaring(self._book, ledger, self._recording.same_chain)
         self.reading = Reading(self._book, ledger, self.opening)
         self.bundles = Bundling(self._book, ledger, self.sealing, self.reading, keyring, sharing, scratch)
-        self._ladder = Ladder(ledger, self.reading, self.bundles, keyring, sharing, retrainer, rederiver)
+        makers = (retrainer, rederiver, retranslator)
+        self._ladder = Ladder(ledger, self.reading, self.bundles, keyring, sharing, makers)
         self.verifications = Verifications(self.verify, self._may_verify)
 
     async def __aenter__(self) -> VerificationService:

@@ -47,7 +47,7 @@ class Model:
         parameters (int | None | Unset): number of trained parameters
         metadata (ModelMetadata | Unset): whatever else the format tells
         metrics (ModelMetrics | Unset):
-        fingerprint (str | Unset): digest of the environment it was trained in Default: ''.
+        fingerprint (str | Unset): digest of the environment it was trained, or translated, in Default: ''.
         environment (ModelEnvironment | Unset): that environment, readable
         reproducible (ModelReproducible | Unset):  Default: 'unknown'.
         reproducible_note (str | Unset): what the word above rests on Default: ''.
