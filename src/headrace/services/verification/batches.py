@@ -91,6 +91,9 @@ class Batches:
         return task
 
     async def _submit(self, batch: Batch) -> Batch:
+        known = await self._book.read(partial(index.batch, id=batch.id))
+        if known is not None and known.anchored:  # an earlier one ended since somebody looked
+            return known
         receipt = (await self._ledger.submit(batch.company, [Anchor(batch.root, batch.count)]))[0]
         final = replace(batch, address=receipt.contract, anchored=receipt.transaction)
         await self._book.write(partial(index.anchored, id=batch.id, address=final.address, transaction=final.anchored))
