@@ -322,11 +322,11 @@ async def onnx_of(sharing: Sharing, who: Principal, id: str, limit: int) -> tupl
     Raises NotFound, Forbidden, Conflict, BadInput, TooLarge, CorruptState.
     """
     model = await sharing.model(who, id)
+    if model.deleted_ms is None and model.state not in {"trained", "uploaded", "translated", "snapshot"}:
+        raise Conflict(detail=f"{id} has no files to deploy: it is {model.state}; apply this once it is trained")
     if model.held_for:
         held = ", ".join(model.held_for)
         raise Forbidden(detail=f"{id} was trained on data of {held} and is held until they release it")
-    if model.deleted_ms is None and model.state not in {"trained", "uploaded", "translated", "snapshot"}:
-        raise Conflict(detail=f"{id} has no files to deploy: it is {model.state}; apply this once it is trained")
     names = sorted(one.path for one in model.files)
     found = [name for name in names if name.endswith(".onnx")]
     if len(found) != 1 and model.deleted_ms is None:

@@ -102,12 +102,12 @@ class Deployments:
         self._runs = Runs(isolation, isolation.memory or settings.memory)
         self._checking: asyncio.Task[None] | None = None
         self.known: dict[str, Deployed] = {}
-        """By name."""
+        """By name; this very dict as long as the service lives."""
 
     async def __aenter__(self) -> Deployments:
         entries, wrong = await asyncio.to_thread(self._shelf.entries)
-        self.known = {one.name: Deployed(one.name, one, provider=one.provider) for one in entries}
-        self.known |= {name: Deployed(name, None, fault) for name, fault in wrong.items()}
+        self.known.update((one.name, Deployed(one.name, one, provider=one.provider)) for one in entries)
+        self.known.update((name, Deployed(name, None, fault)) for name, fault in wrong.items())
         await self.sweep()
         self._checking = asyncio.create_task(self._check(entries), name="deployments")
         return self
