@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any
@@ -241,6 +243,30 @@ def test_the_commands(tmp_path: Path) -> None:
         assert printed(up, "delete", "line-pt-onnx") == "line-pt-onnx: deleted\n"
         assert printed(up, "deployments").startswith("no model is deployed; `headrace deploy ID` takes one")
         assert "(headrace deploy):3: model: " in printed(up, "deploy", original, code=1)
+
+
+def test_the_walk_of_the_docs(tmp_path: Path) -> None:
+    """Translate, deploy, ask, line by line as docs/translation.md has it."""
+    text = (Path(__file__).parent.parent.parent / "docs" / "translation.md").read_text()
+    found = re.search(r"## Translate, deploy, ask\n.*?```bash\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    (tmp_path / "line.pt").write_bytes(line())
+    said = id = ""
+    with Up(tmp_path / "data") as up:
+        for step in found[1].splitlines():
+            words = shlex.split(step, comments=True)
+            if words[0] == "curl":
+                sent = json.loads(words[words.index("-d") + 1])
+                path = words[3].removeprefix("http://127.0.0.1:8080")
+                answer = up.call("POST", path, json=sent).raise_for_status().json()
+                assert np.allclose(answer["predictions"], own(line()), atol=1e-5)
+                continue
+            words = [str(tmp_path / word) if word == "line.pt" else word.replace("md_...", id) for word in words]
+            said = printed(up, *words[1:])
+            id = next(iter(re.findall(r"md_[0-9a-f]{20}", said)), id)
+            if words[1] == "deploy":
+                assert "takes x FP32 (n, 3); gives y FP32 (n, 2); computed on cpu" in said
+        assert said == "line: deleted\n"
 
 
 def own(data: bytes) -> Any:
