@@ -57,8 +57,7 @@ async def infer(
     """(outputs that are wanted -> whether as raw bytes, head, outputs). Raises BadTensor, and what `Deployments.ask` does."""
     one = deployments.get(name)
     entry = one.known()
-    wanted = _wanted(entry, request)
-    inputs = _inputs(entry, oip.arrays(request))
+    inputs, wanted = _inputs(entry, oip.arrays(request)), _wanted(entry, request)
     provider, made = await deployments.ask(one, inputs, list(wanted))
     head = {
         "model_name": name,

@@ -15,6 +15,7 @@ import msgspec
 from headrace.disk import write_whole
 from headrace.errors import CorruptState, StorageUnavailable
 from headrace.services.learning.deployed.tensors import Port
+from headrace.services.learning.oip import DTYPES
 from headrace.states import digest
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -114,6 +115,8 @@ def _read(path: Path, name: str) -> Entry:
     entry = msgspec.json.decode(path.read_bytes(), type=Entry)
     if entry.name != name or _DIGEST.fullmatch(entry.digest) is None or not entry.providers:
         raise ValueError("it is another's")
+    if any(one.datatype not in DTYPES for one in [*entry.inputs, *entry.outputs]):
+        raise ValueError("it has inputs or outputs of an unknown type")
     return entry
 
 
