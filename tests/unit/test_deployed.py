@@ -23,8 +23,10 @@ from headrace.errors import (
     BadSpec,
     BadTensor,
     FixedLimit,
+    MissingExtra,
     NotReady,
     StorageUnavailable,
+    Temporary,
     TooSlow,
     Unanswered,
     UnknownAsset,
@@ -320,11 +322,15 @@ async def test_a_question_that_does_not_fit_is_told_what_would(tmp_path: Path) -
 
 
 async def test_an_answer_of_too_many_numbers_is_not_sent(tmp_path: Path) -> None:
-    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [2, tensors.VALUES])
-    node = helper.make_node("Expand", ["x", "shape"], ["y"])
+    times = helper.make_tensor("times", TensorProto.INT64, [2], [4096, 512])
+    nodes = [
+        helper.make_node("Shape", ["x"], ["of"]),
+        helper.make_node("Mul", ["of", "times"], ["shape"]),
+        helper.make_node("Expand", ["x", "shape"], ["y"]),
+    ]
     takes = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1])
     gives = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    data = finished([node], [takes], [gives], [shape]).SerializeToString()
+    data = finished(nodes, [takes], [gives], [times]).SerializeToString()
     async with opened(tmp_path, Hub(**{FIRST: bytes(data)})) as made:
         await applied(made)
         with pytest.raises(BadTensor, match=r"the answer has 2,097,152 numbers, and 1,048,576 may be"):
@@ -377,8 +383,8 @@ async def test_a_process_that_was_killed_is_started_again(tmp_path: Path) -> Non
 def test_the_process_asks_for_a_model_it_has_not_got_and_keeps_those_asked_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(program, "BYTES", 400)
-    kept, data = program.Kept(), line()
+    data = line()
+    kept = program.Kept(3 * len(data))
     part = tensors.part("x", X)
 
     def ask(model: str, *, whole: bool = False) -> bytes:
@@ -465,8 +471,42 @@ async def test_a_process_that_lies_is_not_believed() -> None:
     assert provider == "c?pu" and np.array_equal(found["y"], y)
     with pytest.raises(Unanswered, match="its process asks for it again"):
         await Liar(MISSING, MISSING).ask("Model 'a'", ("d", ["cpu"]), {"x": X}, {"y": "FP32"}, whole)
-    with pytest.raises(Unanswered, match="its process says something else than asked"):
-        await Liar(FOUND + packed(About())).here()
+    port = tensors.Port("x", "FP32", [-1, 3])
+    for about in (
+        About(),
+        About(providers=["cpu"] * 100),
+        About([port] * 200, [port], ["cpu"]),
+        About([port], [tensors.Port("y", "FP32", [0, 2**62, 2**62])], ["cpu"]),
+        About([port], [tensors.Port("y", "BYTES", [1])], ["cpu"]),
+        About([tensors.Port("x" * 300, "FP32", [1])], [port], ["cpu"]),
+        About([tensors.Port("x", "FP32", [-2])], [port], ["cpu"]),
+    ):
+        with pytest.raises(Unanswered, match="its process says something else than asked"):
+            await Liar(FOUND + packed(about)).look("d", b"model", ["cpu"])
+    assert await Liar(FOUND + packed(About(providers=["c\x1bpu" + "u" * 100]))).here() == ["c?pu" + "u" * 36]
+
+
+async def test_without_onnx_runtime_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.services.learning.deployed.asking.find_spec", lambda name: None)
+    async with opened(tmp_path) as made:
+        with pytest.raises(MissingExtra, match=r"pip install 'headrace\[onnx\]'"):
+            await made.prepare(document(), ANN)
+
+
+async def test_a_disk_that_cannot_be_read_now_is_no_damage(tmp_path: Path) -> None:
+    async with opened(tmp_path) as made:
+        await applied(made)
+    (file,) = (tmp_path / "deployments").glob("*.onnx")
+    data = file.read_bytes()
+    file.unlink()
+    file.mkdir()  # reading it fails, and it is there
+    async with opened(tmp_path) as made:
+        with pytest.raises(Temporary, match="cannot be read now") as found:
+            await doors.infer(made, "line", asked(("x", X)))
+        assert not isinstance(found.value, NotReady) and made.get("line").fault == ""
+        file.rmdir()
+        file.write_bytes(data)
+        await doors.infer(made, "line", asked(("x", X)))
 
 
 def test_every_provider_has_one_short_name_and_every_package_a_provider() -> None:

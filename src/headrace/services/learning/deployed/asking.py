@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 
 import msgspec
 
-from headrace.errors import BadTensor, FixedLimit, TooMany, TooSlow, Unanswered
+from headrace.errors import BadTensor, FixedLimit, MissingExtra, TooMany, TooSlow, Unanswered
 from headrace.services.learning.answerer import FAILED, FOUND, MISSING, REFUSED, TEXT
 from headrace.services.learning.attending import Attendant, Gone
 from headrace.services.learning.cell import Over, plain
@@ -26,12 +27,12 @@ from headrace.services.learning.deployed.tensors import (
     Reply,
     arrays,
     count,
+    impossible,
     opened,
     packed,
     part,
 )
 from headrace.services.learning.isolation import Isolation
-from headrace.services.learning.oip import DIMENSIONS, DTYPES
 
 IDLE = 300.0
 """Seconds without a question after which the process ends, and with it what it keeps of models."""
@@ -69,7 +70,9 @@ class Runs(Attendant):
         self._held = 0
 
     async def here(self) -> list[str]:
-        """Short names of the providers there are. Raises Unanswered, TooSlow, TooMany."""
+        """Short names of the providers there are. Raises MissingExtra, Unanswered, TooSlow, TooMany."""
+        if find_spec("onnxruntime") is None:
+            raise MissingExtra(family="serving", name="onnx", module="onnxruntime", extra="onnx")
         what = "What ONNX Runtime can compute on"
         kind, data = await self._ask(what, lambda: packed(Question()))
         return self._about(what, kind, data).providers
@@ -129,13 +132,12 @@ class Runs(Attendant):
                 raise ValueError(_text(data))
             about, rest = opened(data, About)
             ports = [*about.inputs, *about.outputs]
-            good = len(ports) <= 2 * TENSORS and all(
-                one.datatype in DTYPES and len(one.shape) <= DIMENSIONS for one in ports
-            )
-            if rest or not good or not about.providers:
+            good = len(ports) <= 2 * TENSORS and not any(map(impossible, ports))
+            if rest or not good or not 1 <= len(about.providers) <= TENSORS:
                 raise ValueError("its process says something else than asked")
         except (ValueError, msgspec.MsgspecError) as error:
             raise Unanswered(what=what, detail=str(error), instead=INSTEAD) from error
+        about.providers = [_named(one) for one in about.providers]
         return about
 
     @contextlib.contextmanager
@@ -176,7 +178,11 @@ def _answers(data: bytes, outputs: Mapping[str, str]) -> tuple[str, dict[str, Ar
     found = {one.name: one.datatype for one in reply.outputs}
     if found != dict(outputs):
         raise ValueError("other outputs than were asked for")
-    return plain(reply.provider.encode())[:40], arrays(reply.outputs, raw)
+    return _named(reply.provider), arrays(reply.outputs, raw)
+
+
+def _named(provider: str) -> str:
+    return plain(provider[:40].encode("utf-8", "replace"))
 
 
 def _read(data: bytes) -> tuple[bytes, bytes]:

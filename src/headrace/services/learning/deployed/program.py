@@ -8,6 +8,7 @@ at its end.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -32,16 +33,17 @@ from headrace.services.learning.deployed.tensors import (
 )
 from headrace.services.learning.oip import NAMES
 
-BYTES = 2**29
-"""Bytes of the files of models that are kept ready: those asked about last."""
-KEPT = 64
+BYTES, SHARE = 2**29, 4
+"""Bytes of the files of models that are kept ready, those asked about last; at most this part of the process's memory: a model
+takes more than its file."""
 _WRONG = {"InvalidArgument"}
 """What ONNX Runtime calls a question that does not fit the model."""
 
 
 def main() -> None:
     """Answer until the input ends."""
-    converse(Kept().answer)
+    memory = int(sys.argv[2])
+    converse(Kept(min(BYTES, memory // SHARE) if memory else BYTES).answer)
 
 
 class Ready:
@@ -65,9 +67,10 @@ class Ready:
 
 
 class Kept:
-    """Models that are ready for the next question."""
+    """Models that are ready for the next question: of files of so many bytes, or a single one."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = BYTES) -> None:
+        self._most = most
         self._ready: OrderedDict[tuple[str, ...], Ready] = OrderedDict()
 
     def answer(self, question: bytes) -> bytes:
@@ -102,13 +105,12 @@ class Kept:
         found = self._ready.pop(name, None)
         if found is None and not asked.size:
             return None
-        ready = found or Ready(data, asked.providers)
-        self._ready[name] = ready
-        while len(self._ready) > 1 and (
-            len(self._ready) > KEPT or sum(one.size for one in self._ready.values()) > BYTES
-        ):
-            self._ready.popitem(last=False)
-        return ready
+        if found is None:  # room is made first
+            while self._ready and sum(one.size for one in self._ready.values()) + len(data) > self._most:
+                self._ready.popitem(last=False)
+            found = Ready(data, asked.providers)
+        self._ready[name] = found
+        return found
 
 
 def _here() -> list[str]:

@@ -23,6 +23,7 @@ from headrace.errors import (
     HeadraceError,
     NotReady,
     Problem,
+    Temporary,
     TooLarge,
     UnknownModel,
 )
@@ -122,7 +123,7 @@ class Deployments:
         """Whether all bytes are there and as they were; a question that comes earlier looks itself."""
         for entry in entries:
             one = self.known.get(entry.name)
-            with contextlib.suppress(NotReady):
+            with contextlib.suppress(Temporary):
                 if one is not None and one.entry is entry:
                     await self._bytes(one, entry)
 
@@ -199,8 +200,8 @@ class Deployments:
         done: list[Entry] = []
         try:
             for entry in prepared.entries:
-                await asyncio.to_thread(self._shelf.put, entry)
                 done.append(entry)
+                await asyncio.to_thread(self._shelf.put, entry)
         except BaseException:
             await self._undo(done)
             raise
@@ -264,7 +265,7 @@ class Deployments:
         return provider, {name: made[name] for name in outputs}
 
     async def _bytes(self, deployed: Deployed, entry: Entry) -> bytes:
-        """A model's bytes. Raises NotReady: they are damaged, and from now on it says so at once."""
+        """A model's bytes. Raises Temporary; NotReady: they are damaged, and from now on it says so at once."""
         try:
             return await asyncio.to_thread(self._shelf.bytes_of, entry)
         except CorruptState as error:

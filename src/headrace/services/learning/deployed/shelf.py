@@ -13,9 +13,8 @@ from pathlib import Path
 import msgspec
 
 from headrace.disk import write_whole
-from headrace.errors import CorruptState, StorageUnavailable
-from headrace.services.learning.deployed.tensors import Port
-from headrace.services.learning.oip import DTYPES
+from headrace.errors import CorruptState, StorageUnavailable, Temporary
+from headrace.services.learning.deployed.tensors import Port, impossible
 from headrace.states import digest
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -93,11 +92,13 @@ class Shelf:
                 path.unlink(missing_ok=True)
 
     def bytes_of(self, entry: Entry) -> bytes:
-        """A model's bytes, as they were applied. Raises CorruptState."""
+        """A model's bytes, as they were applied. Raises CorruptState; Temporary: they cannot be read now."""
         try:
             data = self._bytes(entry.digest).read_bytes()
+        except FileNotFoundError as error:
+            raise CorruptState(detail=f"the bytes of {entry.model} are gone") from error
         except OSError as error:
-            raise CorruptState(detail=f"the bytes of {entry.model} cannot be read ({error.strerror})") from error
+            raise Temporary(detail=f"the bytes of {entry.model} cannot be read now ({error.strerror})") from error
         if digest(data) != entry.digest:
             raise CorruptState(detail=f"the bytes of {entry.model} are not those that were applied")
         return data
@@ -115,8 +116,8 @@ def _read(path: Path, name: str) -> Entry:
     entry = msgspec.json.decode(path.read_bytes(), type=Entry)
     if entry.name != name or _DIGEST.fullmatch(entry.digest) is None or not entry.providers:
         raise ValueError("it is another's")
-    if any(one.datatype not in DTYPES for one in [*entry.inputs, *entry.outputs]):
-        raise ValueError("it has inputs or outputs of an unknown type")
+    if any(map(impossible, [*entry.inputs, *entry.outputs])):
+        raise ValueError("it has inputs or outputs that cannot be")
     return entry
 
 

@@ -104,9 +104,20 @@ def datatype(kind: str) -> str:
 def port(name: str, kind: str, shape: Sequence[object] | None) -> Port:
     """An input or output as ONNX Runtime tells of it. Raises ValueError."""
     axes = [axis if isinstance(axis, int) and axis >= 0 else -1 for axis in shape or ()]
-    if len(axes) > DIMENSIONS or len(name) > NAMED:
-        raise ValueError(f"of {len(axes)} axes and a name of {len(name)} characters; {DIMENSIONS} and {NAMED} may be")
-    return Port(name, datatype(kind), axes)
+    made = Port(name, datatype(kind), axes)
+    if why := impossible(made):
+        raise ValueError(why)
+    return made
+
+
+def impossible(one: Port) -> str:
+    """Why it cannot be served, whoever tells of it; "" if it can."""
+    if len(one.shape) > DIMENSIONS or len(one.name) > NAMED:
+        sizes = f"{len(one.shape)} axes and a name of {len(one.name)} characters"
+        return f"of {sizes}; {DIMENSIONS} and {NAMED} may be"
+    if any(axis < -1 for axis in one.shape) or math.prod(max(axis, 1) for axis in one.shape) > VALUES:
+        return f"of more than {VALUES:,} numbers"
+    return "" if one.datatype in DTYPES else "of an unknown type"
 
 
 def packed(head: msgspec.Struct, parts: Iterable[Array] = (), rest: bytes = b"") -> bytes:
