@@ -167,6 +167,7 @@ def _doors(up: Up, id: str) -> None:
         "/v1/models/line:explain",
     ):
         assert "is a deployed model" in error(up.call("POST", path, json={"instances": [[1]]}), 501)
+    assert "is not explained" in error(up.call("GET", "/api/models/line/explanation"), 501)
     assert 'headrace_predictions_total{company="local",model="line"}' in up.call("GET", "/metrics").text
     (listed,) = up.call("GET", "/api/deployments").json()
     assert (listed["answers"], listed["provider"], listed["state"], listed["applied_by"]) == (

@@ -26,6 +26,7 @@ from headrace.services.entrance import PRINCIPAL, still
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import DAMAGED, Scope, code
 from headrace.services.learning.catalogue import Catalogue
+from headrace.services.learning.deployed import doors
 from headrace.services.learning.explanations import Ask, Explanations
 from headrace.services.learning.patiently import patiently
 from headrace.services.learning.registry import Entered
@@ -223,6 +224,8 @@ class ConsoleApi:
 
     async def _explanation(self, request: Request) -> Any:
         """Contributions of the inputs of an issued forecast, by default the last."""
+        if request.path_params["name"] in self._catalogue.deployments.known:
+            doors.refuse(request.path_params["name"], "explain")
         query = request.query_params
         targets = (int(_number(request, "target", 1, 1, 10_000)),) if "target" in query else ()
         ask = Ask(query.get("key", ""), query.get("method", ""), query.get("baseline", ""), targets)

@@ -197,11 +197,7 @@ def _shaped(values: NDArray[Any], shape: list[int]) -> NDArray[Any]:
 
 def output(name: str, values: NDArray[Any]) -> dict[str, Any]:
     """An output tensor in JSON form."""
-    return {**_about(name, values), "data": values.ravel().tolist()}
-
-
-def _about(name: str, values: NDArray[Any]) -> dict[str, Any]:
-    return {"name": name, "datatype": NAMES[values.dtype], "shape": list(values.shape)}
+    return {"name": name, "datatype": NAMES[values.dtype], "shape": list(values.shape), "data": values.ravel().tolist()}
 
 
 def binary_response(
@@ -214,6 +210,7 @@ def binary_response(
         if binary[name]:
             blobs.append(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes())
             about = {"binary_data_size": len(blobs[-1])}
-            head["outputs"].append({**_about(name, values), "parameters": about})
+            shape, kind = list(values.shape), NAMES[values.dtype]
+            head["outputs"].append({"name": name, "datatype": kind, "shape": shape, "parameters": about})
     text: bytes = encode(head)
     return text + b"".join(blobs), len(text)
