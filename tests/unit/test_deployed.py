@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -35,6 +35,7 @@ from headrace.errors import (
 )
 from headrace.services.learning import oip
 from headrace.services.learning.answerer import FAILED, FOUND, MISSING, REFUSED
+from headrace.services.learning.catalogue import Catalogue
 from headrace.services.learning.deployed import doors, program, providers, tensors
 from headrace.services.learning.deployed.asking import Runs, _answers
 from headrace.services.learning.deployed.service import Deployments
@@ -43,7 +44,7 @@ from headrace.services.learning.isolation import Isolation
 from headrace.settings import DeployedSettings
 from headrace.spec import DeploymentDocument, parse, parse_all
 from headrace.states import digest
-from tests import graphs
+from tests import graphs, sun
 from tests.translating import WEIGHTS, finished, linear
 
 ANN = Principal(LOCAL, "ann", "user", frozenset({"admin"}))
@@ -215,6 +216,36 @@ async def test_all_of_a_file_or_nothing(tmp_path: Path) -> None:
         with pytest.raises(StorageUnavailable):
             await made.commit(prepared)
         assert made.known == {} and not [*(tmp_path / "deployments").glob("*.json")]
+
+
+class FullDisk:
+    """A learning service whose log takes nothing."""
+
+    views: ClassVar[dict[str, Any]] = {}
+
+    async def diff(self, documents: Any, files: Any, who: Any) -> dict[str, str]:
+        return {one.spec.name: "created" for one in documents}
+
+    async def apply(self, documents: Any, files: Any, who: Any) -> dict[str, str]:
+        raise StorageUnavailable(detail="no space")
+
+
+async def test_what_cannot_be_applied_beside_it_leaves_what_answered_before(tmp_path: Path) -> None:
+    hub = Hub(**{FIRST: line(), SECOND: line(weights=-WEIGHTS), "md_" + "2" * 20: b"no graph"})
+    async with opened(tmp_path, hub) as made:
+        await applied(made)
+        catalogue = Catalogue(FullDisk(), made)  # type: ignore[arg-type]
+        texts = written(model=SECOND), written("new", SECOND), sun.spec()
+        with pytest.raises(StorageUnavailable):
+            await catalogue.apply(parse_all("---\n".join(texts)), {}, ANN)
+        with pytest.raises(BadSpec, match="cannot be deployed"):
+            await catalogue.apply(parse_all(written(model="md_" + "2" * 20)), {}, ANN)
+        assert made._runs.process is not None
+        made._runs.process.kill()  # it has to be given the bytes again
+        _, head, found = await doors.infer(made, "line", asked(("x", X)))
+        assert head["model_version"] == FIRST and np.array_equal(found["y"], X @ WEIGHTS)
+    async with opened(tmp_path, hub) as made:
+        assert [(one["name"], one["model"]) for one in made.listed()] == [("line", FIRST)]
 
 
 @pytest.mark.parametrize(
