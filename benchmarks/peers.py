@@ -85,6 +85,27 @@ class Headrace:
             processes.pin(pid, gateway if name == "gateway" else workers)
 
 
+def deployed(platform: Headrace) -> Served:
+    """A small linear ONNX model in service, of as many inputs as the online one."""
+    import httpx
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    takes = helper.make_tensor_value_info("x", TensorProto.DOUBLE, ["n", len(FEATURES)])
+    gives = helper.make_tensor_value_info("y", TensorProto.DOUBLE, ["n", 1])
+    weights = numpy_helper.from_array(np.ones((len(FEATURES), 1)), "w")
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "linear", [takes], [gives], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    headers = {"authorization": f"Bearer {Path(platform.token_file).read_text().strip()}"}
+    with httpx.Client(base_url=platform.http, headers=headers, trust_env=False, timeout=60) as client:
+        about = (None, json.dumps({"name": "linear"}), "application/json")
+        sent = client.post("/models", files={"metadata": about, "file": ("linear.onnx", model.SerializeToString())})
+        text = f"kind: Deployment\nname: linear\nmodel: {sent.raise_for_status().json()['id']}\n"
+        client.put("/api/specs", json={"text": text, "file": "bench", "files": {}}).raise_for_status()
+    url = f"{platform.http}/v2/models/linear/infer"
+    return Served(url, infer_body([1, len(FEATURES)]), platform.pids, platform.token_file)
+
+
 def infer_body(shape: list[int]) -> str:
     """A V2 request for one row of `FEATURES`."""
     tensor = {"name": "x", "shape": shape, "datatype": "FP64", "data": FEATURES}

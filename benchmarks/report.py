@@ -69,6 +69,14 @@ GOALS = (
         4,
         7,
     ),
+    Goal(
+        "infer",
+        "/infer requests/s of a deployed small ONNX model, concurrency 8, against an online model's in the same run",
+        "infer.deployed.per_s",
+        "infer.headrace.per_s",
+        ">=",
+        0.2,
+    ),
     Goal("start", "from `headrace up` to the first acknowledged message", "start.message_s", "", "<=", 10, unit=" s"),
     Goal("start", "resident memory, gateway and serving processes together", "start.rss_mb", "", "<=", 250, unit=" MB"),
     Goal(

@@ -151,6 +151,7 @@ class Bench:
             self._load("stream", platform_.streamed(), (), count=500)
             platform_.pin(self.plan.own, self.plan.own)
             self._infer("headrace", platform_.served())
+            self._infer("deployed", peers.deployed(platform_))
 
     def _infer(self, name: str, served: Served) -> None:
         peers.ask(served)

@@ -34,6 +34,7 @@ SECTIONS = (
     spec.Output,
     *spec.RULES.values(),
     spec.Alert,
+    spec.Deployment,
 )
 FAMILIES: tuple[tuple[str, Family], ...] = (
     ("Steps (`transform:`)", TRANSFORMERS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -27,6 +28,35 @@ def answers(model: Path, onnx: Path, parameters: dict, labels: np.ndarray) -> tu
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
     (theirs,) = session.run(None, {session.get_inputs()[0].name: labels})
     return ours, theirs
+
+
+def answered(model: str, token: str, onnx: Path, held_out: Path, target: Path) -> dict:
+    """Ask a deployed generator for the picture of the first held-out label map, as raw bytes, and write it.
+
+    Args:
+        model: address of the deployed model, `.../v2/models/NAME`.
+        onnx: the file it was deployed from; returned is how far the answer is from what this file says here.
+    """
+    import httpx
+    import onnxruntime
+    from pictures import image, read
+
+    labels = np.ascontiguousarray(read([str(held_out)])[0][:1], np.float32)
+    headers = {"authorization": f"Bearer {token}"}
+    with httpx.Client(headers=headers, timeout=60, trust_env=False) as client:
+        name = client.get(model).raise_for_status().json()["inputs"][0]["name"]
+        size = {"binary_data_size": labels.nbytes}
+        tensor = {"name": name, "datatype": "FP32", "shape": list(labels.shape), "parameters": size}
+        head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+        length = {"inference-header-content-length": str(len(head))}
+        got = client.post(f"{model}/infer", content=head + labels.tobytes(), headers=length).raise_for_status()
+    place = int(got.headers["inference-header-content-length"])
+    about = json.loads(got.content[:place])
+    picture = np.frombuffer(got.content[place:], "<f4").reshape(about["outputs"][0]["shape"])
+    image(picture[0]).save(target)
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    (here,) = session.run(None, {name: labels})
+    return {**about["parameters"], "worst": float(np.abs(picture - here).max())}
 
 
 def compare(

@@ -24,6 +24,8 @@ import yaml
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 RECIPE = HERE / "pix2pix"
+NAME = "facades"
+"""Of the deployment."""
 WAIT = 120.0
 """Seconds for the ledger to have what it was told."""
 
@@ -153,6 +155,19 @@ class Run:
         print(f"{target}: {json.dumps(found)}")
         return found
 
+    def serve(self) -> dict[str, Any]:
+        """The translation at the inference doors, asked for the picture of one held-out label map."""
+        from figure import answered
+
+        id = self.done["translate to ONNX"]["found"]["id"]
+        print(self.headrace("deploy", id, "--name", NAME))
+        token = self.headrace("token", shown=False).strip()
+        onnx = Path(self.done["translate to ONNX"]["found"]["onnx"])
+        target = self.folder / "answer.png"
+        found = answered(f"{self.url}/v2/models/{NAME}", token, onnx, self.folder / "facades-held-out.zip", target)
+        print(f"{target}: {json.dumps(found)}; `headrace delete {NAME}` takes it out of service")
+        return found
+
     def describe(self) -> list[str]:
         """The model card and the bill of materials."""
         made = []
@@ -184,6 +199,7 @@ class Run:
         translation = self.step("translate to ONNX", self.translate)
         self.step("contract of the translation", lambda: self.contract(translation["id"]))
         self.step("compare the pictures", self.compare)
+        self.step("deploy, and ask for a picture", self.serve)
         self.step("model card and bill of materials", self.describe)
         if self.given.again:
             self.step("train again, the same bytes", self.again)

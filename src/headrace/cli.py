@@ -12,6 +12,7 @@ from headrace.commands import (
     answers,
     candidates,
     cards,
+    deploying,
     jobs,
     ledger,
     people,
@@ -68,7 +69,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(received.quarantine, name="quarantine")
-for group in (people, share, jobs, ledger, verify, cards, translating, serve):
+for group in (people, share, jobs, ledger, verify, cards, translating, deploying, serve):
     group.register(app)
 
 

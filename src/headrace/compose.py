@@ -92,6 +92,7 @@ class Platform:
             partial(isolation, settings=settings.confined),
             self,
             lambda: self.library.sharing,
+            self,
         )
         self.tenants = await stack.enter_async_context(tenants)
         logins = CompanyLogins(identities, self._tenant, loopback=self._loopback, open_=settings.open)
@@ -125,6 +126,10 @@ class Platform:
     async def weights(self, who: Principal, id: str) -> tuple[str, bytes]:
         """See `headrace.services.learning.parents.Weights`: from the library, which is opened after the companies."""
         return await self.library.weights(who, id)
+
+    async def onnx(self, who: Principal, id: str) -> tuple[str, bytes]:
+        """See `headrace.services.learning.deployed.service.Source`."""
+        return await self.library.onnx(who, id)
 
     async def replay(
         self, company: str, model: Model, weights: bytes | None, tell: Callable[[float], None]

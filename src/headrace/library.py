@@ -15,6 +15,7 @@ from headrace.access import Principal
 from headrace.assets import Job, Recipe
 from headrace.errors import BadInput, Conflict, Forbidden, MissingExtra, Temporary, TooLarge
 from headrace.models.backends.parent import ADVICE
+from headrace.models.onnx_files import CLASSIC, check_apart
 from headrace.runners import Runner
 from headrace.services import apidocs
 from headrace.services.http import App, Receive, Scope, Send
@@ -154,6 +155,10 @@ class Library:
     async def weights(self, who: Principal, id: str) -> tuple[str, bytes]:
         """See `headrace.services.learning.parents.Weights`."""
         return await weights_of(self.sharing, who, id, self._settings.parent_bytes)
+
+    async def onnx(self, who: Principal, id: str) -> tuple[str, bytes]:
+        """See `headrace.services.learning.deployed.service.Source`."""
+        return await onnx_of(self.sharing, who, id, self._settings.deployed.bytes)
 
 
 async def open_hub(
@@ -314,6 +319,40 @@ def weights_in(path: Path, id: str, limit: int) -> tuple[str, bytes]:
     if (size := path.stat().st_size) > limit:
         what = f"the weights file of {id} (it would be kept in the log)"
         raise TooLarge(what=what, size=size, limit=limit, setting="LibrarySettings.parent_bytes")
+    data = path.read_bytes()
+    return digest(data), data
+
+
+async def onnx_of(sharing: Sharing, who: Principal, id: str, limit: int) -> tuple[str, bytes]:
+    """(digest, bytes) of a registered model's ONNX file, at most `limit` bytes, for whoever may read it.
+
+    Raises NotFound, Forbidden, Conflict, BadInput, TooLarge, CorruptState.
+    """
+    model = await sharing.model(who, id)
+    if model.deleted_ms is None and model.state not in {"trained", "uploaded", "translated", "snapshot"}:
+        raise Conflict(detail=f"{id} has no files to deploy: it is {model.state}; apply this once it is trained")
+    if model.held_for:
+        held = ", ".join(model.held_for)
+        raise Forbidden(detail=f"{id} was trained on data of {held} and is held until they release it")
+    names = sorted(one.path for one in model.files)
+    found = [name for name in names if name.endswith(".onnx")]
+    if len(found) != 1 and model.deleted_ms is None:
+        has = ", ".join(names[:8])[:300]
+        more = "" if found else f"; `headrace translate {id}` makes one of PyTorch, scikit-learn and Keras"
+        raise BadInput(detail=f"{id} has {len(found)} .onnx files and one is needed (it has {has}){more}")
+    async with sharing.content(who, id, "read") as path:
+        file = path / found[0] if path.is_dir() else path
+        return await asyncio.to_thread(onnx_in, file, id, limit)
+
+
+def onnx_in(path: Path, id: str, limit: int) -> tuple[str, bytes]:
+    """(digest, bytes) of a model's ONNX file, a plain graph with nothing beside it. Raises BadInput, TooLarge."""
+    if (size := path.stat().st_size) > limit:
+        raise TooLarge(what=f"the ONNX file of {id}", size=size, limit=limit, setting="DeployedSettings.bytes")
+    try:
+        check_apart(path, CLASSIC)
+    except ValueError as error:
+        raise BadInput(detail=f"{id} is {error}, which is not served") from error
     data = path.read_bytes()
     return digest(data), data
 

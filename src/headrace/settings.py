@@ -228,6 +228,19 @@ class TranslationSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeployedSettings:
+    """Registered ONNX models that answer at the inference doors."""
+
+    count: int = 64
+    """Deployments of one company."""
+    bytes: int = 256 * MIB
+    """Bytes of one model's ONNX file: 64 million float32 weights. Each is kept in the company's folder."""
+    memory: int = 4096 * MIB
+    """Bytes of memory of the process that runs those of the first company, without what it maps from files; 0: no limit. Of other
+    companies it is `ConfinedSettings.memory`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LibrarySettings:
     """Datasets, models and jobs."""
 
@@ -241,6 +254,8 @@ class LibrarySettings:
     """The ledger."""
     translation: TranslationSettings = TranslationSettings()
     """Translations to ONNX."""
+    deployed: DeployedSettings = DeployedSettings()
+    """Registered models that answer at the inference doors."""
     parent_bytes: int = 16 * MIB
     """Bytes of the weights an online model may start from. They travel in the log: 4 million float32 numbers, 800 times
     the chapter's GRU."""

@@ -394,10 +394,19 @@ class Alert(_Strict):
         return url
 
 
+NAME = r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$"
+
+
+def _registered(id: str) -> str:
+    if re.fullmatch(r"md_[0-9a-f]{20}", id) is None:
+        raise ValueError(f"expected the id of a registered model, md_ and 20 hex digits, got {_short(id)}")
+    return id
+
+
 class Metadata(_Strict):
     """How the document is called."""
 
-    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")
+    name: str = Field(pattern=NAME)
     """Unique among the models in service: lower-case letters, digits, dots and dashes, at most 63."""
 
 
@@ -443,24 +452,42 @@ class OnlineModel(_Strict):
     @field_validator("parent")
     @classmethod
     def _registered(cls, id: str) -> str:
-        if id and re.fullmatch(r"md_[0-9a-f]{20}", id) is None:
-            raise ValueError(f"expected the id of a registered model, md_ and 20 hex digits, got {_short(id)}")
-        return id
+        return id and _registered(id)
 
     @property
     def name(self) -> str:
         return self.metadata.name
 
 
-KINDS: dict[str, type[OnlineModel]] = {"OnlineModel": OnlineModel}
+class Deployment(_Strict):
+    """A registered ONNX model that answers at the inference doors, and learns nothing."""
+
+    kind: Literal["Deployment"]
+    """What this document describes."""
+    name: str = Field(pattern=NAME)
+    """What it is called at the doors; no online model may have the same name. Written as those of `OnlineModel`."""
+    model: str
+    """Id of a registered model (`headrace model list`) that is ONNX: a translation, or an upload. Its bytes are read when this
+    is applied, with the rights of who applies it."""
+    providers: list[str] = Field(default_factory=lambda: ["cpu"], min_length=1, max_length=8)
+    """ONNX Runtime's execution providers in order of preference (default: cpu); those that are not here are passed over, and the
+    answers say which one is in use."""
+
+    @field_validator("model")
+    @classmethod
+    def _registered(cls, id: str) -> str:
+        return _registered(id)
+
+
+KINDS: dict[str, type[OnlineModel | Deployment]] = {"OnlineModel": OnlineModel, "Deployment": Deployment}
 
 
 @dataclass(frozen=True)
-class Document:
+class _Document:
     """One document of a spec file: the validated spec, its plain form, and the lines its fields stand on."""
 
     file: str
-    spec: OnlineModel
+    spec: Any
     plain: dict[str, Any]
     """As written, for the log and for `diff`."""
     lines: dict[Path, int]
@@ -470,14 +497,38 @@ class Document:
         return _problem(self.file, self.lines, path, message)
 
 
+@dataclass(frozen=True)
+class Document(_Document):
+    """One of an online model."""
+
+    spec: OnlineModel
+
+
+@dataclass(frozen=True)
+class DeploymentDocument(_Document):
+    """One of a deployment."""
+
+    spec: Deployment
+
+
 def parse(text: str, file: str = "headrace.yaml") -> list[Document]:
-    """Every document of a spec file.
+    """Every document of a spec file of online models.
 
     Raises:
-        BadSpec: with all problems found, each with file, line, field and what was expected.
+        BadSpec: with all problems found, each with file, line, field and what was expected; also for a deployment.
     """
+    documents = parse_all(text, file)
+    online = [one for one in documents if isinstance(one, Document)]
+    if len(online) < len(documents):
+        message = "expected OnlineModel here; a Deployment is for `headrace apply`"
+        raise BadSpec([one.problem(("kind",), message) for one in documents if not isinstance(one, Document)])
+    return online
+
+
+def parse_all(text: str, file: str = "headrace.yaml") -> list[Document | DeploymentDocument]:
+    """Every document of a spec file, of all kinds. Raises BadSpec."""
     problems: list[Problem] = []
-    documents: list[Document] = []
+    documents: list[Document | DeploymentDocument] = []
     if len(text) > TEXT:
         raise BadSpec([Problem(file, 1, "(file)", f"{len(text):,} characters; at most {TEXT:,} are read")])
     try:
@@ -488,7 +539,9 @@ def parse(text: str, file: str = "headrace.yaml") -> list[Document]:
         if node is not None:
             _document(file, node, documents, problems)
     if not problems and not documents:
-        problems.append(Problem(file, 1, "(file)", "expected at least one document with `kind: OnlineModel`"))
+        problems.append(
+            Problem(file, 1, "(file)", "expected at least one document with `kind: OnlineModel` or `kind: Deployment`")
+        )
     _repeated(documents, problems)
     if problems:
         raise BadSpec(problems)
@@ -525,7 +578,9 @@ def _files_of(place: Path, params: object) -> Iterator[tuple[Path, str, str]]:
             yield (*place, name), file, wanted
 
 
-def _document(file: str, node: yaml.Node, documents: list[Document], problems: list[Problem]) -> None:
+def _document(
+    file: str, node: yaml.Node, documents: list[Document | DeploymentDocument], problems: list[Problem]
+) -> None:
     try:
         _weigh(node, set(), {})
         _unlike(node, set())
@@ -547,7 +602,11 @@ def _document(file: str, node: yaml.Node, documents: list[Document], problems: l
         problems.append(_problem(file, lines, ("kind",), f"expected one of {known}, got {_short(kind)}"))
         return
     try:
-        documents.append(Document(file, KINDS[kind].model_validate(plain), plain, lines))
+        spec = KINDS[kind].model_validate(plain)
+        if isinstance(spec, Deployment):
+            documents.append(DeploymentDocument(file, spec, plain, lines))
+        else:
+            documents.append(Document(file, spec, plain, lines))
     except ValidationError as error:
         problems += [_problem(file, lines, *explain(item)) for item in error.errors()]
 
@@ -658,13 +717,12 @@ def _message(item: Any) -> str:
     return f"{message[:1].lower()}{message[1:]}, got {_short(found)}"
 
 
-def _repeated(documents: list[Document], problems: list[Problem]) -> None:
+def _repeated(documents: list[Document | DeploymentDocument], problems: list[Problem]) -> None:
     seen: set[str] = set()
     for document in documents:
         if document.spec.name in seen:
-            problems.append(
-                document.problem(("metadata", "name"), f"{document.spec.name!r} appears twice in this file")
-            )
+            place: Path = ("metadata", "name") if isinstance(document, Document) else ("name",)
+            problems.append(document.problem(place, f"{document.spec.name!r} appears twice in this file"))
         seen.add(document.spec.name)
 
 

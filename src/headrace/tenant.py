@@ -28,6 +28,8 @@ from headrace.distrust import reading
 from headrace.services.gateway.http import IngestDoor
 from headrace.services.gateway.mqtt import Core
 from headrace.services.gateway.service import GatewayService
+from headrace.services.learning.catalogue import Catalogue
+from headrace.services.learning.deployed.service import Deployments, Source
 from headrace.services.learning.explanations import Explanations
 from headrace.services.learning.http import InferenceDoor
 from headrace.services.learning.isolation import TRUSTED, Isolation
@@ -58,6 +60,7 @@ class Tenant:
         weights: gives registered models to those that start from them.
         several: whether there are other companies; asked where code would run as the platform itself. Blocks.
         hub: where what its models publish is registered. Raises Temporary while there is none; None: nowhere.
+        models: gives registered models that are to be deployed; None: nobody does.
     """
 
     def __init__(
@@ -70,7 +73,9 @@ class Tenant:
         weights: Weights | None = None,
         several: Callable[[], bool] = bool,
         hub: Callable[[], Sharing] | None = None,
+        models: Source | None = None,
     ) -> None:
+        self._models = models
         self.company, self.folder = company, folder
         self._settings, self._addresses, self._isolation, self._weights = settings, addresses, isolation, weights
         self._several, self._hub = several, hub
@@ -103,11 +108,15 @@ class Tenant:
             isolation=self._isolation, weights=self._weights, several=self._several, watcher=registrar,
         )  # fmt: skip
         self.explanations = Explanations(learning, isolation=self._isolation)
-        self.inference = InferenceDoor(learning, self.explanations, settings.body_limit, company=self.company)
+        deployments = Deployments(self.folder, self._models, self._isolation, settings.library.deployed)
+        self.inference = InferenceDoor(
+            learning, self.explanations, settings.body_limit, company=self.company, deployments=deployments
+        )
         self.core = Core(settings.mqtt, log, self._answer)
         self.outputs.append(self.core.publish_forecasts)
         log.on_commit = learning.nudge
         self.learning = await stack.enter_async_context(learning)
+        await stack.enter_async_context(deployments)
         if registrar is not None:
             registrar.start(learning.generations)
             stack.push_async_callback(registrar.stop)
@@ -115,7 +124,8 @@ class Tenant:
         self.gateway = await stack.enter_async_context(self._gateway())
         learning.republish()
         self.ingest = IngestDoor(log, settings.body_limit)
-        self.api = ConsoleApi(log, self.gateway, learning, self.explanations, self._addresses)
+        catalogue = Catalogue(learning, deployments)
+        self.api = ConsoleApi(log, self.gateway, learning, self.explanations, self._addresses, catalogue)
         stack.push_async_callback(self.core.close)
         stack.callback(self.api.close)
         routes = [*self.api.routes(), *Reports(self.folder / "reports").routes()]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from headrace.access import LOCAL
 from headrace.errors import Conflict, HeadraceError, NotFound
+from headrace.services.learning.deployed.service import Source
 from headrace.services.learning.isolation import Isolation
 from headrace.services.learning.parents import Weights
 from headrace.services.sharing import Sharing
@@ -32,6 +33,7 @@ class Tenants:
         isolation: how a company's own code is kept from others, by its folder.
         weights: gives registered models to those that start from them.
         hub: where what models publish is registered.
+        models: gives registered models that are to be deployed.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class Tenants:
         isolation: Callable[[Path], Isolation],
         weights: Weights | None = None,
         hub: Callable[[], Sharing] | None = None,
+        models: Source | None = None,
     ) -> None:
+        self._models = models
         self._settings, self._addresses, self._isolation = settings, addresses, isolation
         self._companies, self._weights, self._hub = companies, weights, hub
         self._locks: dict[str, asyncio.Lock] = {}
@@ -58,7 +62,7 @@ class Tenants:
         settings = self._settings
         local = Tenant(
             settings, LOCAL, settings.data, self._addresses,
-            weights=self._weights, several=self._several, hub=self._hub,
+            weights=self._weights, several=self._several, hub=self._hub, models=self._models,
         )  # fmt: skip
         self.open[LOCAL] = await local.__aenter__()
         return self
@@ -105,7 +109,10 @@ class Tenants:
                 raise NotFound(detail=f"there is no company {company[:80]!r}")
             folder = self._folder(company, created)
             isolation = await asyncio.to_thread(self._isolation, folder)
-            tenant = Tenant(self._settings, company, folder, self._addresses, isolation, self._weights, hub=self._hub)
+            tenant = Tenant(
+                self._settings, company, folder, self._addresses, isolation,
+                weights=self._weights, hub=self._hub, models=self._models,
+            )  # fmt: skip
             await tenant.__aenter__()
             self.open[company], self._created[company] = tenant, created
             tenant.learning.clean()

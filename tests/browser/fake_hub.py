@@ -399,6 +399,7 @@ def routes(hub: Hub) -> list[Route]:
         route("/jobs", lambda request, _: hub.list("jobs", request.query_params)), route("/jobs/{id}", lambda request, _: hub.one("jobs", id_(request))), route("/jobs/{id}/log", log),
         route("/jobs/{id}/cancel", lambda request, _: hub.cancel(id_(request)), "POST"), route("/jobs/{id}/retry", lambda request, _: hub.retry(id_(request)), "POST"),
         route("/datasets", lambda request, asked: hub.register(asked), "POST", 201), route("/models/{id}/release", lambda request, _: hub.release(id_(request)), "POST"),
+        route("/api/deployments", lambda request, _: []),
         route("/translate/{id}", lambda request, _: hub.translate(id_(request)), "POST", 201),
         route("/contracts", lambda request, _: {"items": fake_proof.contracts(hub.asset(request.query_params["asset"]))}), route("/ledger", lambda request, _: fake_proof.LEDGER),
         route("/verify/{id}", lambda request, _: fake_proof.verify(hub.asset(id_(request)), request.query_params["level"]), "POST"),

@@ -84,6 +84,12 @@ def test_the_whole_evaluation(ran: tuple[Path, str]) -> None:
     assert apart["worst"] <= parity["tolerance"] and apart["l1"] == pytest.approx(
         model["metrics"]["l1_of_255"], abs=1e-3
     )
+    # and so it does at the inference doors
+    served = found["deploy, and ask for a picture"]
+    assert (served["model"], served["provider"]) == (found["translate to ONNX"]["id"], "cpu")
+    assert served["worst"] <= parity["tolerance"]
+    with Image.open(folder / "answer.png") as answer:
+        assert answer.size == (32, 32)
     onnx = hashlib.sha256((folder / "generator.onnx").read_bytes()).hexdigest()
     assert of_onnx["claim"]["files"][0]["sha256"] == f"sha256:{onnx}" and of_onnx["address"] != said_there["address"]
     with Image.open(folder / "figure.png") as figure:

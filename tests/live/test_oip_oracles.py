@@ -35,12 +35,12 @@ def up(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory)
         yield up
 
 
-def environment(name: str, requirement: str) -> Path:
+def environment(name: str, *requirements: str) -> Path:
     """The folder of its programs."""
     folder = HOME / name
     if not (folder / "done").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        install = [str(folder / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", requirement]
+        install = [str(folder / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", *requirements]
         subprocess.run(install, check=True, timeout=900)
         (folder / "done").touch()
     return folder / "bin"

@@ -11,13 +11,14 @@ import typer
 from headrace.commands.calling import URL, Json, Url, ask, call, fail, quoted, read, reason
 from headrace.commands.files import beside, text_of
 from headrace.commands.printing import say, table
+from headrace.commands.served import print_deployments
 
 
 def apply(
     file: Annotated[Path, typer.Option("--file", "-f", help="The spec file.")],
     url: Url = URL,
 ) -> None:
-    """Take the models of a spec file into service, all or none."""
+    """Take the models of a spec file into service, all or none: those that learn, and deployments."""
     answer = _put(url, file, dry=False)
     parents = answer.get("parents", {})
     for name, change in answer["changes"].items():
@@ -35,7 +36,9 @@ def diff(file: Annotated[Path, typer.Option("--file", "-f", help="The spec file.
 
     changes = _put(url, file, dry=True)["changes"]
     known = {one["name"]: one["spec"] for one in call(url, "GET", "/api/specs")}
-    wanted = {document["metadata"]["name"]: document for document in plain_documents(file.read_text()) if document}
+    known |= {one["name"]: one["spec"] for one in call(url, "GET", "/api/deployments")}
+    documents = [document for document in plain_documents(file.read_text()) if document]
+    wanted = {document.get("metadata", document)["name"]: document for document in documents}
     for name, change in changes.items():
         say(f"{name}: {change}")
         before, after = (
@@ -51,15 +54,22 @@ def get(
     url: Url = URL,
 ) -> None:
     """List the models in service, or print one's spec."""
-    specs = call(url, "GET", "/api/specs")
+    specs, deployed = call(url, "GET", "/api/specs"), call(url, "GET", "/api/deployments")
     if name is not None:
-        found = [one for one in specs if one["name"] == name]
+        found = [one for one in [*specs, *deployed] if one["name"] == name]
         if not found:
             fail(f"there is no model {name!r}; `headrace get` lists the models that exist")
         _print_spec(found[0], as_json)
     elif as_json:
-        say(json.dumps(specs, indent=2))
+        say(json.dumps([*specs, *deployed], indent=2))
     else:
+        _list(specs, quiet=bool(deployed))
+        if deployed:
+            print_deployments(deployed)
+
+
+def _list(specs: list[dict[str, Any]], *, quiet: bool) -> None:
+    if specs or not quiet:
         table(
             ["model", "backend", "state", "keys", "snapshots", "behind"],
             [
@@ -68,13 +78,11 @@ def get(
             ],
             empty="no models in service; `headrace apply -f headrace.yaml` takes one in",
         )
-        for one in specs:
-            if one["shadow_of"]:
-                say(
-                    f"{one['name']}: a shadow of {one['shadow_of']}, not served; compare: headrace shadows {one['name']}"
-                )
-            if one["detail"]:
-                say(f"{one['name']}: {one['detail']}")
+    for one in specs:
+        if one["shadow_of"]:
+            say(f"{one['name']}: a shadow of {one['shadow_of']}, not served; compare: headrace shadows {one['name']}")
+        if one["detail"]:
+            say(f"{one['name']}: {one['detail']}")
 
 
 def _some(keys: list[str], most: int = 3) -> str:
@@ -96,7 +104,12 @@ def delete(name: Annotated[str, typer.Argument(help="The model.")], url: Url = U
 
 def _put(url: str, file: Path, *, dry: bool) -> dict[str, Any]:
     text = text_of(file)
-    body = {"text": text, "file": str(file), "files": beside(text, file.parent)}
+    return put(url, text, str(file), beside(text, file.parent), dry=dry)
+
+
+def put(url: str, text: str, file: str, files: dict[str, str], *, dry: bool = False) -> dict[str, Any]:
+    """Have the text of a spec file applied; what is wrong with it ends the command."""
+    body = {"text": text, "file": file, "files": files}
     answer = ask(url, "PUT", "/api/specs" + ("?dry_run=1" if dry else ""), body)
     if answer.status_code == 400:
         say(reason(answer), err=True)

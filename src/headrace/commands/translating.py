@@ -60,11 +60,11 @@ def translate(
     if said:
         say(f"the original: {said}")
     for word in ("inputs", "outputs"):
-        parts = [f"{one['name']} {_axes(one['shape'])} {one['datatype']}" for one in made["metadata"].get(word, [])]
+        parts = [f"{one['name']} {axes(one['shape'])} {one['datatype']}" for one in made["metadata"].get(word, [])]
         if parts:
             say(f"{word}: {', '.join(parts)}")
     table(["certificate", "value"], _certificate(made["translation"]))
-    say(f"`headrace model get {made['id']}` downloads it")
+    say(f"`headrace model get {made['id']}` downloads it, `headrace deploy {made['id']}` has it answer")
 
 
 def _certificate(said: dict[str, Any]) -> list[list[str]]:
@@ -84,10 +84,10 @@ def _certificate(said: dict[str, Any]) -> list[list[str]]:
     ]
 
 
-def _axes(shape: list[int]) -> str:
+def axes(shape: list[int]) -> str:
     """A shape for people.
 
-    >>> _axes([-1, 36])
+    >>> axes([-1, 36])
     '(n, 36)'
     """
     return f"({', '.join('n' if axis < 0 else str(axis) for axis in shape)})"

@@ -25,6 +25,8 @@ from headrace.records import DAY, Record
 from headrace.services.entrance import PRINCIPAL, still
 from headrace.services.gateway.service import GatewayService
 from headrace.services.http import DAMAGED, Scope, code
+from headrace.services.learning.catalogue import Catalogue
+from headrace.services.learning.deployed import doors
 from headrace.services.learning.explanations import Ask, Explanations
 from headrace.services.learning.patiently import patiently
 from headrace.services.learning.registry import Entered
@@ -32,7 +34,7 @@ from headrace.services.learning.residuals import residuals
 from headrace.services.learning.service import LearningService
 from headrace.services.learning.store import SAID, Store
 from headrace.services.learning.view import View
-from headrace.spec import Document, parse
+from headrace.spec import parse_all
 from headrace.streams.logs import Log
 
 MS = 1_000_000
@@ -60,6 +62,7 @@ class ConsoleApi:
 
     Args:
         addresses: where the doors are, for people to copy.
+        catalogue: applies and deletes.
         received: how many messages the doors have taken in since the start.
     """
 
@@ -70,10 +73,12 @@ class ConsoleApi:
         learning: LearningService,
         explanations: Explanations,
         addresses: dict[str, str],
+        catalogue: Catalogue,
         more: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._log, self._gateway, self._learning, self._addresses, self._more = log, gateway, learning, addresses, more
         self._explanations = explanations
+        self._catalogue = catalogue
         self._started = time.time_ns() // MS
         self._rates = Rates()
         self._listeners = 0
@@ -99,6 +104,8 @@ class ConsoleApi:
             Route("/api/specs", safe(self._specs), methods=["GET"]),
             Route("/api/specs", safe(self._apply), methods=["PUT"]),
             Route("/api/specs/{name}", safe(self._delete), methods=["DELETE"]),
+            Route("/api/deployments", safe(self._deployments)),
+            Route("/api/deployments/providers", safe(self._providers)),
             Route("/api/alerts", safe(self._alerts)),
             Route("/api/topics", safe(self._topics)),
             Route("/api/topics/{topic:path}", safe(self._inspect)),
@@ -217,6 +224,8 @@ class ConsoleApi:
 
     async def _explanation(self, request: Request) -> Any:
         """Contributions of the inputs of an issued forecast, by default the last."""
+        if request.path_params["name"] in self._catalogue.deployments.known:
+            doors.refuse(request.path_params["name"], "explain")
         query = request.query_params
         targets = (int(_number(request, "target", 1, 1, 10_000)),) if "target" in query else ()
         ask = Ask(query.get("key", ""), query.get("method", ""), query.get("baseline", ""), targets)
@@ -263,17 +272,24 @@ class ConsoleApi:
             wanted = msgspec.json.decode(body, type=SpecFile)
         except DAMAGED as error:
             raise BadInput(detail=f'expected {{"text": "...", "file": "...", "files": {{}}}}: {error}') from error
-        documents: list[Document] = await asyncio.to_thread(parse, wanted.text, wanted.file)
+        documents = await asyncio.to_thread(parse_all, wanted.text, wanted.file)
         who: Principal | None = request.scope.get(PRINCIPAL)
         if "dry_run" in request.query_params:
-            return {"changes": await self._learning.diff(documents, wanted.files, who)}
-        changes = await self._learning.apply(documents, wanted.files, who)
+            return {"changes": await self._catalogue.diff(documents, wanted.files, who)}
+        changes = await self._catalogue.apply(documents, wanted.files, who)
         parents = {e.name: _parent(e) for e in self._learning.entered() if e.name in changes and e.applied.parent}
         return {"changes": changes, "parents": parents} if parents else {"changes": changes}
 
     async def _delete(self, request: Request) -> Any:
-        await self._learning.delete(request.path_params["name"])
+        await self._catalogue.delete(request.path_params["name"])
         return {"deleted": request.path_params["name"]}
+
+    async def _deployments(self, request: Request) -> Any:
+        return self._catalogue.deployments.listed()
+
+    async def _providers(self, request: Request) -> Any:
+        """Execution providers there are; asks the process that runs the models."""
+        return await self._catalogue.deployments.here()
 
     # -- streams
 

@@ -3,6 +3,7 @@
 import { get, open as ask, send } from "./api.js";
 import { revoked } from "./anchoring.js";
 import { confirmed } from "./ask.js";
+import { canDeploy, deployForm } from "./deployed.js";
 import { canTranslate, sayingOf, snapshot as snapshotCard, translation as translationCard } from "./derived.js";
 import { copyable, el, refresh, say } from "./dom.js";
 import { REPRODUCIBLE, badge, busy, isModel, itemsOf, kindOf, ownerOf, pathOf, shapeOf, sizeOf, stateOf, when } from "./hubwords.js";
@@ -19,11 +20,11 @@ import { bytes, clip, count, many, number, sentence } from "./words.js";
 const shown = { id: "", parts: null, record: null, lineage: null, grants: null, told: null, error: null, said: "", fresh: 0, good: false, poll: null };
 
 export function open(host, id) {
-  const parts = { title: el("h1", { tabindex: "-1" }), badges: el("p", { class: "badges" }), about: el("p"), actions: el("div", { class: "buttons" }), said: el("p", { class: "said", role: "alert" }), notes: el("div", { class: "notes-in-words" }), facts: el("div"), body: el("div", { class: "hub" }), recorded: el("div"), verify: el("div"), lineage: el("div"), grants: el("div") };
+  const parts = { title: el("h1", { tabindex: "-1" }), badges: el("p", { class: "badges" }), about: el("p"), actions: el("div", { class: "buttons" }), said: el("p", { class: "said", role: "alert" }), notes: el("div", { class: "notes-in-words" }), facts: el("div"), body: el("div", { class: "hub" }), deploy: el("div"), recorded: el("div"), verify: el("div"), lineage: el("div"), grants: el("div") };
   Object.assign(shown, { id, parts, record: null, lineage: null, grants: null, told: null, error: null, said: "" });
   host.replaceChildren(
     el("p", {}, el("a", { href: "#library", class: "back" }, "‹ Library")),
-    el("section", { class: "card asset" }, el("div", { class: "asset-head" }, parts.title, parts.badges), parts.about, parts.notes, parts.actions, parts.said, parts.facts),
+    el("section", { class: "card asset" }, el("div", { class: "asset-head" }, parts.title, parts.badges), parts.about, parts.notes, parts.actions, parts.said, parts.deploy, parts.facts),
     parts.body, parts.recorded, parts.verify, parts.lineage, parts.grants);
   say(parts.title, "Reading…");
   parts.title.focus({ preventScroll: true });
@@ -151,6 +152,12 @@ async function translate(record) {
   }, "", "It is being translated in the sandbox, and its answers are compared…");
 }
 
+/** Only who asks for the form starts the process that knows what there is to compute on. */
+const deploy = (record) => act(async () => {
+  shown.parts.deploy.replaceChildren(await deployForm(record, act));
+  shown.parts.deploy.querySelector("input").focus();
+}, "", "Asking what there is to compute on…");
+
 const canReproduce = (record) => isModel(record) && record.deleted_ms === null && record.state === "trained" && record.recipe !== null && record.reproducible !== "never" && who.mine(record) && who.may("write") && !record.held_for.length;
 
 const reproduce = (record) => act(async () => {
@@ -183,6 +190,7 @@ function actions(record) {
     isModel(record) && record.job && (who.mine(record) || isOwnerOfData(record)) ? el("a", { class: "quiet", href: `#jobs/${record.job}`, "data-keep": "job" }, "Its training job") : null,
     canReproduce(record) ? el("button", { type: "button", class: "quiet", "data-keep": "again", title: "A second training of the same recipe; its files are compared digest by digest", onclick: () => reproduce(record) }, "Train it again and compare") : null,
     canTranslate(record) && who.may("write") ? el("button", { type: "button", class: "quiet", "data-keep": "translate", title: "Under a new id, with a certificate of how near its answers are", onclick: () => translate(record) }, "Translate to ONNX") : null,
+    canDeploy(record) ? el("button", { type: "button", class: "quiet", "data-keep": "deploy", title: "Have it answer at the inference doors", onclick: () => deploy(record) }, "Deploy…") : null,
     !gone && who.mine(record) && who.may("write") ? el("button", { type: "button", class: "quiet risky", "data-keep": "delete", onclick: () => remove(record) }, "Delete") : null,
   ].filter(Boolean);
 }
@@ -221,7 +229,7 @@ function paint() {
 function lost(error) {
   const { parts, id } = shown;
   say(parts.title, error?.status === 404 ? "Not in your library" : "This could not be read");
-  for (const part of [parts.badges, parts.actions, parts.facts, parts.body, parts.recorded, parts.verify, parts.lineage, parts.grants]) part.replaceChildren();
+  for (const part of [parts.badges, parts.actions, parts.deploy, parts.facts, parts.body, parts.recorded, parts.verify, parts.lineage, parts.grants]) part.replaceChildren();
   const said = error?.message || "the platform does not answer";
   refresh(parts.notes, [id, said], () => [el("p", {}, sentence(clip(said, 400))), el("p", { class: "small" }, "Another company’s things are here only while a grant lasts. ", el("code", {}, id))]);
 }

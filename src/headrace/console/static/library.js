@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { mark } from "./anchoring.js";
 import * as asset from "./asset.js";
+import { deployed } from "./deployed.js";
 import { choices, copyable, el, refresh, say } from "./dom.js";
 import { ago, badge, busy, isModel, kindOf, ownerOf, shapeOf, sizeOf, stateOf, when } from "./hubwords.js";
 import { poll } from "./poll.js";
@@ -12,7 +13,7 @@ import { bytes, clip, count, many } from "./words.js";
 
 const PAGE = 200; // of one answer
 const SHOWN = 60; // rows; more on demand
-const library = { parts: null, assets: [], more: false, pages: 1, loaded: false, error: "", search: "", kind: "all", owner: "all", deleted: false, snapshots: false, shown: SHOWN, poll: null, opened: "", from: "" };
+const library = { parts: null, assets: [], deployed: [], undone: "", more: false, pages: 1, loaded: false, error: "", search: "", kind: "all", owner: "all", deleted: false, snapshots: false, shown: SHOWN, poll: null, opened: "", from: "" };
 
 // ---- asking ----------------------------------------------------------------------------------------------------------
 
@@ -30,8 +31,8 @@ async function everything(kind) {
 
 async function look() {
   try {
-    const [[datasets, moreData], [models, moreModels]] = await Promise.all([everything("datasets"), everything("models")]);
-    Object.assign(library, { assets: [...datasets, ...models].sort((a, b) => b.created_ms - a.created_ms), more: moreData || moreModels, loaded: true, error: "" });
+    const [[datasets, moreData], [models, moreModels], answering] = await Promise.all([everything("datasets"), everything("models"), get("/api/deployments").catch(() => [])]);
+    Object.assign(library, { deployed: answering, assets: [...datasets, ...models].sort((a, b) => b.created_ms - a.created_ms), more: moreData || moreModels, loaded: true, error: "" });
   } catch (error) {
     library.error = error.message;
   }
@@ -47,9 +48,9 @@ function build(host) {
   const deleted = el("input", { type: "checkbox", onchange: () => { library.deleted = deleted.checked; again(); library.poll?.now(); } });
   const snapshots = el("input", { type: "checkbox", onchange: () => { library.snapshots = snapshots.checked; again(); library.poll?.now(); } });
   const row = (name, legend, options) => el("fieldset", { class: "span" }, el("legend", { class: "unseen" }, legend), choices(name, options, "all", (value) => { library[name] = value; again(); }));
-  const parts = { sum: el("p", { class: "aside" }), rows: el("div"), more: el("div"), upload: el("div"), list: el("div", { class: "hub" }), detail: el("div", { class: "hub" }) };
+  const parts = { sum: el("p", { class: "aside" }), rows: el("div"), more: el("div"), upload: el("div"), deployed: el("div"), list: el("div", { class: "hub" }), detail: el("div", { class: "hub" }) };
   parts.list.append(
-    el("div", { class: "title" }, el("h1", { tabindex: "-1" }, "Library"), parts.sum), parts.upload,
+    el("div", { class: "title" }, el("h1", { tabindex: "-1" }, "Library"), parts.sum), parts.upload, parts.deployed,
     el("div", { class: "tools" },
       el("p", { class: "search" }, el("label", { for: "asset-filter" }, "Find "), search),
       row("kind", "Kind", [{ value: "all", label: "All" }, { value: "dataset", label: "Datasets" }, { value: "model", label: "Models" }]),
@@ -76,6 +77,7 @@ function matching() {
 function paint() {
   const { parts } = library;
   uploader(parts.upload, () => library.poll?.now());
+  deployed(parts.deployed, { list: library.deployed, error: library.undone, done: (error) => { library.undone = error; library.poll?.now(); } });
   const found = matching();
   const models = library.assets.filter((one) => one.deleted_ms === null && isModel(one)).length;
   const datasets = library.assets.filter((one) => one.deleted_ms === null).length - models;

@@ -18,6 +18,7 @@ import resource
 import signal
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from headrace import states
@@ -33,6 +34,11 @@ TEXT = 500
 
 def main() -> None:
     """Answer until the input ends."""
+    converse(Kept().answer)
+
+
+def converse(reply: Callable[[bytes], bytes]) -> None:
+    """Answer what comes in until the input ends; the arguments are the parent's process id and bytes of memory (0: any)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
@@ -40,10 +46,9 @@ def main() -> None:
     die_with(int(sys.argv[1]))
     if memory := int(sys.argv[2]):  # so that a bomb meets a MemoryError, before anybody outside has to look
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    kept = Kept()
     with os.fdopen(input_, "rb") as source, os.fdopen(output, "wb") as target:
         while len(head := source.read(4)) == 4:
-            answer = kept.answer(source.read(int.from_bytes(head, "big")))
+            answer = reply(source.read(int.from_bytes(head, "big")))
             target.write(len(answer).to_bytes(4, "big") + answer)
             target.flush()
 
@@ -96,9 +101,9 @@ class Kept:
         try:
             return self._answer(states.unpack(question))
         except BadInput as error:
-            return REFUSED + _text(str(error).rstrip("."))
+            return REFUSED + text(str(error).rstrip("."))
         except Exception as error:  # whatever a model or a library does: the conversation goes on
-            return FAILED + _text(f"{type(error).__name__}: {error}")
+            return FAILED + text(f"{type(error).__name__}: {error}")
 
     def _answer(self, question: dict[str, Any]) -> bytes:
         import numpy as np
@@ -125,7 +130,7 @@ def _look(question: dict[str, Any]) -> bytes:
     return msgspec.json.encode(look([Record(*one) for one in question["records"]], pin))
 
 
-def _text(reason: str) -> bytes:
+def text(reason: str) -> bytes:
     return " ".join(reason.split())[:TEXT].encode("utf-8", "replace")
 
 

@@ -12,7 +12,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -27,6 +27,8 @@ from headrace.errors import BadInput, BadTensor, HeadraceError, NotFound, NotRea
 from headrace.records import Array
 from headrace.services.http import DAMAGED, Receive, Scope, Send, answer, answer_json, encode, header, read_body, refuse
 from headrace.services.learning import explain_doors, oip
+from headrace.services.learning.deployed import doors
+from headrace.services.learning.deployed.service import Deployed, Deployments
 from headrace.services.learning.durations import Durations
 from headrace.services.learning.explanations import Explanations
 from headrace.services.learning.patiently import again
@@ -51,6 +53,7 @@ class InferenceDoor:
         limit: largest body in bytes.
         wait: seconds ``/learn`` and ``/feedback`` wait for their effect before they answer 202; a client may want fewer.
         company: whose models these are.
+        deployments: registered models that answer here, too.
     """
 
     def __init__(
@@ -60,8 +63,10 @@ class InferenceDoor:
         limit: int = 16 * 2**20,
         wait: float = 30.0,
         company: str = LOCAL,
+        deployments: Deployments | None = None,
     ) -> None:
-        self._company = company
+        self._company, self._deployments = company, deployments
+        self._deployed: Mapping[str, Deployed] = {} if deployments is None else deployments.known
         self._service, self._explanations, self._limit, self._wait = service, explanations, limit, wait
         self._counters: dict[str, Any] = {}
         self._actions: dict[str, Callable[[str, Scope, Receive, Send], Awaitable[None]]] = {
@@ -93,6 +98,8 @@ class InferenceDoor:
             if action in self._actions and (versioned or len(parts) == 4):
                 if versioned:
                     self._known_version(name, parts[4])
+                if action != "infer":
+                    self._may(name, action)
                 await self._actions[action](name, scope, receive, send)
                 return
         if parts[0] == "v1":
@@ -107,8 +114,7 @@ class InferenceDoor:
         length = header(scope, oip.BINARY_HEADER)
         read = read_body(scope, receive, self._limit, SETTING)  # it is not kept while others are being answered
         request = oip.read_infer(await read, _length(length) if length else None)
-        wanted = request.wanted()
-        head, made = await self._answer(name, request)
+        wanted, head, made = await self._answer(name, request)
         outputs = {asked: made[asked] for asked in wanted if asked in made}
         if True in wanted.values():
             data, size = oip.binary_response(head, outputs, wanted)
@@ -130,7 +136,18 @@ class InferenceDoor:
         version = str(self._service.answering(name).entered.generation)
         return {"model_name": name, "model_version": version, "id": request.id or os.urandom(16).hex()}
 
-    async def _answer(self, name: str, request: oip.InferRequest) -> tuple[dict[str, Any], dict[str, Array]]:
+    async def _answer(
+        self, name: str, request: oip.InferRequest
+    ) -> tuple[dict[str, bool], dict[str, Any], dict[str, Any]]:
+        """(outputs that are wanted -> whether as raw bytes, head, outputs)."""
+        if self._deployments is not None and name in self._deployed:
+            found = await doors.infer(self._deployments, name, request)
+            self._count(name)
+            return found
+        wanted = request.wanted()
+        return wanted, *await self._forecast(name, request)
+
+    async def _forecast(self, name: str, request: oip.InferRequest) -> tuple[dict[str, Any], dict[str, Array]]:
         inputs, key = oip.arrays(request), request.key
         head = self._head(name, request)
         if not inputs or all(array.size == 0 for array in inputs.values()):
@@ -179,33 +196,52 @@ class InferenceDoor:
                 ready = which == "live" or self._service.ready.is_set()
                 await answer_json(send, {which: ready}, 200 if ready else 503)
             case ("GET", "models"):
-                await answer_json(send, {"models": self._service.served()})
+                await answer_json(send, {"models": self._served()})
             case ("GET", "models", name, "ready") | ("GET", "models", name, "versions", _, "ready"):
                 if len(parts) == 5:
                     self._known_version(name, parts[3])
                 await self._ready(name, send)
             case ("POST", "models", name, ("decide" | "reward") as action):
-                self._service.view(name)
+                self._known(name)
                 raise Unsupported(detail=f"/{action} is not offered yet")
             case ("GET", "models", name) | ("GET", "models", name, "versions", _):
                 if len(parts) == 4:
                     self._known_version(name, parts[3])
-                await answer_json(send, metadata(self._service.answering(name)))
+                one = self._deployed.get(name)
+                await answer_json(send, metadata(self._service.answering(name)) if one is None else doors.metadata(one))
             case ("POST", "repository", "index"):
-                await answer_json(send, [self._index(name) for name in self._service.served()])
+                await answer_json(send, [self._index(name) for name in self._served()])
             case ("POST", "repository", "models", name, "load" | "unload"):
-                self._service.view(name)
+                self._known(name)
                 raise Unsupported(
                     detail="models are taken into and out of service with `headrace apply` and `headrace delete`"
                 )
             case _:
                 raise NotFound(detail=f"there is nothing at {method} {scope['path']}")
 
+    def _served(self) -> list[str]:
+        return sorted([*self._service.served(), *self._deployed])
+
+    def _known(self, name: str) -> None:
+        """Raises UnknownModel."""
+        if name not in self._deployed:
+            self._service.view(name)
+
+    def _may(self, name: str, action: str) -> None:
+        """Raises Unsupported: a deployment does nothing but answer."""
+        if name in self._deployed:
+            doors.refuse(name, action)
+
     async def _ready(self, name: str, send: Send) -> None:
+        if (one := self._deployed.get(name)) is not None:
+            await answer_json(send, *doors.ready(one))
+            return
         ready = self._service.state_of(self._service.answering(name))[0] == "live"
         await answer_json(send, {"name": name, "ready": ready}, 200 if ready else 503)
 
     def _index(self, name: str) -> dict[str, str]:
+        if (one := self._deployed.get(name)) is not None:
+            return doors.index(one)
         view, newest = self._service.answering(name), self._service.view(name)
         state, reason = self._service.state_of(view)
         if newest is not view:
@@ -218,6 +254,9 @@ class InferenceDoor:
         }
 
     def _known_version(self, name: str, version: str) -> None:
+        if (one := self._deployed.get(name)) is not None:
+            doors.known_version(one, version)
+            return
         known = str(self._service.answering(name).entered.generation)
         if version != known:
             raise NotFound(detail=f"model {name!r} has no version {version!r}; it has {known!r}")
@@ -227,12 +266,13 @@ class InferenceDoor:
     async def _v1(self, method: str, parts: list[str], scope: Scope, receive: Receive, send: Send) -> None:
         match (method, *parts):
             case ("GET", "models"):
-                await answer_json(send, {"models": self._service.served()})
+                await answer_json(send, {"models": self._served()})
             case ("GET", "models", name) if ":" not in name:
                 await self._ready(name, send)
             case ("POST", "models", action) if action.endswith(":predict"):
                 await self._predict(action.removesuffix(":predict"), scope, receive, send)
             case ("POST", "models", action) if action.endswith(":explain"):
+                self._may(action.removesuffix(":explain"), "explain")
                 request = oip.read_instances(await read_body(scope, receive, self._limit, SETTING))
                 made = await self._explain_v1(action.removesuffix(":explain"), request)
                 await answer(send, 200, await asyncio.to_thread(encode, made))
@@ -250,6 +290,10 @@ class InferenceDoor:
 
     async def predict_v1(self, name: str, request: oip.InstancesRequest) -> list[Any]:
         """Predictions of V1 instances: histories, or objects ``{"history": [...], "origin_ms": ...}`` or ``{"x": [...]}``."""
+        if self._deployments is not None and name in self._deployed:
+            found = await doors.predict(self._deployments, name, request.instances)
+            self._count(name)
+            return found
         key = oip.key_of(request.parameters)
         if not request.instances or request.instances == [[]]:
             return [self._service.last(name, key)["values"]]
@@ -267,6 +311,7 @@ class InferenceDoor:
         """The answer to a request for an explanation that came over MQTT, as `over_mqtt`. Never raises a HeadraceError."""
         try:
             self._service.refuse_shadow(name)
+            self._may(name, "explain")
             if len(body) > self._limit:
                 raise TooLarge(what="the request", size=len(body), limit=self._limit, setting=SETTING)
             if not body.strip() or b'"instances"' in body:
@@ -280,15 +325,13 @@ class InferenceDoor:
         """The answer to a request that came over MQTT: V1 or V2 by its shape; empty: the last forecast. Never raises."""
         try:
             self._service.refuse_shadow(name)
-            if not body.strip():
+            if not body.strip() and name not in self._deployed:
                 return self._service.last(name)
             if len(body) > self._limit:
                 raise TooLarge(what="the request", size=len(body), limit=self._limit, setting=SETTING)
             if b'"instances"' in body:
                 return {"predictions": await self.predict_v1(name, oip.read_instances(body))}
-            request = oip.read_infer(body)
-            wanted = request.wanted()
-            head, made = await self._answer(name, request)
+            wanted, head, made = await self._answer(name, oip.read_infer(body))
             return {**head, "outputs": [oip.output(asked, made[asked]) for asked in wanted if asked in made]}
         except HeadraceError as error:
             return {"error": str(error)}

@@ -20,6 +20,8 @@ _CODES = {
 }  # fmt: skip
 DTYPES = {name: np.dtype(code).newbyteorder("<") for name, code in _CODES.items()}
 """Little-endian, as the binary form of tensors is."""
+NAMES = {dtype.newbyteorder("="): name for name, dtype in DTYPES.items()}
+"""The protocol's word for numpy's."""
 BINARY_HEADER = b"inference-header-content-length"
 OUTPUTS = ("y", "low", "high")
 """What can be asked for; the band only of the last forecast, and only if it has one."""
@@ -193,22 +195,22 @@ def _shaped(values: NDArray[Any], shape: list[int]) -> NDArray[Any]:
     return values.reshape(shape)
 
 
-def output(name: str, values: NDArray[np.float64]) -> dict[str, Any]:
+def output(name: str, values: NDArray[Any]) -> dict[str, Any]:
     """An output tensor in JSON form."""
-    return {"name": name, "datatype": "FP64", "shape": list(values.shape), "data": values.ravel().tolist()}
+    return {"name": name, "datatype": NAMES[values.dtype], "shape": list(values.shape), "data": values.ravel().tolist()}
 
 
 def binary_response(
-    head: dict[str, Any], outputs: dict[str, NDArray[np.float64]], binary: dict[str, bool]
+    head: dict[str, Any], outputs: dict[str, NDArray[Any]], binary: dict[str, bool]
 ) -> tuple[bytes, int]:
     """(body, length of its JSON); the outputs that `binary` says as raw bytes, the others in the JSON."""
     blobs = []
     head["outputs"] = [output(name, values) for name, values in outputs.items() if not binary[name]]
     for name, values in outputs.items():
         if binary[name]:
-            blobs.append(np.ascontiguousarray(values, dtype="<f8").tobytes())
+            blobs.append(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes())
             about = {"binary_data_size": len(blobs[-1])}
-            shape = list(values.shape)
-            head["outputs"].append({"name": name, "datatype": "FP64", "shape": shape, "parameters": about})
+            shape, kind = list(values.shape), NAMES[values.dtype]
+            head["outputs"].append({"name": name, "datatype": kind, "shape": shape, "parameters": about})
     text: bytes = encode(head)
     return text + b"".join(blobs), len(text)
