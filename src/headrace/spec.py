@@ -464,8 +464,8 @@ class Deployment(_Strict):
 
     kind: Literal["Deployment"]
     """What this document describes."""
-    name: str = Field(pattern=NAME)
-    """What it is called at the doors; no online model may have the same name. Written as those of `OnlineModel`."""
+    metadata: Metadata
+    """Its name at the doors; no online model may have the same."""
     model: str
     """Id of a registered model (`headrace model list`) that is ONNX: a translation, or an upload. Its bytes are read when this
     is applied, with the rights of who applies it."""
@@ -477,6 +477,11 @@ class Deployment(_Strict):
     @classmethod
     def _registered(cls, id: str) -> str:
         return _registered(id)
+
+    @property
+    def name(self) -> str:
+        """Name of the deployment."""
+        return self.metadata.name
 
 
 KINDS: dict[str, type[OnlineModel | Deployment]] = {"OnlineModel": OnlineModel, "Deployment": Deployment}
@@ -721,7 +726,7 @@ def _repeated(documents: list[Document | DeploymentDocument], problems: list[Pro
     seen: set[str] = set()
     for document in documents:
         if document.spec.name in seen:
-            place: Path = ("metadata", "name") if isinstance(document, Document) else ("name",)
+            place: Path = ("metadata", "name")
             problems.append(document.problem(place, f"{document.spec.name!r} appears twice in this file"))
         seen.add(document.spec.name)
 

@@ -38,7 +38,7 @@ DATA = bytes(linear().SerializeToString())
 
 
 def written(name: str, model: str, more: str = "") -> str:
-    return f"kind: Deployment\nname: {name}\nmodel: {model}\n{more}"
+    return f"kind: Deployment\nmetadata: {{name: {name}}}\nmodel: {model}\n{more}"
 
 
 def infer(call: Any, name: str, x: Any = X, version: str = "", **more: Any) -> httpx.Response:
@@ -180,7 +180,7 @@ def _doors(up: Up, id: str) -> None:
 
 def _clashes(up: Up, id: str) -> None:
     taken = error(put(up.call, written("room", id)), 400)
-    assert taken == "my.yaml:2: name: 'room' is an online model; choose another name, or `headrace delete room` first"
+    assert taken == "my.yaml:2: metadata.name: 'room' is an online model; choose another name, or `headrace delete room` first"
     taken = error(put(up.call, SPEC.replace("name: room", "name: line")), 400)
     assert "my.yaml:3: metadata.name: 'line' is deployed; choose another name" in taken
 
@@ -245,7 +245,7 @@ def test_the_commands(tmp_path: Path) -> None:
         assert said.startswith(f"line-pt-onnx: created\n{takes}"), said
         listed = printed(up, "deployments")
         assert id in listed and "x FP32 (n, 3)" in listed
-        assert printed(up, "get", "line-pt-onnx").startswith("kind: Deployment\nname: line-pt-onnx\n")
+        assert printed(up, "get", "line-pt-onnx").startswith("kind: Deployment\nmetadata:\n  name: line-pt-onnx\n")
         spec = tmp_path / "two.yaml"
         spec.write_text(written("line-pt-onnx", id) + "---" + SPEC)
         said = printed(up, "diff", "-f", str(spec))
@@ -254,7 +254,7 @@ def test_the_commands(tmp_path: Path) -> None:
         assert all(words in printed(up, "get") for words in ("room", "deployed", "line-pt-onnx"))
         printed(up, "delete", "line-pt-onnx")
         assert printed(up, "deployments").startswith("no model is deployed; `headrace deploy ID` takes one")
-        assert "(headrace deploy):3: model: " in printed(up, "deploy", original, code=1)
+        assert "(headrace deploy):4: model: " in printed(up, "deploy", original, code=1)
 
 
 def _walk(up: Up, folder: Path) -> tuple[str, str]:

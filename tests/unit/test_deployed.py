@@ -72,7 +72,7 @@ def line(**more: Any) -> bytes:
 
 
 def written(name: str = "line", model: str = FIRST, more: str = "") -> str:
-    return f"kind: Deployment\nname: {name}\nmodel: {model}\n{more}"
+    return f"kind: Deployment\nmetadata: {{name: {name}}}\nmodel: {model}\n{more}"
 
 
 def document(*texts: str) -> list[DeploymentDocument]:
@@ -104,15 +104,15 @@ def asked(*inputs: tuple[str, Any], **more: Any) -> oip.InferRequest:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("kind: Deployment\nname: a\n", "my.yaml:1: model: this field is required"),
+        ("kind: Deployment\nmetadata: {name: a}\n", "my.yaml:1: model: this field is required"),
         (
             written(model="ds_1"),
             "my.yaml:3: model: expected the id of a registered model, md_ and 20 hex digits, got 'ds_1'",
         ),
-        (written(name="A b"), "my.yaml:2: name: string should match pattern"),
+        (written(name="A b"), "my.yaml:2: metadata.name: string should match pattern"),
         (written(more="gpu: yes\n"), "my.yaml:4: gpu: no such field here"),
         (written(more="providers: []\n"), "my.yaml:4: providers: list should have at least 1 item"),
-        (written() + "---\n" + written(), "my.yaml:6: name: 'line' appears twice in this file"),
+        (written() + "---\n" + written(), "my.yaml:6: metadata.name: 'line' appears twice in this file"),
     ],
 )
 def test_mistakes_of_a_file_are_named_with_their_place(text: str, said: str) -> None:

@@ -34,7 +34,7 @@ def deploy(
     import yaml
 
     name = name or slug(call(url, "GET", f"/models/{quoted(id)}")["name"]) or id.replace("_", "-")
-    spec = {"kind": "Deployment", "name": name, "model": id, "providers": provider or ["cpu"]}
+    spec = {"kind": "Deployment", "metadata": {"name": name}, "model": id, "providers": provider or ["cpu"]}
     changes = put(url, yaml.safe_dump(spec, sort_keys=False), "(headrace deploy)", {})["changes"]
     say(f"{name}: {changes[name]}")
     for one in call(url, "GET", "/api/deployments"):

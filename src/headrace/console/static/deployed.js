@@ -84,10 +84,10 @@ export async function deployForm(record, act) {
   provider.value = here.includes("cpu") ? "cpu" : here[0];
   const submit = async (event) => {
     event.preventDefault();
-    const spec = { kind: "Deployment", name: name.value.trim(), model: record.id, providers: [provider.value] };
+    const spec = { kind: "Deployment", metadata: { name: name.value.trim() }, model: record.id, providers: [provider.value] };
     await act(async () => {
       await send("PUT", "/api/specs", { text: JSON.stringify(spec), file: "(this page)", files: {} }); // JSON is YAML
-    }, `It answers at /v2/models/${spec.name}/infer, and is listed in the library.`, "It is being opened…");
+    }, `It answers at /v2/models/${spec.metadata.name}/infer, and is listed in the library.`, "It is being opened…");
   };
   return el("form", { class: "grant-form", onsubmit: submit },
     el("p", {}, el("label", { for: "deploy-name" }, "Name at the inference doors"), name),

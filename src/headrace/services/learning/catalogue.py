@@ -59,8 +59,8 @@ class Catalogue:
         """(the online models, what each document changes, the deployments ready to be put into service)."""
         online = [one for one in documents if isinstance(one, Document)]
         deployed = [one for one in documents if isinstance(one, DeploymentDocument)]
-        problems = _taken(online, ("metadata", "name"), "deployed", self.deployments.known.__contains__)
-        problems += _taken(deployed, ("name",), "an online model", self.learning.views.__contains__)
+        problems = _taken(online, "deployed", self.deployments.known.__contains__)
+        problems += _taken(deployed, "an online model", self.learning.views.__contains__)
         if problems:
             raise BadSpec(problems)
         changes = await self.learning.diff(online, files, who) if online else {}
@@ -78,13 +78,13 @@ class Catalogue:
 
 def _taken(
     documents: Sequence[Document] | Sequence[DeploymentDocument],
-    place: tuple[str, ...],
     what: str,
     taken: Callable[[str], bool],
 ) -> list[Problem]:
     return [
         one.problem(
-            place, f"{one.spec.name!r} is {what}; choose another name, or `headrace delete {one.spec.name}` first"
+            ("metadata", "name"),
+            f"{one.spec.name!r} is {what}; choose another name, or `headrace delete {one.spec.name}` first",
         )
         for one in documents
         if taken(one.spec.name)

@@ -173,7 +173,11 @@ class Deployments:
         most = self._settings.count
         names = {*self.known, *(one.spec.name for one in documents)}
         message = f"{len(names)} models would be deployed, and {most} may be (DeployedSettings.count)"
-        return [documents[-1].problem(("name",), message)] if len(names) > most and len(names) > len(self.known) else []
+        return (
+            [documents[-1].problem(("metadata", "name"), message)]
+            if len(names) > most and len(names) > len(self.known)
+            else []
+        )
 
     async def _open(self, document: DeploymentDocument, who: Principal | None, *, dry: bool) -> Entry:
         """A deployment as it will be, once its model was read and opened."""
@@ -288,7 +292,7 @@ def _plain(one: Deployed) -> dict[str, Any]:
     about: dict[str, Any] = {} if one.entry is None else msgspec.to_builtins(one.entry)
     wanted = about.pop("providers", [])
     state = "failed" if one.fault else "ready"
-    spec = {"kind": "Deployment", "name": one.name, "model": about.get("model", ""), "providers": wanted}
+    spec = {"kind": "Deployment", "metadata": {"name": one.name}, "model": about.get("model", ""), "providers": wanted}
     return {
         **about,
         "name": one.name,
