@@ -20,6 +20,8 @@ from headrace.settings import PlatformSettings
 SWITCH = 0.0005
 """Seconds a thread that computes may keep Python's lock from the event loop each time it wants it. Python's own 0.005 is a
 second for a request that asks SQLite fifty times beside a busy thread."""
+INSIST = 1.0
+"""Seconds from the first signal after which another one ends the process: one Ctrl-C may come as two."""
 UNSAFE = (
     "WARNING: --unsafe-no-sandbox: training code, and whatever opens uploaded files, runs without a sandbox and can read and "
     "change everything this platform can"
@@ -44,10 +46,20 @@ def start(work: Any) -> Any:
 
 @contextlib.asynccontextmanager
 async def stop_signals() -> Any:
-    """An event that is set by SIGTERM and SIGINT."""
+    """An event that is set by SIGTERM and SIGINT. Who asks again a second later does not want to wait: the process ends as it
+    would of kill -9, which loses nothing that was acknowledged."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    asked: list[float] = []
+
+    def ask() -> None:
+        stop.set()
+        asked.append(loop.time())
+        if asked[-1] - asked[0] > INSIST:
+            print("headrace: stopped at once; what was acknowledged is on the disk", file=sys.stderr, flush=True)
+            os._exit(1)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, ask)
     try:
         yield stop
     finally:

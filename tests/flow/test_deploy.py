@@ -180,7 +180,10 @@ def _doors(up: Up, id: str) -> None:
 
 def _clashes(up: Up, id: str) -> None:
     taken = error(put(up.call, written("room", id)), 400)
-    assert taken == "my.yaml:2: metadata.name: 'room' is an online model; choose another name, or `headrace delete room` first"
+    assert (
+        taken
+        == "my.yaml:2: metadata.name: 'room' is an online model; choose another name, or `headrace delete room` first"
+    )
     taken = error(put(up.call, SPEC.replace("name: room", "name: line")), 400)
     assert "my.yaml:3: metadata.name: 'line' is deployed; choose another name" in taken
 
