@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from pydantic import Field
@@ -88,14 +88,15 @@ def dataset_claim(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def model_claim(model: Model, inputs: Sequence[Dataset | Model] = ()) -> dict[str, Any]:
+def model_claim(model: Model, inputs: Sequence[Dataset | Model] = (), sealed: Collection[str] = ()) -> dict[str, Any]:
     """What the contract of a model says when it is registered.
 
     Args:
         inputs: the records of its datasets, held-out datasets and parent, whose digests or contracts it is bound to.
+        sealed: ids of those of which something recorded is sealed: it is not told here either.
     """
     claim: dict[str, Any] = {"schema": "headrace/model/1", **_common(model), "kind": kind_of(model)}
-    known = {one.id: _input(one, model.company) for one in inputs}
+    known = {one.id: _input(one, model.company, one.id in sealed) for one in inputs}
     claim["datasets"] = [known[id] for id in model.datasets if id in known]
     claim["parent"] = known.get(model.parent)
     if recipe := model.recipe:
@@ -129,9 +130,16 @@ def result_claim(model: Model) -> dict[str, Any]:
     }
 
 
-def claim_of(asset: Dataset | Model, inputs: Sequence[Dataset | Model] = ()) -> dict[str, Any]:
-    """The claim of any asset."""
-    return dataset_claim(asset) if isinstance(asset, Dataset) else model_claim(asset, inputs)
+def claim_of(
+    asset: Dataset | Model, inputs: Sequence[Dataset | Model] = (), sealed: Collection[str] = ()
+) -> dict[str, Any]:
+    """The claim of any asset; see `model_claim`."""
+    return dataset_claim(asset) if isinstance(asset, Dataset) else model_claim(asset, inputs, sealed)
+
+
+def is_sealed(text: bytes) -> bool:
+    """Whether what was recorded is nothing but the digest of an encrypted claim or result."""
+    return bool(json.loads(text)["schema"] == SEALED)
 
 
 def sealed_claim(asset: Dataset | Model, sealed: str) -> dict[str, Any]:
@@ -249,10 +257,10 @@ def _files(files: Sequence[OutputFile]) -> list[dict[str, Any]]:
     return [{"path": file.path, **_stored(file.stored)} for file in files]
 
 
-def _input(asset: Dataset | Model, company: str) -> dict[str, Any]:
+def _input(asset: Dataset | Model, company: str, sealed: bool) -> dict[str, Any]:
     """What a claim of a company's says of an input. The digest of a secret one, or of another company's, is nobody's business
     who may see the claim: it is bound by its contract."""
-    if asset.company != company or is_secret(asset, result=True):
+    if sealed or asset.company != company or is_secret(asset, result=True):
         return {"id": asset.id, "contract": asset.contract}
     if isinstance(asset, Dataset):
         return {"id": asset.id, "sha256": asset.stored.sha256, "root": asset.stored.root, "contract": asset.contract}

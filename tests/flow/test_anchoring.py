@@ -348,6 +348,27 @@ async def test_a_held_result_is_sealed_until_released(here: House, trainer: Trai
     assert now.anchoring == "anchored" and await here.notary.recorded(now) == made.digest
 
 
+async def test_what_was_sealed_stays_so_in_what_is_made_of_it(here: House, trainer: Trainer) -> None:
+    """Released, and to be used: but what the chain did not say of it, it does not say by its translation or its child either."""
+    data = await dataset(here.hub, BOLT)
+    await grant(here.hub, BOLT, data.id, "acme", "train")
+    net = await recipe(here.hub, ACME, datasets=[data.id])
+    made = await train(here.hub, trainer, net.id, here.folder / "out", told_by_its_name=b"w")
+    await here.settled()
+    await here.hub.granting.release(BOLT, net.id)
+    net = await here.hub.model(ACME, net.id)
+    (here.folder / "m.onnx").write_bytes(b"onnx")
+    onnx = await here.hub.translated(ACME, net.id, _translation(net), here.folder / "m.onnx", {})
+    child = await recipe(here.hub, ACME, datasets=[], parent=net.id)
+    await here.settled()
+    deployed = [act.claim for act in here.weather.acts if isinstance(act, Deploy)]
+    assert not any(b"loss" in one or made.digest.encode() in one for one in deployed)
+    [said] = await here.notary.contracts(ACME, onnx.id)
+    assert said.opened is not None and said.opened["translation"]["digest"] == made.digest
+    assert (await claim_of(here, child.id))["parent"] == {"id": net.id, "contract": net.contract}
+    assert await here.notary.recorded(await here.hub.model(ACME, onnx.id)) == onnx.digest
+
+
 # -- translations and snapshots
 
 

@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from headrace.access import Principal
 from headrace.claims import Rederived, Report
-from headrace.errors import Forbidden, NotFound, TooMany
+from headrace.errors import Forbidden, NotFound, StorageUnavailable, TooMany
+from headrace.services.sharing import contents
 from headrace.services.verification import ladder
-from tests.hub import ACME, BOLT, dataset, grant, uploaded
+from tests.hub import ACME, BOLT, dataset, grant, recipe, uploaded
 from tests.ladders import RUNNER, SNAPSHOT, TRAINS, Standing, standing
 from tests.notary import impatient, until
+from tests.shelf import archive, ended
 
 RESTLESS = TRAINS + "(out / 'r').write_bytes(os.urandom(8))\n"
 
@@ -64,6 +67,54 @@ async def test_the_stored_weights_are_not_needed(on: Standing) -> None:
     assert states(report)["files"] == states(report)["digest"] == "failed"
     assert states(report)["training again"] == "passed" and model.digest in report.checks[-1].detail
     assert (report.level, report.passed) == ("L0", False) and "made again it has the recorded digest" in report.says
+
+
+async def test_a_second_run_that_is_held_is_not_told_by_its_digest(on: Standing) -> None:
+    data = await dataset(on.here.hub, BOLT)
+    await grant(on.here.hub, BOLT, data.id, "acme", "train")
+    model = await recipe(on.here.hub, ACME, archive(train__py=RESTLESS), datasets=[data.id])
+    await ended(on.queue, model.job, ACME)
+    await on.here.hub.granting.release(BOLT, model.id)
+    await on.here.settled()
+    report, _ = await on.verify(model.id, "L2")
+    [again] = [one for one in report.checks if one.name == "training again"]
+    assert again.state == "failed" and "gave other files" in again.detail and "sha256" not in again.detail
+    [job] = [job for job in await on.queue.jobs(ACME) if job.kind == "reproduce"]
+    assert job.held_for == ["bolt"]
+
+
+async def test_what_cannot_be_read_now_accuses_nobody(on: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = await dataset(on.here.hub, ACME)
+    await on.here.settled()
+
+    async def full(*_: object, **__: object) -> None:
+        raise StorageUnavailable(detail="no space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(on.here.hub, "files", full)
+        report, _ = await on.verify(data.id)
+        assert (report.level, report.passed) == ("L0", True), report
+        assert (states(report)["files"], states(report)["digest"]) == ("skipped", "skipped")
+    assert (await on.verify(data.id))[0].level == "L1"
+
+
+async def test_a_model_of_many_files_is_looked_up_once(on: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = TRAINS + "for one in range(300):\n    (out / f'{one}.txt').write_text(str(one))\n"
+    _, model = await on.trained(code)
+    looked: list[str] = []
+    real = contents.Contents.open
+
+    async def counted(self: contents.Contents, who: Principal, id: str, *args: Any, **named: Any) -> Any:
+        looked.append(id)
+        return await real(self, who, id, *args, **named)
+
+    monkeypatch.setattr(contents.Contents, "open", counted)
+    report, _ = await on.verify(model.id)
+    assert report.level == "L1" and len(model.files) == 302 and len(looked) < 20, len(looked)
+    grants = on.here.hub._hub
+    grants.changes += 1  # rights changed: looked up once more
+    report, _ = await on.verify(model.id)
+    assert report.level == "L1"
 
 
 async def test_a_restless_recipe_never_gets_l2(on: Standing) -> None:
@@ -175,6 +226,9 @@ async def test_who_may(on: Standing) -> None:
     with pytest.raises((Forbidden, NotFound)):
         await on.verify(model.id, "L2", BOLT)
     await grant(on.here.hub, ACME, data.id, "bolt", "train")
+    with pytest.raises((Forbidden, NotFound)):  # what runs again is a job of the owner's
+        await on.verify(model.id, "L2", BOLT)
+    await grant(on.here.hub, ACME, model.id, "bolt", "train")
     report, _ = await on.verify(model.id, "L2", BOLT)
     assert report.level == "L2", report
     viewer = Principal("acme", "vic", "user", frozenset({"viewer"}))
@@ -207,7 +261,7 @@ async def test_many_wait_for_each_other(on: Standing) -> None:
     _, model = await on.trained()
     reports = await asyncio.gather(*(on.verify(model.id) for _ in range(10)))
     assert all(report.level == "L1" for report, _ in reports)
-    assert sum(said[0].name == "turn" for _, said in reports) == 10 - ladder.AT_ONCE
+    assert sum(said[0].name == "turn" for _, said in reports) == 10 - ladder.EACH
     trainings = on.here.notary._ladder._trainings
     with contextlib.ExitStack() as held:
         for _ in range(ladder.TRAINING_PLACES):

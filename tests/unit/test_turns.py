@@ -23,7 +23,7 @@ async def test_companies_take_turns_and_a_line_is_served_in_order() -> None:
     names = ["a1", "a2", "a3", "a4", "b1", "c1", "b2"]
     await asyncio.gather(*(one(name[0], name) for name in names))
     assert came == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
-    assert not turns.busy and not turns._waiting and not turns._places
+    assert not turns.busy("acme") and not turns._waiting and not turns._places
 
 
 async def test_a_company_has_so_many_places_and_others_have_theirs() -> None:
@@ -49,7 +49,7 @@ async def test_who_goes_away_while_waiting_or_as_his_turn_comes_holds_nobody_up(
 
     tasks = [asyncio.create_task(one(name)) for name in ("a1", "a2", "b1", "a3")]
     await asyncio.sleep(0)
-    assert turns.busy
+    assert turns.busy("acme")
     tasks[1].cancel()
     await asyncio.sleep(0)
     gate.set()
@@ -58,7 +58,32 @@ async def test_who_goes_away_while_waiting_or_as_his_turn_comes_holds_nobody_up(
     tasks[2].cancel()  # maybe just as it came
     await asyncio.gather(*tasks, return_exceptions=True)
     assert came[0] == "a1" and came[-1] == "a3" and "a2" not in came
-    assert not turns.busy and not turns._waiting
+    assert not turns.busy("acme") and not turns._waiting
+
+
+async def test_a_company_that_may_have_no_more_leaves_the_others_room() -> None:
+    turns, came, end = Turns(3, 8, "things", each=2), list[str](), asyncio.Event()
+
+    async def one(company: str, name: str) -> None:
+        async with turns.turn(company):
+            came.append(name)
+            await end.wait()
+
+    tasks = [asyncio.create_task(one("a", f"a{number}")) for number in range(4)]
+    await asyncio.sleep(0)
+    assert came == ["a0", "a1"] and turns.busy("a") and not turns.busy("b")
+    tasks.append(asyncio.create_task(one("b", "b0")))
+    await asyncio.sleep(0)
+    assert came == ["a0", "a1", "b0"] and turns.busy("b")
+    tasks[0].cancel()
+    await asyncio.sleep(0.01)
+    assert came[3:] == ["a2"], "its own next one, once it has less"
+    tasks[4].cancel()
+    await asyncio.sleep(0.01)
+    assert came[4:] == [] and not turns.busy("b") and turns.busy("a")
+    end.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert came[4:] == ["a3"] and not turns.busy("a") and not turns._having and not turns._waiting
 
 
 async def test_a_turn_that_came_to_somebody_who_goes_at_that_moment_is_passed_on() -> None:
@@ -74,4 +99,4 @@ async def test_a_turn_that_came_to_somebody_who_goes_at_that_moment_is_passed_on
     gone.cancel()  # its turn has come, and it has not run since
     await asyncio.gather(gone, return_exceptions=True)
     await asyncio.wait_for(stays, 1)
-    assert gone.cancelled() and not turns.busy
+    assert gone.cancelled() and not turns.busy("acme")

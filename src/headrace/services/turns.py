@@ -17,18 +17,20 @@ class Turns:
         parallel: how many have their turn at one time.
         most: places of one company, of those who have their turn too.
         what: what they are, for whoever is told to come again.
+        each: how many of one company have their turn at one time; None: any.
     """
 
-    def __init__(self, parallel: int, most: int, what: str) -> None:
-        self._free, self._most, self._what = parallel, most, what
+    def __init__(self, parallel: int, most: int, what: str, each: int | None = None) -> None:
+        self._free, self._most, self._what, self._each = parallel, most, what, each or parallel
         self._places: Counter[str] = Counter()
+        self._having: Counter[str] = Counter()
+        """Company -> its turns."""
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         """Company -> who waits; the first company is the next."""
 
-    @property
-    def busy(self) -> bool:
-        """Whoever comes now has to wait."""
-        return self._free == 0
+    def busy(self, company: str) -> bool:
+        """Whether one of this company that comes now has to wait."""
+        return self._free == 0 or self._having[company] >= self._each
 
     @contextlib.contextmanager
     def place(self, company: str) -> Iterator[None]:
@@ -46,14 +48,18 @@ class Turns:
     @contextlib.asynccontextmanager
     async def turn(self, company: str) -> AsyncIterator[None]:
         """Wait for one, and have it."""
-        if self._free:
-            self._free -= 1
-        else:
+        if self.busy(company):
             await self._wait(company)
+        else:
+            self._give(company)
         try:
             yield
         finally:
-            self._next()
+            self._back(company)
+
+    def _give(self, company: str) -> None:
+        self._free -= 1
+        self._having[company] += 1
 
     async def _wait(self, company: str) -> None:
         come = asyncio.get_running_loop().create_future()
@@ -64,7 +70,7 @@ class Turns:
             if come.cancelled():
                 self._leave(company, come)
             else:  # it had come, and nobody is here to take it
-                self._next()
+                self._back(company)
             raise
 
     def _leave(self, company: str, one: asyncio.Future[None]) -> None:
@@ -74,14 +80,19 @@ class Turns:
         if not line:
             self._waiting.pop(company, None)
 
-    def _next(self) -> None:
-        while self._waiting:
-            company = next(iter(self._waiting))
-            line = self._waiting.pop(company)
+    def _back(self, company: str) -> None:
+        """A turn has ended: for whoever is next and may have one."""
+        self._free += 1
+        self._having[company] -= 1
+        self._having += Counter()  # companies without any are not remembered
+        for next_ in [one for one in self._waiting if not self.busy(one)]:
+            line = self._waiting.pop(next_)
             come = line.popleft()
+            while line and come.done():
+                come = line.popleft()
             if line:
-                self._waiting[company] = line  # behind the others
+                self._waiting[next_] = line  # behind the others
             if not come.done():
+                self._give(next_)
                 come.set_result(None)
                 return
-        self._free += 1

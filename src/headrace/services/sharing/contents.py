@@ -8,8 +8,8 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
@@ -44,11 +44,27 @@ class Opened:
     own: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was looked up last for somebody who reads one file after the other."""
+
+    key: tuple[Principal, str, Right, Role]
+    opened: Opened
+    files: Mapping[str, OutputFile]
+    changes: int
+    looked: float = field(default_factory=time.monotonic)
+
+    def holds(self, changes: int) -> bool:
+        """Whether it may still be believed."""
+        return changes == self.changes and time.monotonic() - self.looked < AGAIN
+
+
 class Contents:
     """Reads what is stored for those who may."""
 
     def __init__(self, hub: Hub, comparing: Comparing) -> None:
         self._hub, self._comparing = hub, comparing
+        self._known: _Known | None = None
 
     async def open(
         self,
@@ -92,6 +108,22 @@ class Contents:
         own, kept = role == "code", "" if role == "content" else role
         return await self.open(who, id, path, kept, right, own=own, noted=not own and not path)
 
+    async def piece(self, who: Principal, id: str, right: Right, role: Role, path: str) -> AsyncIterator[bytes]:
+        """The bytes of one file of many, for services that read all: what was found and compared of all is believed for a moment,
+        or each file would cost as much as all. Raises as `open` and `read` do."""
+        key, known = (who, id, right, role), self._known
+        if known is None or known.key != key or not known.holds(self._hub.changes):
+            changes, kept = self._hub.changes, "" if role == "content" else role
+            all_ = await self.open(who, id, "", kept, right, own=role == "code", noted=False)
+            known = self._known = _Known(key, all_, {one.path: one for one in all_.files}, changes)
+        file = known.files.get(safe_path(path).as_posix())
+        if file is None:
+            raise NotFound(detail=f"{id} has no {path}")
+        one = replace(known.opened, files=[file])
+        source = self._hub.artifacts.read(one.owner, file.stored)
+        async for chunk in self._watched(one, source, known.changes, known.looked):
+            yield chunk
+
     def read(self, opened: Opened, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         """The bytes of a single file from `start` to `stop`. Raises Forbidden or NotFound once he may no more, before the
         next leaf; CorruptState at the first leaf that is not what was stored."""
@@ -112,8 +144,15 @@ class Contents:
                         yield sink.drain()
         yield sink.drain()
 
-    async def _watched(self, opened: Opened, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        hub, seen, checked = self._hub, -1, 0.0
+    async def _watched(
+        self, opened: Opened, chunks: AsyncIterator[bytes], seen: int = -1, checked: float = 0.0
+    ) -> AsyncIterator[bytes]:
+        """The same, as long as he may have it.
+
+        Args:
+            seen, checked: changes of rights, and the time, when that was looked up last.
+        """
+        hub = self._hub
         async for chunk in chunks:
             if hub.changes != seen or time.monotonic() - checked > AGAIN:
                 seen, checked = hub.changes, time.monotonic()

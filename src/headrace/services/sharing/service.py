@@ -179,7 +179,7 @@ class SharingService:
     async def pieces(
         self, who: Principal, id: str, right: Right, path: str, role: Role = "content"
     ) -> AsyncIterator[bytes]:
-        async for piece in self.contents.read(await self.contents.kept(who, id, right, role, path)):
+        async for piece in self.contents.piece(who, id, right, role, path):
             yield piece
 
     async def began(self, job: Job) -> None:

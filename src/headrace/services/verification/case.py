@@ -25,6 +25,8 @@ class Case:
     """What the ledger says, once that was read."""
     files: list[OutputFile] | None = None
     """Its content as it is in the store, once that was read."""
+    damaged: bool = False
+    """It cannot be read because of how it is, not for a reason that passes."""
     weaker: str = ""
     """A verdict below the level that was asked for."""
     left: list[str] = field(default_factory=list)

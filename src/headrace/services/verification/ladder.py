@@ -27,8 +27,10 @@ from headrace.trust.keyring import Keyring
 from headrace.trust.ledgers import Ledger
 
 RUNGS: tuple[Level, ...] = ("L0", "L1", "L2")
-AT_ONCE, TRAININGS = 4, 1
-"""Verifications at one time, each of which reads all of an artifact; and of them those that run something again."""
+AT_ONCE, EACH = 4, 3
+"""Verifications at one time, each of which reads all of an artifact; and of one company."""
+TRAININGS, TRAININGS_EACH = 4, 1
+"""The same, of those that run something again: what they run waits its turn in a queue of its own, too."""
 PLACES, TRAINING_PLACES = 16, 4
 """Of one company, those that wait included."""
 Makers: TypeAlias = tuple[
@@ -55,8 +57,8 @@ class Ladder:
     ) -> None:
         self._ledger, self._reading, self._bundling, self._keyring = ledger, reading, bundling, keyring
         self._sharing, self._makers = sharing, makers
-        self._trainings = Turns(TRAININGS, TRAINING_PLACES, "verifications")
-        self._others = Turns(AT_ONCE, PLACES, "verifications")
+        self._trainings = Turns(TRAININGS, TRAINING_PLACES, "verifications", TRAININGS_EACH)
+        self._others = Turns(AT_ONCE, PLACES, "verifications", EACH)
 
     async def verify(
         self, who: Principal, asset: Dataset | Model, level: Level
@@ -64,14 +66,14 @@ class Ladder:
         """See `Verification.verify`; after `may`. Raises TooMany, before the first check."""
         turns = self._trainings if level == "L2" else self._others
         with turns.place(who.company):
-            if turns.busy:
+            if turns.busy(who.company):
                 yield Check(level="L0", name="turn", state="running", detail="waits for other verifications to end")
             async with turns.turn(who.company), aclosing(self._climb(who, asset, level)) as climb:
                 async for one in climb:
                     yield one
 
     async def may(self, who: Principal, asset: Dataset | Model, level: Level) -> None:
-        """Whoever may read it may have it looked at; to run it again takes its owner, or a right to everything it reads.
+        """Whoever may read it may have it looked at; to run it again takes its owner, or a right to train on it and all it reads.
         Raises Forbidden, NotFound."""
         sharing = self._sharing()
         who.require("write" if level == "L2" else "read")
@@ -80,7 +82,8 @@ class Ladder:
             return  # whether he may read the original of a translation is the first of its checks
         if asset.recipe is None:
             raise Forbidden(detail=f"only {asset.company!r} may have {asset.id} made again: its log is theirs")
-        for id in [*asset.datasets, *asset.recipe.evaluation, *([asset.parent] if asset.parent else [])]:
+        inputs = [*asset.datasets, *asset.recipe.evaluation, *([asset.parent] if asset.parent else [])]
+        for id in [asset.id, *inputs]:  # what runs is a job of the owner's
             await sharing.check(who, id, "train")
 
     async def _climb(
@@ -148,6 +151,11 @@ def _always(case: Case, level: Level) -> list[str]:
         "when: times are the operator's clock",
         f"whether what {company} says of it (statistics, metrics, metadata) is true; only that it said so",
     ]
+    if isinstance(case.asset, Model) and case.asset.snapshot is not None:
+        left.append(
+            "Python steps of the company's own, where its spec has some: nobody reviewed what they do, and in a replay they can "
+            "read all of the log"
+        )
     if isinstance(case.asset, Model) and case.asset.recipe is not None:
         left.append("the code: nobody reviewed what it does")
         if level != "L2":

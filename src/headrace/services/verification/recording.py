@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -83,7 +83,10 @@ class Recording:
     async def _claimed(self, asset: Dataset | Model, inputs: Sequence[Dataset | Model]) -> Entry:
         if there := await self._there(asset):
             return there
-        text, secret = await self._text(asset, await self._claim(asset, inputs), claims.is_secret(asset))
+        sealed = await self._book.read(partial(_sealed, ids=[one.id for one in inputs]))
+        hidden = isinstance(asset, Model) and asset.translation is not None and asset.translation.of in sealed
+        claim = await self._claim(asset, inputs, sealed)
+        text, secret = await self._text(asset, claim, hidden or claims.is_secret(asset))
         kind = "dataset" if isinstance(asset, Dataset) else "model"
         made = Entry(asset.id, asset.company, kind, text)  # type: ignore[arg-type]
         return await self._book.write(lambda connection: index.claimed(connection, made, secret))
@@ -118,10 +121,12 @@ class Recording:
             leaf = Leaf(asset.id, "claim", asset.company, text)
         return (await self._batches.anchor(leaf, secret)).address
 
-    async def _claim(self, asset: Dataset | Model, inputs: Sequence[Dataset | Model] = ()) -> dict[str, Any]:
+    async def _claim(
+        self, asset: Dataset | Model, inputs: Sequence[Dataset | Model] = (), sealed: Collection[str] = ()
+    ) -> dict[str, Any]:
         """Its claim, with the key that its company signs with."""
         key = await asyncio.to_thread(signer, self._keyring, asset.company)
-        return claims.signed(claims.claim_of(asset, inputs), key.public.fingerprint)
+        return claims.signed(claims.claim_of(asset, inputs, sealed), key.public.fingerprint)
 
     async def _text(self, asset: Dataset | Model, claim: dict[str, Any], secret: bool) -> tuple[bytes, Sealed | None]:
         """What is going to be on the ledger, and what is kept beside it. Raises BadInput."""
@@ -137,6 +142,13 @@ class Recording:
 
     async def _noted(self, asset: str, **values: Any) -> Entry:
         return await self._book.write(lambda connection: index.change(connection, asset, **values))
+
+
+def _sealed(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Those of which something that is recorded is sealed; what was so once stays so, whoever may see it by now."""
+    found = (index.entry(connection, id) for id in ids)
+    texts = ((one.asset, text) for one in found if one is not None for text in (one.claim, one.result))
+    return {id for id, text in texts if text is not None and claims.is_sealed(text)}
 
 
 def _first(connection: Connection, asset: str, text: bytes, secret: Sealed | None) -> Entry:

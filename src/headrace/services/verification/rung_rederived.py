@@ -103,18 +103,19 @@ class RungRederived:
             case.weaker = "a second run gave other files: its recipe is not deterministic"
         same = made.get("fingerprint") == says.get("fingerprint")
         where = "the same environment" if same else "another environment"
+        gave = "other files" if job.held_for else str(made["digest"])  # what is held is not told by its digest either
         if made["digest"] == says.get("digest"):
             if never(now):
                 raise Skipped(f"it never gets L2: {now.reproducible_note}")
             return f"{made['digest']} once more, in {where} (job {job.id})"
         if same:
-            raise Tampered(detail=f"a second training in {where} gave {made['digest']} (job {job.id})")
+            raise Tampered(detail=f"a second training in {where} gave {gave} (job {job.id})")
         worst = made.get("worst")
         if isinstance(worst, float | int) and worst <= TOLERANCE:
             far = "" if job.held_for else f": apart by {worst:.1e} of the largest value of their array"
             case.weaker = f"re-derived within tolerance, in another environment{far} ({TOLERANCE:.0e} may be)"
             raise Skipped(f"not byte by byte, so not L2; {case.weaker} (job {job.id})")
-        raise Skipped(f"a second training in {where} gave {made['digest']}, which says nothing (job {job.id})")
+        raise Skipped(f"a second training in {where} gave {gave}, which says nothing (job {job.id})")
 
     # -- of an online model
 
