@@ -5,6 +5,7 @@ Who calls is found out by `headrace.services.entrance.Entrance`, which stands be
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 
@@ -129,6 +130,11 @@ async def _alive(scope: Scope, receive: Receive, send: Send) -> None:
     await answer_json(send, {"status": "alive"})
 
 
+_ONE = frozenset({b"host", b"origin"})
+_LOOKS = frozenset({"GET", "HEAD"})
+"""What a link from another site may do."""
+
+
 class Guard:
     """Lets no page of another site in, nor a name that was made to point here (DNS rebinding).
 
@@ -152,6 +158,10 @@ class Guard:
     def _foreign(self, scope: Scope) -> bool:
         host = header(scope, b"host").lower()
         if self._hosts and host not in self._hosts:
+            return True
+        if max(Counter(name for name, _ in scope["headers"] if name in _ONE).values(), default=0) > 1:
+            return True  # which of them would count?
+        if header(scope, b"sec-fetch-site") == b"cross-site" and scope.get("method", "GET") not in _LOOKS:
             return True
         origin = header(scope, b"origin").lower()
         return bool(origin) and origin.partition(b"://")[2] != host
