@@ -27,6 +27,7 @@ from headrace.services.training import http as training_http
 from headrace.services.training.client import TrainingClient
 from headrace.services.translation import http as translation_http
 from headrace.services.translation.service import TranslationService
+from headrace.services.unread import Unread
 from headrace.services.verification import http as verification_http
 from headrace.services.verification.client import VerificationClient
 from headrace.settings import ISSUER, ServeSettings
@@ -74,7 +75,7 @@ class Alone:
         identities = LocalIdentities(settings.data / "identity", issuer.rstrip("/"))
         self.identities = await stack.enter_async_context(identities)
         app = _Alive(await self._app(), settings.service, self._told(identities.issuer))
-        entrance = Entrance(app, identities, identities.sessions)
+        entrance = Entrance(Unread(app), identities, identities.sessions)
         guard = Guard(entrance, hosts(settings.host, port, ()))
         await stack.enter_async_context(served(guard, listener, settings.http))
         if self._translating is not None:

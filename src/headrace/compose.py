@@ -33,6 +33,7 @@ from headrace.services.gateway.mqtt import MqttDoor
 from headrace.services.http import App
 from headrace.services.identity.http import create_app as identity_app
 from headrace.services.identity.service import IdentityService
+from headrace.services.unread import Unread
 from headrace.settings import PlatformSettings
 from headrace.streams import brokers
 from headrace.streams.logs import LogReader, open_reader
@@ -250,7 +251,8 @@ class Platform:
             "mqtt": f"{settings.mqtt.host}:{self.door.port}",
         }
         self._identity()
-        front = Front(self._tenant, self.metrics, self.door.handle_websocket, self.apps, pages(console.routes()))
+        doors = Front(self._tenant, self.metrics, self.door.handle_websocket, self.apps, pages(console.routes()))
+        front = Unread(doors)  # who reads no answers does not fill the memory with them
         entrance: App = Entrance(front, self.identities, self.identities.sessions)
         if settings.open:
             entrance = OpenEntrance(front, ANYBODY)

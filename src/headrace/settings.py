@@ -263,8 +263,9 @@ class LibrarySettings:
     """Snapshots of one online model whose weights are kept, the newest; of older ones the record stays, with their digest and
     what the ledger says of it. 0: what online models publish is not registered at all, and the log is not hashed for it."""
     registrations: int = 10_000
-    """Datasets and models one company may register within 24 hours, translations included and snapshots not. What the ledger has
-    of each stays for ever, also when the asset is deleted, and is in no quota. 0: no limit."""
+    """Datasets and models one company may register within 24 hours, translations included; and of snapshots as many besides, but
+    for the platform's own company. What the ledger has of each stays for ever, also when the asset is deleted, and is in no
+    quota. 0: no limit."""
     unsafe: bool = False
     """Run other people's code without a sandbox. Off: it could read and change everything the platform can. Only on loopback, and
     only with a single company."""

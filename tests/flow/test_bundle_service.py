@@ -145,7 +145,15 @@ async def test_slow_readers_keep_nobody_from_his_bundle(here: House) -> None:
         with pytest.raises(TooMany, match="4 bundles are waiting"):
             await held.enter_async_context(here.notary.bundle(ACME, data.id))
         assert (await asyncio.wait_for(checked(here, data.id, BOLT), 10))[0].passed
-    assert (await checked(here, data.id))[0].passed
+        assert len(here.notary.bundles._copies._copies) == 1, "they share a file"
+        read = [one for one in await here.hub.audit(ACME) if one.asset == data.id and one.company == "bolt"]
+        assert [one.action for one in read if one.allowed] == ["download"], "and it is written down who got it"
+        await here.hub.anchoring.revoke(ACME, data.id, "the meter was broken")
+        await here.settled()
+        with pytest.raises(Revoked):  # not the file that was made before
+            await checked(here, data.id, BOLT)
+    with pytest.raises(Revoked):
+        await checked(here, data.id)
 
 
 async def test_over_http(here: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

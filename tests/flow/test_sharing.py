@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from headrace.assets import Dataset, Model
 from headrace.errors import BadInput, Conflict, Forbidden, NoIsolation, NotFound, NotReady, UnknownAsset
+from headrace.services.sharing import fence
 from headrace.services.sharing.fence import Page, put, unfenced
 from headrace.services.sharing.requests import NewDataset
 from tests.hub import (
@@ -112,6 +113,21 @@ async def test_pages_names_and_what_others_granted(tmp_path: Path) -> None:
         assert await hub.page(ACME, "dataset", Page(name="r%f")) == []
         with pytest.raises(UnknownAsset):
             await hub.page(CODA, "dataset", Page(after=made[0].id))
+
+
+async def test_a_page_of_long_records_is_shorter_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fence, "PAGE_BYTES", 10_000)
+    async with opened(tmp_path) as hub:
+        made = [await dataset(hub, ACME, description="x" * size) for size in (100, 4000, 4000, 4000, 4000, 100)]
+        found, sizes = list[str](), list[int]()
+        after: str | None = ""
+        while after is not None:
+            page, after = await hub.listed(ACME, "dataset", Page(limit=4, after=after))
+            sizes.append(len(page))
+            found += [one.id for one in page]
+        assert found == [one.id for one in reversed(made)]
+        assert sizes == [3, 3]
+    assert fence._within(["x" * 20_000, "y"], 5) == (["x" * 20_000], True), "one at least"
 
 
 async def test_roles_count_in_ones_own_company(tmp_path: Path) -> None:

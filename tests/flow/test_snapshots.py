@@ -265,6 +265,49 @@ async def test_a_generation_that_goes_is_read_to_its_end(tmp_path: Path) -> None
             made.close()
 
 
+async def test_a_reason_that_is_none_of_ours_is_not_registered(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    entered = await online.learned(data, online.spec())
+    with contextlib.closing(sqlite3.connect(generation_file(data, "sun", entered.generation))) as db:
+        db.execute("UPDATE decisions SET reason = ? WHERE snapshot <> ''", ("r" * 150_000,))
+        db.commit()
+    async with hubs.opened(tmp_path / "hub") as hub, registering(data, entered, lambda: hub):
+        await asyncio.sleep(0.5)
+        assert not await snapshots(hub)
+    with contextlib.closing(sqlite3.connect(data / "snapshots.db")) as db:
+        assert db.execute("SELECT count(*) FROM due").fetchone() == (0,)
+
+
+async def test_what_may_not_be_registered_today_waits_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(registrar_module, "PAGE", 2)
+    monkeypatch.setattr(registrar_module, "DUE", 4)
+    data, now = tmp_path / "data", [1_700_000_000_000]
+    entered = await online.learned(data, online.spec())
+    truth = sorted(online.published(data))
+    ann = hubs.ACME
+    made = Registrar("acme", data, lambda: open_reader(data), lambda: hub, TRUSTED)
+    async with hubs.opened(tmp_path / "hub", clock=lambda: now[0], registrations=len(truth) - 7) as hub:
+        made.open()
+        view = View(entered, data)
+        made.entered(entered)
+        made.start(lambda: [view])
+        try:
+            await until(lambda: made.registered == len(truth) - 7)
+            await asyncio.sleep(0.3)
+            assert (made.registered, made._book.waiting()) == (len(truth) - 7, 4)
+            now[0] += 25 * 3_600_000
+            await until(lambda: made.registered == len(truth))
+        finally:
+            await made.stop()
+            made.close()
+            view.close()
+        found = await hub.page(ann, "model", Page(snapshots=True, limit=1000))
+        assert sorted(said(one) for one in found if isinstance(one, Model)) == truth
+    assert capsys.readouterr().err.count("snapshots of 'acme' wait until tomorrow: Your company has registered") == 1
+
+
 async def test_shadows_are_not_registered(tmp_path: Path) -> None:
     from headrace.services.learning.registrar import registers
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from headrace.access import Principal
+from headrace.access import LOCAL, Principal
 from headrace.errors import TooMany
 from headrace.services.sharing.requests import NewDataset
 from headrace.services.sharing.service import SharingService
 from tests import hub as hubs
+from tests.snapshots import snapshot
 
 ANN, BEA = hubs.ACME, hubs.BOLT
 HOUR = 3_600_000
@@ -39,3 +40,24 @@ async def test_a_company_registers_so_many_a_day_across_starts_and_deletions(tmp
             await register(hub, ANN, "four")
     async with hubs.opened(tmp_path / "hub", clock=lambda: now[0]) as hub:
         await register(hub, ANN, "no limit")
+
+
+async def test_of_what_a_companys_own_code_publishes_so_much_is_registered_a_day(tmp_path: Path) -> None:
+    now = [100 * HOUR]
+
+    async def publish(hub: SharingService, company: str, number: int) -> str:
+        return (await hub.snapshot(company, snapshot(number), "pv", b"w%d" % number, {})).id
+
+    async with hubs.opened(tmp_path / "hub", clock=lambda: now[0], registrations=2) as hub:
+        for number in range(2):
+            await publish(hub, ANN.company, number)
+        with pytest.raises(TooMany, match="registered 2"):
+            await publish(hub, ANN.company, 2)
+        await register(hub, ANN, "what people register is counted apart")
+        for number in range(3):
+            await publish(hub, LOCAL, number)  # the platform's own code
+    async with hubs.opened(tmp_path / "hub", clock=lambda: now[0], registrations=2) as hub:
+        with pytest.raises(TooMany):
+            await publish(hub, ANN.company, 2)
+        now[0] += 25 * HOUR
+        await publish(hub, ANN.company, 2)

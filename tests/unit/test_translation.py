@@ -36,6 +36,7 @@ from tests.hub import ACME, BOLT, CODA, Trainer, grant, opened, person, uploaded
 from tests.running import scrubbed
 from tests.translating import WEIGHTS, Canned, asked, finished, linear, translating
 from tests.translating import cases as arrays
+from tests.unit.test_training_http import entered
 
 WISH = Wish()  # type: ignore[call-arg]
 
@@ -301,6 +302,19 @@ def beside() -> onnx.ModelProto:
     return model
 
 
+def sparse(*, value: bool = False) -> onnx.ModelProto:
+    """Sparse weights, whose values lie in a file beside it; or those of a node."""
+    values = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    values.external_data.add(key="location", value="/etc/passwd")
+    tensor = helper.make_sparse_tensor(values, helper.make_tensor("at", TensorProto.INT64, [1], [0]), [3])
+    model = linear()
+    if value:
+        model.graph.node.append(helper.make_node("Constant", [], ["w"], sparse_value=tensor))
+    else:
+        model.graph.sparse_initializer.append(tensor)
+    return model
+
+
 def test_only_plain_graphs_are_permitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     function = helper.make_function("own", "F", ["x"], ["y"], [helper.make_node("Identity", ["x"], ["y"])], [])
     foreign = finished([helper.make_node("F", ["x"], ["y"], domain="own")], *_ends())
@@ -312,6 +326,8 @@ def test_only_plain_graphs_are_permitted(tmp_path: Path, monkeypatch: pytest.Mon
         (foreign.SerializeToString(), "operators of another domain"),
         (looping().SerializeToString(), "a graph within its graph"),
         (beside().SerializeToString(), "a file beside it"),
+        (sparse().SerializeToString(), "sparse tensors"),
+        (sparse(value=True).SerializeToString(), "sparse tensors"),
         (finished([], *_ends(), functions=[function]).SerializeToString(), "functions of its own"),
         (twice + twice, "several graphs"),
         (b"\x12", "no protobuf"),
@@ -464,6 +480,16 @@ async def _refused(service: TranslationService, model: Model) -> bool:
     with pytest.raises(TooMany, match="3 translations are waiting already"):
         await service.translate(ACME, model.id, WISH)
     return True
+
+
+@pytest.mark.parametrize("tolerance", ["1e400", "Infinity", "-Infinity", "NaN", "0", "-1"])
+async def test_a_tolerance_is_a_number(tmp_path: Path, tolerance: str) -> None:
+    async with opened(tmp_path) as hub, translating(hub, tmp_path, Canned()) as service:
+        model, transport = await uploaded(hub, ACME), httpx.ASGITransport(entered(create_app(service), ACME))  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            json = {"content-type": "application/json"}
+            answer = await http.post(f"/translate/{model.id}", content=f'{{"tolerance": {tolerance}}}', headers=json)
+        assert answer.status_code == 400 and answer.json()["error"].startswith("tolerance: ")
 
 
 async def test_over_http_who_hangs_up_no_longer_waits(tmp_path: Path) -> None:

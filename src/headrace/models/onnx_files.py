@@ -27,9 +27,10 @@ PLAIN = ("", "ai.onnx")
 CLASSIC = (*PLAIN, "ai.onnx.ml")
 """Also those of trees, linear models and encoders."""
 _GRAPH, _TRAINING, _FUNCTIONS = 7, 20, 25
-_NODE, _INITIALIZER = 1, 5
+_NODE, _INITIALIZER, _SPARSE = 1, 5, 15
 _ATTRIBUTE, _DOMAIN = 5, 7
 _TENSOR, _SUBGRAPH, _TENSORS, _SUBGRAPHS = 5, 6, 10, 11
+_SPARSE_TENSOR, _SPARSE_TENSORS = 22, 23
 _EXTERNAL, _LOCATION = 13, 14
 
 
@@ -90,6 +91,8 @@ class _Look:
                 self._node(_message(value))
             elif number == _INITIALIZER:
                 self._tensor(_message(value))
+            elif number == _SPARSE:
+                raise _sparse()
         if nodes > NODES:
             raise ValueError(f"an ONNX model of {nodes:,} operators, and {NODES:,} may be")
 
@@ -100,6 +103,8 @@ class _Look:
             for kind, inner in self._fields(_message(value)) if number == _ATTRIBUTE else ():
                 if kind in (_SUBGRAPH, _SUBGRAPHS):
                     raise ValueError("an ONNX model with a graph within its graph")
+                if kind in (_SPARSE_TENSOR, _SPARSE_TENSORS):
+                    raise _sparse()
                 if kind in (_TENSOR, _TENSORS):
                     self._tensor(_message(inner))
 
@@ -113,6 +118,11 @@ class _Look:
             if self._left < 0:
                 raise ValueError(f"an ONNX model of more than {FIELDS:,} parts")
             yield found
+
+
+def _sparse() -> ValueError:
+    """No exporter writes them, and their values could lie in a file beside as well."""
+    return ValueError("an ONNX model with sparse tensors")
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:

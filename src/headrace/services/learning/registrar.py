@@ -27,14 +27,22 @@ from typing import Any
 import msgspec
 
 from headrace.disk import unavailable
-from headrace.errors import BadInput, Conflict, CorruptState, HeadraceError, TooLarge, UnknownObject
+from headrace.errors import (
+    BadInput,
+    Conflict,
+    CorruptState,
+    HeadraceError,
+    TooLarge,
+    TooManyRegistrations,
+    UnknownObject,
+)
 from headrace.models.backends import parent
 from headrace.runners.environment import QUESTION, fingerprint
 from headrace.services.learning.isolation import Isolation
 from headrace.services.learning.learner import FIRST
 from headrace.services.learning.registry import Entered
 from headrace.services.learning.snapshots import Book, Due, Gap, Prefix, Published, Told
-from headrace.services.learning.store import Store
+from headrace.services.learning.store import LONGEST, REASON, Store
 from headrace.services.learning.view import View
 from headrace.services.sharing import Sharing
 from headrace.stores.objects.files import FileObjects
@@ -63,10 +71,12 @@ PAUSE = (1.0, 60.0)
 """First and longest pause before the hub is asked again, seconds."""
 MOST = 64 * 2**20
 """Bytes of weights that are registered; larger ones are left out, and that is said."""
-LONGEST = 2**16
-"""Bytes of a key: a topic of MQTT has at most so many."""
+DUE = 10_000
+"""Snapshots that wait to be registered, from which on no more are read from the models' stores, which keep them."""
 ASKED = 60.0
 """Seconds the environment of the workers may take to say what is installed there."""
+SAID = 86_400.0
+"""Seconds between two warnings that the day's number was reached."""
 NAME = 200
 """Characters of a name in the hub."""
 FOR_EVER = (BadInput, Conflict, CorruptState, TooLarge, UnknownObject)
@@ -102,6 +112,8 @@ class Registrar:
         self._came: tuple[float, int] | None = None
         """When the log was looked at, and where it ended."""
         self._put_off = 0.0
+        self._waits = -SAID
+        """When it was said that they wait."""
         self._lost: set[int] = set()
         """Where roots begin that cannot go on: records were trimmed before they were hashed."""
         self._task: asyncio.Task[None] | None = None
@@ -150,6 +162,9 @@ class Registrar:
             blame = None if self._isolation.trusted else lambda _: None
             with contextlib.closing(Store(path, blame=blame)) as store:
                 for _ in range(PAGES):
+                    if not self._isolation.trusted and self._book.waiting() >= 2 * DUE:
+                        self._say(told.model, "too many wait, and its store goes: what is left in it is lost")
+                        break
                     if not self._take(told, store):
                         break
             self._book.leave(name, int(number))
@@ -177,7 +192,9 @@ class Registrar:
                 await self._turn()
                 pause = PAUSE[0]
             except Exception as error:
-                if not (isinstance(error, HeadraceError) or unavailable(error)):
+                if isinstance(error, TooManyRegistrations):
+                    self._slow(error)
+                elif not (isinstance(error, HeadraceError) or unavailable(error)):
                     logger.exception("snapshots of %r could not be registered", self._company)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, PAUSE[1])
@@ -202,7 +219,7 @@ class Registrar:
 
     def _look(self, view: View) -> None:
         """Take down what a generation has published since the last look."""
-        if not registers(view.entered) or view.store is None:
+        if not registers(view.entered) or view.store is None or self._book.waiting() >= DUE:
             return
         place, now = (view.name, view.entered.generation), (view.position, view.saved)
         if self._looked.get(place) == now:
@@ -241,8 +258,8 @@ class Registrar:
         """A row, whoever wrote it. Raises ValueError."""
         named = dict(zip(Published.__struct_fields__[1:], row, strict=True))
         found = msgspec.convert({"told": msgspec.to_builtins(told), **named}, Published)
-        if len(found.key) > LONGEST or len(found.weights) > LONGEST:
-            raise ValueError("a key is longer than any topic")
+        if max(len(found.key), len(found.weights)) > LONGEST or len(found.reason) > REASON:
+            raise ValueError("a key is longer than any topic, or a reason than any of ours")
         return found
 
     def _began(self, store: Store) -> int:
@@ -355,6 +372,12 @@ class Registrar:
             return data, sum(array.size for array in parent.read(data).values())
         except BadInput:
             return data, None
+
+    def _slow(self, error: TooManyRegistrations) -> None:
+        """Say once a day that they wait."""
+        if time.monotonic() - self._waits > SAID:
+            self._waits = time.monotonic()
+            print(f"headrace: snapshots of {self._company!r} wait until tomorrow: {error}", file=sys.stderr)
 
     def _say(self, model: str, why: str) -> None:
         mark = "" if self._isolation.trusted else f" of {self._company!r}"

@@ -233,6 +233,11 @@ class Book:
             for number, first, published, sealed in rows
         ]
 
+    def waiting(self) -> int:
+        """How many there are."""
+        (count,) = self._db.execute("SELECT count(*) FROM due").fetchone()
+        return int(count)
+
     def done(self, number: int) -> None:
         """It is registered, or never can be."""
         self._db.execute("DELETE FROM due WHERE number = ?", (number,))

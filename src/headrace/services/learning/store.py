@@ -68,6 +68,10 @@ SELECT key FROM found WHERE key IS NOT NULL
 _SCORE = "key, origin, contender, n, squared, absolute, daylight, daylight_squared"
 
 
+LONGEST = 2**16
+"""Characters of a published key or name of weights: a topic of MQTT has at most so many."""
+REASON = 4000
+"""Characters of a decision's reason; ours have some hundred."""
 RUNS = 64
 """Runs read at a time..."""
 STORED = 2**23
@@ -448,11 +452,12 @@ class Store:
         self, after: int, limit: int
     ) -> list[tuple[int, str, int, str, str, float | None, float | None, int]]:
         """(number, key, time, snapshot, reason, champion, challenger, days) of decisions that published, in order of first
-        computation."""
+        computation; of a text no more than tells that it is too long."""
         return self._db.execute(
-            "SELECT p.number, p.key, p.time, d.snapshot, d.reason, d.champion, d.challenger, d.days FROM published AS p"
-            " JOIN decisions AS d ON d.key = p.key AND d.time = p.time WHERE p.number > ? ORDER BY p.number LIMIT ?",
-            (after, limit),
+            "SELECT p.number, substr(p.key, 1, ?), p.time, substr(d.snapshot, 1, ?), substr(d.reason, 1, ?), d.champion,"
+            " d.challenger, d.days FROM published AS p JOIN decisions AS d ON d.key = p.key AND d.time = p.time"
+            " WHERE p.number > ? ORDER BY p.number LIMIT ?",
+            (LONGEST + 1, LONGEST + 1, REASON + 1, after, limit),
         ).fetchall()
 
     def alerts(self, key: str = "", *, active: bool = False, limit: int = -1) -> list[Alert]:

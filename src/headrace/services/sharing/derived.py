@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from sqlalchemy import Connection, delete, insert, select
 
-from headrace.access import Principal
+from headrace.access import LOCAL, Principal
 from headrace.assets import Model, OutputFile, Snapshot, Stored, Translation, new_id
 from headrace.claims import digest_of
 from headrace.errors import BadInput, Conflict
@@ -107,6 +107,8 @@ class Derived:
     async def snapshot(self, company: str, said: Snapshot, name: str, weights: bytes, found: dict[str, Any]) -> Model:
         """See `Sharing.snapshot`."""
         who = Principal(company, "learning", "service", frozenset({"service"}))
+        if company != LOCAL:  # whose workers run in a sandbox: what they say they published is their code's word
+            await self._hub.published.check(company)
 
         def write(connection: Connection, kept: Stored) -> tuple[Model, list[str]]:
             key = f"{company}/{said.model}/{said.key}/{said.generation}/{said.published_ms}/{kept.sha256}"
@@ -132,6 +134,7 @@ class Derived:
         takes = [partial(self._receive, company, io.BytesIO(weights))]
         async with Taken(self._hub, company, takes, paced=False) as stored:
             model, old = await self._hub.book.write(lambda connection: write(connection, stored[0]))
+        self._hub.published.note(company)
         await self._hub.forget(company, old)
         self._hub.nudge()
         return model

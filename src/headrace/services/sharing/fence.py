@@ -24,6 +24,8 @@ TABLES: dict[Kind, Table] = {"dataset": datasets, "model": models}
 _PUT = {kind: Inserting(insert(table), *table.c.keys()) for kind, table in TABLES.items()}
 OPENS: dict[Right, tuple[Right, ...]] = {"read": ("read",), "train": ("train", "derive"), "derive": ("derive",)}
 """right asked for -> rights that give it. To read is not to train: a grant says what it is meant for."""
+PAGE_BYTES = 2**20
+"""Characters of the records of one page: a single one may be of megabytes, and a page of thousand of them is not."""
 HIDDEN: dict[str, Any] = {
     "files": [],
     "digest": "",
@@ -107,8 +109,8 @@ class Fence:
             raise Forbidden(detail=f"only its owner {found.company!r} may {deed} {id}")
         return found
 
-    def page(self, kind: Kind, page: Page) -> list[Asset]:
-        """The newest first."""
+    def page(self, kind: Kind, page: Page) -> tuple[list[Asset], bool]:
+        """The newest first, and whether there are more. Of long records (`PAGE_BYTES`) fewer than were asked for."""
         table = TABLES[kind]
         query = select(table.c.record).where(_visible(table, self.who.company, self.now))
         if page.owner:
@@ -126,8 +128,10 @@ class Fence:
             last = self.find(page.after)
             older = table.c.created_ms < last.created_ms
             query = query.where(or_(older, and_(table.c.created_ms == last.created_ms, table.c.id < last.id)))
-        query = query.order_by(table.c.created_ms.desc(), table.c.id.desc()).limit(page.limit)
-        return _load(self.connection, kind, [row.record for row in self.connection.execute(query)])
+        query = query.order_by(table.c.created_ms.desc(), table.c.id.desc()).limit(page.limit + 1)
+        with self.connection.execute(query) as rows:
+            records, more = _within(rows.scalars(), page.limit)
+        return _load(self.connection, kind, records), more
 
     def seen(self, kind: Kind, ids: Iterable[str]) -> dict[str, Asset]:
         """Those of these records that he may know of."""
@@ -279,6 +283,18 @@ def erase(connection: Connection, id: str) -> None:
     """Take a record out of the tables."""
     table = TABLES[kind_of(id)]
     connection.execute(delete(table).where(table.c.id == id))
+
+
+def _within(records: Iterable[str], most: int) -> tuple[list[str], bool]:
+    """The first of them, one at least, and whether there are more."""
+    found: list[str] = []
+    size = 0
+    for record in records:
+        size += len(record)
+        if len(found) == most or (found and size > PAGE_BYTES):
+            return found, True
+        found.append(record)
+    return found, False
 
 
 def _load(connection: Connection, kind: Kind, records: Sequence[str]) -> list[Any]:

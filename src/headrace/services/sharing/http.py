@@ -37,6 +37,9 @@ _log = logging.getLogger(__name__)
 Who: TypeAlias = Annotated[Principal, Depends(caller)]
 Id: TypeAlias = Annotated[str, Field(max_length=64)]
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=1000)]
+Most: TypeAlias = Annotated[
+    int, Query(ge=1, le=1000, description="at most so many; of long records fewer, and then there is a `next`")
+]
 Word: TypeAlias = Annotated[str, Query(max_length=200)]
 
 
@@ -186,9 +189,9 @@ def _page(
     granted: Annotated[bool | None, Query(description="true: others' only; false: one's own only")] = None,
     deleted: Annotated[bool, Query(description="tombstones, too")] = False,
     after: Annotated[str, Query(max_length=64, description="`next` of the page before")] = "",
-    limit: Limit = 100,
+    limit: Most = 100,
 ) -> Page:
-    return Page(company, granted, name, deleted, after, limit + 1)
+    return Page(company, granted, name, deleted, after, limit)
 
 
 Wanted: TypeAlias = Annotated[Page, Depends(_page)]
@@ -223,8 +226,8 @@ def _datasets(service: SharingService, largest: int) -> APIRouter:
     @routes.get("", operation_id="list_datasets")
     async def listed(who: Who, page: Wanted) -> Datasets:
         """Datasets of one's own, and those others granted; the newest first."""
-        found = await service.page(who, "dataset", page)
-        return Datasets.model_construct(items=found[: page.limit - 1], next=_next(found, page))
+        found, after = await service.listed(who, "dataset", page)
+        return Datasets.model_construct(items=found, next=after)
 
     @routes.get("/{id}", operation_id="get_dataset")
     async def one(who: Who, id: Id) -> Dataset:
@@ -272,8 +275,8 @@ def _models(service: SharingService, largest: int) -> APIRouter:
     async def listed(who: Who, page: WantedModels) -> Models:
         """Models of one's own, those others granted, and those trained on one's data and held; the newest first. Without
         snapshots of online models, which are many, unless they are asked for."""
-        found = await service.page(who, "model", page)
-        return Models.model_construct(items=found[: page.limit - 1], next=_next(found, page))
+        found, after = await service.listed(who, "model", page)
+        return Models.model_construct(items=found, next=after)
 
     @routes.get("/{id}", operation_id="get_model")
     async def one(who: Who, id: Id) -> Model:
@@ -349,11 +352,6 @@ def _rights(service: SharingService) -> APIRouter:
         return await service.audit(who, limit, before)
 
     return routes
-
-
-def _next(found: list[Any], page: Page) -> str | None:
-    """One more than asked for was looked up: there is a next page."""
-    return found[page.limit - 2].id if len(found) == page.limit else None
 
 
 def download(request: Request, service: SharingService, found: Opened) -> Response:

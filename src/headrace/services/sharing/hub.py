@@ -18,7 +18,7 @@ from headrace.errors import Forbidden, NotFound
 from headrace.services.sharing import auditing
 from headrace.services.sharing.book import Book
 from headrace.services.sharing.fence import unfenced
-from headrace.services.sharing.pace import Pace
+from headrace.services.sharing.pace import PUBLISHED, Pace
 from headrace.services.sharing.tables import companies, files
 from headrace.stores.artifacts import Artifacts
 
@@ -49,6 +49,8 @@ class Hub:
     """Companies that were deleted since the start: what they were still sending comes to nothing."""
     pace: Pace = field(init=False)
     """How fast companies may register."""
+    published: Pace = field(init=False)
+    """How fast what the code of companies publishes is registered."""
     _notes: set[asyncio.Task[None]] = field(default_factory=set)
     _known: set[str] = field(default_factory=set)
     """Companies that are written down as having brought contents."""
@@ -58,6 +60,7 @@ class Hub:
 
     def __post_init__(self) -> None:
         self.pace = Pace(self.book, self.clock)
+        self.published = Pace(self.book, self.clock, PUBLISHED)
 
     @contextlib.asynccontextmanager
     async def refusing(self, who: Principal, action: str, id: str) -> AsyncIterator[None]:

@@ -16,6 +16,8 @@ DAY = 86_400_000
 """Milliseconds."""
 COUNTED = ("register", "translate")
 """What the audit log calls them."""
+PUBLISHED = ("snapshot",)
+"""The same of what online models publish."""
 
 
 class Pace:
@@ -24,12 +26,13 @@ class Pace:
 
     Args:
         clock: ms since the epoch.
+        counted: what the audit log calls them.
     """
 
-    def __init__(self, book: Book, clock: Callable[[], int]) -> None:
+    def __init__(self, book: Book, clock: Callable[[], int], counted: tuple[str, ...] = COUNTED) -> None:
         self.most = 0
         """Within a day, of one company; 0: any number."""
-        self._book, self._clock = book, clock
+        self._book, self._clock, self._counted = book, clock, counted
         self._times: dict[str, deque[int]] = {}
 
     async def check(self, company: str) -> None:
@@ -38,7 +41,9 @@ class Pace:
             return
         since = self._clock() - DAY
         if company not in self._times:
-            found = await self._book.read(partial(_since, company=company, since=since, most=self.most))
+            found = await self._book.read(
+                partial(_since, company=company, since=since, most=self.most, counted=self._counted)
+            )
             self._times.setdefault(company, found)
         times = self._times[company]
         while times and times[0] <= since:
@@ -52,8 +57,8 @@ class Pace:
             self._times.setdefault(company, deque()).append(self._clock())
 
 
-def _since(connection: Connection, company: str, since: int, most: int) -> deque[int]:
+def _since(connection: Connection, company: str, since: int, most: int, counted: tuple[str, ...]) -> deque[int]:
     """When it registered some, the oldest first; no more than `most`."""
-    mine = audit.c.company == company, audit.c.allowed, audit.c.action.in_(COUNTED), audit.c.time_ms > since
+    mine = audit.c.company == company, audit.c.allowed, audit.c.action.in_(counted), audit.c.time_ms > since
     query = select(audit.c.time_ms).where(*mine).order_by(audit.c.id.desc()).limit(most)
     return deque(reversed(list(connection.execute(query).scalars())))

@@ -72,7 +72,8 @@ class SharingService:
         notary: has what is registered recorded on a ledger; None: there is none.
         anew: that ledger is empty at each start.
         snapshots_kept: snapshots of one online model whose weights are kept.
-        registrations: datasets and models one company may register within 24 hours; 0: no limit.
+        registrations: datasets and models one company may register within 24 hours; of snapshots, which its own code publishes,
+            as many besides. 0: no limit.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class SharingService:
         self.registering: set[tuple[str, str]] = set()
         """(company, upload) of resumable uploads that are being registered."""
         self._hub = Hub(Book(engine), artifacts, clock, scratch, self.nudge, anchors=notary is not None)
-        self._hub.pace.most = registrations
+        self._hub.pace.most = self._hub.published.most = registrations
         self.anchoring, self._anew = Anchoring(self._hub, notary), anew
         self.contents = Contents(self._hub, Comparing(self._hub, notary))
         self.granting = Granting(self._hub, companies)
@@ -211,11 +212,16 @@ class SharingService:
 
     async def page(self, who: Principal, kind: Kind, page: Page) -> list[Asset]:
         """Datasets or models he may know of, the newest first."""
+        return (await self.listed(who, kind, page))[0]
+
+    async def listed(self, who: Principal, kind: Kind, page: Page) -> tuple[list[Asset], str | None]:
+        """The same, and the id after which the next page begins; None: this is the last."""
         who.require("read")
 
-        def read(connection: Connection) -> list[Asset]:
+        def read(connection: Connection) -> tuple[list[Asset], str | None]:
             fence = self._fence(connection, who)
-            return [fence.shown(one) for one in fence.page(kind, page)]
+            found, more = fence.page(kind, page)
+            return [fence.shown(one) for one in found], found[-1].id if more else None
 
         return await self._hub.book.read(read)
 

@@ -20,6 +20,7 @@ class Wish(Plain):
     tolerance: float | None = Field(
         None,
         gt=0,
+        allow_inf_nan=False,
         description="largest difference of answers; unset: 1e-5 of the largest answer, 1e-3 where dtypes narrow",
     )
     dropout: str = Field("eval", pattern="^(eval|train-fixed)$")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -13,11 +11,12 @@ from pathlib import Path
 from headrace.access import Principal
 from headrace.assets import Dataset, Model, OutputFile
 from headrace.errors import Conflict
-from headrace.services.sharing import Sharing
+from headrace.services.sharing import Store
 from headrace.services.sharing.book import Book, to_its_end
 from headrace.services.turns import Turns
 from headrace.services.verification import index
 from headrace.services.verification.bundles import sources, write
+from headrace.services.verification.copies import Copies
 from headrace.services.verification.index import Entry, Leaf
 from headrace.services.verification.opening import Opening, parsed
 from headrace.services.verification.reading import Reading
@@ -31,7 +30,7 @@ from headrace.trust.ledgers import Ledger
 AT_ONCE = 2
 """Bundles that are made at one time: each reads and writes all of an artifact."""
 PLACES = 4
-"""Bundles of one company that wait, are made or are being read: each of the latter is a file."""
+"""Bundles of one company that wait, are made or are being read."""
 
 
 class Bundling:
@@ -48,34 +47,43 @@ class Bundling:
         sealing: Sealing,
         reading: Reading,
         keyring: Keyring,
-        sharing: Callable[[], Sharing],
+        sharing: Callable[[], Store],
         scratch: Path | None = None,
     ) -> None:
         self._book, self._ledger, self._sealing, self._reading = book, ledger, sealing, reading
-        self._opening, self._keyring, self._sharing, self._scratch = Opening(book, sealing), keyring, sharing, scratch
+        self._opening, self._keyring, self._sharing = Opening(book, sealing), keyring, sharing
+        self._copies = Copies(scratch)
         self._turns = Turns(AT_ONCE, PLACES, "bundles")
 
     @contextlib.asynccontextmanager
     async def bundle(self, who: Principal, asset: Dataset | Model) -> AsyncIterator[Path]:
-        """See `Verification.bundle`. Raises TooMany besides."""
+        """See `Verification.bundle`. Raises TooMany and StorageUnavailable besides."""
         with self._turns.place(who.company):
             files = _files(asset)
             sayings = await self.sayings(asset) if files and asset.deleted_ms is None else {}
             if "claim" not in sayings:
                 raise Conflict(detail=_why_not(asset, files))
-            folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._scratch, prefix="bundle-"))
-            try:
-                target = folder / f"{asset.id}.bundle"
-                async with self._turns.turn(who.company):  # not while it is read: readers may be slow
-                    await self._write(who, asset, target, sayings)
+            what = (
+                asset.id,
+                *((one.path, one.stored.sha256) for one in files),
+                *((n, s.text) for n, s in sayings.items()),
+            )
+            size, name = sum(one.stored.size for one in files), f"{asset.id}.bundle"
+            make, share = partial(self._write, who, asset, sayings), partial(self._share, who, asset.id)
+            async with self._copies.copy(who.company, what, name, size, make, share) as target:
                 yield target
-            finally:
-                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    async def _write(self, who: Principal, asset: Dataset | Model, target: Path, sayings: dict[Name, Saying]) -> None:
+    async def _write(self, who: Principal, asset: Dataset | Model, sayings: dict[Name, Saying], target: Path) -> None:
         key = await asyncio.to_thread(signer, self._keyring, asset.company)
-        async with self._sharing().content(who, asset.id, "read") as content:
+        async with (
+            self._turns.turn(who.company),  # not while it is read: readers may be slow
+            self._sharing().content(who, asset.id, "read") as content,
+        ):
             await to_its_end(asyncio.to_thread(write, target, sayings, sources(_files(asset), content), key))
+
+    async def _share(self, who: Principal, id: str) -> None:
+        """He gets what was made for somebody else: asked and written down as if it was made for him."""
+        await self._sharing().files(who, id, "read")
 
     async def still(self, who: Principal, id: str) -> None:
         """Whether he may have the rest of it. Raises NotFound, Forbidden."""
