@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from headrace.assets import Limits
 from headrace.errors import NoIsolation
@@ -41,6 +42,8 @@ LOOK = 5.0
 """Seconds between looks at the folder."""
 NEARLY = 0.95
 """A process that was ended for memory and had this share of what one may have was over it itself; else all were together."""
+Sees: TypeAlias = Literal["all", "read", "nothing"]
+"""What a process sees of its company's folder: all, to write where workers do; what came in, to read; nothing."""
 _REFUSED = {"x86_64": (46, 49, 86, 88, 133, 259, 265, 266, 307), "aarch64": (33, 36, 37, 200, 211, 269)}
 """sendmsg, bind, link, symlink, mknod, mknodat, linkat, symlinkat, sendmmsg: the kernel's syscall_64.tbl and
 asm-generic/unistd.h."""
@@ -64,7 +67,8 @@ def isolation(folder: Path, settings: ConfinedSettings = ConfinedSettings()) -> 
         wrap=lambda command: _line(_plan(place), settings, command),
         company=folder.name,
         guard=lambda: Held(place, settings, together),
-        alone=lambda: Held(place, settings, together, alone=True),
+        alone=lambda: Held(place, settings, together, "read"),
+        blind=lambda: Held(place, settings, together, "nothing"),
         seconds=settings.seconds,
         memory=settings.memory,
     )
@@ -104,8 +108,8 @@ class Together:
 class Held:
     """The guard of one process (`headrace.services.learning.isolation.Guard`)."""
 
-    def __init__(self, folder: Path, settings: ConfinedSettings, together: Together, *, alone: bool = False) -> None:
-        self._folder, self._settings, self._together, self._alone = folder, settings, together, alone
+    def __init__(self, folder: Path, settings: ConfinedSettings, together: Together, sees: Sees = "all") -> None:
+        self._folder, self._settings, self._together, self._sees = folder, settings, together, sees
         limits = Limits(  # type: ignore[call-arg]
             memory_bytes=settings.memory, cpus=settings.cpus, processes=settings.processes
         )
@@ -121,7 +125,7 @@ class Held:
 
     def command(self, command: Sequence[str]) -> list[str]:
         """In the sandbox, and in the control groups."""
-        made = _plan(self._folder, alone=self._alone)
+        made = _plan(self._folder, self._sees)
         made.cgroups = self._group.joining() if self._group is not None else []
         return _line(made, self._settings, command)
 
@@ -182,14 +186,15 @@ def _kept(folder: Path) -> Iterator[int]:
         yield found.st_blocks * 512
 
 
-def _plan(folder: Path, *, alone: bool = False) -> Plan:
-    made = plan({}, str(folder))
+def _plan(folder: Path, sees: Sees = "all") -> Plan:
+    made = plan({}, "/tmp" if sees == "nothing" else str(folder))  # noqa: S108 the sandbox's own
     made.seccomp = refusing(more=_REFUSED[platform.machine()], locks=True).hex()  # SQLite locks
-    made.binds.append((str(folder), str(folder), "own"))
     places = [str(folder / name) for name in WRITTEN]
-    if alone:
+    if sees != "nothing":
+        made.binds.append((str(folder), str(folder), "own"))
+    if sees == "read":
         made.after += [word for place in places for word in ("--tmpfs", place, "--remount-ro", place)]
-    else:
+    elif sees == "all":
         made.binds += [(place, place, "rw") for place in places]
     scratch(made, SCRATCH)
     made.parent = os.getpid()

@@ -26,6 +26,17 @@ PLAIN = ("", "ai.onnx")
 """Domains of the operators that every runtime has."""
 CLASSIC = (*PLAIN, "ai.onnx.ml")
 """Also those of trees, linear models and encoders."""
+ORT = b"ORTM"
+"""What ONNX Runtime's own format has at byte 4: it would be opened as that, whatever a look finds in it."""
+_KNOWN = {
+    "model": {*range(1, 9), 14, 20, 25, 26},
+    "graph": {1, 2, 5, *range(10, 17)},
+    "node": {*range(1, 11)},
+    "attribute": {*range(1, 12), *range(13, 16), *range(20, 24)},
+    "tensor": {*range(1, 15), 16},
+}
+"""Fields of the messages that are looked at (onnx.proto3 of ONNX 1.19): whoever reads one of another number might take it for
+one of these."""
 _GRAPH, _TRAINING, _FUNCTIONS = 7, 20, 25
 _NODE, _INITIALIZER, _SPARSE = 1, 5, 15
 _ATTRIBUTE, _DOMAIN = 5, 7
@@ -73,19 +84,23 @@ class _Look:
         self._left = FIELDS
 
     def model(self, data: memoryview) -> None:
+        if bytes(data[4:8]) == ORT:
+            raise ValueError("a file of ONNX Runtime's own format, and no ONNX model")
         graphs = 0
-        for number, value in self._fields(data):
+        for number, value in self._fields(data, "model"):
             if number in (_TRAINING, _FUNCTIONS):
                 raise ValueError("an ONNX model with functions of its own")
             if number == _GRAPH:
                 graphs += 1
                 self._graph(_message(value))
-        if graphs > 1:  # protobuf would merge them
-            raise ValueError("an ONNX model with several graphs")
+        if graphs != 1:  # protobuf would merge several
+            raise ValueError(
+                "an ONNX model with several graphs" if graphs else "no ONNX model: there is no graph in it"
+            )
 
     def _graph(self, data: memoryview) -> None:
         nodes = 0
-        for number, value in self._fields(data):
+        for number, value in self._fields(data, "graph"):
             if number == _NODE:
                 nodes += 1
                 self._node(_message(value))
@@ -97,10 +112,10 @@ class _Look:
             raise ValueError(f"an ONNX model of {nodes:,} operators, and {NODES:,} may be")
 
     def _node(self, data: memoryview) -> None:
-        for number, value in self._fields(data):
+        for number, value in self._fields(data, "node"):
             if number == _DOMAIN and bytes(_message(value)) not in self._domains:
                 raise ValueError("an ONNX model with operators of another domain")
-            for kind, inner in self._fields(_message(value)) if number == _ATTRIBUTE else ():
+            for kind, inner in self._fields(_message(value), "attribute") if number == _ATTRIBUTE else ():
                 if kind in (_SUBGRAPH, _SUBGRAPHS):
                     raise ValueError("an ONNX model with a graph within its graph")
                 if kind in (_SPARSE_TENSOR, _SPARSE_TENSORS):
@@ -109,15 +124,20 @@ class _Look:
                     self._tensor(_message(inner))
 
     def _tensor(self, data: memoryview) -> None:
-        if any(number == _EXTERNAL or (number == _LOCATION and value) for number, value in self._fields(data)):
+        if any(
+            number == _EXTERNAL or (number == _LOCATION and value) for number, value in self._fields(data, "tensor")
+        ):
             raise ValueError("an ONNX model with a file beside it")
 
-    def _fields(self, data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-        for found in fields(data):
+    def _fields(self, data: memoryview, message: str) -> Iterator[tuple[int, memoryview | int]]:
+        known = _KNOWN[message]
+        for number, value in fields(data):
             self._left -= 1
             if self._left < 0:
                 raise ValueError(f"an ONNX model of more than {FIELDS:,} parts")
-            yield found
+            if number not in known:
+                raise ValueError(f"an ONNX model whose {message} has a part {number} that is not known here")
+            yield number, value
 
 
 def _sparse() -> ValueError:
@@ -134,6 +154,8 @@ def fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     place = 0
     while place < len(data):
         key, place = _number(data, place)
+        if not 8 <= key < 2**32:  # other readers cut it to 32 bits, and see another number
+            raise ValueError("no protobuf message")
         kind = key & 7
         if kind == 0:
             value, place = _number(data, place)

@@ -27,6 +27,7 @@ def open_session(model: bytes | str, providers: Sequence[str] = (CPU,)) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # and no other, which nobody looks through
     return onnxruntime.InferenceSession(model, options, providers=list(providers))
 
 

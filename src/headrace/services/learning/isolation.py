@@ -45,6 +45,9 @@ class Isolation(NamedTuple):
     alone: Callable[[], Guard] | None = None
     """The same, of a process that sees what the company was sent, nothing of what its models have left, and writes nothing."""
 
+    blind: Callable[[], Guard] | None = None
+    """The same, of a process that sees nothing of the company's at all."""
+
     seconds: float = 10.0
     """One question to a model may take."""
     memory: int = 0

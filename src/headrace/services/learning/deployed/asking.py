@@ -62,10 +62,10 @@ class Runs(Attendant):
     )
 
     def __init__(self, isolation: Isolation, memory: int, idle: float = IDLE) -> None:
-        alone = isolation._replace(
-            guard=isolation.alone or isolation.guard
+        blind = isolation._replace(
+            guard=isolation.blind or isolation.guard
         )  # it has no business in the company's folder
-        super().__init__(isolation.seconds, idle, WAITING, alone, patience=isolation.seconds)
+        super().__init__(isolation.seconds, idle, WAITING, blind, patience=isolation.seconds)
         self._memory = memory
         self._held = 0
 
