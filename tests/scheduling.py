@@ -28,6 +28,8 @@ class Groups(LoadGroupScheduling):
         self.workqueue.setdefault(self._split_scope(item), {})[item] = False
 
     def _reschedule(self, node: WorkerController) -> None:
+        if node not in self.registered_collections:  # it has only just come
+            return
         super()._reschedule(node)
         while self.workqueue and not node.shutting_down and self._pending_of(self.assigned_work[node]) < 2:
             self._assign_work_unit(node)

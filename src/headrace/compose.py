@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class Platform:
     """Everything in one process (and its workers), as `headrace up` runs it. Enter it in a running event loop."""
 
     def __init__(self, settings: PlatformSettings) -> None:
-        self.settings = settings
+        self.settings = settings = replace(settings, data=settings.data.resolve())  # sandboxes work elsewhere
         self.addresses: dict[str, str] = {}
         self.ready_seconds = 0.0
         self.apps: dict[str, App] = {}

@@ -235,6 +235,8 @@ class DeployedSettings:
     """Deployments of one company."""
     bytes: int = 256 * MIB
     """Bytes of one model's ONNX file: 64 million float32 weights. Each is kept in the company's folder."""
+    total: int = 4096 * MIB
+    """Bytes of all of one company; they are beside its quota."""
     memory: int = 4096 * MIB
     """Bytes of memory of the process that runs those of the first company, without what it maps from files; 0: no limit. Of other
     companies it is `ConfinedSettings.memory`."""

@@ -544,3 +544,54 @@ def test_every_provider_has_one_short_name_and_every_package_a_provider() -> Non
     assert {providers.short(name) for name in providers.NAMES.values()} == set(providers.NAMES)
     assert set(providers.PACKAGES) <= set(providers.NAMES)
     assert all(not providers.wrong(name) for pair in providers.NAMES.items() for name in pair)
+
+
+# -- bounds
+
+
+async def test_all_of_a_company_have_a_bound_and_what_was_not_applied_leaves_nothing(tmp_path: Path) -> None:
+    settings = DeployedSettings(total=len(line()) + 10)
+    hub = Hub(**{FIRST: line(), SECOND: line(weights=-WEIGHTS)})  # a doc string more
+    async with opened(tmp_path, hub, settings=settings) as made:
+        with pytest.raises(BadSpec, match=r"my.yaml:7: model: all deployed models would be .*DeployedSettings.total"):
+            await made.prepare(document(written(), written("two", SECOND)), ANN)
+        await made.sweep()
+        assert not list((tmp_path / "deployments").glob("*.onnx"))
+        await applied(made)
+        await applied(made, written("again"))  # the same bytes
+
+
+async def test_what_could_not_be_taken_back_keeps_its_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path, Hub(**{FIRST: line(), SECOND: line(weights=-WEIGHTS)})) as made:
+        await applied(made)
+        before = dict(made.known)
+        prepared = await made.prepare(document(written(model=SECOND)), ANN)
+        await made.commit(prepared)
+
+        def full(*_: object) -> None:
+            raise StorageUnavailable(detail="no space left")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(made._shelf, "put", full)
+            await made.revert(prepared, before)
+        await made.sweep()
+        assert made.get("line").known().model == FIRST
+        assert len(list((tmp_path / "deployments").glob("*.onnx"))) == 2
+    async with opened(tmp_path) as made:  # the disk has the other record: it answers
+        assert made.get("line").known().model == SECOND and not made.get("line").fault
+
+
+async def test_questions_in_json_have_a_bound_and_nulls_are_no_numbers(tmp_path: Path) -> None:
+    with pytest.raises(FixedLimit, match="raw bytes"):
+        doors.bounded("line", doors.JSON + 1)
+    async with opened(tmp_path) as made:
+        await applied(made)
+        with pytest.raises(BadTensor, match="there is a null in it"):
+            await doors.predict(made, "line", [[1, None, 2]])
+        with pytest.raises(BadTensor, match="rows of different lengths"):
+            await doors.predict(made, "line", [[1, 2, 3], [3]])
+        many = np.zeros((doors.NUMBERS + 1, len(WEIGHTS)), np.float32)
+        with pytest.raises(FixedLimit, match="binary_data"):
+            await doors.infer(made, "line", asked(("x", many)))
+        wanted, _, found = await doors.infer(made, "line", asked(("x", many), parameters={"binary_data_output": True}))
+        assert all(wanted.values()) and len(found["y"]) == len(many)

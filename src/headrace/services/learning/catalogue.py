@@ -29,16 +29,18 @@ class Catalogue:
         """Take all into service, or none: name -> created, changed or unchanged. Raises what `LearningService.apply` and
         `Deployments.prepare` do."""
         async with self._changing:
-            online, changes, prepared = await self._checked(documents, files, who, dry=False)
-            before = dict(self.deployments.known)
-            await self.deployments.commit(prepared)
             try:
-                if online:
-                    changes |= await self.learning.apply(online, files, who)
-            except BaseException:
-                await self.deployments.revert(prepared, before)
-                raise
-            await self.deployments.sweep()
+                online, changes, prepared = await self._checked(documents, files, who, dry=False)
+                before = dict(self.deployments.known)
+                await self.deployments.commit(prepared)
+                try:
+                    if online:
+                        changes |= await self.learning.apply(online, files, who)
+                except BaseException:
+                    await self.deployments.revert(prepared, before)
+                    raise
+            finally:
+                await self.deployments.sweep()
         return {one.spec.name: changes[one.spec.name] for one in documents}
 
     async def diff(

@@ -113,7 +113,7 @@ class InferenceDoor:
         begin = time.perf_counter()
         length = header(scope, oip.BINARY_HEADER)
         read = read_body(scope, receive, self._limit, SETTING)  # it is not kept while others are being answered
-        request = oip.read_infer(await read, _length(length) if length else None)
+        request = self._read(name, await read, _length(length) if length else None)
         wanted, head, made = await self._answer(name, request)
         outputs = {asked: made[asked] for asked in wanted if asked in made}
         if True in wanted.values():
@@ -124,6 +124,11 @@ class InferenceDoor:
             head["outputs"] = [oip.output(asked, values) for asked, values in outputs.items()]
             await answer_json(send, head)
         SECONDS.observe(time.perf_counter() - begin)
+
+    def _read(self, name: str, body: bytes, length: int | None) -> oip.InferRequest:
+        if name in self._deployed:
+            doors.bounded(name, len(body) if length is None else length)
+        return oip.read_infer(body, length)
 
     async def _explain(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(scope, receive, self._limit, SETTING)
@@ -282,6 +287,8 @@ class InferenceDoor:
     async def _predict(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(scope, receive, self._limit, SETTING)
         plain, event = _from_cloud_event(scope, body)
+        if name in self._deployed:
+            doors.bounded(name, len(plain))
         answered = {"predictions": await self.predict_v1(name, oip.read_instances(plain))}
         if event is None:
             await answer_json(send, answered)
@@ -329,6 +336,8 @@ class InferenceDoor:
                 return self._service.last(name)
             if len(body) > self._limit:
                 raise TooLarge(what="the request", size=len(body), limit=self._limit, setting=SETTING)
+            if name in self._deployed:
+                doors.bounded(name, len(body))
             if b'"instances"' in body:
                 return {"predictions": await self.predict_v1(name, oip.read_instances(body))}
             wanted, head, made = await self._answer(name, oip.read_infer(body))

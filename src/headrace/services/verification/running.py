@@ -12,7 +12,6 @@ from typing import TypeAlias
 
 from headrace.access import Principal
 from headrace.claims import Check, Level, Report
-from headrace.errors import HeadraceError
 
 Climb: TypeAlias = AsyncGenerator[Check | Report, None]
 LINGERS = 60.0
@@ -31,7 +30,7 @@ class Running:
         self._said: list[Check | Report] = []
         self._now: Check | None = None
         """What is being checked; of it only the last word is kept."""
-        self._error: HeadraceError | None = None
+        self._error: Exception | None = None
         self._news = asyncio.Event()
         self._note(first)
         self._task = asyncio.create_task(self._run(rest), name="verification")
@@ -49,7 +48,7 @@ class Running:
             async with aclosing(rest):
                 async for one in rest:
                     self._note(one)
-        except HeadraceError as error:
+        except Exception as error:
             self._error = error
         finally:
             self._news.set()

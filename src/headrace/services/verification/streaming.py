@@ -68,6 +68,9 @@ class Climbed(Response):
         except HeadraceError as error:  # the status has been sent: no report is said
             _log.warning("a verification was broken off: %s", error)
             return False
+        except Exception:
+            _log.exception("a verification was broken off")
+            return False
         if self._said:
             await send({"type": "http.response.body", "body": b""})
             return False

@@ -6,13 +6,21 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from headrace.errors import BadTensor, NotFound, NotReady, Unsupported
+import numpy as np
+
+from headrace.errors import BadTensor, FixedLimit, NotFound, NotReady, Unsupported
 from headrace.services.learning import oip
 from headrace.services.learning.deployed.service import Deployed, Deployments
 from headrace.services.learning.deployed.shelf import Entry
 from headrace.services.learning.deployed.tensors import Array, Port
 
 PLATFORM = "onnxruntime_onnx"
+JSON = 2**20
+"""Bytes of a question in JSON: to read many numbers from text, and write them, would hold up everybody."""
+
+
+NUMBERS = 2**17
+"""Numbers of an answer in JSON."""
 
 
 def metadata(one: Deployed) -> dict[str, Any]:
@@ -45,6 +53,15 @@ def known_version(one: Deployed, version: str) -> None:
         raise NotFound(detail=f"model {one.name!r} has no version {version!r}; it has {one.known().model!r}")
 
 
+def bounded(name: str, size: int) -> None:
+    """Raises FixedLimit: a question has too much of JSON."""
+    if size > JSON:
+        what = (
+            f"a question to {name!r} in JSON (send tensors as raw bytes, `binary_data_size`; or ask for less at once)"
+        )
+        raise FixedLimit(what=what, size=size, limit=JSON)
+
+
 def refuse(name: str, action: str) -> None:
     """What a deployment does not do. Raises Unsupported."""
     why = "is not explained: explanations are of online models" if action == "explain" else "does not learn"
@@ -59,6 +76,7 @@ async def infer(
     entry = one.known()
     inputs, wanted = _inputs(entry, oip.arrays(request)), _wanted(entry, request)
     provider, made = await deployments.ask(one, inputs, list(wanted))
+    _writable(name, [values for output, values in made.items() if not wanted[output]])
     head = {
         "model_name": name,
         "model_version": entry.model,
@@ -75,6 +93,7 @@ async def predict(deployments: Deployments, name: str, instances: list[Any]) -> 
     given = _columns(entry, instances)
     inputs = _inputs(entry, {port.name: _cast(port, given[port.name]) for port in entry.inputs})
     _, made = await deployments.ask(one, inputs, [port.name for port in entry.outputs])
+    _writable(name, list(made.values()))
     rows = {output: values.tolist() for output, values in made.items()}
     for output, values in rows.items():
         if not isinstance(values, list) or len(values) != len(instances):
@@ -85,6 +104,16 @@ async def predict(deployments: Deployments, name: str, instances: list[Any]) -> 
         (only,) = rows.values()
         return list(only)
     return [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
+
+
+def _writable(name: str, made: list[Array]) -> None:
+    """Raises FixedLimit: an answer has too many numbers for JSON."""
+    count = sum(values.size for values in made)
+    if count > NUMBERS:
+        what = (
+            f"the count of numbers of {name!r}'s answer in JSON (ask for raw bytes, `binary_data`; or for less at once)"
+        )
+        raise FixedLimit(what=what, size=count, limit=NUMBERS)
 
 
 def _wanted(entry: Entry, request: oip.InferRequest) -> dict[str, bool]:
@@ -159,6 +188,12 @@ def _columns(entry: Entry, instances: list[Any]) -> dict[str, list[Any]]:
 
 
 def _cast(port: Port, values: list[Any]) -> Array:
+    try:
+        if np.asarray(values).dtype.kind == "O":
+            raise ValueError("there is a null in it")  # NumPy would make it "not a number"
+    except ValueError as error:
+        why = "rows of different lengths" if "inhomogeneous" in str(error) else str(error)
+        raise BadTensor(detail=f"input {port.name!r}: expected {_take(port)}: {why}") from error
     try:
         return oip.from_json(values, oip.DTYPES[port.datatype])
     except (ValueError, TypeError, OverflowError) as error:

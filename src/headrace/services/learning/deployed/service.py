@@ -101,6 +101,8 @@ class Deployments:
             settings,
         )
         self._runs = Runs(isolation, isolation.memory or settings.memory)
+        self._unsure = False
+        """A record may not be what is in service: no bytes are removed until the next start."""
         self._checking: asyncio.Task[None] | None = None
         self.known: dict[str, Deployed] = {}
         """By name; this very dict as long as the service lives."""
@@ -129,6 +131,8 @@ class Deployments:
 
     async def sweep(self) -> None:
         """Remove the bytes of models that are no longer deployed."""
+        if self._unsure:
+            return
         used = [one.entry.digest for one in self.known.values() if one.entry is not None]
         try:
             await asyncio.to_thread(self._shelf.sweep, used)
@@ -158,8 +162,19 @@ class Deployments:
             raise BadSpec([one.problem(("model",), why) for one in wanted])
         here = await self._runs.here()
         _refuse([problem for one in wanted for problem in _absent(one, here)])
-        entries = [await self._open(one, who, dry=dry) for one in wanted]
+        entries: list[Entry] = []
+        for one in wanted:
+            entries.append(await self._open(one, who, dry=dry))
+            _refuse(self._too_much(one, entries))
         return Prepared(changes, entries)
+
+    def _too_much(self, document: DeploymentDocument, entries: Sequence[Entry]) -> list[Problem]:
+        """Bytes of all, each model's once."""
+        names = {one.name for one in entries}
+        kept = [one.entry for name, one in self.known.items() if one.entry is not None and name not in names]
+        total = sum({one.digest: one.size for one in [*kept, *entries]}.values())
+        message = f"all deployed models would be {total:,} bytes, and {self._settings.total:,} may be (DeployedSettings.total)"
+        return [document.problem(("model",), message)] if total > self._settings.total else []
 
     def _change(self, document: DeploymentDocument) -> str:
         spec, found = document.spec, self.known.get(document.spec.name)
@@ -190,7 +205,7 @@ class Deployments:
             name, data = await self._source.onnx(who, spec.model)
             about = await self._runs.look(name, data, wanted)
         except (BadInput, TooLarge, Failed) as error:
-            message = f"{spec.model} cannot be deployed: {error}" if isinstance(error, Failed) else str(error)
+            message = self._why(spec.model, error) if isinstance(error, Failed) else str(error)
             raise BadSpec([document.problem(("model",), message)]) from error
         if not dry:
             await asyncio.to_thread(self._shelf.add, data)
@@ -198,6 +213,13 @@ class Deployments:
         return Entry(
             spec.name, spec.model, name, len(data), wanted, about.providers[0], about.inputs, about.outputs, now, by
         )
+
+    def _why(self, model: str, error: Failed) -> str:
+        if "bad_alloc" in str(error) or "MemoryError" in str(error):
+            memory = self._isolation.memory or self._settings.memory
+            where = "ConfinedSettings.memory" if self._isolation.memory else "DeployedSettings.memory"
+            return f"{model} cannot be deployed: to open it takes more than {memory:,} bytes of memory ({where})"
+        return f"{model} cannot be deployed: {error}"
 
     async def commit(self, prepared: Prepared) -> None:
         """Put them into service, all or none. Raises StorageUnavailable."""
@@ -226,11 +248,14 @@ class Deployments:
         """Records as what is in service has them."""
         for entry in entries:
             old = self.known.get(entry.name)
-            with contextlib.suppress(HeadraceError):
+            try:
                 if old is None or old.entry is None:
                     await asyncio.to_thread(self._shelf.remove, entry.name)
                 else:
                     await asyncio.to_thread(self._shelf.put, old.entry)
+            except HeadraceError as error:
+                self._unsure = True
+                logger.warning("the record of deployment %r may be another after a restart: %s", entry.name, error)
 
     async def delete(self, name: str) -> None:
         """Take one out of service. Raises UnknownModel, StorageUnavailable."""
