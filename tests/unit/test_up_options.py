@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from headrace.commands.platform import Up
+from headrace.compose import Platform
+from headrace.settings import PlatformSettings
 
 OTHERS: dict[str, Any] = {
     "broker_topic": ["plant/#"],
@@ -35,3 +37,8 @@ def test_an_option_changes_the_settings(name: str) -> None:
     usual = Up()
     changed = replace(usual, **{name: _another(name, getattr(usual, name))})
     assert changed.settings() != usual.settings()
+
+
+def test_a_relative_data_folder_is_made_whole() -> None:
+    """Sandboxes work in folders of their own: a relative path would lead nowhere there."""
+    assert Platform(PlatformSettings(data=Path("data"))).settings.data == Path.cwd() / "data"
