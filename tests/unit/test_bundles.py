@@ -18,7 +18,8 @@ from headrace.errors import BadInput, StorageUnavailable, Tampered, UnknownSigne
 from headrace.services.verification import envelopes
 from headrace.services.verification.bundles import Source, sources, write
 from headrace.services.verification.container import Writer
-from headrace.services.verification.offline import Pins, examine
+from headrace.services.verification.knowing import Pins
+from headrace.services.verification.offline import examine
 from headrace.services.verification.signing import public_key
 from headrace.services.verification.signing import signer as signer_of
 from headrace.trust.keyring import Keyring
@@ -237,7 +238,8 @@ def test_checking_loads_no_heavy_library(tmp_path: Path) -> None:
     path = made.write()
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from headrace.services.verification.offline import Pins, examine\n"
+        "from headrace.services.verification.knowing import Pins\n"
+        "from headrace.services.verification.offline import examine\n"
         f"examine(Path({str(path)!r}), Pins({dict(made.pins.keys)!r}))\n"
         "heavy = {'httpx', 'sigstore', 'model_signing', 'eth', 'web3', 'numpy', 'fastapi', 'sqlalchemy', 'asyncio'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
