@@ -43,7 +43,7 @@ def print_report(report: Report, *, as_json: bool, refused: bool = False) -> Non
         say(json.dumps(report.model_dump(mode="json"), indent=2))
         return
     say()
-    say(report.says if refused else _sentence(report))
+    say(_refusal(report) if refused else _sentence(report))
     if report.about:
         _about(report.about)
     if report.chain:
@@ -51,6 +51,11 @@ def print_report(report: Report, *, as_json: bool, refused: bool = False) -> Non
     say("not checked:")
     for left in report.not_checked:
         say(f"- {short(left)}")
+
+
+def _refusal(report: Report) -> str:
+    """Of what was revoked: of what. Whose signer is unknown names himself as he likes, and that is not what he is known by."""
+    return f"{report.id}: {report.says}" if report.checks[-1].name == "revocation" else report.says
 
 
 def _sentence(report: Report) -> str:

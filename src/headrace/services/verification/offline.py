@@ -114,7 +114,7 @@ class Examination:
 
     def refused(self, error: HeadraceError) -> Report:
         """The report when `run` ended with that. What is not believed is not told of, but for its id."""
-        id, chain, left = "", "", ["everything else: checking ends at what fails"]
+        id, chain, left = "", "", ["everything else, also whose it is: checking ends at what fails"]
         if isinstance(error, UnknownSigner | Revoked) and self.found is not None:
             id, chain = str(self.found.claim["id"]), _chain(self.found)
         if isinstance(error, UnknownSigner) and self.found is not None and self.key is not None:

@@ -19,6 +19,7 @@ HOW = {
     "snapshot": "what an online model had learned",
 }
 """Kind -> the words for it."""
+_NOTHING: tuple[object, ...] = (None, "", [], {})
 _TRANSLATION = ("of", "digest", "framework", "exporter", "opset", "dropout")
 _PARITY = ("inputs", "real", "worst", "tolerance")
 _SNAPSHOT = (
@@ -60,7 +61,7 @@ def summary(
         size=whole,
         metrics=_open(says.get("metrics")),
         inputs=_inputs(claim, kind, digests=digests),
-        details={name: value for name, value in _details(claim, says, kind).items() if value not in (None, "", [], {})},
+        details={name: value for name, value in _details(claim, says, kind).items() if value not in _NOTHING},
     )
 
 
@@ -120,7 +121,8 @@ def _details(claim: Said, says: Said, kind: str) -> dict[str, Any]:
 
 
 def _chosen(part: object, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: value for name, value in _open(part).items() if name in names}
+    said = _open(part)
+    return {name: said[name] for name in names if said.get(name) not in _NOTHING}
 
 
 def _open(part: object) -> dict[str, Any]:
