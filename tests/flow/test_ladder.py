@@ -13,9 +13,10 @@ from headrace.access import Principal
 from headrace.claims import Rederived, Report
 from headrace.errors import Forbidden, NotFound, TooMany
 from headrace.services.verification import ladder
-from tests.hub import ACME, BOLT, dataset, grant, uploaded
+from tests.hub import ACME, BOLT, dataset, grant, recipe, uploaded
 from tests.ladders import RUNNER, SNAPSHOT, TRAINS, Standing, standing
 from tests.notary import impatient, until
+from tests.shelf import archive, ended
 
 RESTLESS = TRAINS + "(out / 'r').write_bytes(os.urandom(8))\n"
 
@@ -77,6 +78,18 @@ async def test_the_report_says_what_it_is_of(on: Standing) -> None:
     await on.here.settled()
     report, _ = await on.verify(upload.id)
     assert report.about is not None and "revoked: wrong meter" in [one.detail for one in report.checks]
+
+
+async def test_a_training_that_failed_waits_for_nothing(on: Standing) -> None:
+    model = await recipe(on.here.hub, ACME, archive(train__py="raise SystemExit(3)"))
+    assert (await ended(on.queue, model.job, ACME)).state == "failed"
+    await on.here.settled()
+    report, _ = await on.verify(model.id)
+    told = {one.name: one.detail for one in report.checks}
+    state = (await on.here.hub.model(ACME, model.id)).state
+    assert told["evidence"] == f"there is no result to look for: it is {state}"
+    assert told["result"].endswith(f"it is {state}") and "waits" not in str(told.values())
+    assert (report.level, report.passed) == ("none", True) and report.about is not None and not report.about.digest
 
 
 async def test_the_stored_weights_are_not_needed(on: Standing) -> None:

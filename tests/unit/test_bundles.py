@@ -22,6 +22,7 @@ from headrace.services.verification.knowing import Pins
 from headrace.services.verification.offline import Examination, examine
 from headrace.services.verification.signing import public_key
 from headrace.services.verification.signing import signer as signer_of
+from headrace.trust.evidence import check
 from headrace.trust.keyring import Keyring
 from tests.bundled import KINDS, Made, dataset, model, signer, snapshot
 from tests.paper_ledger import TIME, PaperLedger
@@ -293,6 +294,20 @@ def test_a_refusal_names_the_file_that_is_different() -> None:
         envelopes.check(form, "statement.json", signed, statement("aa", "cc"), mine.public)
     with pytest.raises(Tampered, match=r"subject is a list of 2 \(0\.bin, 1\.bin\), not a list of 1 \(0\.bin\)"):
         envelopes.check(form, "statement.json", signed, statement("aa"), mine.public)
+
+
+def test_what_is_wrong_with_evidence_is_said_in_our_words(tmp_path: Path) -> None:
+    ledger, other = dataset(tmp_path).ledger, PaperLedger(history=b"2")
+    document = ledger.evidence(1)
+    true, forged = document["head"]["genesis"], other.genesis
+    for changed, words in (
+        ({"schema": "headrace/evidence/9"}, "its schema is not headrace/evidence/1"),
+        ({"path": 5}, "path is not of its form"),
+        ({"head": {name: one for name, one in document["head"].items() if name != "root"}}, r"head\.root is missing"),
+        ({"genesis": other.evidence(0)["genesis"]}, f"signed for genesis block {true}, and the one in it is {forged}"),
+    ):
+        with pytest.raises(Tampered, match=words):
+            check(document | changed)
 
 
 def test_checking_loads_no_heavy_library(tmp_path: Path) -> None:
