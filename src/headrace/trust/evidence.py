@@ -199,7 +199,7 @@ def _equal(what: str, found: object, expected: object) -> None:
         raise ValueError(f"{what} is {found}, and has to be {expected}")
 
 
-_WRONG = {"missing": "is missing", "extra_forbidden": "does not belong there"}
+_WRONG = {"missing": "is missing", "extra_forbidden": "does not belong there", "too_long": "has too many parts"}
 """Kind of an error of pydantic's -> the words for it."""
 
 
