@@ -8,9 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.claims import Report, Summary, shortened
+from headrace.assets import Model, Recipe
+from headrace.claims import Check, Report, Summary, shortened
 from headrace.commands.reporting import print_report
+from headrace.services.verification.case import Case
+from headrace.services.verification.ladder import _about
+from headrace.services.verification.reading import Recorded
 from headrace.services.verification.summing import kind_of, summary
+from headrace.trust.ledgers import Receipt
+from tests.bundled import stored
+from tests.hub import ACME, BOLT
 
 TRANSLATION: dict[str, Any] = {
     "schema": "headrace/model/1", "id": "md_2", "company": "acme", "name": "net (ONNX)", "created_ms": 5, "kind": "translation",
@@ -76,3 +83,22 @@ def test_a_long_list_is_cut_in_print_alone(capsys: pytest.CaptureFixture[str]) -
     print_report(report, as_json=False)
     told = capsys.readouterr().out
     assert "… and 30 more inputs" in told and "(30 in all)" in told and "ds_11" in told and "ds_13" not in told
+
+
+def test_what_is_held_for_others_is_not_told() -> None:
+    """Its record has no digest for whoever may not see it; what the ledger has is not told either."""
+    recipe = Recipe(code=stored(b"code"), datasets=["ds_1"])
+    held = Model(id="md_1", company="acme", name="m", created_ms=1, created_by="a", state="trained", held_for=["bolt"])
+    place = Receipt("0x1", "0x2", 1, "0x3")
+    claim, result = {**TRAINED, "id": "md_1"}, {"digest": "sha256:d", "metrics": {"mse": 1.0}}
+    found = Recorded("md_1", "acme", "0x2", "0x4", place, b"", claim, b"", result)
+    told = _about(Case(ACME, held.model_copy(update={"recipe": recipe}), found=found), [])
+    assert told is not None and (told.digest, told.metrics, told.name) == ("", {}, "m")
+    assert _about(Case(BOLT, held.model_copy(update={"recipe": recipe}), found=found), []) is None
+    uploaded = Recorded("md_1", "acme", "0x2", "0x4", place, b"", TRANSLATION)
+    assert _about(Case(ACME, held, found=uploaded), []) is None
+    released = held.model_copy(update={"recipe": recipe, "digest": "sha256:d", "held_for": []})
+    seen = _about(Case(ACME, released, found=found), [])
+    assert seen is not None and seen.metrics == {"mse": 1.0}
+    wrong = Check(level="L0", name="claim", state="failed")
+    assert _about(Case(ACME, released, found=found), [wrong]) is None, "its record is not what the ledger has"

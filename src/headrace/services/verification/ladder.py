@@ -147,6 +147,8 @@ def _about(case: Case, checks: list[Check]) -> Summary | None:
     if case.found is None or any(one.state == "failed" for one in first):
         return None
     found, own = case.found, case.who.company == case.asset.company
+    if case.hidden and (not own or "recipe" not in found.opened):
+        return None  # it is held for others: what is recorded is not for him, or not yet
     result = None if case.hidden else found.result_opened
     time = None if case.time is None else case.time * 1000
     return summary(found.opened, result, time, digests=own)
