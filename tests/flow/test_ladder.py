@@ -83,12 +83,16 @@ async def test_the_report_says_what_it_is_of(on: Standing) -> None:
 async def test_a_training_that_failed_waits_for_nothing(on: Standing) -> None:
     model = await recipe(on.here.hub, ACME, archive(train__py="raise SystemExit(3)"))
     assert (await ended(on.queue, model.job, ACME)).state == "failed"
+
+    async def known() -> bool:
+        return (await on.here.hub.model(ACME, model.id)).state == "failed"
+
+    await until(known)
     await on.here.settled()
     report, _ = await on.verify(model.id)
     told = {one.name: one.detail for one in report.checks}
-    state = (await on.here.hub.model(ACME, model.id)).state
-    assert told["evidence"] == f"there is no result to look for: it is {state}"
-    assert told["result"].endswith(f"it is {state}") and "waits" not in str(told.values())
+    assert told["evidence"] == "there is no result to look for: it is failed"
+    assert told["result"].endswith("it is failed") and "waits" not in str(told.values())
     assert (report.level, report.passed) == ("none", True) and report.about is not None and not report.about.digest
 
 
