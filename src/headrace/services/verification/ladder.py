@@ -32,6 +32,8 @@ AT_ONCE, TRAININGS = 4, 1
 """Verifications at one time, each of which reads all of an artifact; and of them those that run something again."""
 PLACES, TRAINING_PLACES = 16, 4
 """Of one company, those that wait included."""
+AGAIN = frozenset({"training again", "translation again"})
+"""Checks that show that an asset comes of what it was made of."""
 Makers: TypeAlias = tuple[
     Callable[[], Retrainer | None], Callable[[], Rederiver | None], Callable[[], Retranslator | None]
 ]
@@ -124,7 +126,7 @@ class Ladder:
             says="; ".join(words),
             passed=not any(one.state == "failed" for one in checks),
             checks=checks,
-            not_checked=[*dict.fromkeys(case.left), *_always(case, made_again=level == "L2" or again is not None)],
+            not_checked=[*dict.fromkeys(case.left), *_always(case, made_again=_made_again(checks))],
             chain=chain,
             about=_about(case, checks),
         )
@@ -152,6 +154,11 @@ def _about(case: Case, checks: list[Check]) -> Summary | None:
     result = None if case.hidden else found.result_opened
     time = None if case.time is None else case.time * 1000
     return summary(found.opened, result, time, digests=own)
+
+
+def _made_again(checks: list[Check]) -> bool:
+    """Whether its recipe or its original gave it once more; also where what is stored here is damaged or gone."""
+    return any(one.name in AGAIN and one.state == "passed" for one in checks)
 
 
 def _always(case: Case, *, made_again: bool) -> list[str]:
