@@ -59,6 +59,13 @@ def test_a_training_and_what_it_was_made_of() -> None:
     assert (summary(TRAINED).digest, summary(TRAINED).metrics) == ("", {}), "no result is recorded"
 
 
+def test_a_dataset_of_a_stream() -> None:
+    stream = {"topic": "pv/#", "from_ms": 1, "to_ms": 2, "records": 3, "root": "sha256:r", "first_position": 7}
+    found = summary({"schema": "headrace/dataset/1", "size": 9, "sha256": "sha256:1", "media": "csv", "stream": stream})
+    assert (found.says, found.digest, found.size) == ("a dataset made of a stream", "sha256:1", 9)
+    assert found.details["stream"] == {name: stream[name] for name in ("topic", "from_ms", "to_ms", "records", "root")}
+
+
 def test_parts_that_a_claim_has_by_their_digest_only() -> None:
     cut = shortened(TRANSLATION, 300)
     assert cut["metrics"].keys() == {"digest", "bytes"}

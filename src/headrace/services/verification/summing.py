@@ -51,7 +51,7 @@ def summary(
     files, whole = _files(says) if kind != "dataset" else (1, _count(claim.get("size")))
     return Summary(
         kind=kind,
-        says=HOW[kind],
+        says=f"{HOW[kind]} made of a stream" if kind == "dataset" and claim.get("stream") else HOW[kind],
         name=str(claim.get("name", "")),
         company=str(claim.get("company", "")),
         created_ms=_count(claim.get("created_ms")),
