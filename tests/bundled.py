@@ -16,7 +16,7 @@ from headrace import merkle
 from headrace.assets import Dataset, Model, OutputFile, Recipe, Snapshot, Stored
 from headrace.claims import canonical, claim_of, digest, digest_of, result_claim, sealed_claim, signed
 from headrace.services.verification.bundles import Source, write
-from headrace.services.verification.offline import Pins
+from headrace.services.verification.knowing import Pins
 from headrace.services.verification.sayings import Inclusion, Name, Opening, Saying, reason_text
 from headrace.services.verification.sealing import encrypted
 from headrace.services.verification.signing import Signer

@@ -40,6 +40,8 @@ class PaperLedger:
     """Evidence for acts. The same name gives the same keys."""
 
     name: str = "hub"
+    history: bytes = b""
+    """What tells its genesis block from others of the same operator."""
     raws: list[tuple[bytes, str]] = field(default_factory=list)
     accounts: dict[str, Account] = field(default_factory=dict)
 
@@ -49,7 +51,7 @@ class PaperLedger:
         self.public = entries.public_bytes(self.key)
         self.operator = entries.fingerprint(self.public)
         extra = hashlib.sha256(self.public).digest()
-        self.header = rlp.encode([b""] * entries.EXTRA + [extra, b"", b""])
+        self.header = rlp.encode([self.history] + [b""] * (entries.EXTRA - 1) + [extra, b"", b""])
         self.genesis = entries.genesis_hash(self.header, self.public)
         raw = self._account("operator of " + self.name).sign(b"", contracts.creation("Anchors"))
         self.anchors = transactions.decode(raw).contract

@@ -318,6 +318,36 @@ class Retranslated(Plain):
     apart: str = Field("", description="what was found where they are further apart, or could not be compared")
 
 
+class Input(Plain):
+    """What a claim says of something that its asset was made of."""
+
+    role: Literal["dataset", "held-out dataset", "parent", "original"]
+    id: str
+    digest: str = Field("", description="of its content; empty: the claim names its contract alone")
+    contract: str = ""
+
+
+class Summary(Plain):
+    """What was verified, in the words of its claim on the ledger and of nothing else."""
+
+    kind: str = Field(
+        description="dataset, model (trained from a recipe), model_unverified (uploaded), translation or snapshot"
+    )
+    says: str = Field(description="the kind in words")
+    name: str
+    company: str
+    created_ms: int | None = Field(None, description="when it was registered, as its claim says")
+    recorded_ms: int | None = Field(
+        None, description="when the ledger took its claim, by its operator's clock; null: unknown"
+    )
+    digest: str = Field("", description="of its content; empty: no result is recorded, or not for the reader")
+    files: int | None = None
+    size: int | None = Field(None, description="bytes of its content")
+    metrics: dict[str, Any] = Field({}, description="as its company recorded them when it was trained or uploaded")
+    inputs: list[Input] = Field([], description="what it was made of, as far as it is recorded")
+    details: dict[str, Any] = Field({}, description="what else the claim says of one of its kind")
+
+
 class Report(Plain):
     """What a verification found. The level is the highest all of whose checks passed, never a higher one."""
 
@@ -328,3 +358,6 @@ class Report(Plain):
     checks: list[Check]
     not_checked: list[str] = Field(description="what this verification did not look at, and would have to be trusted")
     chain: str = Field("", description="which chain, and who runs it")
+    about: Summary | None = Field(
+        default=None, description="what was verified; null: nothing was, so that nothing can be said of it"
+    )

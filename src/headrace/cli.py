@@ -87,6 +87,16 @@ def main() -> None:
         app(prog_name="headrace")
     except KeyboardInterrupt:
         sys.exit(130)
+    except (
+        ModuleNotFoundError
+    ) as error:  # an auditor's installation (docs/bundles.md) has what `verify FILE` and `trust` need
+        if (error.name or "headrace").partition(".")[0] == "headrace":
+            raise
+        say(
+            f"headrace: this command needs {error.name}, which is not installed: install Headrace with its dependencies",
+            err=True,
+        )
+        sys.exit(1)
     except BrokenPipeError:  # whoever read our output has gone; nor must the flush at the end complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(141)

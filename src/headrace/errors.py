@@ -29,7 +29,7 @@ HeadraceError
 │   │   └── TooManyGuesses, TooManyNames, TooManyRegistrations   passwords, names of companies, registrations a day
 │   └── StorageUnavailable   the log cannot commit (disk full, I/O error)
 └── Permanent           the operator has to act
-    ├── MissingExtra, DirectoryInUse, UnusableDirectory, PortInUse, NotOpen, NotAlone, Fenced, LearningError
+    ├── MissingExtra (Uncheckable), DirectoryInUse, UnusableDirectory, PortInUse, NotOpen, NotAlone, Fenced, LearningError
     ├── CorruptState    what is stored is not what was stored
     │   └── Tampered    what is shown is not what was recorded
     ├── UnknownSigner, Revoked   it holds together, and is not to be believed
@@ -49,6 +49,11 @@ class HeadraceError(Exception):
         template = inspect.cleandoc(type(self).__doc__ or "").replace("\n", " ")
         message = template.format_map(_Fields(fields))
         super().__init__(message[:-1] if message.endswith("..") and not message.endswith("...") else message)
+
+    @property
+    def brief(self) -> str:
+        """What happened, for a list of checks that has words of its own around it."""
+        return str(self.fields.get("brief") or self.fields.get("detail") or self)
 
 
 class _Fields(dict[str, object]):
@@ -247,6 +252,11 @@ class MissingExtra(Permanent):
     """{family} {name!r} needs a library that is not installed ({module}): pip install 'headrace[{extra}]'."""
 
 
+class Uncheckable(MissingExtra):
+    """Nothing was checked: the signatures on a ledger need a library that is not installed here ({module}):
+    pip install coincurve 'eth-hash[pycryptodome]'."""
+
+
 class DirectoryInUse(Permanent):
     """{path} is in use by another Headrace (pid {pid}); stop it, or choose another --data."""
 
@@ -286,6 +296,10 @@ class UnknownSigner(Permanent):
 
 class Revoked(Permanent):
     """Its owner says that it is not to be relied upon any more: {detail}."""
+
+    @property
+    def brief(self) -> str:
+        return f"revoked: {self.fields.get('detail')}"
 
 
 class LearningError(Permanent):

@@ -58,7 +58,7 @@ def _checks(asset: Dataset | Model, level: str) -> list[tuple[Check, str]]:
     made = "made of the record again it is the recorded one"
     gone = asset.anchoring_note.removeprefix("revoked: ") if asset.anchoring_note.startswith("revoked: ") else ""
     found = [
-        (Check(level="L0", name="not revoked", state="failed" if gone else "passed", detail=gone, seconds=0.001), ""),
+        (Check(level="L0", name="revocation", state="failed" if gone else "passed", detail=gone, seconds=0.001), ""),
         (Check(level="L0", name="contract", state="passed", detail=f"contract {asset.contract}", seconds=0.004), ""),
         (Check(level="L0", name="claim", state="passed", detail=made, seconds=0.001), ""),
         (Check(level="L1", name="files", state="passed" if good else "failed", detail=files, seconds=0.21), "12 of 61 kB"),

@@ -18,7 +18,8 @@ from headrace.listening import listen, served
 from headrace.services.verification import bundling, lending
 from headrace.services.verification.bundles import ARTIFACT
 from headrace.services.verification.http import create_app
-from headrace.services.verification.offline import Pins, examine
+from headrace.services.verification.knowing import Pins
+from headrace.services.verification.offline import examine
 from headrace.trust.ledgers.embedded import EmbeddedLedger
 from tests.hub import ACME, BOLT, Trainer, dataset, grant, recipe, train, uploaded
 from tests.notary import House, Weather, house, impatient, until

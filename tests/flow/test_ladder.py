@@ -51,12 +51,51 @@ async def test_a_dataset_and_a_model_up_to_each_level(on: Standing) -> None:
         )
     names = [one.name for one in report.checks]
     assert names == [
-        "contract", "account", "claim", "evidence", "not revoked", "result",
+        "contract", "account", "claim", "evidence", "revocation", "result",
         "files", "digest", "signing key", "inputs", "code", "training again",
     ]  # fmt: skip
     assert model.digest in report.checks[-1].detail and "the same environment" in report.checks[-1].detail
     assert any(one.state == "running" and one.name == "training again" for one in said)
     assert (await on.here.hub.model(ACME, model.id)).reproducible == "reproduced"
+
+
+async def test_the_report_says_what_it_is_of(on: Standing) -> None:
+    data, model = await on.trained()
+    about = (await on.verify(model.id))[0].about
+    assert about is not None
+    assert (about.kind, about.name, about.company, about.digest) == ("model", model.name, "acme", model.digest)
+    assert (about.created_ms, about.metrics, about.files) == (model.created_ms, model.metrics, len(model.files))
+    assert [(one.role, one.id, one.digest) for one in about.inputs] == [("dataset", data.id, data.stored.sha256)]
+    assert about.recorded_ms is None or about.recorded_ms > 0
+    report, _ = await on.verify(data.id)
+    assert report.about is not None
+    assert (report.about.kind, report.about.size) == ("dataset", data.stored.size)
+    assert "L2: there is none: a dataset is not derived from anything that could be run again" in report.not_checked
+    upload = await uploaded(on.here.hub, ACME)
+    await on.here.settled()
+    report, _ = await on.verify(upload.id)
+    assert report.about is not None and report.about.kind == "model_unverified" and "uploaded" in report.about.says
+    assert any(left.startswith("L2: there is none: trained elsewhere") for left in report.not_checked)
+    await on.here.hub.anchoring.revoke(ACME, upload.id, "wrong meter")
+    await on.here.settled()
+    report, _ = await on.verify(upload.id)
+    assert report.about is not None and "revoked: wrong meter" in [one.detail for one in report.checks]
+
+
+async def test_a_training_that_failed_waits_for_nothing(on: Standing) -> None:
+    model = await recipe(on.here.hub, ACME, archive(train__py="raise SystemExit(3)"))
+    assert (await ended(on.queue, model.job, ACME)).state == "failed"
+
+    async def known() -> bool:
+        return (await on.here.hub.model(ACME, model.id)).state == "failed"
+
+    await until(known)
+    await on.here.settled()
+    report, _ = await on.verify(model.id)
+    told = {one.name: one.detail for one in report.checks}
+    assert told["evidence"] == "there is no result to look for: it is failed"
+    assert told["result"].endswith("it is failed") and "waits" not in str(told.values())
+    assert (report.level, report.passed) == ("none", True) and report.about is not None and not report.about.digest
 
 
 async def test_the_stored_weights_are_not_needed(on: Standing) -> None:
@@ -67,6 +106,7 @@ async def test_the_stored_weights_are_not_needed(on: Standing) -> None:
     assert states(report)["files"] == states(report)["digest"] == "failed"
     assert states(report)["training again"] == "passed" and model.digest in report.checks[-1].detail
     assert (report.level, report.passed) == ("L0", False) and "made again it has the recorded digest" in report.says
+    assert not any("whether its recipe and inputs give" in left for left in report.not_checked)
 
 
 async def test_a_second_run_that_is_held_is_not_told_by_its_digest(on: Standing) -> None:
@@ -119,11 +159,10 @@ async def test_a_model_of_many_files_is_looked_up_once(on: Standing, monkeypatch
 
 async def test_a_restless_recipe_never_gets_l2(on: Standing) -> None:
     _, model = await on.trained(RESTLESS)
-    report, _ = await on.verify(model.id, "L2")
-    assert (report.level, report.passed, states(report)["training again"]) == ("L1", False, "failed")
-    report, _ = await on.verify(model.id, "L2")
-    assert (report.level, report.passed, report.checks[-1].state) == ("L1", True, "skipped")
-    assert "never gets L2" in report.checks[-1].detail
+    for _ in range(2):  # asked again, it has the same verdict
+        report, _ = await on.verify(model.id, "L2")
+        assert (report.level, report.passed, states(report)["training again"]) == ("L1", False, "failed")
+        assert "its recipe is not deterministic, or did not give what is recorded" in report.says
     _, declared = await on.trained(deterministic=False)
     report, _ = await on.verify(declared.id, "L2")
     assert (report.level, report.checks[-1].detail) == (
@@ -146,6 +185,7 @@ np.savez(out / "w.npz", w=np.array([1.0, 2.0 + {noise} * (1 + int.from_bytes(os.
     report, _ = await on.verify(model.id, "L2")
     assert (report.level, report.passed, report.checks[-1].state) == ("L1", True, "skipped"), report
     assert ("re-derived within tolerance" in report.says) is close
+    assert any("whether its recipe and inputs give" in left for left in report.not_checked), "byte by byte they did not"
     assert (await on.here.hub.model(ACME, model.id)).reproducible == "unknown"
     for file in model.files:
         on.content(file.stored.sha256).unlink()
@@ -194,7 +234,7 @@ async def test_without_a_ledger_nothing_is_reached_and_why(tmp_path: Path) -> No
         report, _ = await on.verify(data.id, "L2")
         assert (report.level, report.passed) == ("none", True) and states(report)["contract"] == "skipped"
         assert "there is no ledger here" in report.checks[0].detail
-        assert any(left.startswith("L1: what is recorded") for left in report.not_checked)
+        assert any(left.startswith("L1: not looked at, because L0") for left in report.not_checked)
 
 
 async def test_a_ledger_that_is_gone_is_no_accusation(on: Standing) -> None:
@@ -209,7 +249,7 @@ async def test_what_was_revoked_and_what_was_made_of_it(on: Standing) -> None:
     await on.here.hub.anchoring.revoke(ACME, data.id, "the meter was broken")
     await on.here.settled()
     report, _ = await on.verify(data.id)
-    assert (report.level, report.passed, states(report)["not revoked"]) == ("none", False, "failed")
+    assert (report.level, report.passed, states(report)["revocation"]) == ("none", False, "failed")
     assert any("the meter was broken" in one.detail for one in report.checks)
     report, _ = await on.verify(model.id, "L2")
     assert (report.level, states(report)["inputs"]) == ("L1", "failed")
@@ -223,6 +263,7 @@ async def test_who_may(on: Standing) -> None:
     await grant(on.here.hub, ACME, model.id, "bolt", "read")
     report, _ = await on.verify(model.id, "L1", BOLT)
     assert report.level == "L1" and any(data.id in left for left in report.not_checked)
+    assert report.about is not None and [one.digest for one in report.about.inputs] == [""], "not his to know"
     with pytest.raises((Forbidden, NotFound)):
         await on.verify(model.id, "L2", BOLT)
     await grant(on.here.hub, ACME, data.id, "bolt", "train")

@@ -167,7 +167,7 @@ async def test_the_command(on: Standing, tmp_path: Path, monkeypatch: pytest.Mon
         assert f"{model.id} verified, level L2, re-derived" in said and "✓ L2 training again" in said
         assert "not checked:" in said and "single-operator chain" in said
         said = await run(data.id, "--level", "L2", code=1)
-        assert "- L2 re-derivation: a dataset is not derived" in said and "level L1" in said
+        assert "- L2 re-derivation: there is none: a dataset is not derived" in said and "level L1" in said
         report = json.loads(await run(data.id, "--json"))
         assert (report["level"], report["passed"]) == ("L1", True)
         flip(on.content(data.stored.sha256))

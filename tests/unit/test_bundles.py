@@ -18,11 +18,14 @@ from headrace.errors import BadInput, StorageUnavailable, Tampered, UnknownSigne
 from headrace.services.verification import envelopes
 from headrace.services.verification.bundles import Source, sources, write
 from headrace.services.verification.container import Writer
-from headrace.services.verification.offline import Pins, examine
+from headrace.services.verification.knowing import Pins
+from headrace.services.verification.offline import Examination, examine
 from headrace.services.verification.signing import public_key
 from headrace.services.verification.signing import signer as signer_of
+from headrace.trust.evidence import check
 from headrace.trust.keyring import Keyring
 from tests.bundled import KINDS, Made, dataset, model, signer, snapshot
+from tests.paper_ledger import TIME, PaperLedger
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -32,7 +35,15 @@ def test_each_kind_of_asset(kind: str, tmp_path: Path) -> None:
     report = examine(path, made.pins)
     assert report.level == "L1" and report.passed and report.id in {"ds_acme", "md_acme"}
     assert "a single-operator chain" in report.chain
-    assert any("trained again" in left for left in report.not_checked)
+    assert any("trained again" in left for left in report.not_checked) == ("model" in kind), "L2 is of what has it"
+    about = report.about
+    assert about is not None and about.kind == kind.removeprefix("confidential ")
+    assert about.recorded_ms == (TIME + 1) * 1000
+    assert (about.company, about.name) == (
+        "acme",
+        {"dataset": "power", "model": "forecast", "snapshot": "pv"}[about.kind],
+    )
+    assert about.files == len(made.files) and about.size == sum(one.file.stored.size for one in made.files)
     assert {check.state for check in report.checks} == {"passed"}
 
 
@@ -103,6 +114,46 @@ def test_whom_to_believe(tmp_path: Path) -> None:
     hub = examine(path, Pins(operators={operator: "hub"}))
     assert "on the word of 'hub', who runs the ledger: whose record names the signing key" in hub.says
     assert both.level == company.level == hub.level == "L1"
+
+
+def test_a_second_history_of_the_same_operator(tmp_path: Path) -> None:
+    """He began again with the keys he had: his fingerprint is the same, and the genesis block is not."""
+    made = dataset(tmp_path)
+    first, operator, key = made.ledger.genesis, made.ledger.operator, signer("acme").public.fingerprint  # type: ignore[attr-defined]
+    other = dataset(tmp_path, ledger=PaperLedger(history=b"2"))
+    second = other.ledger.genesis  # type: ignore[attr-defined]
+    assert other.ledger.operator == operator and first != second
+    path = other.write("second.bundle")
+    assert any("he could begin a second one" in left for left in examine(path, other.pins).not_checked)
+    for one in (operator, key):
+        pins = replace(other.pins, ledgers={one: {first: "is pinned as 'hub'"}})
+        with pytest.raises(
+            Tampered, match=f"a second history: it began with genesis block {second}, and {first} is pinned"
+        ):
+            examine(path, pins)
+        assert examine(made.write(), pins).passed
+    with pytest.raises(Tampered, match=f"genesis block {second}, not {first}"):
+        examine(path, replace(other.pins, genesis=first))
+    alone = examine(path, Pins(geneses={second: "the ledger"}))
+    assert "on the word of 'the ledger', who runs the ledger" in alone.says
+    assert not any("he could begin" in left or "operator is not pinned" in left for left in alone.not_checked)
+
+
+def test_the_right_key_at_the_wrong_option(tmp_path: Path) -> None:
+    made = dataset(tmp_path)
+    path, key = made.write(), signer("acme").public.fingerprint
+    with pytest.raises(BadInput, match="--operator names him"):
+        examine(path, Pins(key=made.ledger.operator))
+    with pytest.raises(BadInput, match="--key names it"):
+        examine(path, Pins(operator=key))
+
+
+def test_no_further_than_the_record(tmp_path: Path) -> None:
+    """L0 reads no file of the artifact, and knows its signer all the same."""
+    made = dataset(tmp_path)
+    report = Examination(made.pins).run(made.write(), level="L0")
+    assert report.level == "L0" and "artifact" not in [one.name for one in report.checks]
+    assert report.not_checked[0].startswith("L1: it was not asked for")
 
 
 def test_only_the_one_asked_for(tmp_path: Path) -> None:
@@ -231,13 +282,42 @@ def test_a_refusal_says_what_is_different(tmp_path: Path) -> None:
         envelopes.check(envelopes.dsse, "statement.json", signed, canonical({"predicate": {"id": "ds_2"}}), mine.public)
 
 
+def test_a_refusal_names_the_file_that_is_different() -> None:
+    mine, form = signer("acme"), envelopes.dsse
+
+    def statement(*digests: str) -> bytes:
+        subject = [{"name": f"{at}.bin", "digest": {"sha256": one}} for at, one in enumerate(digests)]
+        return canonical({"subject": subject})
+
+    signed = envelopes.sign(form, statement("aa", "bb"), mine)
+    with pytest.raises(Tampered, match=r"subject\.1\.bin\.digest\.sha256 is bb, not cc"):
+        envelopes.check(form, "statement.json", signed, statement("aa", "cc"), mine.public)
+    with pytest.raises(Tampered, match=r"subject is a list of 2 \(0\.bin, 1\.bin\), not a list of 1 \(0\.bin\)"):
+        envelopes.check(form, "statement.json", signed, statement("aa"), mine.public)
+
+
+def test_what_is_wrong_with_evidence_is_said_in_our_words(tmp_path: Path) -> None:
+    ledger, other = dataset(tmp_path).ledger, PaperLedger(history=b"2")
+    document = ledger.evidence(1)
+    true, forged = document["head"]["genesis"], other.genesis
+    for changed, words in (
+        ({"schema": "headrace/evidence/9"}, "its schema is not headrace/evidence/1"),
+        ({"path": 5}, "path is not of its form"),
+        ({"head": {name: one for name, one in document["head"].items() if name != "root"}}, r"head\.root is missing"),
+        ({"genesis": other.evidence(0)["genesis"]}, f"signed for genesis block {true}, and the one in it is {forged}"),
+    ):
+        with pytest.raises(Tampered, match=words):
+            check(document | changed)
+
+
 def test_checking_loads_no_heavy_library(tmp_path: Path) -> None:
     """Neither the network nor chains, signing services or arrays."""
     made: Made = dataset(tmp_path)
     path = made.write()
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from headrace.services.verification.offline import Pins, examine\n"
+        "from headrace.services.verification.knowing import Pins\n"
+        "from headrace.services.verification.offline import examine\n"
         f"examine(Path({str(path)!r}), Pins({dict(made.pins.keys)!r}))\n"
         "heavy = {'httpx', 'sigstore', 'model_signing', 'eth', 'web3', 'numpy', 'fastapi', 'sqlalchemy', 'asyncio'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"

@@ -154,9 +154,8 @@ def test_any_change_of_an_entry_is_noticed(column: str, tmp_path: Path, receipts
     """Of the contract's record in the database: by whoever reads it, asks for evidence, or makes the chain again."""
     with sqlite3.connect(tmp_path / "ledger" / LOG) as db:
         [value] = db.execute(f"SELECT {column} FROM entries WHERE idx = 1").fetchone()
-        changed: Any = (
-            value + 1 if isinstance(value, int) else value[:-1] + (b"\x01" if isinstance(value, bytes) else "1")
-        )
+        one, other = (b"\x01", b"\x02") if isinstance(value, bytes) else ("1", "2")
+        changed: Any = value + 1 if isinstance(value, int) else value[:-1] + (other if value[-1:] == one else one)
         assert changed != value
         db.execute(f"UPDATE entries SET {column} = ? WHERE idx = 1", (changed,))
     db.close()
@@ -381,7 +380,7 @@ def test_evidence_of_many_wrong_parts_costs_no_more_than_of_one(
     for given in (document, text):
         tracemalloc.start()
         try:
-            with pytest.raises(Tampered, match=r"at most 64 items|valid string|entries where"):
+            with pytest.raises(Tampered, match=r"path has too many parts|path\.0 is not of its form|entries where"):
                 evidence.check(given)
             assert tracemalloc.get_traced_memory()[1] < 30 * 2**20
         finally:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from headrace.claims import canonical
 from headrace.errors import BadInput, HeadraceError, Revoked, Tampered, UnknownSigner
 from headrace.services.verification.bundles import write
-from headrace.services.verification.offline import Pins, examine
+from headrace.services.verification.knowing import Pins
+from headrace.services.verification.offline import examine
 from headrace.services.verification.sayings import Saying
 from headrace.trust.ledgers import Deploy, Record
 from tests import tampering

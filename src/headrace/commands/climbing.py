@@ -29,7 +29,7 @@ Levels = Literal["L0", "L1", "L2"]
 
 def check_asset(url: str, id: str, level: Levels, *, as_json: bool) -> None:
     """Have an asset checked and print what was found. Ends the command with `FAILED`, or `SHORT` of the level."""
-    from headrace.commands.verify import print_report
+    from headrace.commands.reporting import print_report
 
     report = _climbed(url, id, level, quiet=as_json)
     print_report(report, as_json=as_json)
@@ -122,7 +122,7 @@ class _Shown:
 
     def check(self, check: Check) -> None:
         """Show one."""
-        from headrace.commands.verify import print_check
+        from headrace.commands.reporting import print_check
         from headrace.controls import seen
 
         self.shown += check.state != "running"

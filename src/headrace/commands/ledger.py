@@ -102,14 +102,14 @@ def ledger(
     if as_json:
         say(json.dumps(found, indent=2))
         return
-    say(f"{found['kind']} ledger, chain {found['chain']}, {found['height']:,} blocks")
-    say(f"genesis {found['genesis']}")
+    say(f"{found['kind']} ledger, {found['height']:,} blocks")
+    say(f"genesis block {found['genesis']} (tells it from every other ledger: pinned with --genesis)")
     say(found["says"])
     if found["operator"]:
-        say(f"operator's key {found['operator']} (what a verifier pins)")
+        say(f"operator's key {found['operator']} (pinned with --operator)")
     say(f"account of {found['company']}: {found['account']}")
     signer = call(url, "GET", f"/keys/{quoted(found['company'])}")["signer"]
-    say(f"its signing key {signer} (what somebody pins who verifies its bundles)")
+    say(f"its signing key {signer} (pinned with --key, `headrace verify` and `headrace trust add`)")
 
 
 def _rebuilt(data: Path, as_json: bool) -> None:

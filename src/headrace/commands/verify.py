@@ -7,6 +7,7 @@ Exit codes of `verify`: 0 all checks passed; 1 it could not be checked (as far a
 from __future__ import annotations
 
 import json
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,16 +18,19 @@ from headrace.commands.calling import URL, Json, Url, fail, guard, quoted
 from headrace.commands.climbing import ID, Levels, check_asset
 from headrace.commands.printing import say
 from headrace.commands.records import Force
-from headrace.commands.trust import Key, Operator, trust
+from headrace.commands.reporting import print_check, print_report
+from headrace.commands.trust import Genesis, Key, Operator, fingerprints, trust
 
 if TYPE_CHECKING:
-    from headrace.claims import Check, Report
+    from headrace.claims import Check, Level
+    from headrace.services.verification.knowing import Pins
 
 FAILED, UNKNOWN = 3, 4
 """Exit codes."""
 LARGE = 64 * 2**20
 """Bytes of a bundle from which its progress is shown."""
-MARKS = {"running": "…", "passed": "✓", "failed": "✗", "skipped": "-"}
+OTHER = re.compile(r"([a-z]{2})_[0-9a-f]{20}")
+"""What other ids look like."""
 
 
 def register(app: typer.Typer) -> None:
@@ -50,8 +54,9 @@ def verify(
     offline: Annotated[
         bool, typer.Option("--offline", help="With nothing but the file: no account, no network. A bundle always is.")
     ] = False,
-    key: Key = "",
-    operator: Operator = "",
+    key: Key = None,
+    operator: Operator = None,
+    genesis: Genesis = None,
     as_json: Json = False,
     url: Url = URL,
 ) -> None:
@@ -60,77 +65,72 @@ def verify(
     Exit codes: 0 it reached the level; 1 it could not be checked, or not as far; 3 a check failed; 4 the signer of a bundle is
     unknown (`headrace trust`).
     """
+    pinned = bool(key or operator or genesis)
     if ID.fullmatch(what) and not Path(what).exists():
-        if offline or key or operator:
-            fail("--offline, --key and --operator are for a bundle: `headrace bundle ID` makes one")
+        if offline or pinned:
+            fail("--offline, --key, --operator and --genesis are for a bundle: `headrace bundle ID` makes one")
         check_asset(url, what, level, as_json=as_json)
+    elif OTHER.fullmatch(what) and not Path(what).exists():
+        fail(f"{what} is neither a dataset (ds_…) nor a model (md_…): nothing else is recorded on a ledger")
     elif level == "L2":
         fail(
             "a bundle reaches L1: what is trained again is trained where the data are, `headrace verify ID --level L2`"
         )
     else:
-        check_file(Path(what), key, operator, as_json=as_json)
+        from headrace import pins
+
+        given = fingerprints(key, operator, genesis)
+        check_file(Path(what), guard(lambda: pins.chosen(*given)), level, as_json=as_json)
 
 
-def check_file(path: Path, key: str, operator: str, *, as_json: bool) -> None:
+def check_file(path: Path, pins: Pins, level: Level, *, as_json: bool) -> None:
     """Check a bundle offline and print what was found. Ends the command with `FAILED` or `UNKNOWN` if it does not pass."""
-    from headrace import pins
     from headrace.commands.sending import progress
     from headrace.errors import BadInput, MissingExtra, Revoked, Tampered, UnknownSigner
-    from headrace.services.verification.offline import examine, refusal
-
-    checks: list[Check] = []
+    from headrace.services.verification.offline import Examination
 
     def told(check: Check) -> None:
-        checks.append(check)
         if not as_json:
             print_check(check)
 
     large = path.is_file() and path.stat().st_size > LARGE
-    chosen = guard(lambda: pins.chosen(pins.fingerprint(key), pins.fingerprint(operator)))
+    looking = Examination(pins, told)
     try:
         with progress(f"checking {path.name}", path.stat().st_size) if large else nullcontext(_nobody) as watch:
-            report, code = examine(path, chosen, told, watch), 0
+            report, code = looking.run(path, watch, level), 0
     except (Tampered, Revoked) as error:
-        report, code = refusal(error, checks), FAILED
+        report, code = looking.refused(error), FAILED
     except UnknownSigner as error:
-        report, code = refusal(error, checks), UNKNOWN
+        report, code = looking.refused(error), UNKNOWN
     except (BadInput, MissingExtra) as error:
         fail(str(error))
-    print_report(report, as_json=as_json)
+    print_report(report, as_json=as_json, refused=bool(code))
     if code:
         raise typer.Exit(code)
+    if looking.found is not None:
+        _remember(looking.found.operator, looking.found.genesis)
+
+
+def _remember(operator: str, genesis: str) -> None:
+    """Keep the first ledger that was seen of an operator who is pinned."""
+    from headrace import pins
+    from headrace.errors import BadInput
+
+    try:
+        fresh = pins.remember(operator, genesis)
+    except BadInput as error:
+        say(f"headrace: the ledger's genesis block could not be remembered: {error}", err=True)
+        return
+    for name in fresh:
+        say(
+            f"headrace: genesis block {genesis} is remembered as the ledger of {name!r}; another one of the same operator is "
+            "refused from now on",
+            err=True,
+        )
 
 
 def _nobody(_: int) -> None:
     """Shows no progress."""
-
-
-def print_check(check: Check) -> None:
-    """One line."""
-    say(f"{MARKS[check.state]} {check.level} {check.name}: {check.detail}")
-
-
-def print_report(report: Report, *, as_json: bool) -> None:
-    """The level, and what was not checked."""
-    if as_json:
-        say(json.dumps(report.model_dump(mode="json"), indent=2))
-        return
-    say()
-    say(_sentence(report))
-    if report.chain:
-        say(report.chain)
-    say("not checked:")
-    for left in report.not_checked:
-        say(f"- {left}")
-
-
-def _sentence(report: Report) -> str:
-    if not report.id:
-        return report.says
-    if not report.passed:
-        return f"{report.id}: a check failed; it reaches level {report.level}, {report.says}"
-    return f"{report.id} {'is not ' if report.level == 'none' else ''}verified, level {report.level}, {report.says}"
 
 
 def bundle(
@@ -145,11 +145,14 @@ def bundle(
     from headrace.services.verification.received import Bundle
 
     target = output or Path(f"{id}.bundle")
+    if not target.parent.is_dir():
+        fail(f"{target}: there is no folder {target.parent}")
     found: dict[str, str] = {}
 
     def look(path: Path) -> None:
         with guard(lambda: Bundle(path)) as came:
-            found.update(id=id, path=str(target), key=came.key().fingerprint)
+            on, began = came.ledger()
+            found.update(id=id, path=str(target), key=came.key().fingerprint, operator=on, genesis=began)
 
     download_whole(url, f"/bundles/{quoted(id)}", target, force=force, check=look)
     if as_json:
@@ -157,4 +160,5 @@ def bundle(
         return
     say(f"{target}: {target.stat().st_size:,} bytes, signed with {found['key']}")
     say(f"check it anywhere: headrace verify {target} --offline --key {found['key']}")
-    say("tell that fingerprint by another way than you send the file")
+    say(f"or by its ledger: --operator {found['operator']} --genesis {found['genesis']}")
+    say("tell those fingerprints by another way than you send the file")

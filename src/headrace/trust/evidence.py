@@ -137,7 +137,8 @@ def _facts(found: Evidence, pins: Collection[str]) -> Facts:
     head, entry = found.head, found.entry
     check_signature(public, head, bytes.fromhex(found.signature[2:]))
     genesis = genesis_hash(bytes.fromhex(found.genesis[2:]), public)
-    _equal("the genesis", head.genesis, genesis)
+    if head.genesis != genesis:
+        raise ValueError(f"the operator signed for genesis block {head.genesis}, and the one in it is {genesis}")
     _in_tree(found, genesis)
     anchors = _anchors(found.first)
     transaction = transactions.decode(bytes.fromhex(entry.raw[2:]))
@@ -198,6 +199,14 @@ def _equal(what: str, found: object, expected: object) -> None:
         raise ValueError(f"{what} is {found}, and has to be {expected}")
 
 
+_WRONG = {"missing": "is missing", "extra_forbidden": "does not belong there", "too_long": "has too many parts"}
+"""Kind of an error of pydantic's -> the words for it."""
+
+
 def _first(error: ValidationError) -> str:
+    """The first thing that is wrong with a document, in words of ours."""
     told = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, told['loc']))}: {told['msg']}"
+    where = ".".join(map(str, told["loc"])) or "it"
+    if where == "schema":
+        return "its schema is not headrace/evidence/1"
+    return f"{where} {_WRONG.get(told['type'], 'is not of its form')}"

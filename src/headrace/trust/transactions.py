@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headrace.errors import MissingExtra
+from headrace.errors import Uncheckable
 from headrace.trust import rlp
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -35,14 +35,15 @@ def keccak(data: bytes) -> bytes:
     """Keccak-256, which is not SHA3-256."""
     try:
         from eth_hash.auto import keccak as hashed
+
+        return hashed(data)  # the library looks for the one it rests on when it is first asked
     except ImportError as error:
         raise missing(error) from error
-    return hashed(data)
 
 
-def missing(error: ImportError) -> MissingExtra:
+def missing(error: ImportError) -> Uncheckable:
     """What to install."""
-    return MissingExtra(family="check of", name="bundles", module=error.name, extra="verify")
+    return Uncheckable(module=error.name or "pycryptodome")
 
 
 def checksum(address: bytes) -> str:

@@ -23,6 +23,8 @@ class Case:
     """By which he reads it."""
     found: Recorded | None = None
     """What the ledger says, once that was read."""
+    time: int | None = None
+    """Of the claim's block, seconds since the epoch, by the operator's clock, once that was read."""
     files: list[OutputFile] | None = None
     """Its content as it is in the store, once that was read."""
     damaged: bool = False

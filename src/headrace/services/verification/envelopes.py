@@ -21,6 +21,8 @@ TYPE = "application/vnd.in-toto+json"
 SIGSTORE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 LONGEST = 200
 """Characters of a signature: one of P-256 has at most 96."""
+NAME, FEW = 100, 5
+"""Characters of a name or value, and names of a list, in a message."""
 SHOWN = 2**20
 """Bytes of a statement up to which a message says what is wrong in it."""
 _BEGINS = b'"sig":"'
@@ -93,12 +95,36 @@ def _difference(data: bytes, payload: bytes) -> str:
         one: Any = json.loads(base64.b64decode(found.get("dsseEnvelope", found)["payload"]))
         other: Any = json.loads(payload)
         path: list[str] = []
-        while isinstance(one, dict) and isinstance(other, dict) and one != other:
-            path.append(next(name for name in sorted({*one, *other}) if one.get(name) != other.get(name)))
-            one, other = one.get(path[-1]), other.get(path[-1])
+        while one != other and (step := _step(one, other)):
+            word, one, other = step
+            path.append(word)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
-    return f": {'.'.join(path)} is {str(one)[:100]}, not {str(other)[:100]}" if path else ""
+    return f": {'.'.join(path)} is {_shown(one)}, not {_shown(other)}" if path else ""
+
+
+def _step(one: Any, other: Any) -> tuple[str, Any, Any] | None:
+    """Into the first part that differs: the word for it, and its two values; None: they have no parts to compare."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        name = next(name for name in sorted({*one, *other}) if one.get(name) != other.get(name))
+        return name, one.get(name), other.get(name)
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        at = next(at for at, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1])
+        named = next((part["name"] for part in (other[at], one[at]) if isinstance(part, dict) and "name" in part), at)
+        return str(named)[:NAME], one[at], other[at]
+    return None
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: names of files, or of parts, where it has many."""
+    if value is None:
+        return "missing"
+    if isinstance(value, list):
+        names = [str(part["name"])[:NAME] for part in value[:FEW] if isinstance(part, dict) and "name" in part]
+        return f"a list of {len(value):,}" + (
+            f" ({', '.join(names)}{', …' if len(value) > FEW else ''})" if names else ""
+        )
+    return f"one of {len(value):,} parts" if isinstance(value, dict) else str(value)[:NAME]
 
 
 def _text(data: bytes) -> str:

@@ -22,7 +22,7 @@ async def _within(id: str, step: Step, tell: Tell) -> None:
     except Skipped as why:
         raise Skipped(f"{id}: {step.name}: {why}") from why
     except (CorruptState, Revoked) as error:
-        raise Tampered(detail=f"{id}: {step.name}: {error.fields.get('detail') or error}") from error
+        raise Tampered(detail=f"{id}: {step.name}: {error.brief}") from error
 
 
 def bound(id: str, part: dict[str, Any], inner: Case) -> None:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from headrace.access import Principal
 from headrace.assets import Dataset, Model
-from headrace.claims import LEVELS, Check, Level, Report
+from headrace.claims import LEVELS, Check, Level, Report, Summary
 from headrace.errors import Forbidden, HeadraceError
 from headrace.services.sharing import Store
 from headrace.services.turns import Turns
@@ -21,8 +21,9 @@ from headrace.services.verification.case import Case
 from headrace.services.verification.reading import Reading
 from headrace.services.verification.rung_intact import RungIntact
 from headrace.services.verification.rung_recorded import RungRecorded
-from headrace.services.verification.rung_rederived import RungRederived
+from headrace.services.verification.rung_rederived import RungRederived, no_l2
 from headrace.services.verification.rungs import climbed
+from headrace.services.verification.summing import summary
 from headrace.trust.keyring import Keyring
 from headrace.trust.ledgers import Ledger
 
@@ -33,6 +34,8 @@ TRAININGS, TRAININGS_EACH = 4, 1
 """The same, of those that run something again: what they run waits its turn in a queue of its own, too."""
 PLACES, TRAINING_PLACES = 16, 4
 """Of one company, those that wait included."""
+AGAIN = frozenset({"training again", "translation again"})
+"""Checks that show that an asset comes of what it was made of."""
 Makers: TypeAlias = tuple[
     Callable[[], Retrainer | None], Callable[[], Rederiver | None], Callable[[], Retranslator | None]
 ]
@@ -98,10 +101,11 @@ class Ladder:
         rungs = (first.steps, second.steps, third.steps)
         for rung, steps in zip(RUNGS, rungs, strict=True):
             if RUNGS.index(rung) > RUNGS.index(level):
-                case.left.append(f"{rung}: it was not asked for ({LEVELS[rung]})")
+                none = rung == "L2" and no_l2(asset)
+                case.left.append(f"L2: {none}" if none else f"{rung}: it was not asked for ({LEVELS[rung]})")
                 continue
             if rung != "L0" and reached == "none":
-                case.left.append(f"{rung}: what is recorded is not in order ({LEVELS[rung]})")
+                case.left.append(f"{rung}: not looked at, because L0 was not reached ({LEVELS[rung]})")
                 continue
             async with aclosing(climbed(steps(case))) as climb:
                 async for check in climb:
@@ -125,8 +129,9 @@ class Ladder:
             says="; ".join(words),
             passed=not any(one.state == "failed" for one in checks),
             checks=checks,
-            not_checked=[*dict.fromkeys(case.left), *_always(case, level)],
+            not_checked=[*dict.fromkeys(case.left), *_always(case, made_again=_made_again(checks))],
             chain=chain,
+            about=_about(case, checks),
         )
 
     async def _chain(self) -> tuple[str, bool]:
@@ -136,12 +141,30 @@ class Ladder:
             return f"no chain can be asked: {error}", False
         kind = "a single-operator chain" if status.single else "a chain of several operators"
         return (
-            f"chain {status.chain} (genesis {status.genesis}): {kind}, run by {status.operator or 'itself'}",
+            f"chain of genesis block {status.genesis}: {kind}, run by {status.operator or 'itself'}",
             status.single,
         )
 
 
-def _always(case: Case, level: Level) -> list[str]:
+def _about(case: Case, checks: list[Check]) -> Summary | None:
+    """What was verified; None where not all that is said of it is what the ledger says, and no more than its record shows him."""
+    first = [one for one in checks if one.level == "L0" and one.name != "revocation"]
+    if case.found is None or any(one.state == "failed" for one in first):
+        return None
+    found, own = case.found, case.who.company == case.asset.company
+    if case.hidden and (not own or "recipe" not in found.opened):
+        return None  # it is held for others: what is recorded is not for him, or not yet
+    result = None if case.hidden else found.result_opened
+    time = None if case.time is None else case.time * 1000
+    return summary(found.opened, result, time, digests=own)
+
+
+def _made_again(checks: list[Check]) -> bool:
+    """Whether its recipe or its original gave it once more; also where what is stored here is damaged or gone."""
+    return any(one.name in AGAIN and one.state == "passed" for one in checks)
+
+
+def _always(case: Case, *, made_again: bool) -> list[str]:
     """What no verification here can show."""
     company = case.asset.company
     left = [
@@ -158,8 +181,8 @@ def _always(case: Case, level: Level) -> list[str]:
         )
     if isinstance(case.asset, Model) and case.asset.recipe is not None:
         left.append("the code: nobody reviewed what it does")
-        if level != "L2":
+        if not made_again:
             left.append("whether its recipe and inputs give these files")
-    if isinstance(case.asset, Model) and case.asset.translation is not None and level != "L2":
+    if isinstance(case.asset, Model) and case.asset.translation is not None and not made_again:
         left.append("whether its original, translated again, gives this file")
     return left

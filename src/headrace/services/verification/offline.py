@@ -8,9 +8,8 @@ Without either the signer is unknown, and nothing else is said.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -18,31 +17,28 @@ from typing import Any, TypeAlias, TypeVar
 
 from headrace.assets import OutputFile, Stored
 from headrace.claims import LEVELS, Check, Level, Report, canonical, digest_of
-from headrace.errors import HeadraceError, Revoked, Tampered, UnknownSigner, size_of
+from headrace.errors import BadInput, HeadraceError, MissingExtra, Revoked, Tampered, UnknownSigner, size_of
 from headrace.merkle import Tree, named
 from headrace.services.verification import envelopes
+from headrace.services.verification.knowing import Pins, known
 from headrace.services.verification.received import Bundle
+from headrace.services.verification.recomputing import parts
 from headrace.services.verification.sayings import Shown, shown
 from headrace.services.verification.signing import PublicKey
 from headrace.services.verification.statements import asset_statement, model_statement
+from headrace.services.verification.summing import kind_of, summary
 
 Told: TypeAlias = Callable[[Check], None]
 Watch: TypeAlias = Callable[[int], None]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Pins:
-    """Whom the reader knows: fingerprint (``sha256:…``) -> the name he gave it."""
-
-    keys: Mapping[str, str] = field(default_factory=dict)
-    """Companies' signing keys."""
-    operators: Mapping[str, str] = field(default_factory=dict)
-    """Keys of ledgers' operators."""
-    key: str = ""
-    """The signature has to be of this one; "": of any above."""
-    operator: str = ""
-    """Likewise."""
+MADE = {
+    "dataset": "how the data came to be",
+    "model": "whether its recipe and inputs give these files (L2): that is trained again, where the data are",
+    "model_unverified": "how it was trained: no recipe is recorded, and there is no L2 of it",
+    "translation": "whether its original, translated again, gives this file (L2): that is done where the original is",
+    "snapshot": "whether the log it learned from gives these weights (L2): that is replayed, where the log is",
+}
+"""Kind -> what nobody looked at of how it was made."""
 
 
 def examine(path: Path, pins: Pins, told: Told = lambda _: None, watch: Watch = lambda _: None) -> Report:
@@ -56,37 +52,79 @@ def examine(path: Path, pins: Pins, told: Told = lambda _: None, watch: Watch = 
         what was found: it reached L1.
 
     Raises:
-        BadInput: the file cannot be read.
+        BadInput: the file cannot be read, or a key was given as what it is not here.
         Tampered: it does not hold together, or is not of whom the pins name.
         Revoked: it holds together, and its owner took it back.
         UnknownSigner: it holds together, and nobody in it is pinned.
-        MissingExtra: the libraries for the ledger's signatures are not installed.
+        Uncheckable: the libraries for the ledger's signatures are not installed.
     """
-    steps = _Steps(told)
-    with steps.over("L0", "bundle", lambda: Bundle(path), _told_bundle) as bundle:
-        found = steps.over("L0", "record on the ledger", lambda: shown(bundle.sayings()), _told_record)
-        steps.over("L0", "not revoked", lambda: _not_revoked(found), lambda _: "this bundle has no revocation")
-        key = steps.over("L1", "signing key", lambda: _named(bundle.key(), found), lambda key: _told_key(key, found))
-        files = steps.over("L1", "statement", lambda: _stated(bundle, found, key), lambda _: _told_statement(found))
-        steps.over("L1", "model signature", lambda: _model(bundle, files, found, key), lambda _: "OpenSSF, in-toto")
-        steps.over("L1", "artifact", lambda: _artifact(bundle, files, found, watch), lambda _: _told_files(files))
-    whom = steps.over("L0", "known signer", lambda: _known(pins, key, found), lambda whom: whom)
-    return _report(
-        found,
-        "L1",
-        f"{LEVELS['L1']}; of company {found.claim['company']}, {whom}",
-        steps.checks,
-        _left_open(found, pins, key),
-    )
+    return Examination(pins, told).run(path, watch)
 
 
-def refusal(error: HeadraceError, checks: list[Check]) -> Report:
-    """The report of an examination that ended with this error."""
-    unknown = isinstance(error, UnknownSigner)
-    left = ["everything else: checking ends at what fails"]
-    if unknown:
-        left = ["whose it is: whoever made this file could have made all of it"]
-    return Report(id="", level="none", says=str(error), passed=False, checks=checks, not_checked=left, chain="")
+class Examination:
+    """One bundle that is looked at, and what was seen of it.
+
+    Args:
+        told: given every check as it ends, the one that failed too; also when `run` raises.
+    """
+
+    def __init__(self, pins: Pins, told: Told = lambda _: None) -> None:
+        self._pins, self._steps = pins, _Steps(told)
+        self.found: Shown | None = None
+        """What the ledger has, once that was shown."""
+        self.key: PublicKey | None = None
+        """That signed, once it was shown that the record names no other."""
+
+    def run(self, path: Path, watch: Watch = lambda _: None, level: Level = "L1") -> Report:
+        """See `examine`."""
+        steps = self._steps
+        with steps.over("L0", "bundle", lambda: Bundle(path), _told_bundle) as bundle:
+            found = steps.over("L0", "record on the ledger", lambda: shown(bundle.sayings()), _told_record)
+            self.found = found
+            steps.over("L0", "revocation", lambda: _not_revoked(found), lambda _: "this bundle has none")
+            key = steps.over(
+                "L1", "signing key", lambda: _named(bundle.key(), found), lambda key: _told_key(key, found)
+            )
+            self.key = key
+            files = steps.over("L1", "statement", lambda: _stated(bundle, found, key), lambda _: _told_statement(found))
+            steps.over("L1", "model signature", lambda: _model(bundle, files, found, key), lambda _: "OpenSSF, in-toto")
+            if level != "L0":
+                steps.over(
+                    "L1", "artifact", lambda: _artifact(bundle, files, found, watch), lambda _: _told_files(files)
+                )
+        whom = steps.over("L0", "known signer", lambda: known(self._pins, key.fingerprint, found), lambda whom: whom)
+        left = _left_open(found, self._pins, key)
+        if level == "L0":
+            left.insert(0, "L1: it was not asked for: the files were not read")
+        return self._report("L0" if level == "L0" else "L1", whom, left)
+
+    def _report(self, level: Level, whom: str, left: list[str]) -> Report:
+        assert self.found is not None
+        found = self.found
+        return Report(
+            id=str(found.claim["id"]),
+            level=level,
+            says=f"{LEVELS[level]}; of company {found.claim['company']}, {whom}",
+            passed=True,
+            checks=self._steps.checks,
+            not_checked=left,
+            chain=_chain(found),
+            about=summary(found.claim, found.result, found.time * 1000),
+        )
+
+    def refused(self, error: HeadraceError) -> Report:
+        """The report when `run` ended with that. What is not believed is not told of, but for its id."""
+        id, chain, left = "", "", ["everything else, also whose it is: checking ends at what fails"]
+        if isinstance(error, UnknownSigner | Revoked) and self.found is not None:
+            id, chain = str(self.found.claim["id"]), _chain(self.found)
+        if isinstance(error, UnknownSigner) and self.found is not None and self.key is not None:
+            left = [
+                "whose it is: whoever made this file could have made all of it",
+                *_left_open(self.found, self._pins, self.key),
+            ]
+        return Report(
+            id=id, level="none", says=str(error), passed=False, checks=self._steps.checks, not_checked=left, chain=chain
+        )
 
 
 class _Steps:
@@ -107,8 +145,10 @@ class _Steps:
 
         try:
             made = _flat(work)
+        except (BadInput, MissingExtra):
+            raise  # nothing was looked at
         except HeadraceError as error:
-            end("failed", str(error.fields.get("detail") or error))
+            end("failed", error.brief)
             raise
         end("passed", found(made))
         return made
@@ -201,52 +241,36 @@ def _stored(pieces: Iterable[bytes], beside: Executor, watch: Watch) -> Stored:
     return Stored(size=size, sha256=f"sha256:{whole.hexdigest()}", root=named(tree.root()))
 
 
-def _known(pins: Pins, key: PublicKey, found: Shown) -> str:
-    """On whose word it rests. Raises Tampered: somebody else was asked for; UnknownSigner."""
-    for what, wanted, there in (
-        ("signed by", pins.key, key.fingerprint),
-        ("on the ledger of", pins.operator, found.operator),
-    ):
-        if wanted and wanted != there:
-            raise Tampered(detail=f"it is {what} {there}, not {wanted}")
-    by, of = pins.keys.get(key.fingerprint), pins.operators.get(found.operator)
-    if by is None and of is None:
-        raise UnknownSigner(
-            detail=f"it holds together, but neither its key {key.fingerprint} nor the operator of its ledger "
-            f"{found.operator} is known here. Ask {found.claim['company']} for the fingerprint of the key another way, then "
-            "`headrace trust add NAME --key FINGERPRINT`"
-        )
-    if of is None:
-        return f"on the word of {by!r}, who signed it: the operator of the ledger is not known here"
-    if by is None:
-        vouched = "whose record names the signing key" if found.signer else "the signing key is not known"
-        return f"on the word of {of!r}, who runs the ledger: {vouched}"
-    return f"signed by {by!r}, on the ledger of {of!r}"
-
-
-def _report(found: Shown, level: Level, says: str, checks: list[Check], left: list[str]) -> Report:
-    chain = f"chain {found.chain} (genesis {found.genesis}): a single-operator chain, run by {found.operator}"
-    return Report(
-        id=str(found.claim["id"]), level=level, says=says, passed=True, checks=checks, not_checked=left, chain=chain
-    )
+def _chain(found: Shown) -> str:
+    return f"chain of genesis block {found.genesis}: a single-operator chain, run by {found.operator}"
 
 
 def _left_open(found: Shown, pins: Pins, key: PublicKey) -> list[str]:
     """What a bundle cannot show."""
-    when = _clock(found.signed_ms / 1000)
+    when, company = _clock(found.signed_ms / 1000), found.claim["company"]
     left = [
         f"whether it was revoked: a revocation after {when} cannot be seen offline, nor one that was left out of the bundle",
-        "whether its recipe and inputs give these files (L2): that is trained again, where the data are",
-        f"whether what {found.claim['company']} says of it (metrics, statistics, metadata) is true; only that it said so",
+        MADE[kind_of(found.claim)],
+        f"whether what {company} says of it (metrics, statistics, metadata) is true; only that it said so",
         "the ledger's operator: one alone runs the chain, and could have written another",
     ]
+    if _has_inputs(found):
+        left.insert(2, "what it was made of: the record names it, and it is not in the bundle")
     if not found.signer:
         left.append("whose key it is: the record on the ledger names none")
     if key.fingerprint not in pins.keys:
         left.append("the signing key: it is not pinned here")
+    if found.genesis in pins.geneses:
+        return left
     if found.operator not in pins.operators:
         left.append("the ledger: its operator is not pinned here, the signer alone says that it is the right one")
+    elif found.operator not in pins.ledgers:
+        left.append("which of its operator's ledgers: no genesis block is pinned here, and he could begin a second one")
     return left
+
+
+def _has_inputs(found: Shown) -> bool:
+    return bool(parts(found.claim))
 
 
 def _told_bundle(bundle: Bundle) -> str:

@@ -95,6 +95,15 @@ class Bundle:
             raise Tampered(detail="key.pem is not in the one form of its key")
         return found
 
+    def ledger(self) -> tuple[str, str]:
+        """Fingerprint of the operator and genesis block that its claim names. Nothing of it is checked. Raises Tampered."""
+        evidence = self._saying("claim").evidence
+        try:
+            operator = digest(bytes.fromhex(evidence["operator"].removeprefix("0x")))
+            return operator, str(evidence["head"]["genesis"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Tampered(detail="it does not say which ledger it is on") from error
+
     def sayings(self) -> dict[Name, Saying]:
         """What the ledger says, as the bundle has it. Raises Tampered."""
         there = {path.partition("/")[0] for path in self._small}

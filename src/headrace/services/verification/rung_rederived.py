@@ -57,7 +57,7 @@ class RungRederived:
             return self._translated.steps(case)
         if isinstance(case.asset, Model) and case.asset.snapshot is not None:
             return [Step("L2", "replay of the log", partial(self._replay, case))]
-        if isinstance(case.asset, Model) and case.asset.recipe is not None and not never(case.asset):
+        if isinstance(case.asset, Model) and not no_l2(case.asset):
             if case.asset.parent:
                 case.left.append(f"how its parent {case.asset.parent} came to be: it was looked at up to L1 only")
             checks = {"inputs": self._inputs, "code": self._code, "training again": self._again}
@@ -100,7 +100,9 @@ class RungRederived:
             raise Skipped(f"the second training did not end well ({job.id}: {job.state}; {job.reason or 'no reason'})")
         now = await self._sharing.model(by, case.asset.id)
         if never(now):
-            case.weaker = "a second run gave other files: its recipe is not deterministic"
+            case.weaker = (
+                "two runs gave different files: its recipe is not deterministic, or did not give what is recorded"
+            )
         same = made.get("fingerprint") == says.get("fingerprint")
         where = "the same environment" if same else "another environment"
         gave = "other files" if job.held_for else str(made["digest"])  # what is held is not told by its digest either
@@ -148,13 +150,23 @@ def never(model: Model) -> bool:
     return model.reproducible == "never" or (model.recipe is not None and not model.recipe.deterministic)
 
 
+def no_l2(asset: Dataset | Model) -> str:
+    """Why an asset can have no L2; "": it can. That two runs of its recipe differed is no such reason: it is run again, so that
+    one model has one verdict."""
+    if isinstance(asset, Dataset):
+        return "there is none: a dataset is not derived from anything that could be run again"
+    if asset.translation is not None or asset.snapshot is not None:
+        return ""
+    if asset.recipe is None:
+        return "there is none: trained elsewhere, no recipe is recorded that could be run"
+    if not asset.recipe.deterministic:
+        return f"it never gets L2: {asset.reproducible_note or 'its recipe declares itself non-deterministic'}"
+    return ""
+
+
 async def _impossible(asset: Dataset | Model, _: Tell) -> str:
     """Raises Skipped: why it cannot be derived again."""
-    if isinstance(asset, Dataset):
-        raise Skipped("a dataset is not derived from anything that could be run again")
-    if asset.recipe is None:
-        raise Skipped("trained elsewhere: there is no recipe that could be run")
-    raise Skipped(f"it never gets L2: {asset.reproducible_note or 'its recipe declares itself non-deterministic'}")
+    raise Skipped(no_l2(asset))
 
 
 async def _run(trainer: Retrainer, by: Principal, id: str, tell: Tell) -> Job:

@@ -75,7 +75,7 @@ async def _outcome(step: Step, tell: Tell) -> tuple[Literal["passed", "failed", 
     except _PASSING as error:
         return "skipped", f"it could not be looked at now: {error}"
     except HeadraceError as error:
-        return "failed", str(error.fields.get("detail") or error)
+        return "failed", error.brief
     except Exception as error:  # of data that somebody changed anything may come
         _log.exception("check %r ended with an error", step.name)
         return "failed", f"it could not be made ({type(error).__name__}); the platform's log says more"
