@@ -15,6 +15,8 @@ from .environment_requires import EnvironmentRequires
 from .failure import Failure
 from .get_bom_response_200 import GetBomResponse200
 from .inclusion import Inclusion
+from .input_ import Input
+from .input_role import InputRole
 from .keys import Keys
 from .ledger_status import LedgerStatus
 from .limits import Limits
@@ -43,6 +45,9 @@ from .said_result_type_0 import SaidResultType0
 from .snapshot import Snapshot
 from .stored import Stored
 from .stream_range import StreamRange
+from .summary import Summary
+from .summary_details import SummaryDetails
+from .summary_metrics import SummaryMetrics
 from .told import Told
 from .translation import Translation
 from .translation_dropout import TranslationDropout
@@ -65,6 +70,8 @@ __all__ = (
     "Failure",
     "GetBomResponse200",
     "Inclusion",
+    "Input",
+    "InputRole",
     "Keys",
     "LedgerStatus",
     "Limits",
@@ -93,6 +100,9 @@ __all__ = (
     "Snapshot",
     "Stored",
     "StreamRange",
+    "Summary",
+    "SummaryDetails",
+    "SummaryMetrics",
     "Told",
     "Translation",
     "TranslationDropout",

@@ -10,6 +10,7 @@ from ..types import UNSET, Unset
 
 if TYPE_CHECKING:
     from ..models.check import Check
+    from ..models.summary import Summary
 
 
 T = TypeVar("T", bound="Report")
@@ -27,6 +28,7 @@ class Report:
         checks (list[Check]):
         not_checked (list[str]): what this verification did not look at, and would have to be trusted
         chain (str | Unset): which chain, and who runs it Default: ''.
+        about (None | Summary | Unset): what was verified; null: nothing was, so that nothing can be said of it
     """
 
     id: str
@@ -36,8 +38,11 @@ class Report:
     checks: list[Check]
     not_checked: list[str]
     chain: str | Unset = ""
+    about: None | Summary | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
+        from ..models.summary import Summary
+
         id = self.id
 
         level: str = self.level
@@ -55,6 +60,14 @@ class Report:
 
         chain = self.chain
 
+        about: dict[str, Any] | None | Unset
+        if isinstance(self.about, Unset):
+            about = UNSET
+        elif isinstance(self.about, Summary):
+            about = self.about.to_dict()
+        else:
+            about = self.about
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
@@ -69,12 +82,15 @@ class Report:
         )
         if chain is not UNSET:
             field_dict["chain"] = chain
+        if about is not UNSET:
+            field_dict["about"] = about
 
         return field_dict
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         from ..models.check import Check
+        from ..models.summary import Summary
 
         d = dict(src_dict)
         id = d.pop("id")
@@ -96,6 +112,23 @@ class Report:
 
         chain = d.pop("chain", UNSET)
 
+        def _parse_about(data: object) -> None | Summary | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                about_type_0 = Summary.from_dict(data)
+
+                return about_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | Summary | Unset, data)
+
+        about = _parse_about(d.pop("about", UNSET))
+
         report = cls(
             id=id,
             level=level,
@@ -104,6 +137,7 @@ class Report:
             checks=checks,
             not_checked=not_checked,
             chain=chain,
+            about=about,
         )
 
         return report

@@ -145,7 +145,8 @@ def sync_detailed(
         granted (bool | None | Unset): true: others' only; false: one's own only
         deleted (bool | Unset): tombstones, too Default: False.
         after (str | Unset): `next` of the page before Default: ''.
-        limit (int | Unset):  Default: 100.
+        limit (int | Unset): at most so many; of long records fewer, and then there is a `next`
+            Default: 100.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -191,7 +192,8 @@ def sync(
         granted (bool | None | Unset): true: others' only; false: one's own only
         deleted (bool | Unset): tombstones, too Default: False.
         after (str | Unset): `next` of the page before Default: ''.
-        limit (int | Unset):  Default: 100.
+        limit (int | Unset): at most so many; of long records fewer, and then there is a `next`
+            Default: 100.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -232,7 +234,8 @@ async def asyncio_detailed(
         granted (bool | None | Unset): true: others' only; false: one's own only
         deleted (bool | Unset): tombstones, too Default: False.
         after (str | Unset): `next` of the page before Default: ''.
-        limit (int | Unset):  Default: 100.
+        limit (int | Unset): at most so many; of long records fewer, and then there is a `next`
+            Default: 100.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -276,7 +279,8 @@ async def asyncio(
         granted (bool | None | Unset): true: others' only; false: one's own only
         deleted (bool | Unset): tombstones, too Default: False.
         after (str | Unset): `next` of the page before Default: ''.
-        limit (int | Unset):  Default: 100.
+        limit (int | Unset): at most so many; of long records fewer, and then there is a `next`
+            Default: 100.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
