@@ -29,6 +29,10 @@ ANCHORING = (
 )
 
 
+REVOKED = "revoked: "
+"""How the note of a record begins that its owner took back on the ledger; the reason follows."""
+
+
 def new_id(kind: Literal["ds", "md", "jb", "gr", "up", "au", "dc"]) -> str:
     """A fresh id: what it names, then 80 random bits."""
     return f"{kind}_{secrets.token_hex(10)}"
@@ -223,6 +227,12 @@ class Model(Plain):
     anchoring: Anchoring = Field("off", description=ANCHORING)
     anchoring_note: str = Field("", description="what it waits for, or why it failed")
     deleted_ms: int | None = None
+
+
+def revoked(asset: Dataset | Model) -> str | None:
+    """Why its owner took it back, as its record says; None: it was not. The ledger itself is asked by a verification."""
+    note = asset.anchoring_note
+    return note.removeprefix(REVOKED) if note.startswith(REVOKED) else None
 
 
 class Job(Plain):

@@ -8,9 +8,10 @@ from sqlalchemy import Connection, delete, select
 
 from headrace.access import Principal
 from headrace.assets import Model
+from headrace.claims import DELETED
 from headrace.errors import Conflict
 from headrace.services.sharing import auditing, lineage
-from headrace.services.sharing.anchoring import DELETED, to_revoke
+from headrace.services.sharing.anchoring import to_revoke
 from headrace.services.sharing.fence import Asset, Fence, erase, put
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.promises import drop

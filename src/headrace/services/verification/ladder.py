@@ -16,6 +16,7 @@ from headrace.errors import Forbidden, HeadraceError
 from headrace.services.sharing import Store
 from headrace.services.turns import Turns
 from headrace.services.verification import Rederiver, Retrainer, Retranslator
+from headrace.services.verification.ancestry import Descent
 from headrace.services.verification.bundling import Bundling
 from headrace.services.verification.case import Case
 from headrace.services.verification.reading import Reading
@@ -92,15 +93,16 @@ class Ladder:
         first = RungRecorded(self._ledger, self._reading, self._bundling, sharing)
         second = RungIntact(sharing, self._keyring)
         third = RungRederived(sharing, first, second, *self._makers)
-        rungs = (first.steps, second.steps, third.steps)
-        for rung, steps in zip(RUNGS, rungs, strict=True):
+        descent = Descent(self._reading, sharing)
+        rungs = ((first,), (second, descent), (third,))
+        for rung, parts in zip(RUNGS, rungs, strict=True):
             if RUNGS.index(rung) > RUNGS.index(level):
                 case.left.append(f"{rung}: it was not asked for ({LEVELS[rung]})")
                 continue
             if rung != "L0" and reached == "none":
                 case.left.append(f"{rung}: what is recorded is not in order ({LEVELS[rung]})")
                 continue
-            async with aclosing(climbed(steps(case))) as climb:
+            async with aclosing(climbed([step for part in parts for step in part.steps(case)])) as climb:
                 async for check in climb:
                     yield check
                     checks += [check] if check.state != "running" else []
@@ -115,7 +117,7 @@ class Ladder:
         again = next((one for one in checks if one.level == "L2" and one.state == "passed"), None)
         if level != "L2" and again and all(one.state == "passed" for one in checks if one.level == "L2"):
             words.append("made again it has the recorded digest, but what is stored here does not")
-        words += [case.weaker] if case.weaker else []
+        words += [word for word in (case.taken_back, case.weaker) if word]
         return Report(
             id=case.asset.id,
             level=level,

@@ -85,7 +85,12 @@ class VerificationService:
     # -- Notary
 
     async def record(self, asset: Dataset | Model, inputs: Sequence[Dataset | Model]) -> str:
-        """See `Notary.record`."""
+        """See `Notary.record`. What a claim says of inputs is what the ledger says of them. Raises Tampered besides."""
+        await self._recording.same_chain()
+        if not asset.contract and await self._book.read(partial(index.entry, asset=asset.id)) is None:
+            for one in inputs:
+                with contextlib.suppress(UnknownContract):
+                    await self.reading.compared(one)
         return await self._recording.record(asset, inputs)
 
     async def revoke(self, asset: Dataset | Model, reason: str) -> None:
