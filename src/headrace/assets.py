@@ -25,7 +25,7 @@ Scalar: TypeAlias = bool | int | float | str
 
 WHERE = "address of its contract; of a snapshot that of the contract its batch was anchored in; empty: not recorded yet"
 ANCHORING = (
-    "off: no ledger here; waiting; anchored: the ledger says all that this record says so far; failed: see the note"
+    "off: no ledger here; waiting; anchored: the ledger has its claim, and a training's result; failed: see the note"
 )
 
 
@@ -308,6 +308,7 @@ class LineageNode(Plain):
     company: str = ""
     state: str = ""
     deleted: bool = False
+    revoked: str = Field("", description="why its owner took it back; empty: it was not")
 
 
 class Lineage(Plain):

@@ -105,7 +105,7 @@ async def test_a_revoked_model_is_not_translated(made: Made) -> None:
     there = await made.translations.translate(ACME, id, WISH)
     await hub.anchoring.revoke(ACME, id, "trained on the wrong meter")
     for wish in (WISH, Wish(name="o2"), Wish(opset=18)):  # type: ignore[call-arg]
-        with pytest.raises(Conflict, match="its owner revoked it .trained on the wrong meter."):
+        with pytest.raises(Conflict, match=r"its owner revoked it .trained on the wrong meter."):
             await made.translations.translate(ACME, id, wish)
     async with hub.content(ACME, there.id, "read") as onnx:
         assert there.translation is not None
@@ -156,3 +156,24 @@ async def test_a_dataset_that_was_deleted_later_says_nothing_against_its_models(
     assert (report.level, report.passed) == ("L1", True)
     check = next(one for one in report.checks if one.name == "what it was made of")
     assert f"{made.model.datasets[0]}: deleted by its owner" in check.detail
+
+
+async def test_cards_bills_and_lineages_say_what_was_revoked(made: Made) -> None:
+    hub, here = made.here.hub, made.here
+    child = await made.trained("child", parent=made.model.id)
+    assert "evoked" not in await here.notary.card(ACME, child.id) + str(await here.notary.bom(ACME, child.id))
+    await hub.anchoring.revoke(ACME, made.model.id, "the wrong meter")
+    await here.done()
+    text, bill = await here.notary.card(ACME, made.model.id), await here.notary.bom(ACME, made.model.id)
+    assert text.splitlines()[2] == "**Revoked** by its owner, and not to be relied upon any more: the wrong meter"
+    assert {"name": "headrace:revoked", "value": "the wrong meter"} in bill["metadata"]["component"]["properties"]
+    assert f"{made.model.id}: the wrong meter" in (await here.notary.card(ACME, child.id)).splitlines()[2].replace(
+        "\\", ""
+    )
+    bill = await here.notary.bom(ACME, child.id)
+    said = bill["metadata"]["component"]
+    assert {"name": "headrace:made_of_revoked", "value": f"{made.model.id}: the wrong meter"} in said["properties"]
+    assert "Made of what was revoked" in said["modelCard"]["considerations"]["technicalLimitations"][0]
+    nodes = {node.id: node.revoked for node in (await hub.lineage(ACME, child.id)).nodes}
+    assert (nodes[made.model.id], nodes[child.id]) == ("the wrong meter", "")
+    assert any("description" in left for left in (await made.report(child.id)).not_checked)

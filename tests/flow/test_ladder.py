@@ -49,7 +49,7 @@ async def test_a_dataset_and_a_model_up_to_each_level(on: Standing) -> None:
     names = [one.name for one in report.checks]
     assert names == [
         "contract", "account", "claim", "evidence", "not revoked", "result",
-        "files", "digest", "signing key", "inputs", "code", "training again",
+        "files", "digest", "signing key", "what it was made of", "inputs", "code", "training again",
     ]  # fmt: skip
     assert model.digest in report.checks[-1].detail and "the same environment" in report.checks[-1].detail
     assert any(one.state == "running" and one.name == "training again" for one in said)
@@ -161,7 +161,8 @@ async def test_what_was_revoked_and_what_was_made_of_it(on: Standing) -> None:
     assert (report.level, report.passed, states(report)["not revoked"]) == ("none", False, "failed")
     assert any("the meter was broken" in one.detail for one in report.checks)
     report, _ = await on.verify(model.id, "L2")
-    assert (report.level, states(report)["inputs"]) == ("L1", "failed")
+    found = states(report)
+    assert (report.level, found["what it was made of"], found["inputs"]) == ("L0", "failed", "failed")
 
 
 async def test_who_may(on: Standing) -> None:

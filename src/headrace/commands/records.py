@@ -27,6 +27,8 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 DATASET = {"pending": "measuring", "done": "ready", "failed": "ready, not measured", "none": "ready"}
 """State of a dataset's statistics -> of the dataset, in the words of the page."""
+REVOKED = "revoked: "
+"""`headrace.assets.REVOKED`, without the time it takes to import that."""
 PAGE = 100
 """Records of one answer."""
 
@@ -127,6 +129,10 @@ def print_head(one: dict[str, Any], stored: dict[str, Any] | None) -> None:
     """What every record begins with."""
     say(f"{one['id']}: {one['name']}, of {one['company']}, {state_of(one)}")
     say(f"registered {clock(one['created_ms'])} UTC by {one['created_by']}")
+    if (reason := taken_back(one)) is not None:
+        say(f"REVOKED by its owner, not to be relied upon any more: {reason}")
+    if one.get("confidential"):
+        say("confidential: the ledger has nothing but a digest of its sealed claim")
     if one["description"]:
         say(one["description"])
     if stored:
@@ -201,9 +207,17 @@ def state_of(one: dict[str, Any]) -> str:
     """The state of a dataset or model in a word."""
     if one["deleted_ms"] is not None:
         return "deleted"
+    if taken_back(one) is not None:
+        return "REVOKED"
     if "state" in one:
         return f"{one['state']}, held" if one["held_for"] else str(one["state"])
     return DATASET[one["statistics_state"]]
+
+
+def taken_back(one: dict[str, Any]) -> str | None:
+    """Why a dataset or model was revoked; None: it was not."""
+    note = str(one.get("anchoring_note", ""))
+    return note.removeprefix(REVOKED) if note.startswith(REVOKED) else None
 
 
 def until_of(one: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from headrace.assets import Dataset, Job, Lineage, LineageNode, Model
+from headrace.assets import Dataset, Job, Lineage, LineageNode, Model, revoked
 from headrace.services.sharing.fence import Asset, Fence, unfenced
 from headrace.services.sharing.tables import edges, grants, holds, nodes
 
@@ -116,7 +116,7 @@ def graph(fence: Fence, id: str) -> Lineage:
     alias = {one: f"hidden_{number}" for number, one in enumerate(sorted(kept - shown.keys()), 1)}
     made = []
     for one in sorted(kept):
-        node = shown.get(one) or foreign.get(one) or LineageNode(id=one, kind=KINDS[one[:2]])
+        node = shown.get(one) or foreign.get(one) or LineageNode(id=one, kind=KINDS[one[:2]], revoked="")
         made.append(node.model_copy(update={"id": alias.get(one, one)}))
     lines = sorted((alias.get(a, a), alias.get(b, b)) for a, b in drawn if a in kept and b in kept)
     return Lineage(nodes=made, edges=lines)
@@ -166,7 +166,7 @@ def _others(fence: Fence, ids: set[str]) -> dict[str, LineageNode]:
 
 
 def _node(row: Any) -> LineageNode:
-    return LineageNode(id=row.id, kind=row.kind, name=row.name, company=row.company, state=row.state)
+    return LineageNode(id=row.id, kind=row.kind, name=row.name, company=row.company, state=row.state, revoked="")
 
 
 def _asset(found: Asset) -> LineageNode:
@@ -178,6 +178,7 @@ def _asset(found: Asset) -> LineageNode:
         company=found.company,
         state=state,
         deleted=found.deleted_ms is not None,
+        revoked="" if (reason := revoked(found)) is None else reason or "no reason is given",
     )
 
 

@@ -32,6 +32,11 @@ AT_ONCE, TRAININGS = 4, 1
 """Verifications at one time, each of which reads all of an artifact; and of them those that run something again."""
 PLACES, TRAINING_PLACES = 16, 4
 """Of one company, those that wait included."""
+UNCLAIMED = {
+    "dataset": "what no claim covers, and its record may say otherwise tomorrow: description, who registered it, file name",
+    "model": "what no claim covers, and its record may say otherwise tomorrow: description, who registered it, a recipe's "
+    "limits, whether it was reproduced, figures of later evaluations, its environment beyond the digest",
+}
 Makers: TypeAlias = tuple[
     Callable[[], Retrainer | None], Callable[[], Rederiver | None], Callable[[], Retranslator | None]
 ]
@@ -149,6 +154,7 @@ def _always(case: Case, level: Level) -> list[str]:
         "the ledger's operator: one alone runs the chain, and could have written another",
         "when: times are the operator's clock",
         f"whether what {company} says of it (statistics, metrics, metadata) is true; only that it said so",
+        UNCLAIMED["dataset" if isinstance(case.asset, Dataset) else "model"],
     ]
     if isinstance(case.asset, Model) and case.asset.recipe is not None:
         left.append("the code: nobody reviewed what it does")

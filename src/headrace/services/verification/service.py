@@ -179,11 +179,11 @@ class VerificationService:
 
     async def card(self, who: Principal, id: str) -> str:
         """A model card in Markdown (`cards.card`). Raises NotFound."""
-        return cards.card(await about(self._sharing(), self.ledger, who, await self._record(who, id)))
+        return cards.card(await about(self._sharing(), self.ledger, self.reading, who, await self._record(who, id)))
 
     async def bom(self, who: Principal, id: str) -> dict[str, Any]:
         """A bill of materials, CycloneDX (`boms.bom`). Raises NotFound."""
-        return boms.bom(await about(self._sharing(), self.ledger, who, await self._record(who, id)))
+        return boms.bom(await about(self._sharing(), self.ledger, self.reading, who, await self._record(who, id)))
 
     # -- inside
 
