@@ -89,18 +89,23 @@ def print_got(one: dict[str, Any], target: Path, digest: str, as_json: bool) -> 
     if as_json:
         say(json.dumps({"id": one["id"], "path": str(target), "digest": digest}, indent=2))
     else:
-        say(f"{target}: as recorded, {digest}")
+        say(f"{target}: as its record says, {digest}")
 
 
-def sure(kind: str, one: dict[str, Any], *, yes: bool) -> None:
-    """Ask before something is deleted. Ends the command unless the answer is yes, or nobody is there to answer."""
+def sure(
+    kind: str,
+    one: dict[str, Any],
+    *,
+    yes: bool,
+    done: str = "deleted",
+    question: str = "Delete the {what}? Its content cannot be brought back.",
+) -> None:
+    """Ask before what cannot be undone. Ends the command unless the answer is yes, or nobody is there to answer."""
     if yes:
         return
     if not sys.stdin.isatty():
-        fail(f"{one['id']} ({one['name']}) was not deleted: --yes says that it shall be")
-    typer.confirm(
-        f"Delete the {kind} {one['name']} ({one['id']})? Its content cannot be brought back.", abort=True, err=True
-    )
+        fail(f"{one['id']} ({one['name']}) was not {done}: --yes says that it shall be")
+    typer.confirm(question.format(what=f"{kind} {one['name']} ({one['id']})"), abort=True, err=True)
 
 
 def print_deleted(answer: dict[str, Any], as_json: bool) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from headrace.access import Principal
 from headrace.assets import Dataset, Model, revoked
 from headrace.claims import ENDED
-from headrace.errors import HeadraceError, NotFound, Temporary
+from headrace.errors import HeadraceError, NotFound
 from headrace.services.sharing import Sharing
 from headrace.services.verification import telling
 from headrace.services.verification.ancestry import Above, ancestry, told
@@ -80,6 +80,6 @@ async def _chain(ledger: Ledger, asset: Dataset | Model) -> str:
         return ""
     try:
         status = await ledger.status()
-    except Temporary:
+    except HeadraceError:
         return ""
     return f"{status.kind} ledger, chain {status.chain}: {telling.SINGLE if status.single else telling.SHARED}"

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from headrace.access import Principal
 from headrace.assets import Dataset, Model
 from headrace.claims import Check, Level, Report
-from headrace.errors import NotFound, Tampered, UnknownContract
+from headrace.errors import HeadraceError, NotFound, Tampered, UnknownContract, Unsupported
 from headrace.services.sharing import Store
 from headrace.services.sharing.book import Book
 from headrace.services.verification import Rederiver, Retrainer, Retranslator, boms, cards, index, telling
@@ -128,7 +128,21 @@ class VerificationService:
     async def status(self, who: Principal) -> LedgerStatus:
         """Which ledger this is. Raises Temporary."""
         who.require("read")
-        return telling.status(await self.ledger.status(), who.company, await self.ledger.account(who.company))
+        known = await self._book.read(index.known_chain)
+        account = await self.ledger.account(who.company)
+        return telling.status(await self.ledger.status(), who.company, account, known)
+
+    async def doubts(self) -> str:
+        """What whoever starts it should know of its ledger; "": nothing, or nothing was recorded yet."""
+        known = await self._book.read(index.known_chain)
+        if not known:
+            return ""
+        try:
+            return telling.doubts(await self.ledger.status(), known)
+        except Unsupported:
+            return f"what was recorded before (genesis {known}) is compared with nothing, as long as there is no ledger"
+        except HeadraceError as error:
+            return f"the ledger does not answer: {error}"
 
     async def keys(self, who: Principal, company: str, asset: str = "") -> Keys:
         """What a company's records are signed with.
