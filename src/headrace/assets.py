@@ -31,6 +31,8 @@ ANCHORING = (
 
 REVOKED = "revoked: "
 """How the note of a record begins that its owner took back on the ledger; the reason follows."""
+UNREADABLE = "unreadable: "
+"""How the note begins of what stands in a list for a row that cannot be read any more."""
 
 
 def new_id(kind: Literal["ds", "md", "jb", "gr", "up", "au", "dc"]) -> str:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from headrace.assets import Model
+from headrace.assets import REVOKED, Model
 from headrace.claims import Report
+from headrace.commands import records
+from headrace.commands.records import state_of
 from headrace.errors import Conflict, Tampered
 from headrace.services.sharing.fence import Page
 from headrace.services.translation import Wish
@@ -177,3 +179,29 @@ async def test_cards_bills_and_lineages_say_what_was_revoked(made: Made) -> None
     nodes = {node.id: node.revoked for node in (await hub.lineage(ACME, child.id)).nodes}
     assert (nodes[made.model.id], nodes[child.id]) == ("the wrong meter", "")
     assert any("description" in left for left in (await made.report(child.id)).not_checked)
+
+
+async def test_a_row_that_is_no_record_any_more_breaks_no_list_and_no_start(tmp_path: Path) -> None:
+    async with house(tmp_path) as here:
+        good, bad = await dataset(here.hub, ACME), await dataset(here.hub, ACME, b"other", name="lost")
+        await here.settled()
+        weather = here.weather
+        await here.hub._hub.book.write(
+            lambda connection: connection.exec_driver_sql(
+                "UPDATE datasets SET record = substr(record, 1, 40) WHERE id = ?", (bad.id,)
+            )
+        )
+    async with house(tmp_path, weather) as here:
+        listed = {one.id: one for one in await here.hub.page(ACME, "dataset", Page())}
+        assert listed.keys() == {good.id, bad.id}
+        assert (listed[bad.id].name, listed[bad.id].anchoring_note[:10]) == ("lost", "unreadable")
+        with pytest.raises(Tampered, match="cannot be read any more"):
+            await here.hub.dataset(ACME, bad.id)
+        with pytest.raises(Tampered):
+            _ = [one async for one in here.notary.verify(ACME, bad.id, "L1")]
+        assert (await here.hub.lineage(ACME, good.id)).nodes[0].id == good.id
+        assert state_of(listed[bad.id].model_dump()) == "UNREADABLE"
+
+
+def test_words_that_commands_know_without_importing_them() -> None:
+    assert (records.REVOKED, records.DATASET.keys()) == (REVOKED, {"pending", "done", "failed", "none"})

@@ -214,6 +214,8 @@ def state_of(one: dict[str, Any]) -> str:
         return "deleted"
     if taken_back(one) is not None:
         return "REVOKED"
+    if str(one.get("anchoring_note", "")).startswith("unreadable: "):
+        return "UNREADABLE"
     if "state" in one:
         return f"{one['state']}, held" if one["held_for"] else str(one["state"])
     return DATASET[one["statistics_state"]]

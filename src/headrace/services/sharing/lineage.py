@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from typing import Any, Literal, TypeAlias
 
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from headrace.assets import Dataset, Job, Lineage, LineageNode, Model, revoked
+from headrace.errors import Tampered
 from headrace.services.sharing.fence import Asset, Fence, unfenced
 from headrace.services.sharing.tables import edges, grants, holds, nodes
 
@@ -160,8 +162,9 @@ def _others(fence: Fence, ids: set[str]) -> dict[str, LineageNode]:
     for one in fence.connection.execute(select(nodes).where(nodes.c.id.in_(ids))):
         found[one.id] = _node(one)
     for id in ids - found.keys():
-        if id[:2] in {"ds", "md"} and (made := unfenced(fence.connection, id)) is not None:
-            found[id] = _asset(made)
+        with contextlib.suppress(Tampered):  # its row is no record any more: it stands there without its name
+            if id[:2] in {"ds", "md"} and (made := unfenced(fence.connection, id)) is not None:
+                found[id] = _asset(made)
     return {id: one.model_copy(update={"name": ""}) for id, one in found.items()}
 
 

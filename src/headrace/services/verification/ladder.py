@@ -99,7 +99,7 @@ class Ladder:
         second = RungIntact(sharing, self._keyring)
         third = RungRederived(sharing, first, second, *self._makers)
         descent = Descent(self._reading, sharing)
-        rungs = ((first,), (second, descent), (third,))
+        rungs = ((first.steps,), (second.steps, descent.steps), (third.steps,))
         for rung, parts in zip(RUNGS, rungs, strict=True):
             if RUNGS.index(rung) > RUNGS.index(level):
                 case.left.append(f"{rung}: it was not asked for ({LEVELS[rung]})")
@@ -107,7 +107,7 @@ class Ladder:
             if rung != "L0" and reached == "none":
                 case.left.append(f"{rung}: what is recorded is not in order ({LEVELS[rung]})")
                 continue
-            async with aclosing(climbed([step for part in parts for step in part.steps(case)])) as climb:
+            async with aclosing(climbed([step for steps in parts for step in steps(case)])) as climb:
                 async for check in climb:
                     yield check
                     checks += [check] if check.state != "running" else []
