@@ -205,3 +205,18 @@ async def test_a_row_that_is_no_record_any_more_breaks_no_list_and_no_start(tmp_
 
 def test_words_that_commands_know_without_importing_them() -> None:
     assert (records.REVOKED, records.DATASET.keys()) == (REVOKED, {"pending", "done", "failed", "none"})
+
+
+async def test_what_was_deleted_still_says_what_was_recorded(made: Made) -> None:
+    hub, notary, data = made.here.hub, made.here.notary, made.model.datasets[0]
+    alone = await dataset(hub, ACME, b"alone")
+    await made.here.settled()
+    assert await hub.removing.delete(ACME, data) and not await hub.removing.delete(ACME, alone.id)
+    await made.here.done()
+    for id in (data, alone.id):
+        (said,) = await notary.contracts(ACME, id)
+        assert said.revoked == "deleted by its owner"
+    assert (await hub.dataset(ACME, data)).anchoring_note == "revoked: deleted by its owner"
+    report = await made.report(data)
+    assert (report.level, report.passed) == ("none", False)
+    assert next(one for one in report.checks if one.name == "not revoked").detail == "deleted by its owner"

@@ -173,8 +173,12 @@ async def test_who_may(on: Standing) -> None:
     await grant(on.here.hub, ACME, model.id, "bolt", "read")
     report, _ = await on.verify(model.id, "L1", BOLT)
     assert report.level == "L1" and any(data.id in left for left in report.not_checked)
-    with pytest.raises((Forbidden, NotFound)):
-        await on.verify(model.id, "L2", BOLT)
+    report, _ = await on.verify(model.id, "L2", BOLT)
+    assert (report.level, report.passed, report.checks[-1].state) == ("L1", True, "skipped")
+    assert f"the right to train on {data.id}" in report.checks[-1].detail
+    await on.here.notary.card(BOLT, model.id)
+    refused = [(one.action, one.asset) for one in await on.here.hub.audit(ACME) if not one.allowed]
+    assert set(refused) == {("look", model.id)}, "what he looked for before it was granted to him"
     await grant(on.here.hub, ACME, data.id, "bolt", "train")
     report, _ = await on.verify(model.id, "L2", BOLT)
     assert report.level == "L2", report

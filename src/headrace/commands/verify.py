@@ -146,10 +146,12 @@ def bundle(
 
     target = output or Path(f"{id}.bundle")
     found: dict[str, str] = {}
+    sealed: list[str] = []
 
     def look(path: Path) -> None:
         with guard(lambda: Bundle(path)) as came:
             found.update(id=id, path=str(target), key=came.key().fingerprint)
+            sealed.extend(name for name, one in came.sayings().items() if one.opening is not None)
 
     download_whole(url, f"/bundles/{quoted(id)}", target, force=force, check=look)
     if as_json:
@@ -158,3 +160,8 @@ def bundle(
     say(f"{target}: {target.stat().st_size:,} bytes, signed with {found['key']}")
     say(f"check it anywhere: headrace verify {target} --offline --key {found['key']}")
     say("tell that fingerprint by another way than you send the file")
+    if sealed:
+        say(
+            f"confidential: the {' and '.join(sealed)}, sealed on the ledger, can be read by whoever has this file",
+            err=True,
+        )

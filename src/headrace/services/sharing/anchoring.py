@@ -36,9 +36,14 @@ def to_anchor(connection: Connection, asset: Asset) -> None:
         promise(connection, "anchor", asset.id, asset.company)
 
 
+def recorded(asset: Asset) -> bool:
+    """Whether the ledger has, or is going to have, something of it."""
+    return asset.anchoring != "off" or bool(asset.contract)
+
+
 def to_revoke(connection: Connection, asset: Asset, reason: str) -> None:
     """Promise that the ledger will say that an asset is not to be relied upon; its record may be gone by then."""
-    if asset.anchoring != "off" or asset.contract:
+    if recorded(asset):
         detail = {"reason": reason, "record": asset.model_dump(mode="json")}
         promise(connection, "revoke", asset.id, asset.company, detail)
 

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from headrace.assets import Dataset, Job, Lineage, LineageNode, Model, revoked
 from headrace.errors import Tampered
-from headrace.services.sharing.fence import Asset, Fence, unfenced
+from headrace.services.sharing.fence import TABLES, Asset, Fence, unfenced
 from headrace.services.sharing.tables import edges, grants, holds, nodes
 
 MOST = 2000
@@ -122,6 +122,12 @@ def graph(fence: Fence, id: str) -> Lineage:
         made.append(node.model_copy(update={"id": alias.get(one, one)}))
     lines = sorted((alias.get(a, a), alias.get(b, b)) for a, b in drawn if a in kept and b in kept)
     return Lineage(nodes=made, edges=lines)
+
+
+def names(fence: Fence, id: str) -> bool:
+    """Whether a record that he may read names it: something was made of it that he may know of."""
+    below, _ = _walk(fence, id, up=False)
+    return any(fence.seen(kind, below - {id}) for kind in TABLES)
 
 
 def _walk(fence: Fence, id: str, up: bool) -> tuple[set[str], set[tuple[str, str]]]:

@@ -27,6 +27,8 @@ class Case:
     """Its content as it is in the store, once that was read."""
     weaker: str = ""
     """A verdict below the level that was asked for."""
+    barred: str = ""
+    """Why he may not have it made again; "": he may."""
     taken_back: str = ""
     """Somebody's revocation of something that it was made of."""
     left: list[str] = field(default_factory=list)

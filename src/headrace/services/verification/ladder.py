@@ -12,7 +12,7 @@ from typing import TypeAlias
 from headrace.access import Principal
 from headrace.assets import Dataset, Model
 from headrace.claims import LEVELS, Check, Level, Report
-from headrace.errors import Forbidden, HeadraceError
+from headrace.errors import Forbidden, HeadraceError, NotFound
 from headrace.services.sharing import Store
 from headrace.services.turns import Turns
 from headrace.services.verification import Rederiver, Retrainer, Retranslator
@@ -21,7 +21,7 @@ from headrace.services.verification.bundling import Bundling
 from headrace.services.verification.case import Case
 from headrace.services.verification.reading import Reading
 from headrace.services.verification.rung_intact import RungIntact
-from headrace.services.verification.rung_recorded import RungRecorded
+from headrace.services.verification.rung_recorded import RungRecorded, record
 from headrace.services.verification.rung_rederived import RungRederived
 from headrace.services.verification.rungs import climbed
 from headrace.trust.keyring import Keyring
@@ -77,23 +77,34 @@ class Ladder:
                     yield one
 
     async def may(self, who: Principal, asset: Dataset | Model, level: Level) -> None:
-        """Whoever may read it may have it looked at; to run it again takes its owner, or a right to everything it reads.
-        Raises Forbidden, NotFound."""
-        sharing = self._sharing()
+        """Whoever may read it may have it looked at, also what is left of something deleted. Raises Forbidden, NotFound."""
         who.require("write" if level == "L2" else "read")
-        await sharing.check(who, asset.id, "read")
-        if level != "L2" or asset.company == who.company or isinstance(asset, Dataset) or asset.translation is not None:
-            return  # whether he may read the original of a translation is the first of its checks
+        if asset.deleted_ms is None:
+            await self._sharing().check(who, asset.id, "read")
+
+    async def _barred(self, who: Principal, asset: Dataset | Model) -> str:
+        """Why he may not have it run again: that takes its owner, or a right to everything it reads; "": he may."""
+        if asset.company == who.company or isinstance(asset, Dataset) or asset.translation is not None:
+            return ""  # whether he may read the original of a translation is the first of its checks
         if asset.recipe is None:
-            raise Forbidden(detail=f"only {asset.company!r} may have {asset.id} made again: its log is theirs")
+            return f"only {asset.company!r} may have {asset.id} made again" + (
+                ": its log is theirs" if asset.snapshot else ""
+            )
+        sharing = self._sharing()
         for id in [*asset.datasets, *asset.recipe.evaluation, *([asset.parent] if asset.parent else [])]:
-            await sharing.check(who, id, "train")
+            try:
+                await record(sharing, who, id)  # what he may not know of is no attempt to train on it
+                await sharing.check(who, id, "train")
+            except (NotFound, Forbidden):
+                return f"it takes the right to train on {id}, which nobody has granted to {who.company!r}"
+        return ""
 
     async def _climb(
         self, who: Principal, asset: Dataset | Model, level: Level
     ) -> AsyncGenerator[Check | Report, None]:
         sharing = self._sharing()
         case, checks, whole = Case(who, asset), list[Check](), True
+        case.barred = await self._barred(who, asset) if level == "L2" else ""
         reached: Level = "none"
         first = RungRecorded(self._ledger, self._reading, self._bundling, sharing)
         second = RungIntact(sharing, self._keyring)

@@ -53,6 +53,8 @@ class RungRederived:
 
     def steps(self, case: Case) -> list[Step]:
         """Of one asset."""
+        if case.barred:
+            return [Step("L2", "re-derivation", partial(_barred, case.barred))]
         if isinstance(case.asset, Model) and case.asset.translation is not None:
             return self._translated.steps(case)
         if isinstance(case.asset, Model) and case.asset.snapshot is not None:
@@ -145,6 +147,10 @@ class RungRederived:
 def never(model: Model) -> bool:
     """Whether its recipe is known not to be deterministic."""
     return model.reproducible == "never" or (model.recipe is not None and not model.recipe.deterministic)
+
+
+async def _barred(why: str, _: Tell) -> str:
+    raise Skipped(f"you may not have it made again: {why}")
 
 
 async def _impossible(asset: Dataset | Model, _: Tell) -> str:

@@ -119,9 +119,8 @@ class VerificationService:
 
     async def contracts(self, who: Principal, asset: str) -> list[Said]:
         """What is recorded of an asset; nothing: it is not (yet). Raises NotFound."""
-        record = await self._record(who, asset)
         try:
-            return [await self._said(who, record.id)]
+            return [await self._said(who, asset)]
         except UnknownContract:
             return []
 
