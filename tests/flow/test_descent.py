@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from headrace.assets import REVOKED, Model
 from headrace.claims import Report
 from headrace.commands import records
+from headrace.commands import train as trains
 from headrace.commands.records import state_of
 from headrace.errors import Conflict, Tampered
 from headrace.services.sharing.fence import Page
@@ -220,3 +222,18 @@ async def test_what_was_deleted_still_says_what_was_recorded(made: Made) -> None
     report = await made.report(data)
     assert (report.level, report.passed) == ("none", False)
     assert next(one for one in report.checks if one.name == "not revoked").detail == "deleted by its owner"
+
+
+def test_training_on_what_was_revoked_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = {
+        "/datasets/ds_1": httpx.Response(200, json={"anchoring_note": "revoked: the wrong meter"}),
+        "/models/md_1": httpx.Response(200, json={"anchoring_note": "waits for the ledger"}),
+        "/datasets/ds_2": httpx.Response(404, json={"error": "gone"}),
+    }
+    monkeypatch.setattr(trains, "ask", lambda url, method, path: known[path])
+    trains._warn("", {"datasets": ["ds_1"], "evaluation": ["ds_1", "ds_2"], "parent": "md_1"})
+    assert capsys.readouterr().err == (
+        "warning: ds_1 is revoked (the wrong meter): what is made of it is not verified beyond L0\n"
+    )

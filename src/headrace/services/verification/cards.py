@@ -28,6 +28,10 @@ CONFIDENTIAL = (
     "**Confidential**: the ledger has only the digest of its encrypted metadata. This card shows them to you because you may see "
     "its record; it is not for others."
 )
+UNSEEN = (
+    "Gone, or not open to you. The claim of what was made of it names it; of the same company's, with its digests, which "
+    "whoever may read the claim may read."
+)
 _SPECIAL = re.compile(r"([\\`*\[\]<>|#~])")
 
 
@@ -142,7 +146,7 @@ def _data(about: About) -> list[str]:
         for id in ids:
             given = about.inputs.get(id)
             found.append(f"### {code(id)}, {title}")
-            found += _input(given) if isinstance(given, Dataset) else ["Gone, or not open to you."]
+            found += _input(given) if isinstance(given, Dataset) else [UNSEEN]
     return found if len(found) > 1 else [*found, "No dataset is recorded."]
 
 

@@ -240,6 +240,10 @@ def _left_open(found: Shown, pins: Pins, key: PublicKey) -> list[str]:
         f"whether what {found.claim['company']} says of it (metrics, statistics, metadata) is true; only that it said so",
         "the ledger's operator: one alone runs the chain, and could have written another",
     ]
+    if found.claim.get("parent") or found.claim.get("datasets"):
+        left.append(
+            "whether what it was made of was revoked: a bundle shows its own record alone; the platform looks, at L1"
+        )
     if not found.signer:
         left.append("whose key it is: the record on the ledger names none")
     if key.fingerprint not in pins.keys:

@@ -87,7 +87,7 @@ class VerificationService:
     async def record(self, asset: Dataset | Model, inputs: Sequence[Dataset | Model]) -> str:
         """See `Notary.record`. What a claim says of inputs is what the ledger says of them. Raises Tampered besides."""
         await self._recording.same_chain()
-        if not asset.contract and await self._book.read(partial(index.entry, asset=asset.id)) is None:
+        if inputs and not asset.contract and await self._book.read(partial(index.entry, asset=asset.id)) is None:
             for one in inputs:
                 with contextlib.suppress(UnknownContract):
                     await self.reading.compared(one)
