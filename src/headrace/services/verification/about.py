@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from headrace.access import Principal
 from headrace.assets import Dataset, Model, revoked
 from headrace.claims import ENDED
-from headrace.errors import HeadraceError, NotFound
+from headrace.errors import HeadraceError, NotFound, UnknownContract
 from headrace.services.sharing import Sharing
 from headrace.services.verification import telling
 from headrace.services.verification.ancestry import Above, ancestry, told
@@ -57,14 +57,19 @@ async def about(sharing: Sharing, ledger: Ledger, reading: Reading, who: Princip
             found.inputs[id] = await (sharing.dataset(who, id) if id.startswith("ds_") else sharing.model(who, id))
         except NotFound:
             continue
-    reason, above = await _revoked(sharing, reading, who, found)
-    return About(asset, found.inputs, await _chain(ledger, asset), reason, above)
+    chain = await _chain(ledger, asset)
+    reason, above = await _revoked(sharing, reading if chain else None, who, found)
+    return About(asset, found.inputs, chain, reason, above)
 
 
-async def _revoked(sharing: Sharing, reading: Reading, who: Principal, found: About) -> tuple[str | None, list[str]]:
+async def _revoked(
+    sharing: Sharing, reading: Reading | None, who: Principal, found: About
+) -> tuple[str | None, list[str]]:
     """(why it was taken back, what it was made of and was): by the ledger, or where that cannot be asked by the records."""
     reason = revoked(found.asset)
     try:
+        if reading is None:
+            raise UnknownContract(address=found.asset.id)
         said = await reading.known(found.asset)
         above = (await ancestry(reading, said.opened)).revoked
     except HeadraceError:
