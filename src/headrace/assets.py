@@ -302,7 +302,7 @@ class AuditEntry(Plain):
 
 class LineageNode(Plain):
     """One thing in a lineage. What the caller may not see has a kind only; if it was made of something of his, also company
-    and state."""
+    and state; if his was made of it, also that it was revoked."""
 
     id: str = Field(description="its id; `hidden_1` and so on, which means nothing, for what the caller may not see")
     kind: Literal["stream", "dataset", "recipe", "job", "model", "translation", "snapshot"]

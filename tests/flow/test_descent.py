@@ -17,6 +17,7 @@ from headrace.commands import train as trains
 from headrace.commands.records import state_of
 from headrace.errors import Conflict, Tampered
 from headrace.services.sharing.fence import Page
+from headrace.services.sharing.lineage import SAID
 from headrace.services.translation import Wish
 from headrace.services.translation.service import TranslationService
 from tests.flow.test_anchoring_downloads import change
@@ -151,6 +152,8 @@ async def test_a_stranger_hears_that_something_further_up_was_revoked_and_not_wh
     check = next(one for one in (await made.report(grandchild.id, BOLT)).checks if one.name == "what it was made of")
     assert "something further up that you may not see: the wrong meter" in check.detail
     assert made.model.id not in check.detail
+    nodes = [node for node in (await made.here.hub.lineage(BOLT, grandchild.id)).nodes if node.revoked]
+    assert [(node.id.startswith("hidden_"), node.company, node.revoked) for node in nodes] == [(True, "", SAID)]
 
 
 async def test_a_dataset_that_was_deleted_later_says_nothing_against_its_models(made: Made) -> None:

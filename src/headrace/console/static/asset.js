@@ -249,7 +249,7 @@ function notes(record, names, above) {
   const note = (look, text) => el("p", { class: "note", "data-look": look }, text);
   const found = [];
   if (revoked(record) !== null) found.push(note("bad", `Revoked by its owner, and not to be relied on any more: ${clip(revoked(record), 500)}`));
-  for (const one of above.slice(0, 5)) found.push(note("bad", `Made of something that was revoked: ${clip(one.name || one.id, 60)}, ${clip(one.revoked, 300)}`));
+  for (const one of above.slice(0, 5)) found.push(note("bad", `Made of something that was revoked: ${one.id.startsWith("hidden_") ? "something that you may not see" : clip(one.name || one.id, 60)}, ${clip(one.revoked, 300)}`));
   if (record.deleted_ms !== null) found.push(note("mute", `Deleted on ${when(record.deleted_ms)}. This is a tombstone: the content is gone; the record stays because other things were made of it or it was granted to somebody.`));
   if (isModel(record)) found.push(...modelNotes(record, note, names));
   else if (record.statistics_state === "failed") found.push(note("warn", `It is stored and can be used, but it could not be measured: ${record.statistics_error || "no reason is known"}`));

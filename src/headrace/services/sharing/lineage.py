@@ -17,6 +17,8 @@ from headrace.services.sharing.tables import edges, grants, holds, nodes
 MOST = 2000
 """Nodes of one answer."""
 NodeKind: TypeAlias = Literal["stream", "dataset", "recipe", "job", "model", "translation", "snapshot"]
+SAID = "the ledger says why"
+"""In the place of a reason, where the caller may not see what was revoked."""
 KINDS: dict[str, NodeKind] = {"st": "stream", "ds": "dataset", "rc": "recipe", "jb": "job", "md": "model"}
 """first letters of an id -> what it is"""
 
@@ -118,7 +120,7 @@ def graph(fence: Fence, id: str) -> Lineage:
     alias = {one: f"hidden_{number}" for number, one in enumerate(sorted(kept - shown.keys()), 1)}
     made = []
     for one in sorted(kept):
-        node = shown.get(one) or foreign.get(one) or LineageNode(id=one, kind=KINDS[one[:2]], revoked="")
+        node = shown.get(one) or foreign.get(one) or _unseen(fence, one, above=one in above)
         made.append(node.model_copy(update={"id": alias.get(one, one)}))
     lines = sorted((alias.get(a, a), alias.get(b, b)) for a, b in drawn if a in kept and b in kept)
     return Lineage(nodes=made, edges=lines)
@@ -172,6 +174,16 @@ def _others(fence: Fence, ids: set[str]) -> dict[str, LineageNode]:
             if id[:2] in {"ds", "md"} and (made := unfenced(fence.connection, id)) is not None:
                 found[id] = _asset(made)
     return {id: one.model_copy(update={"name": ""}) for id, one in found.items()}
+
+
+def _unseen(fence: Fence, id: str, *, above: bool) -> LineageNode:
+    """What the caller may not see: its kind; and of what his was made of, that it was revoked, which is for everybody to know."""
+    taken = ""
+    with contextlib.suppress(Tampered):
+        found = unfenced(fence.connection, id) if above and id[:2] in {"ds", "md"} else None
+        if found is not None and found.deleted_ms is None and revoked(found) is not None:
+            taken = SAID
+    return LineageNode(id=id, kind=KINDS[id[:2]], revoked=taken)
 
 
 def _node(row: Any) -> LineageNode:
