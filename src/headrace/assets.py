@@ -25,8 +25,14 @@ Scalar: TypeAlias = bool | int | float | str
 
 WHERE = "address of its contract; of a snapshot that of the contract its batch was anchored in; empty: not recorded yet"
 ANCHORING = (
-    "off: no ledger here; waiting; anchored: the ledger says all that this record says so far; failed: see the note"
+    "off: no ledger here; waiting; anchored: the ledger has its claim, and a training's result; failed: see the note"
 )
+
+
+REVOKED = "revoked: "
+"""How the note of a record begins that its owner took back on the ledger; the reason follows."""
+UNREADABLE = "unreadable: "
+"""How the note begins of what stands in a list for a row that cannot be read any more."""
 
 
 def new_id(kind: Literal["ds", "md", "jb", "gr", "up", "au", "dc"]) -> str:
@@ -225,6 +231,12 @@ class Model(Plain):
     deleted_ms: int | None = None
 
 
+def revoked(asset: Dataset | Model) -> str | None:
+    """Why its owner took it back, as its record says; None: it was not. The ledger itself is asked by a verification."""
+    note = asset.anchoring_note
+    return note.removeprefix(REVOKED) if note.startswith(REVOKED) else None
+
+
 class Job(Plain):
     """A run of a recipe. The table is the truth; what is said about it elsewhere is a nudge."""
 
@@ -290,7 +302,7 @@ class AuditEntry(Plain):
 
 class LineageNode(Plain):
     """One thing in a lineage. What the caller may not see has a kind only; if it was made of something of his, also company
-    and state."""
+    and state; if his was made of it, also that it was revoked."""
 
     id: str = Field(description="its id; `hidden_1` and so on, which means nothing, for what the caller may not see")
     kind: Literal["stream", "dataset", "recipe", "job", "model", "translation", "snapshot"]
@@ -298,6 +310,7 @@ class LineageNode(Plain):
     company: str = ""
     state: str = ""
     deleted: bool = False
+    revoked: str = Field("", description="why its owner took it back; empty: it was not")
 
 
 class Lineage(Plain):

@@ -19,6 +19,9 @@ from headrace.assets import Dataset, Model, OutputFile, Parity, Plain, Stored
 Kind: TypeAlias = Literal["dataset", "model", "model_unverified", "translation", "snapshot"]
 Level: TypeAlias = Literal["none", "L0", "L1", "L2"]
 SEALED = "headrace/sealed/1"
+DELETED, GONE = "deleted by its owner", "its company was deleted"
+ENDED = frozenset({DELETED, GONE})
+"""Reasons that the platform itself gives to the ledger when a content goes: they say nothing against what was made of it."""
 INPUTS = frozenset({"datasets", "evaluation", "parent"})
 KEPT = INPUTS | {"schema", "id", "company", "kind", "digest", "sha256", "root", "signer"}
 """Parts of a claim that are never left out of it."""

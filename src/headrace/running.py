@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 from headrace import credentials
@@ -68,7 +69,7 @@ async def stop_signals() -> Any:
 
 
 async def _serve(settings: PlatformSettings, as_json: bool) -> None:
-    async with stop_signals() as stop, Platform(settings) as platform:
+    async with stop_signals() as stop, Platform(settings) as platform, _doubting(platform):
         remember(platform)
         if settings.library.unsafe:
             print(f"headrace: {UNSAFE}", file=sys.stderr)
@@ -92,6 +93,23 @@ async def _serve(settings: PlatformSettings, as_json: bool) -> None:
         if not platform.local.learning.names():
             say("no models yet: `headrace apply -f headrace.yaml` takes some into service")
         await _summary(platform, stop)
+
+
+@contextlib.asynccontextmanager
+async def _doubting(platform: Platform) -> AsyncIterator[None]:
+    """Meanwhile the ledger is looked at."""
+    task = asyncio.create_task(_doubt(platform), name="ledger")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _doubt(platform: Platform) -> None:
+    """Say what is wrong with the ledger, if records name one; a platform waits for no ledger."""
+    if said := await platform.library.verification.doubts():
+        print(f"headrace: {said}", file=sys.stderr, flush=True)
 
 
 def remember(platform: Platform) -> None:

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from headrace.access import ROLES
-from headrace.assets import Dataset, Grant, Job, Lineage, LineageNode, Model, Stored, new_id
+from headrace.assets import Dataset, Grant, Job, Lineage, LineageNode, Model, Stored, new_id, revoked
 from tests.browser import fake_assets, fake_proof
 from tests.browser.fake_assets import DAY, OURS, Shelf, digest
 
@@ -144,12 +144,16 @@ class Hub:
         edges = [(stream, one.id) for one in shelf.datasets.values() if one.stream]
         for one in shelf.datasets.values():
             gone, state = one.deleted_ms is not None, one.statistics_state
-            nodes.append(
-                LineageNode(id=one.id, kind="dataset", name=one.name, company=one.company, state=state, deleted=gone)
-            )
+            node = LineageNode(id=one.id, kind="dataset", name=one.name, company=one.company, state=state, deleted=gone)
+            nodes.append(node.model_copy(update={"revoked": revoked(one) or ""}))
         for model in shelf.models.values():
             kind = "translation" if model.translation else "snapshot" if model.snapshot else "model"
-            nodes.append(LineageNode(id=model.id, kind=kind, name=model.name, company=model.company, state=model.state))
+            taken = revoked(model) or ""
+            nodes.append(
+                LineageNode(
+                    id=model.id, kind=kind, name=model.name, company=model.company, state=model.state, revoked=taken
+                )
+            )
             if model.translation:
                 edges.append((model.translation.of, model.id))
             if model.snapshot:

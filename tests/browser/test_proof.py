@@ -218,3 +218,8 @@ def test_revoking_asks_for_a_reason(visit: Visit, hub: Site) -> None:
     assert "not to be relied on any more: the meter was wired" in visit.text("#library-view .notes-in-words")
     assert visit.page.get_by_role("button", name="Revoke…").count() == 0
     assert f"POST /datasets/{name_of('ds', 1)}/revoke" in calls(address)
+    opened(visit, address, name_of("md", 1), "pv-gru")
+    visit.wait("document.querySelector('#library-view .notes-in-words').textContent.includes('Made of something')")
+    assert "revoked: pv-2019, the meter was wired" in visit.text("#library-view .notes-in-words")
+    opened(visit, address, name_of("md", 6), "vendor forecast")
+    assert visit.page.get_by_role("button", name="Translate to ONNX").count() == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -51,6 +53,15 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield found
 
 
+def told(up: Up, word: str, seconds: float = 30) -> str:
+    """What a platform says on stderr, once a word is there."""
+    deadline = time.monotonic() + seconds
+    while word not in (text := (up.data.parent / f"{up.data.name}.stderr").read_text()):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.05)
+    return text
+
+
 def _add(up: Up, file: Path, text: str = "a,b\n1,2\n") -> dict[str, Any]:
     file.write_text(text)
     made = json.loads(headrace(up, "dataset", "add", str(file), "--json"))
@@ -73,7 +84,10 @@ def test_the_commands(up: Up, tmp_path: Path) -> None:
     status = json.loads(headrace(up, "ledger", "--json"))
     assert status["kind"] == "memory" and status["single"] and status["account"] == found["owner"]
     assert "single-operator chain" in headrace(up, "ledger")
-    assert "revoked: a broken meter" in headrace(up, "revoke", made["id"], "--reason", "a broken meter")
+    assert "was not revoked: --yes" in headrace(up, "revoke", made["id"], "--reason", "a broken meter", code=1)
+    assert "revoked: a broken meter" in headrace(up, "revoke", made["id"], "--reason", "a broken meter", "--yes")
+    assert "REVOKED by its owner" in headrace(up, "dataset", "show", made["id"])
+    assert "REVOKED" in headrace(up, "dataset", "list") and "REVOKED" in headrace(up, "lineage", made["id"])
     deadline = time.monotonic() + 10
     while up.call("GET", f"/contracts/{made['contract']}").json()["revoked"] is None:
         assert time.monotonic() < deadline
@@ -140,6 +154,18 @@ def test_the_embedded_ledger_is_the_default_and_survives_a_kill(tmp_path: Path) 
         rebuilt = json.loads(headrace(up, *rebuild, "--json"))
         assert (rebuilt["genesis"], rebuilt["height"]) == (known["genesis"], known["height"])
         assert state.stat().st_size > 4096
+    log = up.data / "ledger" / "log.db"
+    with contextlib.closing(sqlite3.connect(log)) as db, db:
+        db.execute("UPDATE entries SET time = time + 1 WHERE idx = 1")
+    with Up(tmp_path / "data", HEADRACE_LEDGER="") as up:
+        assert "entry 1 of the ledger's log was changed" in told(up, "does not answer")
+    shutil.rmtree(log.parent)
+    with Up(tmp_path / "data", HEADRACE_LEDGER="") as up:
+        assert known["genesis"] in told(up, "another chain")
+        assert "WARNING: this is another chain" in headrace(up, "ledger")
+    with Up(tmp_path / "data") as up:
+        assert known["genesis"] in told(up, "compared with nothing")
+    with Up(tmp_path / "data", HEADRACE_LEDGER="") as up:
         assert "there is no ledger" in headrace(up, "ledger", "--rebuild", "--data", str(tmp_path), code=1)
 
 

@@ -743,7 +743,10 @@ async def test_the_audit_log_tells_both_sides(tmp_path: Path) -> None:
         await read(hub, BOLT, made.id)
         await hub.granting.revoke(ACME, id)
         with pytest.raises(UnknownAsset):
-            await hub.dataset(BOLT, data.id)
+            await hub.dataset(BOLT, data.id)  # which the record of its own model names: that is no attempt at anything
+        other = await dataset(hub, ACME)
+        with pytest.raises(UnknownAsset):
+            await hub.dataset(BOLT, other.id)
         acme = [(one.company, one.action, one.asset, one.allowed) for one in reversed(await hub.audit(ACME))]
         assert acme == [
             ("acme", "register", data.id, True),
@@ -752,7 +755,8 @@ async def test_the_audit_log_tells_both_sides(tmp_path: Path) -> None:
             ("bolt", "download", data.id, False),
             ("acme", "release", made.id, True),
             ("acme", "revoke", data.id, True),
-            ("bolt", "look", data.id, False),
+            ("acme", "register", other.id, True),
+            ("bolt", "look", other.id, False),
         ]
         bolt = [
             (one.company, one.action, one.allowed) for one in reversed(await hub.audit(BOLT)) if one.asset == made.id

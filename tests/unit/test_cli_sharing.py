@@ -81,7 +81,7 @@ def test_a_dataset_is_added_listed_shown_fetched_deleted(run: Run, fake: Fake, t
     shown = run("dataset", "show", made["id"])
     assert "of March" in shown and "300,000 bytes" in shown and "statistics: being measured" in shown
     assert "exists; --force" in run("dataset", "get", made["id"], code=1)
-    assert run("dataset", "get", made["id"], "-o", "copy.csv").startswith("copy.csv: as recorded, sha256:")
+    assert run("dataset", "get", made["id"], "-o", "copy.csv").startswith("copy.csv: as its record says, sha256:")
     assert (tmp_path / "copy.csv").read_bytes() == data
     (tmp_path / "meters.csv").write_bytes(b"mine")
     run("dataset", "get", made["id"], "--force")
@@ -243,7 +243,7 @@ def test_a_dataset_of_a_stream(run: Run, fake: Fake, tmp_path: Path) -> None:
     assert fake.asked[-1]["to_ms"] - fake.asked[-1]["from_ms"] == 6 * 86_400_000 and fake.asked[-1]["name"] == "week"
     assert "is not after --from" in run("dataset", "from-stream", "t", "--from", "1d", "--to", "7d", code=1)
     made = run("dataset", "from-stream", "t", "--from", "7d", "--json")["id"]
-    assert run("dataset", "get", made, "--raw").startswith(f"{made}.jsonl: as recorded")
+    assert run("dataset", "get", made, "--raw").startswith(f"{made}.jsonl: as its record says")
     assert (tmp_path / f"{made}.jsonl").read_bytes() == b"{}\n"
     (tmp_path / "a").write_bytes(b"1")
     other = run("dataset", "add", "a", "--json")["id"]
@@ -378,7 +378,7 @@ def test_training(run: Run, fake: Fake, tmp_path: Path) -> None:
     used = {"lr": 0.01, "width": 64}
     fake.records[made["id"]] = fake.records[made["id"]].model_copy(update={"metadata": {"hyperparameters": used}})
     assert "lr=0.01, epochs=20, bias=True, name=gru, tag=7, width=64, SEED=7" in run("model", "show", made["id"])
-    assert "as recorded" in run("model", "code", made["id"], "-o", "back.zip")
+    assert "as its record says" in run("model", "code", made["id"], "-o", "back.zip")
     assert zipfile.ZipFile(tmp_path / "back.zip").read("train.py") == (tmp_path / "code" / "train.py").read_bytes()
 
 

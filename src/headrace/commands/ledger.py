@@ -10,7 +10,7 @@ import typer
 
 from headrace.commands.calling import URL, Json, Url, call, fail, guard, quoted
 from headrace.commands.printing import say, table
-from headrace.commands.records import figure
+from headrace.commands.records import Yes, figure, sure
 from headrace.errors import BadInput, MissingExtra
 
 LONG = 60
@@ -104,6 +104,8 @@ def ledger(
         return
     say(f"{found['kind']} ledger, {found['height']:,} blocks")
     say(f"genesis block {found['genesis']} (tells it from every other ledger: pinned with --genesis)")
+    if found.get("warning"):
+        say(f"WARNING: {found['warning']}")
     say(found["says"])
     if found["operator"]:
         say(f"operator's key {found['operator']} (pinned with --operator)")
@@ -133,11 +135,17 @@ def _rebuilt(data: Path, as_json: bool) -> None:
 def revoke(
     id: Annotated[str, typer.Argument(help="Id of a dataset or model of yours.")],
     reason: Annotated[str, typer.Option(help="Why; it stands on the ledger for ever, for everybody to read.")],
+    yes: Yes = False,
     as_json: Json = False,
     url: Url = URL,
 ) -> None:
     """Have the ledger say, for ever, that a dataset or model is not to be relied upon any more."""
     kind = "datasets" if id.startswith("ds_") else "models"
+    if not yes:
+        question = (
+            "Revoke the {what}? It stands on the ledger for ever, and what was made of it is not verified any more."
+        )
+        sure(kind[:-1], call(url, "GET", f"/{kind}/{quoted(id)}"), yes=False, done="revoked", question=question)
     found = call(url, "POST", f"/{kind}/{quoted(id)}/revoke", {"reason": reason})
     if as_json:
         say(json.dumps(found, indent=2))

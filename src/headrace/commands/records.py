@@ -27,6 +27,8 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 DATASET = {"pending": "measuring", "done": "ready", "failed": "ready, not measured", "none": "ready"}
 """State of a dataset's statistics -> of the dataset, in the words of the page."""
+REVOKED = "revoked: "
+"""`headrace.assets.REVOKED`, without the time it takes to import that."""
 PAGE = 100
 """Records of one answer."""
 
@@ -87,18 +89,23 @@ def print_got(one: dict[str, Any], target: Path, digest: str, as_json: bool) -> 
     if as_json:
         say(json.dumps({"id": one["id"], "path": str(target), "digest": digest}, indent=2))
     else:
-        say(f"{target}: as recorded, {digest}")
+        say(f"{target}: as its record says, {digest}")
 
 
-def sure(kind: str, one: dict[str, Any], *, yes: bool) -> None:
-    """Ask before something is deleted. Ends the command unless the answer is yes, or nobody is there to answer."""
+def sure(
+    kind: str,
+    one: dict[str, Any],
+    *,
+    yes: bool,
+    done: str = "deleted",
+    question: str = "Delete the {what}? Its content cannot be brought back.",
+) -> None:
+    """Ask before what cannot be undone. Ends the command unless the answer is yes, or nobody is there to answer."""
     if yes:
         return
     if not sys.stdin.isatty():
-        fail(f"{one['id']} ({one['name']}) was not deleted: --yes says that it shall be")
-    typer.confirm(
-        f"Delete the {kind} {one['name']} ({one['id']})? Its content cannot be brought back.", abort=True, err=True
-    )
+        fail(f"{one['id']} ({one['name']}) was not {done}: --yes says that it shall be")
+    typer.confirm(question.format(what=f"{kind} {one['name']} ({one['id']})"), abort=True, err=True)
 
 
 def print_deleted(answer: dict[str, Any], as_json: bool) -> None:
@@ -127,6 +134,10 @@ def print_head(one: dict[str, Any], stored: dict[str, Any] | None) -> None:
     """What every record begins with."""
     say(f"{one['id']}: {one['name']}, of {one['company']}, {state_of(one)}")
     say(f"registered {clock(one['created_ms'])} UTC by {one['created_by']}")
+    if (reason := taken_back(one)) is not None:
+        say(f"REVOKED by its owner, not to be relied upon any more: {reason}")
+    if one.get("confidential"):
+        say("confidential: the ledger has nothing but a digest of its sealed claim")
     if one["description"]:
         say(one["description"])
     if stored:
@@ -201,9 +212,19 @@ def state_of(one: dict[str, Any]) -> str:
     """The state of a dataset or model in a word."""
     if one["deleted_ms"] is not None:
         return "deleted"
+    if taken_back(one) is not None:
+        return "REVOKED"
+    if str(one.get("anchoring_note", "")).startswith("unreadable: "):
+        return "UNREADABLE"
     if "state" in one:
         return f"{one['state']}, held" if one["held_for"] else str(one["state"])
     return DATASET[one["statistics_state"]]
+
+
+def taken_back(one: dict[str, Any]) -> str | None:
+    """Why a dataset or model was revoked; None: it was not."""
+    note = str(one.get("anchoring_note", ""))
+    return note.removeprefix(REVOKED) if note.startswith(REVOKED) else None
 
 
 def until_of(one: dict[str, Any]) -> str:

@@ -109,6 +109,8 @@ def lineage(
             *("  " * depth[node["id"]] + node["kind"], names[node["id"]], node["name"], node["company"]),
             "deleted"
             if node["deleted"]
+            else "REVOKED"
+            if node.get("revoked")
             else DATASET.get(node["state"], node["state"])
             if node["kind"] == "dataset"
             else node["state"],

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.commands.calling import URL, Json, Url, fail, guard, jobs_at
+from headrace.commands.calling import URL, Json, Url, ask, fail, guard, jobs_at, quoted
 from headrace.commands.printing import say
-from headrace.commands.records import Confidential
+from headrace.commands.records import Confidential, taken_back
 
 
 def train(
@@ -95,6 +95,7 @@ def _submit(url: str, asked: dict[str, Any], folder: Path, *, watch: bool, as_js
             near = ", ".join(path for path in names if path.endswith(".py"))[:200] or "none"
             fail(f"{folder} has no file {entry!r}; --entry names the one that trains. Its Python files: {near}")
         made = upload(url, "/models", asked, "code", archive)
+    _warn(url, asked["recipe"])
     if not watch:
         if as_json:
             say(json.dumps(made, indent=2))
@@ -106,6 +107,14 @@ def _submit(url: str, asked: dict[str, Any], folder: Path, *, watch: bool, as_js
     if not as_json:
         say(f"{made['id']}: {made['name']}, job {made['job']}", err=True)
     jobs.end(jobs.watched(jobs_at(url), made["job"], quiet=as_json), as_json)
+
+
+def _warn(url: str, recipe: dict[str, Any]) -> None:
+    """Say which of its inputs their owners took back: that forbids no training, and nothing of it will be verified."""
+    for id in dict.fromkeys([*recipe["datasets"], *recipe["evaluation"], *filter(None, [recipe["parent"]])]):
+        answer = ask(url, "GET", f"/{'datasets' if id.startswith('ds_') else 'models'}/{quoted(id)}")
+        if answer.is_success and (reason := taken_back(answer.json())) is not None:
+            say(f"warning: {id} is revoked ({reason}): what is made of it is not verified beyond L0", err=True)
 
 
 def _mib(count: int | None) -> int | None:

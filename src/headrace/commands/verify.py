@@ -148,11 +148,13 @@ def bundle(
     if not target.parent.is_dir():
         fail(f"{target}: there is no folder {target.parent}")
     found: dict[str, str] = {}
+    sealed: list[str] = []
 
     def look(path: Path) -> None:
         with guard(lambda: Bundle(path)) as came:
             on, began = came.ledger()
             found.update(id=id, path=str(target), key=came.key().fingerprint, operator=on, genesis=began)
+            sealed.extend(name for name, one in came.sayings().items() if one.opening is not None)
 
     download_whole(url, f"/bundles/{quoted(id)}", target, force=force, check=look)
     if as_json:
@@ -162,3 +164,8 @@ def bundle(
     say(f"check it anywhere: headrace verify {target} --offline --key {found['key']}")
     say(f"or by its ledger: --operator {found['operator']} --genesis {found['genesis']}")
     say("tell those fingerprints by another way than you send the file")
+    if sealed:
+        say(
+            f"confidential: the {' and '.join(sealed)}, sealed on the ledger, can be read by whoever has this file",
+            err=True,
+        )

@@ -189,7 +189,7 @@ function actions(record) {
     held && isOwnerOfData(record) && who.may("share") ? el("button", { type: "button", class: "quiet strong", "data-keep": "release", onclick: () => release(record) }, `Release it to ${clip(record.company, 40)}`) : null,
     isModel(record) && record.job && (who.mine(record) || isOwnerOfData(record)) ? el("a", { class: "quiet", href: `#jobs/${record.job}`, "data-keep": "job" }, "Its training job") : null,
     canReproduce(record) ? el("button", { type: "button", class: "quiet", "data-keep": "again", title: "A second training of the same recipe; its files are compared digest by digest", onclick: () => reproduce(record) }, "Train it again and compare") : null,
-    canTranslate(record) && who.may("write") ? el("button", { type: "button", class: "quiet", "data-keep": "translate", title: "Under a new id, with a certificate of how near its answers are", onclick: () => translate(record) }, "Translate to ONNX") : null,
+    canTranslate(record) && revoked(record) === null && who.may("write") ? el("button", { type: "button", class: "quiet", "data-keep": "translate", title: "Under a new id, with a certificate of how near its answers are", onclick: () => translate(record) }, "Translate to ONNX") : null,
     canDeploy(record) ? el("button", { type: "button", class: "quiet", "data-keep": "deploy", title: "Have it answer at the inference doors", onclick: () => deploy(record) }, "Deploy…") : null,
     !gone && who.mine(record) && who.may("write") ? el("button", { type: "button", class: "quiet risky", "data-keep": "delete", onclick: () => remove(record) }, "Delete") : null,
   ].filter(Boolean);
@@ -212,7 +212,8 @@ function paint() {
   say(parts.about, record.description);
   parts.about.hidden = !record.description;
   const names = Object.fromEntries((shown.lineage?.nodes || []).map(({ id, name }) => [id, name]));
-  refresh(parts.notes, [record, names, who.me()], () => notes(record, names));
+  const above = takenBack(shown.lineage, record.id);
+  refresh(parts.notes, [record, names, above, who.me()], () => notes(record, names, above));
   refresh(parts.actions, [record, who.me()], () => actions(record));
   if (!parts.said.isConnected) parts.actions.after(parts.said); // the card it stood in was drawn anew
   say(parts.said, shown.said);
@@ -234,10 +235,21 @@ function lost(error) {
   refresh(parts.notes, [id, said], () => [el("p", {}, sentence(clip(said, 400))), el("p", { class: "small" }, "Another company’s things are here only while a grant lasts. ", el("code", {}, id))]);
 }
 
-function notes(record, names) {
+/** What it was made of and was revoked, by the lineage. */
+function takenBack(lineage, id) {
+  const above = new Set([id]);
+  for (let size = 0; size !== above.size;) {
+    size = above.size;
+    for (const [source, target] of lineage?.edges || []) if (above.has(target)) above.add(source);
+  }
+  return (lineage?.nodes || []).filter((node) => node.id !== id && node.revoked && !node.deleted && above.has(node.id));
+}
+
+function notes(record, names, above) {
   const note = (look, text) => el("p", { class: "note", "data-look": look }, text);
   const found = [];
   if (revoked(record) !== null) found.push(note("bad", `Revoked by its owner, and not to be relied on any more: ${clip(revoked(record), 500)}`));
+  for (const one of above.slice(0, 5)) found.push(note("bad", `Made of something that was revoked: ${one.id.startsWith("hidden_") ? "something that you may not see" : clip(one.name || one.id, 60)}, ${clip(one.revoked, 300)}`));
   if (record.deleted_ms !== null) found.push(note("mute", `Deleted on ${when(record.deleted_ms)}. This is a tombstone: the content is gone; the record stays because other things were made of it or it was granted to somebody.`));
   if (isModel(record)) found.push(...modelNotes(record, note, names));
   else if (record.statistics_state === "failed") found.push(note("warn", `It is stored and can be used, but it could not be measured: ${record.statistics_error || "no reason is known"}`));

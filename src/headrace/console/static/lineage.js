@@ -22,7 +22,7 @@ function words(node) {
   const state = node.state && !USUAL.includes(node.state) ? `, ${node.state}` : "";
   if (hidden(node)) return { title: "not yours", under: `${/^[aeiou]/i.test(kind) ? "an" : "a"} ${kind} of ${node.company || "somebody else"}${state}` };
   const owner = node.company && !who.mine(node) ? ` of ${node.company}` : "";
-  return { title: node.name || node.id, under: `${kind}${owner}${node.deleted ? ", deleted" : state}` };
+  return { title: node.name || node.id, under: `${kind}${owner}${node.deleted ? ", deleted" : node.revoked ? ", revoked" : state}` };
 }
 
 function places({ layers }) {

@@ -87,7 +87,8 @@ class Sharing(Protocol):
             found: ``input_shape``, ``output_shape``, ``parameters``, ``metadata``, ``fingerprint``, ``environment`` as
                 `Model` has them.
 
-        Raises NotFound, Forbidden (needs `derive`).
+        Raises NotFound, Forbidden (needs `derive`), Conflict (the original is revoked, or another now), Tampered (its record is
+        not what the ledger has).
         """
         ...
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Connection, select
 
 from headrace.access import Principal
-from headrace.assets import Dataset, Model
+from headrace.assets import REVOKED, Dataset, Model, revoked
 from headrace.errors import Conflict, HeadraceError, Temporary, Unsupported
 from headrace.services.sharing import Notary, auditing
 from headrace.services.sharing.fence import Asset, Fence, by_anchoring, put, shown, unfenced
@@ -21,8 +21,6 @@ from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.promises import Promise, Waits, drop, kept, promise
 from headrace.services.sharing.tables import pending
 
-DELETED = "deleted by its owner"
-REVOKED = "revoked: "
 _Any: TypeAlias = Dataset | Model
 _RECORD: TypeAdapter[_Any] = TypeAdapter(_Any)
 
@@ -38,9 +36,14 @@ def to_anchor(connection: Connection, asset: Asset) -> None:
         promise(connection, "anchor", asset.id, asset.company)
 
 
+def recorded(asset: Asset) -> bool:
+    """Whether the ledger has, or is going to have, something of it."""
+    return asset.anchoring != "off" or bool(asset.contract)
+
+
 def to_revoke(connection: Connection, asset: Asset, reason: str) -> None:
     """Promise that the ledger will say that an asset is not to be relied upon; its record may be gone by then."""
-    if asset.anchoring != "off" or asset.contract:
+    if recorded(asset):
         detail = {"reason": reason, "record": asset.model_dump(mode="json")}
         promise(connection, "revoke", asset.id, asset.company, detail)
 
@@ -114,7 +117,7 @@ class Anchoring:
             more = select(pending.c.id).where(pending.c.asset == asset.id, pending.c.kind == "anchor").limit(1)
             if changed["anchoring"] == "anchored" and connection.execute(more).first() is not None:
                 changed["anchoring"] = "waiting"
-            if now.anchoring_note.startswith(REVOKED):
+            if revoked(now) is not None:
                 changed["anchoring_note"] = now.anchoring_note
             put(connection, now.model_copy(update=changed))
 
@@ -161,7 +164,7 @@ class Anchoring:
             who.require("write")
             if self._notary is None:
                 raise Unsupported(detail="nothing is recorded on a ledger here, so that nothing can be revoked there")
-            if asset.anchoring_note.startswith(REVOKED):
+            if revoked(asset) is not None:
                 raise Conflict(detail=f"{id} is revoked already: a reason is given once")
             to_revoke(connection, asset, reason)
             changed = asset.model_copy(update={"anchoring_note": f"{REVOKED}{reason}"[:1000]})

@@ -86,7 +86,7 @@ class Contents:
 
         Raises UnknownAsset, NotFound, Forbidden; as `Comparing.check` does.
         """
-        await self._compared(who, id, right, own, role, path)
+        await self.compared(who, id, right, own, role, path)
 
         def write(connection: Connection) -> Opened:
             now = self._hub.clock()
@@ -165,7 +165,7 @@ class Contents:
     @contextlib.asynccontextmanager
     async def local(self, who: Principal, id: str, right: Right, role: str = "") -> AsyncIterator[Path]:
         """See `Sharing.content`; with role "code" the code archive."""
-        await self._compared(who, id, right, role == "code", role)
+        await self.compared(who, id, right, role == "code", role)
 
         def write(connection: Connection) -> tuple[str, list[OutputFile]]:
             now = self._hub.clock()
@@ -184,8 +184,10 @@ class Contents:
                 return
             yield await stack.enter_async_context(self.folder(owner, kept))
 
-    async def _compared(self, who: Principal, id: str, right: Right, own: bool, role: str, path: str = "") -> None:
-        """That the record, its rows and the ledger agree, for whoever may have it. Raises as `open`."""
+    async def compared(
+        self, who: Principal, id: str, right: Right, own: bool = False, role: str = "", path: str = ""
+    ) -> Asset:
+        """The record, which its rows and the ledger agree with, for whoever may have it. Raises as `open`."""
 
         def read(connection: Connection) -> tuple[Asset, str, list[OutputFile]]:
             asset = _allowed(Fence(connection, who, self._hub.clock()), id, right, own)
@@ -197,6 +199,7 @@ class Contents:
         async with self._hub.refusing(who, "download" if right == "read" else right, id):
             asset, wanted, kept = await self._hub.book.read(read)
         await self._comparing.check(who, asset, wanted, kept)
+        return asset
 
     @contextlib.asynccontextmanager
     async def folder(self, company: str, kept: Sequence[OutputFile]) -> AsyncIterator[Path]:

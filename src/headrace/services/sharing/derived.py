@@ -12,13 +12,13 @@ from typing import Any, BinaryIO
 from sqlalchemy import Connection, delete, insert, select
 
 from headrace.access import LOCAL, Principal
-from headrace.assets import Model, OutputFile, Snapshot, Stored, Translation, new_id
+from headrace.assets import Model, OutputFile, Snapshot, Stored, Translation, new_id, revoked
 from headrace.claims import digest_of
 from headrace.errors import BadInput, Conflict
 from headrace.services.sharing import auditing, lineage
 from headrace.services.sharing.anchoring import to_anchor, waiting
 from headrace.services.sharing.book import to_its_end
-from headrace.services.sharing.contents import needs
+from headrace.services.sharing.contents import Contents, needs
 from headrace.services.sharing.fence import Fence, add, older_snapshots, unfenced
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.registering import Taken
@@ -41,27 +41,34 @@ KEPT = 200
 class Derived:
     """Takes them in. Everything here may be said twice: the second time gives the first one's record."""
 
-    def __init__(self, hub: Hub, kept: int = KEPT) -> None:
-        self._hub, self._kept = hub, kept
+    def __init__(self, hub: Hub, contents: Contents, kept: int = KEPT) -> None:
+        self._hub, self._contents, self._kept = hub, contents, kept
 
     async def translated(
         self, who: Principal, of: str, translation: Translation, onnx: Path, found: dict[str, Any], name: str = ""
     ) -> Model:
-        """See `Sharing.translated`."""
+        """See `Sharing.translated`. Nothing of the original's record is copied that the ledger does not agree with."""
         who.require("write")
 
         def allowed(connection: Connection) -> Model:
             original = Fence(connection, who, self._hub.clock()).allowed(of, "derive")
             if not isinstance(original, Model) or original.digest != translation.digest:
                 raise Conflict(detail=f"{of} is not the model any more that was translated")
+            if (reason := revoked(original)) is not None:
+                raise Conflict(detail=f"{of} cannot be translated: its owner revoked it ({reason})")
             return original
 
         await self._hub.book.read(allowed)
+        original = await self._contents.compared(who, of, "derive")
+        assert isinstance(original, Model)
+
+        def write(connection: Connection, kept: Stored) -> Model:
+            now = original.model_copy(update={"held_for": allowed(connection).held_for})
+            return self._translated(connection, who, now, translation, kept, found, name)
+
         with await asyncio.to_thread(onnx.open, "rb") as source:
             async with Taken(self._hub, who.company, [partial(self._receive, who.company, source)]) as stored:
-                made = await self._hub.book.write(
-                    lambda c: self._translated(c, who, allowed(c), translation, stored[0], found, name)
-                )
+                made = await self._hub.book.write(lambda connection: write(connection, stored[0]))
         self._hub.nudge()
         return await self._hub.book.read(lambda c: _shown(Fence(c, who, self._hub.clock()), made))
 

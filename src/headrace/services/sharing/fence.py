@@ -6,18 +6,21 @@ everything else does not exist for him. What the platform does on its own accoun
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, or_, select, update
+from pydantic import ValidationError
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, insert, or_, select, update
 
 from headrace.access import Principal
-from headrace.assets import Anchoring, Dataset, Model, Right
-from headrace.errors import Forbidden, NotFound, UnknownAsset
+from headrace.assets import UNREADABLE, Anchoring, Dataset, Model, Right, Stored
+from headrace.errors import Forbidden, NotFound, Tampered, UnknownAsset
 from headrace.services.sharing.tables import datasets, grants, holds, models
 from headrace.stores.database import Inserting
 
+_log = logging.getLogger(__name__)
 Kind: TypeAlias = Literal["dataset", "model"]
 Asset: TypeAlias = Dataset | Model
 TABLES: dict[Kind, Table] = {"dataset": datasets, "model": models}
@@ -92,15 +95,14 @@ class Fence:
         self.connection, self.who, self.now = connection, who, now
 
     def find(self, id: str) -> Asset:
-        """A record as it is; raises UnknownAsset for what he may not know of."""
+        """A record as it is. Raises UnknownAsset for what he may not know of; Tampered: it cannot be read any more."""
         kind = kind_of(id)
         table = TABLES[kind]
-        query = select(table.c.record).where(table.c.id == id, _visible(table, self.who.company, self.now))
+        query = select(table).where(table.c.id == id, _visible(table, self.who.company, self.now))
         row = self.connection.execute(query).first()
         if row is None:
             raise UnknownAsset(kind=kind, id=id)
-        found: Asset = _load(self.connection, kind, [row.record])[0]
-        return found
+        return _one(self.connection, kind, row)
 
     def own(self, id: str, deed: str) -> Asset:
         """A record of his own company. Raises UnknownAsset; Forbidden for one that is only opened to it."""
@@ -112,7 +114,7 @@ class Fence:
     def page(self, kind: Kind, page: Page) -> tuple[list[Asset], bool]:
         """The newest first, and whether there are more. Of long records (`PAGE_BYTES`) fewer than were asked for."""
         table = TABLES[kind]
-        query = select(table.c.record).where(_visible(table, self.who.company, self.now))
+        query = select(table).where(_visible(table, self.who.company, self.now))
         if page.owner:
             query = query.where(table.c.company == page.owner)
         if page.granted is not None:
@@ -130,15 +132,14 @@ class Fence:
             query = query.where(or_(older, and_(table.c.created_ms == last.created_ms, table.c.id < last.id)))
         query = query.order_by(table.c.created_ms.desc(), table.c.id.desc()).limit(page.limit + 1)
         with self.connection.execute(query) as rows:
-            records, more = _within(rows.scalars(), page.limit)
-        return _load(self.connection, kind, records), more
+            found, more = _within(rows, page.limit)
+        return _load(self.connection, kind, found), more
 
     def seen(self, kind: Kind, ids: Iterable[str]) -> dict[str, Asset]:
         """Those of these records that he may know of."""
         table = TABLES[kind]
-        query = select(table.c.record).where(table.c.id.in_(list(ids)), _visible(table, self.who.company, self.now))
-        rows = [row.record for row in self.connection.execute(query)]
-        return {found.id: found for found in _load(self.connection, kind, rows)}
+        query = select(table).where(table.c.id.in_(list(ids)), _visible(table, self.who.company, self.now))
+        return {found.id: found for found in _load(self.connection, kind, self.connection.execute(query))}
 
     def shown(self, found: Asset) -> Asset:
         """The record as he may see it."""
@@ -203,29 +204,29 @@ def _measured(value: Any, company: str) -> Any:
 
 
 def unfenced(connection: Connection, id: str) -> Asset | None:
-    """A record for the platform's own work; nobody is shown what this returns."""
+    """A record for the platform's own work; nobody is shown what this returns. Raises Tampered: it cannot be read."""
     kind = kind_of(id)
-    row = connection.execute(select(TABLES[kind].c.record).where(TABLES[kind].c.id == id)).first()
-    return None if row is None else _load(connection, kind, [row.record])[0]
+    row = connection.execute(select(TABLES[kind]).where(TABLES[kind].c.id == id)).first()
+    return None if row is None else _one(connection, kind, row)
 
 
 def belongings(connection: Connection, company: str) -> list[Asset]:
     """Every record of a company that was not deleted, for the platform's own work."""
     found: list[Asset] = []
     for kind, table in TABLES.items():
-        wanted = select(table.c.record).where(table.c.company == company, table.c.deleted_ms.is_(None))
-        found += _load(connection, kind, list(connection.execute(wanted).scalars()))
+        wanted = select(table).where(table.c.company == company, table.c.deleted_ms.is_(None))
+        found += _load(connection, kind, connection.execute(wanted))
     return found
 
 
 def older_snapshots(connection: Connection, newest: Model, kept: int) -> list[Asset]:
     """Snapshots of the same online model that were not let go yet, but for the newest so many."""
     assert newest.snapshot is not None
-    query = select(models.c.record).where(
+    query = select(models).where(
         models.c.company == newest.company, models.c.online == newest.snapshot.model, models.c.deleted_ms.is_(None)
     )
     query = query.order_by(models.c.created_ms.desc(), models.c.id.desc()).limit(100).offset(kept)
-    return _load(connection, "model", list(connection.execute(query).scalars()))
+    return [one for one in _load(connection, "model", connection.execute(query)) if not unreadable(one)]
 
 
 def by_anchoring(connection: Connection, *states: Anchoring) -> Iterator[Asset]:
@@ -239,7 +240,12 @@ def by_anchoring(connection: Connection, *states: Anchoring) -> Iterator[Asset]:
         rows = connection.execute(wanted.where(or_(*(said[state] for state in states))))
         found += [(row.created_ms, row.id) for row in rows]
     for _, id in sorted(found):
-        if (asset := unfenced(connection, id)) is not None:
+        try:
+            asset = unfenced(connection, id)
+        except Tampered as error:  # one broken row is no reason for a platform not to start
+            _log.warning("%s", error)
+            continue
+        if asset is not None:
             yield asset
 
 
@@ -285,22 +291,55 @@ def erase(connection: Connection, id: str) -> None:
     connection.execute(delete(table).where(table.c.id == id))
 
 
-def _within(records: Iterable[str], most: int) -> tuple[list[str], bool]:
+def _within(rows: Iterable[Row[Any]], most: int) -> tuple[list[Row[Any]], bool]:
     """The first of them, one at least, and whether there are more."""
-    found: list[str] = []
+    found: list[Row[Any]] = []
     size = 0
-    for record in records:
-        size += len(record)
+    for row in rows:
+        size += len(row.record)
         if len(found) == most or (found and size > PAGE_BYTES):
             return found, True
-        found.append(record)
+        found.append(row)
     return found, False
 
 
-def _load(connection: Connection, kind: Kind, records: Sequence[str]) -> list[Any]:
+def unreadable(asset: Asset) -> bool:
+    """Whether it stands in a list for a row that is no record any more."""
+    return asset.anchoring_note.startswith(UNREADABLE)
+
+
+def _one(connection: Connection, kind: Kind, row: Row[Any]) -> Asset:
+    found: Asset = _load(connection, kind, [row])[0]
+    if unreadable(found):
+        raise Tampered(
+            detail=f"the record of {row.id} cannot be read any more: put a backup of the hub's database back"
+        )
+    return found
+
+
+def _parsed(kind: Kind, row: Row[Any]) -> Any:
+    """A record; of a row that is none any more what its other columns say."""
+    try:
+        return (Dataset if kind == "dataset" else Model).model_validate_json(row.record)
+    except ValidationError:
+        known: dict[str, Any] = {
+            name: getattr(row, name) for name in ("id", "company", "name", "created_ms", "deleted_ms")
+        }
+        known |= {
+            "created_by": "",
+            "anchoring": "failed",
+            "anchoring_note": f"{UNREADABLE}its row is no record any more",
+        }
+    if kind == "model":
+        return Model(**known, state="failed")
+    nothing = Stored(size=0, sha256="", root="")
+    return Dataset(**known, media="other", filename="", stored=nothing, statistics_state="failed")
+
+
+def _load(connection: Connection, kind: Kind, rows: Iterable[Row[Any]]) -> list[Any]:
+    found = [_parsed(kind, row) for row in rows]
     if kind == "dataset":
-        return [Dataset.model_validate_json(record) for record in records]
-    found = [Model.model_validate_json(record) for record in records]
+        return found
     query = select(holds.c.model, holds.c.company).where(
         holds.c.model.in_([model.id for model in found]), holds.c.kind == "result", holds.c.released_ms.is_(None)
     )

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, insert, select
 
 from headrace.access import Principal
 from headrace.errors import Forbidden, NotFound
-from headrace.services.sharing import auditing
+from headrace.services.sharing import auditing, lineage
 from headrace.services.sharing.book import Book
-from headrace.services.sharing.fence import unfenced
+from headrace.services.sharing.fence import Fence, unfenced
 from headrace.services.sharing.pace import PUBLISHED, Pace
 from headrace.services.sharing.tables import companies, files
 from headrace.stores.artifacts import Artifacts
@@ -65,14 +65,16 @@ class Hub:
     @contextlib.asynccontextmanager
     async def refusing(self, who: Principal, action: str, id: str) -> AsyncIterator[None]:
         """Writes it down when somebody is refused something that exists; its owner can read that. It is looked up and written
-        after the answer, so that an id of somebody else's is refused neither differently nor later than one that is none."""
+        after the answer, so that an id of somebody else's is refused neither differently nor later than one that is none.
+        Whoever looks for what a record names that he may read has tried nothing: that is not written down."""
         try:
             yield
         except (Forbidden, NotFound) as error:
             said, now = str(error), self.clock()
 
             def write(connection: Connection) -> None:
-                if owner := _owner(connection, id):
+                named = action == "look" and lineage.names(Fence(connection, who, now), id)
+                if not named and (owner := _owner(connection, id)):
                     auditing.note(connection, now, who, action, id, owner, allowed=False, detail=said)
                 else:
                     auditing.skip(connection)

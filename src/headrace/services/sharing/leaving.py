@@ -6,6 +6,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, or_, select, update
 
 from headrace.access import Principal
+from headrace.claims import GONE
 from headrace.services.sharing import auditing, lineage
 from headrace.services.sharing.fence import belongings, owners
 from headrace.services.sharing.hub import Hub
@@ -14,7 +15,6 @@ from headrace.services.sharing.tables import audit, companies, grants, holds, no
 
 PLATFORM = Principal("local", "platform", "service", frozenset())
 """Who does it."""
-GONE = "its company was deleted"
 _NAMED = (
     companies.c.company, grants.c.company, grants.c.grantee, holds.c.company, nodes.c.company, audit.c.company, audit.c.owner,
 )  # fmt: skip

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from headrace.assets import Dataset, Job, Lineage, LineageNode, Model
-from headrace.services.sharing.fence import Asset, Fence, unfenced
+from headrace.assets import Dataset, Job, Lineage, LineageNode, Model, revoked
+from headrace.errors import Tampered
+from headrace.services.sharing.fence import TABLES, Asset, Fence, unfenced
 from headrace.services.sharing.tables import edges, grants, holds, nodes
 
 MOST = 2000
 """Nodes of one answer."""
 NodeKind: TypeAlias = Literal["stream", "dataset", "recipe", "job", "model", "translation", "snapshot"]
+SAID = "the ledger says why"
+"""In the place of a reason, where the caller may not see what was revoked."""
 KINDS: dict[str, NodeKind] = {"st": "stream", "ds": "dataset", "rc": "recipe", "jb": "job", "md": "model"}
 """first letters of an id -> what it is"""
 
@@ -116,10 +120,16 @@ def graph(fence: Fence, id: str) -> Lineage:
     alias = {one: f"hidden_{number}" for number, one in enumerate(sorted(kept - shown.keys()), 1)}
     made = []
     for one in sorted(kept):
-        node = shown.get(one) or foreign.get(one) or LineageNode(id=one, kind=KINDS[one[:2]])
+        node = shown.get(one) or foreign.get(one) or _unseen(fence, one, above=one in above)
         made.append(node.model_copy(update={"id": alias.get(one, one)}))
     lines = sorted((alias.get(a, a), alias.get(b, b)) for a, b in drawn if a in kept and b in kept)
     return Lineage(nodes=made, edges=lines)
+
+
+def names(fence: Fence, id: str) -> bool:
+    """Whether a record that he may read names it: something was made of it that he may know of."""
+    below, _ = _walk(fence, id, up=False)
+    return any(fence.seen(kind, below - {id}) for kind in TABLES)
 
 
 def _walk(fence: Fence, id: str, up: bool) -> tuple[set[str], set[tuple[str, str]]]:
@@ -160,13 +170,24 @@ def _others(fence: Fence, ids: set[str]) -> dict[str, LineageNode]:
     for one in fence.connection.execute(select(nodes).where(nodes.c.id.in_(ids))):
         found[one.id] = _node(one)
     for id in ids - found.keys():
-        if id[:2] in {"ds", "md"} and (made := unfenced(fence.connection, id)) is not None:
-            found[id] = _asset(made)
+        with contextlib.suppress(Tampered):  # its row is no record any more: it stands there without its name
+            if id[:2] in {"ds", "md"} and (made := unfenced(fence.connection, id)) is not None:
+                found[id] = _asset(made)
     return {id: one.model_copy(update={"name": ""}) for id, one in found.items()}
 
 
+def _unseen(fence: Fence, id: str, *, above: bool) -> LineageNode:
+    """What the caller may not see: its kind; and of what his was made of, that it was revoked, which is for everybody to know."""
+    taken = ""
+    with contextlib.suppress(Tampered):
+        found = unfenced(fence.connection, id) if above and id[:2] in {"ds", "md"} else None
+        if found is not None and found.deleted_ms is None and revoked(found) is not None:
+            taken = SAID
+    return LineageNode(id=id, kind=KINDS[id[:2]], revoked=taken)
+
+
 def _node(row: Any) -> LineageNode:
-    return LineageNode(id=row.id, kind=row.kind, name=row.name, company=row.company, state=row.state)
+    return LineageNode(id=row.id, kind=row.kind, name=row.name, company=row.company, state=row.state, revoked="")
 
 
 def _asset(found: Asset) -> LineageNode:
@@ -178,6 +199,7 @@ def _asset(found: Asset) -> LineageNode:
         company=found.company,
         state=state,
         deleted=found.deleted_ms is not None,
+        revoked="" if (reason := revoked(found)) is None else reason or "no reason is given",
     )
 
 

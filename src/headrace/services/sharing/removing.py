@@ -7,10 +7,11 @@ from functools import partial
 from sqlalchemy import Connection, delete, select
 
 from headrace.access import Principal
-from headrace.assets import Model
+from headrace.assets import REVOKED, Model, revoked
+from headrace.claims import DELETED
 from headrace.errors import Conflict
 from headrace.services.sharing import auditing, lineage
-from headrace.services.sharing.anchoring import DELETED, to_revoke
+from headrace.services.sharing.anchoring import recorded, to_revoke
 from headrace.services.sharing.fence import Asset, Fence, erase, put
 from headrace.services.sharing.hub import Hub
 from headrace.services.sharing.promises import drop
@@ -70,7 +71,8 @@ def _named(connection: Connection, company: str) -> set[str]:
 
 def buried(connection: Connection, asset: Asset, now: int, reason: str = DELETED) -> list[str]:
     """Leave the record and its place in the lineage; returns the contents that may go."""
-    put(connection, asset.model_copy(update={"deleted_ms": now}))
+    said = {"anchoring_note": f"{REVOKED}{reason}"} if recorded(asset) and revoked(asset) is None else {}
+    put(connection, asset.model_copy(update={"deleted_ms": now, **said}))
     _unwanted(connection, asset, reason)
     return _without_files(connection, asset)
 

@@ -106,7 +106,7 @@ class SharingService:
         self.register = Registering(self._hub, trainer, inspect)
         self.streams = FromStreams(self._hub, self.register, streams)
         self.results = Results(self._hub, inspect is not None)
-        self.derived = Derived(self._hub, snapshots_kept)
+        self.derived = Derived(self._hub, self.contents, snapshots_kept)
         doings: list[dict[str, Doing]] = [{"submit": self.register.again}] if trainer is not None else []
         if inspect is not None:
             doings.append({"inspect": Inspecting(self._hub, self.contents, inspect).inspect})

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.access import Principal
-from headrace.assets import Model, Translation
+from headrace.assets import Model, Translation, revoked
 from headrace.claims import Retranslated, canonical
 from headrace.disk import unavailable
 from headrace.errors import BadInput, Conflict, Forbidden, NotFound, StorageUnavailable
@@ -273,6 +273,8 @@ def _ready(model: Model) -> None:
     """Raises Conflict: what it is now."""
     if model.deleted_ms is not None:
         raise NotFound(detail=f"{model.id} was deleted: its record is left, its content is gone")
+    if (reason := revoked(model)) is not None:
+        raise Conflict(detail=f"{model.id} cannot be translated: its owner revoked it ({reason})")
     if model.state not in READY:
         said = _NOT_YET[model.state].format(job=model.job or "no job yet", parent=model.parent)
         raise Conflict(detail=f"{model.id} cannot be translated: {said}")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from headrace.access import Principal
-from headrace.assets import Dataset, Model
-from headrace.errors import NotFound, Temporary
+from headrace.assets import Dataset, Model, revoked
+from headrace.claims import ENDED
+from headrace.errors import HeadraceError, NotFound, UnknownContract
 from headrace.services.sharing import Sharing
 from headrace.services.verification import telling
+from headrace.services.verification.ancestry import Above, ancestry, told
+from headrace.services.verification.reading import Reading
 from headrace.trust.ledgers import Ledger
 
 INPUTS = 256
@@ -24,6 +27,10 @@ class About:
     """By id; what he may not know of is not among them."""
     chain: str = ""
     """Which ledger, and who keeps it; empty: there is none, or it does not answer."""
+    revoked: str | None = None
+    """Why its owner took it back; None: it was not."""
+    above: list[str] = field(default_factory=list)
+    """What it was made of and was revoked, and why, in words."""
 
     @property
     def trained_on(self) -> list[str]:
@@ -37,7 +44,7 @@ class About:
         return recipe.evaluation if recipe else []
 
 
-async def about(sharing: Sharing, ledger: Ledger, who: Principal, asset: Dataset | Model) -> About:
+async def about(sharing: Sharing, ledger: Ledger, reading: Reading, who: Principal, asset: Dataset | Model) -> About:
     """All of it.
 
     Args:
@@ -50,7 +57,27 @@ async def about(sharing: Sharing, ledger: Ledger, who: Principal, asset: Dataset
             found.inputs[id] = await (sharing.dataset(who, id) if id.startswith("ds_") else sharing.model(who, id))
         except NotFound:
             continue
-    return About(asset, found.inputs, await _chain(ledger, asset))
+    chain = await _chain(ledger, asset)
+    reason, above = await _revoked(sharing, reading if chain else None, who, found)
+    return About(asset, found.inputs, chain, reason, above)
+
+
+async def _revoked(
+    sharing: Sharing, reading: Reading | None, who: Principal, found: About
+) -> tuple[str | None, list[str]]:
+    """(why it was taken back, what it was made of and was): by the ledger, or where that cannot be asked by the records."""
+    reason = revoked(found.asset)
+    try:
+        if reading is None:
+            raise UnknownContract(address=found.asset.id)
+        said = await reading.known(found.asset)
+        above = (await ancestry(reading, said.opened)).revoked
+    except HeadraceError:
+        known = {id: revoked(one) for id, one in found.inputs.items()}
+        above = [Above(id, True, why) for id, why in known.items() if why is not None and why not in ENDED]
+    else:
+        reason = said.revoked if said.revoked is not None else reason
+    return reason, await told(sharing, who, above)
 
 
 async def _chain(ledger: Ledger, asset: Dataset | Model) -> str:
@@ -58,6 +85,6 @@ async def _chain(ledger: Ledger, asset: Dataset | Model) -> str:
         return ""
     try:
         status = await ledger.status()
-    except Temporary:
+    except HeadraceError:
         return ""
     return f"{status.kind} ledger, chain {status.chain}: {telling.SINGLE if status.single else telling.SHARED}"

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from headrace import __version__
-from headrace.assets import Dataset, Model, OutputFile, Stored
+from headrace.assets import Dataset, Model, OutputFile, Stored, revoked
 from headrace.claims import canonical, digest, kind_of
 from headrace.services.verification.about import About
 from headrace.services.verification.cards import KINDS, packages, unknown
@@ -27,6 +27,8 @@ def bom(about: About) -> Part:
     """The bill of a dataset or model."""
     asset = about.asset
     made = _model(about, asset) if isinstance(asset, Model) else _dataset(asset)
+    kept = [one for one in made["properties"] if one["name"] != "headrace:revoked"]  # the ledger knows better
+    made["properties"] = [*kept, *_properties(revoked=about.revoked, made_of_revoked="; ".join(about.above))]
     components = _components(about)
     bill: Part = {
         "bomFormat": "CycloneDX",
@@ -84,6 +86,7 @@ def _dataset(dataset: Dataset) -> Part:
             merkle_root=dataset.stored.root,
             contract=dataset.contract,
             anchoring=dataset.anchoring,
+            revoked=revoked(dataset),
             size=dataset.stored.size,
         ),
     }
@@ -116,9 +119,14 @@ def _card(about: About, model: Model) -> Part:
     return {
         "modelParameters": parameters,
         "quantitativeAnalysis": {"performanceMetrics": _metrics(model)},
-        "considerations": {"technicalLimitations": unknown(about)},
+        "considerations": {"technicalLimitations": [*_taken_back(about), *unknown(about)]},
         "properties": _properties(**_settings(model), **_parity(model)),
     }
+
+
+def _taken_back(about: About) -> list[str]:
+    found = [] if about.revoked is None else [f"Revoked by its owner, not to be relied upon any more: {about.revoked}"]
+    return found + [f"Made of what was revoked: {one}" for one in about.above]
 
 
 def _metrics(model: Model) -> list[Part]:
@@ -159,7 +167,9 @@ def _parity(model: Model) -> dict[str, object]:
 def _parent(parent: Model) -> Part:
     return {
         **_named("machine-learning-model", parent),
-        "properties": _properties(digest=parent.digest, contract=parent.contract, state=parent.state),
+        "properties": _properties(
+            digest=parent.digest, contract=parent.contract, state=parent.state, revoked=revoked(parent)
+        ),
     }
 
 

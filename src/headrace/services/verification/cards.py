@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from headrace.assets import Dataset, Model, Recipe
+from headrace.assets import Dataset, Model, Recipe, revoked
 from headrace.claims import kind_of
 from headrace.services.verification.about import About
 
@@ -27,6 +27,10 @@ KINDS = {
 CONFIDENTIAL = (
     "**Confidential**: the ledger has only the digest of its encrypted metadata. This card shows them to you because you may see "
     "its record; it is not for others."
+)
+UNSEEN = (
+    "Gone, or not open to you. The claim of what was made of it names it; of the same company's, with its digests, which "
+    "whoever may read the claim may read."
 )
 _SPECIAL = re.compile(r"([\\`*\[\]<>|#~])")
 
@@ -93,6 +97,10 @@ def _head(about: About) -> list[str]:
     found = [f"# {plain(asset.name)}"]
     if asset.deleted_ms is not None:
         found.append(f"**Deleted** {_time(asset.deleted_ms)}: this record is what is left.")
+    if about.revoked is not None:
+        found.append(f"**Revoked** by its owner, and not to be relied upon any more: {plain(about.revoked)}")
+    if about.above:
+        found.append(f"**Made of what was revoked**: {plain('; '.join(about.above))}")
     if asset.confidential:
         found.append(CONFIDENTIAL)
     if asset.description:
@@ -138,7 +146,7 @@ def _data(about: About) -> list[str]:
         for id in ids:
             given = about.inputs.get(id)
             found.append(f"### {code(id)}, {title}")
-            found += _input(given) if isinstance(given, Dataset) else ["Gone, or not open to you."]
+            found += _input(given) if isinstance(given, Dataset) else [UNSEEN]
     return found if len(found) > 1 else [*found, "No dataset is recorded."]
 
 
@@ -295,7 +303,8 @@ def _recorded(about: About) -> list[str]:
         ("ledger", plain(about.chain)),
     ]
     for id, one in about.inputs.items():
-        rows.append((f"contract of {code(id)}", code(one.contract) or "none"))
+        taken = "" if revoked(one) is None else ", revoked"
+        rows.append((f"contract of {code(id)}", (code(one.contract) or "none") + taken))
     check = f"This card checks nothing: `headrace verify` does, and `headrace contract {asset.id}` shows what the ledger says."
     return ["## Recorded", _table(("", ""), [row for row in rows if row[1]]), check]
 

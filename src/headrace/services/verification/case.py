@@ -31,6 +31,10 @@ class Case:
     """It cannot be read because of how it is, not for a reason that passes."""
     weaker: str = ""
     """A verdict below the level that was asked for."""
+    barred: str = ""
+    """Why he may not have it made again; "": he may."""
+    taken_back: str = ""
+    """Somebody's revocation of something that it was made of."""
     left: list[str] = field(default_factory=list)
     """What was not looked at."""
 

@@ -170,6 +170,11 @@ def anchored(connection: Connection, id: int, address: str, transaction: str) ->
 # -- the chain
 
 
+def known_chain(connection: Connection) -> str:
+    """Genesis of the chain everything was recorded in; "": nothing was yet."""
+    return str(connection.execute(select(chains.c.genesis)).scalar() or "")
+
+
 def same_chain(connection: Connection, status: Status) -> None:
     """That this is the chain everything was recorded in; the first one is. Raises CorruptState."""
     row: RowMapping | None = connection.execute(select(chains)).mappings().first()

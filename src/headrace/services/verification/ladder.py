@@ -12,15 +12,16 @@ from typing import TypeAlias
 from headrace.access import Principal
 from headrace.assets import Dataset, Model
 from headrace.claims import LEVELS, Check, Level, Report, Summary
-from headrace.errors import Forbidden, HeadraceError
+from headrace.errors import Forbidden, HeadraceError, NotFound
 from headrace.services.sharing import Store
 from headrace.services.turns import Turns
 from headrace.services.verification import Rederiver, Retrainer, Retranslator
+from headrace.services.verification.ancestry import Descent
 from headrace.services.verification.bundling import Bundling
 from headrace.services.verification.case import Case
 from headrace.services.verification.reading import Reading
 from headrace.services.verification.rung_intact import RungIntact
-from headrace.services.verification.rung_recorded import RungRecorded
+from headrace.services.verification.rung_recorded import RungRecorded, record
 from headrace.services.verification.rung_rederived import RungRederived, no_l2
 from headrace.services.verification.rungs import climbed
 from headrace.services.verification.summing import summary
@@ -36,6 +37,11 @@ PLACES, TRAINING_PLACES = 16, 4
 """Of one company, those that wait included."""
 AGAIN = frozenset({"training again", "translation again"})
 """Checks that show that an asset comes of what it was made of."""
+UNCLAIMED = {
+    "dataset": "what no claim covers, and its record may say otherwise tomorrow: description, who registered it, file name",
+    "model": "what no claim covers, and its record may say otherwise tomorrow: description, who registered it, a recipe's "
+    "limits, whether it was reproduced, figures of later evaluations, its environment beyond the digest",
+}
 Makers: TypeAlias = tuple[
     Callable[[], Retrainer | None], Callable[[], Rederiver | None], Callable[[], Retranslator | None]
 ]
@@ -76,30 +82,42 @@ class Ladder:
                     yield one
 
     async def may(self, who: Principal, asset: Dataset | Model, level: Level) -> None:
-        """Whoever may read it may have it looked at; to run it again takes its owner, or a right to train on it and all it reads.
-        Raises Forbidden, NotFound."""
-        sharing = self._sharing()
+        """Whoever may read it may have it looked at, also what is left of something deleted. Raises Forbidden, NotFound."""
         who.require("write" if level == "L2" else "read")
-        await sharing.check(who, asset.id, "read")
-        if level != "L2" or asset.company == who.company or isinstance(asset, Dataset) or asset.translation is not None:
-            return  # whether he may read the original of a translation is the first of its checks
+        if asset.deleted_ms is None:
+            await self._sharing().check(who, asset.id, "read")
+
+    async def _barred(self, who: Principal, asset: Dataset | Model) -> str:
+        """Why he may not have it run again: that takes its owner, or a right to everything it reads; "": he may."""
+        if asset.company == who.company or isinstance(asset, Dataset) or asset.translation is not None:
+            return ""  # whether he may read the original of a translation is the first of its checks
         if asset.recipe is None:
-            raise Forbidden(detail=f"only {asset.company!r} may have {asset.id} made again: its log is theirs")
+            return f"only {asset.company!r} may have {asset.id} made again" + (
+                ": its log is theirs" if asset.snapshot else ""
+            )
+        sharing = self._sharing()
         inputs = [*asset.datasets, *asset.recipe.evaluation, *([asset.parent] if asset.parent else [])]
-        for id in [asset.id, *inputs]:  # what runs is a job of the owner's
-            await sharing.check(who, id, "train")
+        for id in [*inputs, asset.id]:  # what runs is a job of the owner's
+            try:
+                await record(sharing, who, id)  # what he may not know of is no attempt to train on it
+                await sharing.check(who, id, "train")
+            except (NotFound, Forbidden):
+                return f"it takes the right to train on {id}, which nobody has granted to {who.company!r}"
+        return ""
 
     async def _climb(
         self, who: Principal, asset: Dataset | Model, level: Level
     ) -> AsyncGenerator[Check | Report, None]:
         sharing = self._sharing()
         case, checks, whole = Case(who, asset), list[Check](), True
+        case.barred = await self._barred(who, asset) if level == "L2" else ""
         reached: Level = "none"
         first = RungRecorded(self._ledger, self._reading, self._bundling, sharing)
         second = RungIntact(sharing, self._keyring)
         third = RungRederived(sharing, first, second, *self._makers)
-        rungs = (first.steps, second.steps, third.steps)
-        for rung, steps in zip(RUNGS, rungs, strict=True):
+        descent = Descent(self._reading, sharing)
+        rungs = ((first.steps,), (second.steps, descent.steps), (third.steps,))
+        for rung, parts in zip(RUNGS, rungs, strict=True):
             if RUNGS.index(rung) > RUNGS.index(level):
                 none = rung == "L2" and no_l2(asset)
                 case.left.append(f"L2: {none}" if none else f"{rung}: it was not asked for ({LEVELS[rung]})")
@@ -107,7 +125,7 @@ class Ladder:
             if rung != "L0" and reached == "none":
                 case.left.append(f"{rung}: not looked at, because L0 was not reached ({LEVELS[rung]})")
                 continue
-            async with aclosing(climbed(steps(case))) as climb:
+            async with aclosing(climbed([step for steps in parts for step in steps(case)])) as climb:
                 async for check in climb:
                     yield check
                     checks += [check] if check.state != "running" else []
@@ -122,7 +140,7 @@ class Ladder:
         again = next((one for one in checks if one.level == "L2" and one.state == "passed"), None)
         if level != "L2" and again and all(one.state == "passed" for one in checks if one.level == "L2"):
             words.append("made again it has the recorded digest, but what is stored here does not")
-        words += [case.weaker] if case.weaker else []
+        words += [word for word in (case.taken_back, case.weaker) if word]
         return Report(
             id=case.asset.id,
             level=level,
@@ -173,6 +191,7 @@ def _always(case: Case, *, made_again: bool) -> list[str]:
         "the ledger's operator: one alone runs the chain, and could have written another",
         "when: times are the operator's clock",
         f"whether what {company} says of it (statistics, metrics, metadata) is true; only that it said so",
+        UNCLAIMED["dataset" if isinstance(case.asset, Dataset) else "model"],
     ]
     if isinstance(case.asset, Model) and case.asset.snapshot is not None:
         left.append(

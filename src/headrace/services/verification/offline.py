@@ -256,6 +256,10 @@ def _left_open(found: Shown, pins: Pins, key: PublicKey) -> list[str]:
     ]
     if _has_inputs(found):
         left.insert(2, "what it was made of: the record names it, and it is not in the bundle")
+    if _has_inputs(found):
+        left.append(
+            "whether what it was made of was revoked: a bundle shows its own record alone; the platform looks, at L1"
+        )
     if not found.signer:
         left.append("whose key it is: the record on the ledger names none")
     if key.fingerprint not in pins.keys:

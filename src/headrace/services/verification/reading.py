@@ -91,6 +91,26 @@ class Reading:
             )
         return await self._contract(await rebuilt(self._book, self._ledger, asset))
 
+    async def revocation(self, asset: str, contract: str) -> tuple[str | None, dict[str, Any] | None]:
+        """(why an asset that a claim names was revoked, its own claim), by what the chain has at the address that the claim
+        names; None: it was not, or its claim cannot be opened. Raises UnknownContract, Tampered, Temporary.
+
+        Args:
+            contract: the address; "": none is named.
+        """
+        try:
+            if not contract:
+                raise UnknownContract(address=asset)
+            said = await self._ledger.read(contract)
+        except UnknownContract:  # a snapshot, which has no contract of its own, or it was recorded later
+            found = await self.recorded(asset)
+            return found.revoked, found.opened
+        try:
+            claim: dict[str, Any] | None = await self._opening.opened(asset, said.claim)
+        except CorruptState:  # sealed, and what opens it is lost
+            claim = None
+        return said.revoked, claim
+
     async def compared(self, asset: Dataset | Model) -> Recorded:
         """The same; and the record says it, too. Raises as `recorded`, and Tampered."""
         found = await self.known(asset)

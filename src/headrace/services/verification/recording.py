@@ -45,7 +45,7 @@ class Recording:
         """See `Notary.record`."""
         await self.same_chain()
         if claims.kind_of(asset) == "snapshot":
-            return await self._leaf(asset)
+            return await self._leaf(asset, inputs)
         entry = await self._deployed(await self._claimed(asset, inputs))
         if isinstance(asset, Model) and claims.has_result(asset):
             await self._recorded(entry, asset)
@@ -113,11 +113,11 @@ class Recording:
         """Whether a noted result names other files than the record."""
         return (await self._opening.opened(model.id, text)).get("digest") != model.digest
 
-    async def _leaf(self, asset: Dataset | Model) -> str:
+    async def _leaf(self, asset: Dataset | Model, inputs: Sequence[Dataset | Model]) -> str:
         leaf = await self._book.read(partial(index.leaf, asset=asset.id, what="claim"))
         secret = None
         if leaf is None:
-            text, secret = await self._text(asset, await self._claim(asset), claims.is_secret(asset))
+            text, secret = await self._text(asset, await self._claim(asset, inputs), claims.is_secret(asset))
             leaf = Leaf(asset.id, "claim", asset.company, text)
         return (await self._batches.anchor(leaf, secret)).address
 

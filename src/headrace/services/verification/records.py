@@ -67,6 +67,9 @@ class LedgerStatus(Plain):
     says: str = Field(description="the same for people")
     company: str = Field(description="the caller's")
     account: str = Field(description="address of its account there")
+    warning: str = Field(
+        "", description="what is wrong: another chain than the records name, a changed log; empty: nothing"
+    )
 
 
 class Keys(Plain):

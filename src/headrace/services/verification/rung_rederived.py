@@ -53,6 +53,8 @@ class RungRederived:
 
     def steps(self, case: Case) -> list[Step]:
         """Of one asset."""
+        if case.barred:
+            return [Step("L2", "re-derivation", partial(_barred, case.barred))]
         if isinstance(case.asset, Model) and case.asset.translation is not None:
             return self._translated.steps(case)
         if isinstance(case.asset, Model) and case.asset.snapshot is not None:
@@ -162,6 +164,10 @@ def no_l2(asset: Dataset | Model) -> str:
     if not asset.recipe.deterministic:
         return f"it never gets L2: {asset.reproducible_note or 'its recipe declares itself non-deterministic'}"
     return ""
+
+
+async def _barred(why: str, _: Tell) -> str:
+    raise Skipped(f"you may not have it made again: {why}")
 
 
 async def _impossible(asset: Dataset | Model, _: Tell) -> str:

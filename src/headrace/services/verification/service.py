@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from headrace.access import Principal
 from headrace.assets import Dataset, Model
 from headrace.claims import Check, Level, Report
-from headrace.errors import NotFound, Tampered, UnknownContract
+from headrace.errors import HeadraceError, NotFound, UnknownContract, Unsupported
 from headrace.services.sharing import Store
 from headrace.services.sharing.book import Book
 from headrace.services.verification import Rederiver, Retrainer, Retranslator, boms, cards, index, telling
@@ -85,7 +85,12 @@ class VerificationService:
     # -- Notary
 
     async def record(self, asset: Dataset | Model, inputs: Sequence[Dataset | Model]) -> str:
-        """See `Notary.record`."""
+        """See `Notary.record`. What a claim says of inputs is what the ledger says of them. Raises Tampered besides."""
+        await self._recording.same_chain()
+        if inputs and not asset.contract and await self._book.read(partial(index.entry, asset=asset.id)) is None:
+            for one in inputs:
+                with contextlib.suppress(UnknownContract):
+                    await self.reading.compared(one)
         return await self._recording.record(asset, inputs)
 
     async def revoke(self, asset: Dataset | Model, reason: str) -> None:
@@ -114,16 +119,29 @@ class VerificationService:
 
     async def contracts(self, who: Principal, asset: str) -> list[Said]:
         """What is recorded of an asset; nothing: it is not (yet). Raises NotFound."""
-        record = await self._record(who, asset)
         try:
-            return [await self._said(who, record.id)]
+            return [await self._said(who, asset)]
         except UnknownContract:
             return []
 
     async def status(self, who: Principal) -> LedgerStatus:
         """Which ledger this is. Raises Temporary."""
         who.require("read")
-        return telling.status(await self.ledger.status(), who.company, await self.ledger.account(who.company))
+        known = await self._book.read(index.known_chain)
+        account = await self.ledger.account(who.company)
+        return telling.status(await self.ledger.status(), who.company, account, known)
+
+    async def doubts(self) -> str:
+        """What whoever starts it should know of its ledger; "": nothing, or nothing was recorded yet."""
+        known = await self._book.read(index.known_chain)
+        if not known:
+            return ""
+        try:
+            return telling.doubts(await self.ledger.status(), known)
+        except Unsupported:
+            return f"what was recorded before (genesis {known}) is compared with nothing, as long as there is no ledger"
+        except HeadraceError as error:
+            return f"the ledger does not answer: {error}"
 
     async def keys(self, who: Principal, company: str, asset: str = "") -> Keys:
         """What a company's records are signed with.
@@ -165,20 +183,17 @@ class VerificationService:
     async def _may_verify(self, who: Principal, id: str, level: Level) -> Dataset | Model:
         """What he wants to have verified. Raises what refuses it."""
         who.require("read")
-        try:
-            asset = await self._record(who, id)
-        except ValueError as error:  # the row in the hub's database is no record any more
-            raise Tampered(detail=f"the record of {id} cannot be read") from error
+        asset = await self._record(who, id)
         await self._ladder.may(who, asset, level)
         return asset
 
     async def card(self, who: Principal, id: str) -> str:
         """A model card in Markdown (`cards.card`). Raises NotFound."""
-        return cards.card(await about(self._sharing(), self.ledger, who, await self._record(who, id)))
+        return cards.card(await about(self._sharing(), self.ledger, self.reading, who, await self._record(who, id)))
 
     async def bom(self, who: Principal, id: str) -> dict[str, Any]:
         """A bill of materials, CycloneDX (`boms.bom`). Raises NotFound."""
-        return boms.bom(await about(self._sharing(), self.ledger, who, await self._record(who, id)))
+        return boms.bom(await about(self._sharing(), self.ledger, self.reading, who, await self._record(who, id)))
 
     # -- inside
 

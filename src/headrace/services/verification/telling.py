@@ -51,7 +51,21 @@ def said(found: Recorded, view: Dataset | Model | None = None, company: str = ""
     )
 
 
-def status(found: Status, company: str, account: str) -> LedgerStatus:
+def doubts(found: Status, known: str) -> str:
+    """What is wrong with a ledger; "": nothing that is seen at a glance.
+
+    Args:
+        known: genesis of the chain everything was recorded in; "": nothing was yet.
+    """
+    if known and known != found.genesis:
+        return (
+            f"this is another chain (genesis {found.genesis}) than the one that all was recorded in ({known}): nothing is "
+            "recorded or verified until that one's data are put back"
+        )
+    return f"the ledger is damaged: {found.broken}" if found.broken else ""
+
+
+def status(found: Status, company: str, account: str, known: str = "") -> LedgerStatus:
     """The ledger at a glance."""
     return LedgerStatus(
         kind=found.kind,
@@ -63,6 +77,7 @@ def status(found: Status, company: str, account: str) -> LedgerStatus:
         says=SINGLE if found.single else SHARED,
         company=company,
         account=account,
+        warning=doubts(found, known),
     )
 
 

@@ -57,6 +57,7 @@ class Book:
             raise
         try:
             self._settle()
+            self._broken = self._read_over()
         except BaseException:
             self.close()
             raise
@@ -118,6 +119,16 @@ class Book:
             act = (None, contracts.creation("Anchors"))
             self._block(OPERATOR, [act])
         self.anchors = self._log.entry(0).contract
+
+    def _read_over(self) -> str:
+        """What of the log is not as it was appended; "": nothing. It is opened all the same: what is intact can be read."""
+        try:
+            for _ in self._log.blocks(-1):
+                pass
+        except CorruptState as error:
+            logging.getLogger(__name__).warning("the ledger is damaged: %s", error)
+            return str(error)
+        return ""
 
     def _again(self, entries: Sequence[Entry]) -> None:
         try:
@@ -299,7 +310,15 @@ class Book:
     def status(self) -> Status:
         """See `Ledger`."""
         height = self._machine.head()[0]
-        return Status("embedded", self.chain, self.genesis, height, single=True, operator=self._accounts.fingerprint())
+        return Status(
+            kind="embedded",
+            chain=self.chain,
+            genesis=self.genesis,
+            height=height,
+            single=True,
+            operator=self._accounts.fingerprint(),
+            broken=self._broken,
+        )
 
 
 def key(sender: str, to: str | None, data: bytes) -> bytes:

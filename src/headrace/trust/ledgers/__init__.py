@@ -134,6 +134,8 @@ class Status:
     """One operator runs it alone: he could write another chain. Said wherever a level is named."""
     operator: str
     """Fingerprint of the key that signs its tree heads: what a verifier pins."""
+    broken: str = ""
+    """What of its log was found changed when it was opened; "": nothing."""
 
 
 class Ledger(Protocol):
