@@ -121,7 +121,7 @@ async def test_code_that_acts_otherwise_when_it_is_traced_is_refused(tmp_path: P
         data = (await hubs.dataset(hub, ACME)).id
         text = NET.format(forward="self.layer(x) * (1.01 if torch.jit.is_tracing() else 1.0)")
         made = await code(hub, queue, text, datasets=[data])
-        with pytest.raises(BadInput, match=r"its answers differ by up to .* is allowed \(output 'y', .* `tolerance`"):
+        with pytest.raises(BadInput, match=r"its answers differ by up to .* is allowed \(output 'y', .*`tolerance`"):
             await service.translate(ACME, made.id, WISH)
         allowed = await service.translate(ACME, made.id, Wish(tolerance=1.0))  # type: ignore[call-arg]
         assert allowed.translation is not None

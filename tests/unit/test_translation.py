@@ -135,7 +135,7 @@ def test_shorter_numbers_may_differ_more_and_the_certificate_says_so(tmp_path: P
     y = x @ WEIGHTS.astype(float) + 1e-4
     found = compare(tmp_path, linear(), arrays(all=("real", x, y)))
     assert found["dtypes"] == "float64 to float32" and found["parity"]["worst"] > 9e-5
-    with pytest.raises(BadInput, match="larger `tolerance`"):
+    with pytest.raises(BadInput, match="larger `--tolerance`"):
         compare(tmp_path, linear(), arrays(all=("real", x, y.astype(np.float32))))
 
 
