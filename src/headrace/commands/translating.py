@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-import click
 import typer
 
 from headrace.commands.calling import URL, Json, Url, call, fail, quoted
@@ -24,6 +23,12 @@ SKEW = 2.0
 """Seconds that another computer's clock may be behind."""
 
 
+def _above_zero(value: float | None) -> float | None:
+    if value is not None and not 0 < value < float("inf"):
+        raise typer.BadParameter("expected a number above 0")
+    return value
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command()(translate)
@@ -34,7 +39,7 @@ def translate(
     tolerance: Annotated[
         float | None,
         typer.Option(
-            click_type=click.FloatRange(min=0, min_open=True),
+            callback=_above_zero,
             help="Largest difference of answers (default: 1e-5 of the largest answer, 1e-3 where numbers get shorter).",
         ),
     ] = None,

@@ -2,9 +2,9 @@
 
 ``python -m headrace.inside.translate``. ``/work/request.json``: {"entry_point", "parameters", "online", "network", "wish":
 {"opset", "dropout", "input_shape"}, "shape": known or null, "training": [file...], "held_out": [file...]}; ``/work/model``: its
-files; ``/work/code.archive``: its recipe's code, if it has one. Gives ``/work/output/model.onnx``, ``cases.npz`` (inputs and answers of
-each batch) and ``answer.json``: {"framework", "exporter"} or {"error"}. Other people's code runs in this process: who compares is
-another program (`parity.py`), which sees files only.
+files; ``/work/code.archive``: its recipe's code, if it has one. Gives ``/work/output/model.onnx``, ``cases.npz`` (inputs and
+answers of each batch) and ``answer.json``: {"framework", "exporter"} or {"error"}. Other people's code runs in this process: who
+compares is another program (`parity.py`), which sees files only.
 """
 
 from __future__ import annotations
