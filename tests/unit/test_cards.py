@@ -104,10 +104,6 @@ def test_every_kind_has_a_card_and_a_valid_bill() -> None:
             "**The original's answers were all the same (output 'y'): a constant would have passed this comparison.**",
         ),
         (model(state="snapshot", snapshot=SNAPSHOT), "9 records, log positions 1 to 9"),
-        (
-            model(state="snapshot", snapshot=SNAPSHOT, metadata={"decision": {"reason": "11.2% better"}}),
-            "| because | 11.2% better |",
-        ),
         (model(confidential=True, deleted_ms=1), "**Confidential**"),
         (data(confidential=True, statistics=None), "Its statistics"),
     ):

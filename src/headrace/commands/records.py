@@ -172,9 +172,7 @@ def print_snapshots(found: list[dict[str, Any]], of: str) -> None:
         published = clock(one["snapshot"]["published_ms"]) if one["snapshot"] else ""
         rows.append([one["id"], one["name"], published, reason, state_of(one)])
     head = ["id", "name", "published (time of the readings)", "because", "state"]
-    table(
-        head, rows, empty=f"no snapshots of an online model {of!r}; `headrace list` shows which online models there are"
-    )
+    table(head, rows, empty=f"no snapshots of an online model {of!r}; `headrace get` lists the online models")
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

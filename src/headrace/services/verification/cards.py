@@ -275,19 +275,12 @@ def _snapshot(model: Model) -> list[str]:
         ("online model", plain(said.model)),
         ("key", plain(said.key)),
         ("spec", code(said.spec)),
-        ("published", f"{_time(said.published_ms)} (time of the readings)"),
-        ("because", plain(_reason(model))),
-        ("topics", plain(", ".join(said.topics))),
+        ("published", _time(said.published_ms)),
         ("learned from", f"{said.records:,} records, log positions {said.first_position} to {said.last_position}"),
         ("Merkle root", code(said.root)),
         ("environment", code(said.environment)),
     ]
     return ["## Learned online", _table(("", ""), [row for row in rows if row[1]])]
-
-
-def _reason(model: Model) -> str:
-    decision = model.metadata.get("decision")
-    return str(decision.get("reason", "")) if isinstance(decision, dict) else ""
 
 
 def _lineage(about: About) -> list[str]:
