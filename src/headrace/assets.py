@@ -6,7 +6,7 @@ Times are integer milliseconds since the epoch, UTC. Digests are ``sha256:<64 he
 from __future__ import annotations
 
 import secrets
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -149,12 +149,33 @@ class Parity(Plain):
     real: int = Field(description="of them recorded: samples of a dataset the original was trained or evaluated on")
     edge: int = Field(description="of them edge cases: zeros, ones, smallest and largest values seen")
     made: int = Field(
-        description="of them made at random within what was seen, or of a normal distribution if nothing was"
+        description="of them made at random within what was seen; if nothing was, within what the model itself knows of its "
+        "inputs (thresholds of trees, a scaler's mean); else of a normal distribution"
     )
     worst: float = Field(description="largest absolute difference")
     mean: float = Field(description="mean absolute difference")
     scale: float = Field(description="largest absolute value of the original's answers")
     tolerance: float = Field(description="largest difference allowed; a translation above it is refused")
+    constant: list[Annotated[str, Field(max_length=500)]] | None = Field(
+        None,
+        max_length=100,
+        description="outputs whose original answers were all the same within what was allowed, so that a constant would have "
+        "passed; null: older than this was looked at",
+    )
+
+    def doubts(self) -> list[str]:
+        """Why it shows little, in sentences; none if it does not."""
+        found = []
+        if not self.real:
+            found.append(
+                "Nothing recorded was compared: all inputs were made up, so it says little of those the model is made for"
+            )
+        if self.constant:
+            outputs = ", ".join(repr(name[:60]) for name in self.constant[:8])
+            found.append(
+                f"The original's answers were all the same (output {outputs}): a constant would have passed this comparison"
+            )
+        return found
 
 
 class Translation(Plain):
@@ -169,6 +190,10 @@ class Translation(Plain):
     dropout: Literal["eval", "train-fixed"] = Field("eval", description="mode the original was exported in")
     versions: dict[str, str] = Field(description="package -> version, of what translated and compared")
     parity: Parity
+
+    def named(self, original: str) -> str:
+        """What a translation of an original of that name is called, if nobody says otherwise."""
+        return f"{original} (ONNX)" if self.dropout == "eval" else f"{original} (ONNX, {self.dropout})"
 
 
 class Snapshot(Plain):

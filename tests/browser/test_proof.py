@@ -202,6 +202,8 @@ def test_a_model_is_translated_or_the_reason_is_said(visit: Visit, hub: Site) ->
     opened(visit, address, name_of("md", 1), "pv-gru")
     visit.page.get_by_role("button", name="Translate to ONNX").click()
     visit.page.get_by_role("heading", name="pv-gru (ONNX)").wait_for()
+    opened(visit, address, name_of("md", 10), "pv-rls")
+    assert visit.page.get_by_role("button", name="Translate to ONNX").count() == 0, "its weights are no network"
     visit.forgive(409)
 
 

@@ -14,9 +14,11 @@ from headrace.checks.translators import Subject
 from headrace.errors import BadInput
 from headrace.models.onnx_files import check_graph
 from headrace.models.translators import TRANSLATORS, Arrays, Given
+from headrace.models.translators.sklearn import SklearnTranslator
+from headrace.models.translators.sklearn_ranges import span
 from headrace.models.translators.torch import TorchTranslator
 
-MODELS = {"torch": 9, "sklearn": 9, "keras": 6}
+MODELS = {"torch": 9, "sklearn": 13, "keras": 6}
 
 
 @pytest.mark.parametrize("name", TRANSLATORS.names())
@@ -29,6 +31,59 @@ def one() -> Iterator[Subject]:
 
     torch.manual_seed(0)
     yield Subject("one layer", torch.nn.Linear(4, 2), takes=(Given((4,)),))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_decision_values_are_not_called_probabilities(tmp_path: Path, number: int) -> None:
+    import onnxruntime
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    x = np.random.default_rng(number).normal(size=(100, 3))
+    for kind in (SVC(), SGDClassifier(random_state=0)):
+        model = make_pipeline(StandardScaler(), kind).fit(x, np.digitize(x[:, 0], [0.0, 0.8][:number]))
+        translator = SklearnTranslator()
+        translator.load(tmp_path, model, "eval")
+        translator.export([x[:5]], 17, tmp_path / "m.onnx")
+        session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
+        assert [one.name for one in session.get_outputs()] == ["label", "decision_values"]
+        columns = 1 if number == 1 else 3
+        assert session.get_outputs()[1].shape[1] == columns
+        _, got = session.run(None, {session.get_inputs()[0].name: x.astype(np.float32)})
+        assert np.allclose(got.reshape(100, -1), model.decision_function(x).reshape(100, -1), rtol=1e-4, atol=1e-4)
+
+
+def test_estimators_know_where_their_inputs_lie() -> None:
+    from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestRegressor
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+    from sklearn.multioutput import MultiOutputRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, StandardScaler
+    from sklearn.tree import DecisionTreeRegressor
+
+    random = np.random.default_rng(0)
+    x = random.uniform([10, -1, 0], [29, 1, 1e6], (300, 3))
+    y = x[:, 0] + 5 * x[:, 1] + x[:, 2] / 1e6
+    for model in (
+        RandomForestRegressor(5, random_state=0).fit(x, y),
+        GradientBoostingClassifier(n_estimators=5, random_state=0).fit(x, np.digitize(y, [15, 20])),
+        HistGradientBoostingRegressor(max_iter=20).fit(x, y),
+        MultiOutputRegressor(DecisionTreeRegressor(random_state=0)).fit(x, np.stack([y, -y], 1)),
+        make_pipeline(StandardScaler(), LogisticRegression()).fit(x, y > 20),
+        make_pipeline(MinMaxScaler(), LinearRegression()).fit(x, y),
+    ):
+        found = span(model, 3)
+        assert found is not None
+        low, high = np.array(found)
+        assert (low < [20, 0.2, 6e5]).all() and (high > [19, -0.2, 4e5]).all() and (low < high).all(), model
+        assert low[0] > -15 and high[0] < 55, model
+    assert span(LinearRegression().fit(x, y), 3) is None
+    beyond = make_pipeline(PolynomialFeatures(), RandomForestRegressor(2, random_state=0)).fit(x, y)
+    assert span(beyond, 3) is None, "what is behind a step of other features is not about the inputs"
+    nothing = DecisionTreeRegressor().fit(x, np.ones(300))
+    assert span(nothing, 3) is None, "a tree without a branch"
 
 
 class Moody(TorchTranslator):

@@ -168,7 +168,7 @@ async def test_each_is_registered_once_with_the_root_of_the_log(tmp_path: Path) 
         assert (about.root, about.records) == independent_root(data, 1, about.last_position)
         assert about.environment == model.fingerprint == HERE["digest"] and "packages" not in model.environment
         assert (model.framework, model.input_shape, model.output_shape) == ("rls", [6, 10], [6])
-        assert model.parameters == 10 and model.metadata["decision"]["reason"]
+        assert model.parameters == 10 and model.metadata["decision"]["reason"] and "network" not in model.metadata
         weights = await hubs.read(hub, ANN, model.id)
         assert digest(weights) == model.files[0].stored.sha256 and read(weights)["weights"].size == 10
         assert not await hub.page(ANN, "model", Page()), "they are hidden unless they are asked for"

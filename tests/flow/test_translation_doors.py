@@ -60,6 +60,7 @@ def _refusals(up: Up, original: str) -> None:
     assert up.call("POST", f"/translate/{original}", content=b"x" * 2**17).status_code == 413
     headers = {"authorization": "Bearer no"}
     assert httpx.post(f"{up.http}/translate/{original}", headers=headers, trust_env=False).status_code == 401
+    assert "is a dataset: what is translated are models" in printed(up, "translate", "ds_1", code=1)
     said = printed(up, "translate", original, code=1)
     assert said.startswith("headrace: it cannot be translated: the shape of its inputs is not known")
     assert "/translate/{id}" in up.call("GET", "/openapi/translation.json").text
@@ -83,7 +84,8 @@ def _translated(up: Up, original: str) -> None:
     assert re.match(rf"md_\w+: line in ONNX, translated from {original}\n", said)
     assert "the original: unverified: uploaded as it is" in said and "inputs: x (n, 3) float32" in said
     for words in (
-        "38: 5 edge cases, 33 made at random",
+        "38: none recorded, 5 edge cases, 33 made at random",
+        "Mind: nothing recorded was compared",
         r"float32 kept",
         r"torchscript \(torch\), opset 15",
         "onnxruntime",
@@ -94,6 +96,9 @@ def _translated(up: Up, original: str) -> None:
     )
     assert said.startswith(made["id"]), "asked again for the same, it is the same"
     assert [one["state"] for one in models(up)] == ["translated", "uploaded"]
+    assert made["translation"]["parity"]["constant"] == []
+    shown = printed(up, "model", "show", made["id"])
+    assert "38: none recorded" in shown and "Mind: nothing recorded was compared" in shown
     folder = up.data.parent / "got.onnx"
     printed(up, "model", "get", made["id"], "--output", str(folder))
     assert folder.stat().st_size == made["files"][0]["stored"]["size"]

@@ -91,6 +91,18 @@ def test_every_kind_has_a_card_and_a_valid_bill() -> None:
             model(state="translated", translation=SAID, parent="md_1"),
             "2e-05 where answers go up to 255; 0.0025 allowed",
         ),
+        (
+            model(state="translated", translation=SAID, parent="md_1", metrics={"mse": 1}),
+            f"Of the original `{SAID.of}`, whose card names the data",
+        ),
+        (
+            model(state="translated", translation=blind(), parent="md_1"),
+            "**Nothing recorded was compared: all inputs were made up, so it says little of those the model is made for.**",
+        ),
+        (
+            model(state="translated", translation=blind(), parent="md_1"),
+            "**The original's answers were all the same (output 'y'): a constant would have passed this comparison.**",
+        ),
         (model(state="snapshot", snapshot=SNAPSHOT), "9 records, log positions 1 to 9"),
         (model(confidential=True, deleted_ms=1), "**Confidential**"),
         (data(confidential=True, statistics=None), "Its statistics"),
@@ -98,6 +110,11 @@ def test_every_kind_has_a_card_and_a_valid_bill() -> None:
         about = About(asset)
         assert said in card(about)
         checked(about)
+
+
+def blind() -> Translation:
+    """What says little, and says so."""
+    return SAID.model_copy(update={"parity": PARITY.model_copy(update={"real": 0, "made": 6, "constant": ["y"]})})
 
 
 def _card(bill: dict[str, Any]) -> dict[str, Any]:

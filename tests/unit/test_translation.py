@@ -66,6 +66,25 @@ def test_without_recorded_inputs_they_are_of_a_normal_distribution_and_words_sta
     assert all(4 <= one.inputs[0].min() <= one.inputs[0].max() <= 9 for one in seen)
 
 
+def test_where_the_model_knows_its_inputs_they_are_made_there() -> None:
+    takes = Given((2,), "float64", ((10.0, -2.0), (30.0, -1.0)))
+    found = list(cases.batches([takes], None))
+    made = np.concatenate([one.inputs[0] for one in found if one.group == "made"])
+    assert (made >= [10, -2]).all() and (made <= [30, -1]).all() and made[:, 0].max() > 25
+    edges = [one.inputs[0][0].tolist() for one in found if one.group == "edge"]
+    assert edges[:4] == [[0, 0], [1, 1], [10, -2], [30, -1]]
+    seen = list(cases.batches([takes], [np.array([[5.0, 5.0], [6.0, 6.0]])]))
+    assert all(5 <= one.inputs[0].min() <= one.inputs[0].max() <= 6 for one in seen if one.group == "made")
+
+
+def test_columns_by_the_names_of_the_features(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("when,b,target,a\nnoon,1,9,2\nnight,3,9,4\n")
+    takes = Given((2,), names=("a", "b"))
+    (found,) = cases.fitting([str(tmp_path / "x.csv")], [takes]) or []
+    assert found.tolist() == [[2, 1], [4, 3]]
+    assert cases.fitting([str(tmp_path / "x.csv")], [Given((2,), names=("a", "other"))]) is None
+
+
 def test_large_inputs_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cases, "BYTES", 2**14)
     found = list(cases.batches([Given((3, 32, 32))], np.zeros((90, 3, 32, 32), np.float32)[None]))
@@ -136,7 +155,7 @@ def test_shorter_numbers_may_differ_more_and_the_certificate_says_so(tmp_path: P
     y = x @ WEIGHTS.astype(float) + 1e-4
     found = compare(tmp_path, linear(), arrays(all=("real", x, y)))
     assert found["dtypes"] == "float64 to float32" and found["parity"]["worst"] > 9e-5
-    with pytest.raises(BadInput, match="larger `tolerance`"):
+    with pytest.raises(BadInput, match="larger `--tolerance`"):
         compare(tmp_path, linear(), arrays(all=("real", x, y.astype(np.float32))))
 
 
@@ -191,6 +210,28 @@ def test_what_was_exported_wrongly(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(BadInput, match="no valid ONNX model"):
         parity.compare({"opset": 17, "tolerance": None, "framework": "torch"}, tmp_path / "model.onnx", tmp_path / "x")
+
+
+def test_a_certificate_says_when_a_constant_would_have_passed(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    found = compare(tmp_path, linear(), arrays(all=("made", x, x @ WEIGHTS)))["parity"]
+    assert found["constant"] == []
+    (doubt,) = Parity(**found).doubts()
+    assert doubt.startswith("Nothing recorded was compared")
+    same = np.repeat(x[:1], 5, axis=0)
+    found = compare(
+        tmp_path, linear(), arrays(one=("real", x[:1], x[:1] @ WEIGHTS), all=("made", same, same @ WEIGHTS))
+    )
+    assert found["parity"]["constant"] == ["y"]
+    (doubt,) = Parity(**found["parity"]).doubts()
+    assert doubt.startswith("The original's answers were all the same (output 'y')")
+    wide = compare(tmp_path, linear(), arrays(all=("real", x, x @ WEIGHTS)), tolerance=100.0)["parity"]
+    assert wide["constant"] == ["y"], "within what was allowed"
+    for right, constant in (([0, 1, 1, 0, 1], []), ([1, 1, 1, 1, 1], ["label"])):
+        z = np.where(right, 2.0, -1.0)[:, None]
+        assert compare(tmp_path, labels(), arrays(all=("real", z, np.array(right))))["parity"]["constant"] == constant
+    older = Parity(inputs=1, real=1, edge=0, made=0, worst=0, mean=0, scale=1, tolerance=1)
+    assert older.constant is None and not older.doubts()
 
 
 def _ends() -> tuple[Any, Any]:
@@ -364,6 +405,16 @@ async def test_a_translation_is_a_new_model_whose_parent_is_the_original(tmp_pat
         assert (original.id, made.id) in found.edges
         (entry,) = [one for one in await hub.audit(ACME, 10) if one.action == "translate"]
         assert (entry.asset, entry.detail) == (made.id, original.id)
+
+
+async def test_what_was_asked_for_otherwise_is_called_otherwise(tmp_path: Path) -> None:
+    async with opened(tmp_path) as hub, translating(hub, tmp_path, Canned()) as service:
+        original = await uploaded(hub, ACME)
+        names = [
+            (await service.translate(ACME, original.id, Wish(dropout=one))).name  # type: ignore[call-arg]
+            for one in ("eval", "train-fixed", "train-fixed")
+        ]
+        assert names == ["net (ONNX)", "net (ONNX, train-fixed)", "net (ONNX, train-fixed)"]
 
 
 async def test_the_same_wish_gives_the_same_model_another_another(tmp_path: Path) -> None:

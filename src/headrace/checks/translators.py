@@ -185,12 +185,12 @@ def _sklearn() -> Iterator[Subject]:
     import joblib  # type: ignore[import-untyped]
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
-    from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
-    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.ensemble import HistGradientBoostingRegressor, IsolationForest, RandomForestClassifier
+    from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
     from sklearn.neural_network import MLPRegressor
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import LinearSVC
+    from sklearn.svm import SVC, LinearSVC
 
     random = np.random.default_rng(0)
     x = random.normal(size=(200, 6))
@@ -206,6 +206,10 @@ def _sklearn() -> Iterator[Subject]:
     yield Subject("a forest", RandomForestClassifier(5, random_state=0).fit(x, y[:, 0] > 0))
     yield Subject("boosting", HistGradientBoostingRegressor(max_iter=5).fit(x, y[:, 0]))
     yield Subject("a classifier without probabilities", LinearSVC().fit(x, kind))
+    yield Subject("two classes without probabilities", SVC().fit(x, y[:, 0] > 0))
+    yield Subject("two classes, stochastic", SGDClassifier(random_state=0).fit(x, y[:, 0] > 0))
+    yield Subject("two classes in one column", RidgeClassifier().fit(x, y[:, 0] > 0))
+    yield Subject("outliers", IsolationForest(n_estimators=5, random_state=0).fit(x))
     yield Subject("clusters", KMeans(3, n_init=1, random_state=0).fit(x))
     yield Subject("a transformer", PCA(2, random_state=0).fit(x))
     yield Subject("a file of joblib", write=lambda folder: joblib.dump(words, folder / "net.joblib"))

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from headrace.commands.calling import URL, Json, Url, call, fail, jobs_at, quoted
+from headrace.commands.certificates import print_certificate
 from headrace.commands.jobs import Priority, Watch, begun
 from headrace.commands.printing import say, table
 from headrace.commands.records import (
@@ -32,6 +33,7 @@ from headrace.commands.records import (
     print_metrics,
     print_recipe,
     print_snapshot,
+    print_snapshots,
     state_of,
     sure,
 )
@@ -58,6 +60,9 @@ def model_list(
     found = pages(url, "/models", company, limit, after, asked, gone=deleted)
     if as_json:
         say(json.dumps(found, indent=2))
+        return
+    if of:
+        print_snapshots(found, of)
         return
     rows = [
         [one["id"], one["name"], one["company"], state_of(one), one["framework"], number(one["parameters"]), one["job"]]
@@ -94,6 +99,10 @@ def model_show(id: str, as_json: Json = False, url: Url = URL) -> None:
         note = f" ({one['reproducible_note']})" if one["reproducible_note"] else ""
         say(f"reproducible: {one['reproducible']}{note}")
     print_recipe(one["recipe"], one["metadata"].get("hyperparameters") or {})
+    if one["translation"]:
+        print_certificate(one["translation"])
+        if one["metrics"]:
+            say(f"metrics as measured of the original, {one['parent']}; the translation itself was compared only")
     print_metrics(one["metrics"])
     files = [[file["path"], size_of(file["stored"]["size"]), file["stored"]["sha256"]] for file in one["files"]]
     table(["file", "size", "digest"], files, empty="no files")

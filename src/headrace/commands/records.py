@@ -175,6 +175,17 @@ def print_snapshot(said: dict[str, Any], metadata: dict[str, Any]) -> None:
     say(f"topics: {', '.join(said['topics'])}; spec {said['spec']}")
 
 
+def print_snapshots(found: list[dict[str, Any]], of: str) -> None:
+    """What an online model published: when, and why."""
+    rows = []
+    for one in found:
+        reason = one["metadata"].get("decision", {}).get("reason", "")
+        published = clock(one["snapshot"]["published_ms"]) if one["snapshot"] else ""
+        rows.append([one["id"], one["name"], published, reason, state_of(one)])
+    head = ["id", "name", "published (time of the readings)", "because", "state"]
+    table(head, rows, empty=f"no snapshots of an online model {of!r}; `headrace get` lists the online models")
+
+
 def print_metrics(metrics: dict[str, Any]) -> None:
     """Measured values; nothing if there are none."""
     later = {name: value for name, value in metrics.items() if isinstance(value, dict)}

@@ -13,12 +13,20 @@ from typing import Annotated, Any, Literal
 import typer
 
 from headrace.commands.calling import URL, Json, Url, call, fail, quoted
-from headrace.commands.printing import say, table
-from headrace.commands.records import figure
+from headrace.commands.certificates import print_certificate
+from headrace.commands.printing import clock, say
 
 SECONDS = 1800.0
 """For an answer: translations wait for one another."""
 TICK = 0.5
+SKEW = 2.0
+"""Seconds that another computer's clock may be behind."""
+
+
+def _above_zero(value: float | None) -> float | None:
+    if value is not None and not 0 < value < float("inf"):
+        raise typer.BadParameter("expected a number above 0")
+    return value
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +39,8 @@ def translate(
     tolerance: Annotated[
         float | None,
         typer.Option(
-            help="Largest difference of answers (default: 1e-5 of the largest answer, 1e-3 where numbers get shorter)."
+            callback=_above_zero,
+            help="Largest difference of answers (default: 1e-5 of the largest answer, 1e-3 where numbers get shorter).",
         ),
     ] = None,
     opset: Annotated[int, typer.Option(min=13, max=21, help="Version of ONNX's operators.")] = 17,
@@ -47,15 +56,20 @@ def translate(
     url: Url = URL,
 ) -> None:
     """Translate a model to ONNX, from which other runtimes read, in a sandbox; refused unless its answers are the original's."""
+    if id.startswith("ds_"):
+        fail(f"{id} is a dataset: what is translated are models (`headrace model list`)")
     wish: dict[str, Any] = {"opset": opset, "name": name, "dropout": dropout, "tolerance": tolerance}
     if input_shape:
         wish["input_shape"] = _shape(input_shape)
+    began = time.time()
     with _clock(f"translating {id}", quiet=as_json):
         made = call(url, "POST", f"/translate/{quoted(id)}", wish, SECONDS)
     if as_json:
         say(json.dumps(made, indent=2))
         return
-    say(f"{made['id']}: {made['name']}, translated from {made['parent']}")
+    there = made["created_ms"] < (began - SKEW) * 1000
+    was = f" on {clock(made['created_ms'])} UTC: it was there already" if there else ""
+    say(f"{made['id']}: {made['name']}, translated from {made['parent']}{was}")
     said = made["metadata"].get("original", "")
     if said:
         say(f"the original: {said}")
@@ -63,25 +77,8 @@ def translate(
         parts = [f"{one['name']} {axes(one['shape'])} {one['datatype']}" for one in made["metadata"].get(word, [])]
         if parts:
             say(f"{word}: {', '.join(parts)}")
-    table(["certificate", "value"], _certificate(made["translation"]))
+    print_certificate(made["translation"])
     say(f"`headrace model get {made['id']}` downloads it, `headrace deploy {made['id']}` has it answer")
-
-
-def _certificate(said: dict[str, Any]) -> list[list[str]]:
-    parity = said["parity"]
-    groups = {"real": "recorded", "edge": "edge cases", "made": "made at random"}
-    counts = ", ".join(f"{parity[group]} {word}" for group, word in groups.items() if parity[group])
-    versions = ", ".join(f"{name} {version}" for name, version in said["versions"].items())
-    return [
-        ["inputs compared", f"{parity['inputs']}: {counts}"],
-        ["worst difference", f"{figure(parity['worst'])} of {figure(parity['tolerance'])} allowed"],
-        ["mean difference", figure(parity["mean"])],
-        ["answers reach", figure(parity["scale"])],
-        ["numbers", said["dtypes"]],
-        ["exporter", f"{said['exporter']} ({said['framework']}), opset {said['opset']}"],
-        ["dropout", {"eval": "off, as in evaluation"}.get(said["dropout"], "on, with fixed masks")],
-        ["versions", versions],
-    ]
 
 
 def axes(shape: list[int]) -> str:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from headrace.models.translators import Given
 
 Group: TypeAlias = Literal["real", "edge", "made"]
+Bound: TypeAlias = "float | NDArray[np.float64]"
+"""Of all values of an input, or of each of its features."""
 REAL, MADE = 64, 32
 """Most inputs of a group, beside one that is asked alone."""
 BYTES = 2**26
@@ -51,7 +53,8 @@ def batches(given: Sequence[Given], real: Sequence[NDArray[np.generic]] | None) 
     random = np.random.default_rng(0)
     count = _count(given, MADE) + 1
     made = [
-        _random(random, count, one, None if real is None else span) for one, span in zip(given, ranges, strict=True)
+        _random(random, count, one, None if real is None and one.span is None else span)
+        for one, span in zip(given, ranges, strict=True)
     ]
     yield from _split("made", made)
 
@@ -73,28 +76,30 @@ def _spread(samples: NDArray[np.generic], most: int) -> NDArray[np.generic]:
     return np.ascontiguousarray(samples[places])
 
 
-def _range(given: Given, seen: NDArray[np.generic] | None) -> tuple[float, float]:
-    """Smallest and largest finite value seen, or usual ones."""
+def _range(given: Given, seen: NDArray[np.generic] | None) -> tuple[Bound, Bound]:
+    """Smallest and largest finite value seen; else what the model says of each feature; else usual ones."""
     if seen is not None:
         finite = seen[np.isfinite(seen)]
         if finite.size:
             return float(finite.min()), float(finite.max())
+    if given.span is not None:
+        return np.array(given.span[0]), np.array(given.span[1])
     return (-8.0, 8.0) if np.dtype(given.dtype).kind == "f" else (0.0, 1.0)
 
 
-def _edge(kind: int, given: Given, low: float, high: float) -> NDArray[np.generic] | None:
+def _edge(kind: int, given: Given, low: Bound, high: Bound) -> NDArray[np.generic] | None:
     """Zeros, ones, smallest, largest, subnormal; None where whole numbers have no such value, or none was seen."""
     dtype = np.dtype(given.dtype)
     number = dtype.kind == "f"
     small = float(np.finfo(dtype).tiny) / 16 if number else None
     value = (0.0, 1.0, low, high, small)[kind]
-    if value is None or (not number and not low <= value <= high):
+    if value is None or (not number and not np.all((low <= value) & (value <= high))):
         return None
     return np.full((1, *given.shape), value, dtype)
 
 
 def _random(
-    random: np.random.Generator, count: int, given: Given, span: tuple[float, float] | None
+    random: np.random.Generator, count: int, given: Given, span: tuple[Bound, Bound] | None
 ) -> NDArray[np.generic]:
     shape, dtype = (count, *given.shape), np.dtype(given.dtype)
     low, high = span or (0.0, 1.0)
@@ -107,19 +112,20 @@ def _random(
 def fitting(files: Sequence[str], given: Sequence[Given]) -> list[NDArray[np.generic]] | None:
     """Samples of the first file whose arrays or columns are just what a model of one input takes; None: none is.
 
-    npy and npz: an array (n, *shape). CSV: as many columns of numbers as a vector has.
+    npy and npz: an array (n, *shape). CSV: the columns of its features' names, where the model knows them; else as many columns
+    of numbers as a vector has.
     """
     if len(given) != 1:
         return None
     for name in files:
         with contextlib.suppress(OSError, ValueError, EOFError):  # not what its name says
-            for array in _arrays(Path(name)):
+            for array in _arrays(Path(name), given[0].names):
                 if array.ndim > 0 and array.shape[1:] == given[0].shape and len(array) and array.dtype.kind in "fiub":
                     return [array.astype(given[0].dtype)]
     return None
 
 
-def _arrays(path: Path) -> Iterator[NDArray[np.generic]]:
+def _arrays(path: Path, columns: Sequence[str]) -> Iterator[NDArray[np.generic]]:
     """Raises OSError, ValueError."""
     if path.suffix == ".npy":
         yield np.load(path, mmap_mode="r", allow_pickle=False)
@@ -129,5 +135,9 @@ def _arrays(path: Path) -> Iterator[NDArray[np.generic]]:
                 yield archive[name]
     elif path.suffix == ".csv":
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(islice(csv.reader(file), 1, ROWS))
-        yield np.array([[float(cell) for cell in row] for row in rows])
+            head, *rows = list(islice(csv.reader(file), ROWS))
+        named = [head.index(name) for name in columns if name in head]
+        places = named if len(named) == len(columns) > 0 else range(len(head))
+        if any(len(row) != len(head) for row in rows):
+            return
+        yield np.array([[float(row[place]) for place in places] for row in rows])

@@ -66,6 +66,11 @@ class Hooks:
         sys.path.insert(0, str((code / entry).parent))
         self._module = said(f"{entry} cannot be imported", lambda: _imported(code / entry))
 
+    @property
+    def opened(self) -> bool:
+        """Whether there is a code."""
+        return self._module is not None
+
     def model(self) -> Any:
         """What its hook makes of the files; None: it has no such hook. Raises BadInput."""
         make = getattr(self._module, MODEL, None)

@@ -11,7 +11,7 @@ import importlib.metadata
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ _PACKAGES = {
 }
 _WHY = (
     "Usual reasons: answers that depend on values, control flow or random numbers a tracing exporter cannot see, or numbers "
-    "too large for float32; a larger `tolerance` takes it as it is"
+    "too large for float32; a larger `--tolerance` (over HTTP `tolerance`) takes it as it is"
 )
 
 
@@ -166,9 +166,10 @@ class _Answers:
     finite: bool = False
     """Of the original's answers at least one is a number."""
     scale: float = 0.0
+    spread: float = 0.0
+    """How far the original's answers were from its first one."""
     kinds: tuple[str, str] = ("", "")
-    wrong: str = ""
-    _seen: list[str] = field(default_factory=list)
+    _first: NDArray[np.generic] | None = None
 
     def add(self, group: str, wanted: NDArray[np.generic], got: NDArray[np.generic]) -> None:
         """Compare one batch. Raises BadInput: another shape."""
@@ -180,6 +181,7 @@ class _Answers:
         self.finite |= bool(wanted.size) and (wanted.dtype.kind not in "fc" or bool(np.isfinite(wanted).any()))
         if not distance.size:
             return
+        self._spread(wanted)
         place = int(distance.argmax())
         if float(distance.flat[place]) > self.worst or not self.where:
             row = place // (distance.size // len(distance))
@@ -187,6 +189,13 @@ class _Answers:
         self.total += float(distance.sum())
         self.count += distance.size
         self.scale = max(self.scale, scale)
+
+    def _spread(self, wanted: NDArray[np.generic]) -> None:
+        if self._first is None:
+            self._first = wanted[:1]
+        other = self._first.shape[1:] != wanted.shape[1:]
+        far = np.inf if other else _distance(wanted, np.broadcast_to(self._first, wanted.shape))[0].max()
+        self.spread = max(self.spread, float(far))
 
     @property
     def exact(self) -> bool:
@@ -207,9 +216,11 @@ def _distance(wanted: NDArray[np.generic], got: NDArray[Any]) -> tuple[NDArray[n
     return distance, float(finite.max()) if finite.size else 0.0
 
 
-def _judged(found: Sequence[_Answers], asked: float | None) -> dict[str, float]:
-    """The figures of the output that is nearest to its tolerance, and the mean of all. Raises BadInput."""
+def _judged(found: Sequence[_Answers], asked: float | None) -> dict[str, Any]:
+    """The figures of the output that is nearest to its tolerance, the mean of all, and which were always the same. Raises
+    BadInput."""
     nearest, figures = -1.0, dict.fromkeys(("worst", "scale", "tolerance"), 0.0)
+    constant = []
     for one in found:
         if not one.count:
             raise BadInput(detail="nothing could be compared")
@@ -223,10 +234,13 @@ def _judged(found: Sequence[_Answers], asked: float | None) -> dict[str, float]:
             raise BadInput(
                 detail=f"its answers {by} (output {one.name!r}, {one.where}; answers reach {one.scale:.3g}). {_WHY}"
             )
+        if one.spread <= allowed:
+            constant.append(one.name)
         if one.worst / allowed > nearest:
             nearest = one.worst / allowed
             figures = {"worst": one.worst, "scale": one.scale, "tolerance": tolerance}
-    return {**figures, "mean": sum(one.total for one in found) / sum(one.count for one in found)}
+    mean = sum(one.total for one in found) / sum(one.count for one in found)
+    return {**figures, "mean": mean, "constant": constant}
 
 
 def _narrowed(one: _Answers) -> bool:

@@ -1,10 +1,10 @@
 """Inside the sandbox: loads a model, writes it as ONNX, and writes down what the original answers.
 
-``python -m headrace.inside.translate``. ``/work/request.json``: {"entry_point", "parameters", "online", "wish": {"opset",
-"dropout", "input_shape"}, "shape": known or null, "training": [file...], "held_out": [file...]}; ``/work/model``: its files;
-``/work/code.archive``: its recipe's code, if it has one. Gives ``/work/output/model.onnx``, ``cases.npz`` (inputs and answers of
-each batch) and ``answer.json``: {"framework", "exporter"} or {"error"}. Other people's code runs in this process: who compares is
-another program (`parity.py`), which sees files only.
+``python -m headrace.inside.translate``. ``/work/request.json``: {"entry_point", "parameters", "online", "network", "wish":
+{"opset", "dropout", "input_shape"}, "shape": known or null, "training": [file...], "held_out": [file...]}; ``/work/model``: its
+files; ``/work/code.archive``: its recipe's code, if it has one. Gives ``/work/output/model.onnx``, ``cases.npz`` (inputs and
+answers of each batch) and ``answer.json``: {"framework", "exporter"} or {"error"}. Other people's code runs in this process: who
+compares is another program (`parity.py`), which sees files only.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from headrace.inside import graphs
 from headrace.inside.cases import Batch, batches, fitting
 from headrace.inside.hooks import INPUTS, MODEL, Hooks, said
 from headrace.inside.place import WORK, led
+from headrace.inside.snapshots import network
 from headrace.models.translators import TRANSLATORS, Given, Translator
 
 REQUEST, OUTPUT = WORK / "request.json", WORK / "output"
@@ -46,9 +47,12 @@ def translate(request: dict[str, Any], files: Path, code: Path, output: Path) ->
     if code.is_file():
         hooks.open(code, request["entry_point"], request["parameters"])
     made, wish = hooks.model(), request["wish"]
-    translator = _translator(files, made, hooked=code.is_file(), online=request["online"])
+    if made is None and request["online"]:
+        made = network(files, request["network"])
+    translator = _translator(files, made, hooked=code.is_file())
     said("it cannot be loaded", lambda: translator.load(files, made, wish["dropout"]))
     given, real = _inputs(translator, hooks, wish["input_shape"] or request["shape"], [*held_out, *training])
+    _as_wished(given, wish["input_shape"])
     asked = list(_answered(translator, batches(given, real)))
     example = next(one.inputs for one, _ in reversed(asked) if len(one.inputs[0]) >= min(LEAST, 2))
     exporter = said(
@@ -58,7 +62,7 @@ def translate(request: dict[str, Any], files: Path, code: Path, output: Path) ->
     return {"framework": translator.framework, "exporter": exporter}
 
 
-def _translator(files: Path, made: Any, *, hooked: bool, online: bool) -> Translator:
+def _translator(files: Path, made: Any, *, hooked: bool) -> Translator:
     """The one whose model it is. Raises BadInput, with what would help."""
     for name in TRANSLATORS.names():
         found: Translator = TRANSLATORS.find(name)()
@@ -75,11 +79,6 @@ def _translator(files: Path, made: Any, *, hooked: bool, online: bool) -> Transl
     if any(name.endswith("saved_model.pb") for name in names):
         raise BadInput(
             detail="a TensorFlow SavedModel needs TensorFlow, which is not here: save the model with Keras 3 as .keras"
-        )
-    if online:
-        raise BadInput(
-            detail="an online snapshot is kept as its learner needs it, not as a network: it is served by its own name, and "
-            "those of networks are ONNX already"
         )
     has = f"of its files ({', '.join(names[:8])[:300]}) none holds a network"
     help_ = f"define {MODEL}(folder, parameters) in the recipe's entry point"
@@ -103,9 +102,9 @@ def _inputs(
     if given is None and shape is not None and all(axis > 0 for axis in shape):
         given = [Given(tuple(shape))]
     if given is None:
+        hook = f", or define {INPUTS}(files, parameters) in the recipe's entry point" if hooks.opened else ""
         raise BadInput(
-            detail=f"the shape of its inputs is not known: give it (`input_shape`), or define {INPUTS}(files, parameters) "
-            "in the recipe's entry point"
+            detail=f"the shape of its inputs is not known: give it (`--input-shape`; over HTTP `input_shape`){hook}"
         )
     if real is not None:
         wanted, found = [one.shape for one in given], [one.shape[1:] for one in real]
@@ -113,6 +112,14 @@ def _inputs(
             raise BadInput(detail=f"{INPUTS} gave samples of shape {found}; the model takes {wanted}")
         return given, [one.astype(kind.dtype) for one, kind in zip(real, given, strict=True)]
     return given, fitting(files, given)
+
+
+def _as_wished(given: Sequence[Given], wished: Sequence[int] | None) -> None:
+    """Raises BadInput: what it takes is known, and is not what was asked for."""
+    takes = [one.shape for one in given]
+    if wished is not None and takes != [tuple(wished)]:
+        found = ", ".join(str(list(shape)) for shape in takes)
+        raise BadInput(detail=f"it takes inputs of shape {found}, not {list(wished)}: leave the shape out")
 
 
 def _answered(translator: Translator, asked: Iterable[Batch]) -> Iterator[tuple[Batch, list[NDArray[np.generic]]]]:

@@ -321,11 +321,12 @@ export function pairs(found) {
 
 const nested = (value) => typeof value === "object" && value !== null;
 
-function metricsCard({ metrics }, names) {
+function metricsCard({ metrics, translation: found }, names) {
   const own = Object.entries(metrics).filter(([, value]) => !nested(value));
   const later = Object.entries(metrics).filter(([, value]) => nested(value));
   if (!own.length && !later.length) return null;
-  return card("Metrics", ...(own.length ? [pairs(Object.fromEntries(own))] : []), ...(later.length ? [evaluations(later, names)] : []));
+  const whose = found ? [el("p", { class: "small" }, "Measured of the original; the translation itself was compared only.")] : [];
+  return card("Metrics", ...whose, ...(own.length ? [pairs(Object.fromEntries(own))] : []), ...(later.length ? [evaluations(later, names)] : []));
 }
 
 /** What was measured later: a row for each dataset, a column for each metric. */

@@ -11,8 +11,17 @@ const fact = (term, ...value) => el("div", {}, el("dt", {}, term), el("dd", {}, 
 const difference = (value) => (value === 0 ? "none: the same" : tiny(value));
 
 function originOf(parity) {
-  const parts = [[parity.real, "recorded"], [parity.edge, "edge cases"], [parity.made, "made at random"]].filter(([size]) => size);
-  return parts.map(([size, words]) => `${count(size)} ${words}`).join(", ");
+  const parts = [[parity.real, "recorded"], [parity.edge, "edge cases"], [parity.made, "made at random"]];
+  return parts.map(([size, words]) => `${size ? count(size) : "none"} ${words}`).join(", ");
+}
+
+/** Why a certificate shows little; nothing if it does not. */
+function doubts({ real, constant }) {
+  const outputs = (constant || []).slice(0, 8).map((name) => `“${clip(name, 60)}”`).join(", ");
+  return [
+    real ? "" : "Nothing recorded was compared: all inputs were made up, so it says little of those the model is made for.",
+    outputs ? `The original’s answers were all the same (output ${outputs}): a constant would have passed this comparison.` : "",
+  ].filter(Boolean).map((words) => el("p", { class: "notice" }, words));
 }
 
 function certificate({ parity, dtypes, dropout, opset }) {
@@ -37,7 +46,7 @@ export function translation({ translation: found }, names) {
   if (!found) return null;
   const versions = Object.entries(found.versions).map(([name, version]) => `${name} ${version}`).join(", ");
   return el("section", { class: "card" }, el("h2", {}, "Translation"),
-    el("p", { class: "small" }, `Both were asked the same in the sandbox that translated it. A translation that differs by more than is allowed is refused.`), certificate(found),
+    el("p", { class: "small" }, "The original was asked in the sandbox that translated it; the translation was asked the same, and compared, in a second one, which runs none of the model’s code. What differs by more than is allowed is refused."), ...doubts(found.parity), certificate(found),
     el("dl", { class: "details" }, fact("Original", el("a", { href: `#library/${found.of}`, title: found.of }, clip(names[found.of] || found.of, 60)), ` (${frameworkOf(found.framework)})`), fact("Digest of the original", copyable(found.digest, "the digest of the original")), fact("Written by", clip(found.exporter, 60)), fact("Versions", clip(versions || "–", 400))));
 }
 
@@ -55,8 +64,11 @@ export function snapshot({ snapshot: found }) {
 
 const ENDED = ["trained", "uploaded", "snapshot"];
 
+/** A snapshot is its weights: only the platform's own network can be made of them. */
+const isNetwork = ({ snapshot: found, metadata }) => !found || metadata.network?.module === "gru";
+
 /** Whether a translation may be asked for; what stands against it, the service says. */
-export const canTranslate = (record) => "held_for" in record && record.deleted_ms === null && record.translation === null && record.framework !== "onnx" && [...ENDED, "registered", "training"].includes(record.state) && !record.held_for.length;
+export const canTranslate = (record) => isNetwork(record) && "held_for" in record && record.deleted_ms === null && record.translation === null && record.framework !== "onnx" && [...ENDED, "registered", "training"].includes(record.state) && !record.held_for.length;
 
 export const sayingOf = (record, names) => {
   if (record.translation) return `Translated from “${clip(names[record.translation.of] || record.translation.of, 60)}” (${frameworkOf(record.translation.framework)}) to ONNX, from which other runtimes read.`;

@@ -27,6 +27,10 @@ class Given:
 
     shape: tuple[int, ...]
     dtype: str = "float32"
+    span: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """(smallest, largest) usual value of each of its features, if the model knows them itself."""
+    names: tuple[str, ...] = ()
+    """Of its features, in their order, if the model knows them."""
 
 
 class Translator(Protocol):

@@ -41,7 +41,8 @@ class KerasTranslator:
             raise BadInput(detail=f"Keras runs on {keras.backend.backend()} here; KERAS_BACKEND=torch is needed")
         model = made if made is not None else _read(only(files, _found(files)))
         if not isinstance(model, keras.Model):
-            raise BadInput(detail=f"{HOOK} gave a {type(model).__name__}, and a keras.Model is needed")
+            says = f"{HOOK} gave" if made is not None else "the file holds"
+            raise BadInput(detail=f"{says} a {type(model).__name__}, and a keras.Model is needed")
         self._model, self._takes = model, _takes(model)
         several = len(self._takes or []) > 1
 

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from headrace.errors import BadInput
 from headrace.models.translators import HOOK, Arrays, Given, candidates, first_line, made_by, only
+from headrace.models.translators.sklearn_outputs import mend
+from headrace.models.translators.sklearn_ranges import given
 
 SUFFIXES = (".joblib", ".pkl", ".pickle", ".skops", ".sav")
 ML_OPSET = 3
@@ -24,7 +26,8 @@ ML_OPSET = 3
 
 
 class SklearnTranslator:
-    """See `Translator`. Answers: of a classifier its labels, then probabilities or scores; of a transformer what it makes."""
+    """See `Translator`. Answers: of a classifier its labels, then probabilities, or else decision values; of a detector of
+    outliers labels and scores; of a transformer what it makes."""
 
     framework = "sklearn"
 
@@ -40,14 +43,15 @@ class SklearnTranslator:
             raise BadInput(detail="scikit-learn has no dropout: `dropout: eval`")
         model = made if made is not None else _read(only(files, _found(files)))
         if not isinstance(model, BaseEstimator):
-            raise BadInput(detail=f"{HOOK} gave a {type(model).__name__}, and an estimator of scikit-learn is needed")
+            says = f"{HOOK} gave" if made is not None else "the file holds"
+            raise BadInput(detail=f"{says} a {type(model).__name__}, and an estimator of scikit-learn is needed")
         self._model: Any = model
         self._asked = _methods(model)
 
     def inputs(self) -> list[Given] | None:
         """See `Translator`."""
-        features = getattr(self._model, "n_features_in_", None)
-        return None if features is None else [Given((int(features),), "float64")]
+        found = given(self._model)
+        return None if found is None else [found]
 
     def predict(self, inputs: Arrays) -> list[NDArray[np.generic]]:
         """See `Translator`."""
@@ -61,17 +65,17 @@ class SklearnTranslator:
         import skl2onnx  # type: ignore[import-untyped] # where it is not installed, whoever asks says so
 
         example = inputs[0][:2].astype(np.float32)
-        given: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": ML_OPSET}, "name": "graph"}
+        how: dict[str, Any] = {"target_opset": {"": opset, "ai.onnx.ml": ML_OPSET}, "name": "graph"}
         try:
             with warnings.catch_warnings(), _whole_numbers():
                 warnings.simplefilter("ignore")
                 try:
-                    made = skl2onnx.to_onnx(self._model, example, options={id(self._model): {"zipmap": False}}, **given)
+                    made = skl2onnx.to_onnx(self._model, example, options={id(self._model): {"zipmap": False}}, **how)
                 except NameError:  # it knows no such option, as it gives tensors anyway
-                    made = skl2onnx.to_onnx(self._model, example, **given)
+                    made = skl2onnx.to_onnx(self._model, example, **how)
         except Exception as error:
             raise BadInput(detail=f"skl2onnx cannot say it in ONNX: {first_line(error)}") from error
-        _mend(made, self.predict(inputs))
+        mend(made, inputs[0].astype(np.float32), self.predict(inputs), named=self._asked[-1] == "decision_function")
         path.write_bytes(made.SerializeToString())
         return "skl2onnx"
 
@@ -105,34 +109,18 @@ def _read(path: Path) -> Any:
 
 def _methods(model: Any) -> list[str]:
     """What an estimator is asked, in the order of skl2onnx's outputs. Raises BadInput."""
-    from sklearn.base import is_classifier, is_clusterer
+    from sklearn.base import is_classifier, is_clusterer, is_outlier_detector
 
     if is_classifier(model):
         return ["predict", *[one for one in ("predict_proba", "decision_function") if hasattr(model, one)][:1]]
     if is_clusterer(model) and hasattr(model, "predict"):
         return ["predict", *[one for one in ("transform",) if hasattr(model, one)]]
+    if is_outlier_detector(model) and hasattr(model, "decision_function"):
+        return ["predict", "decision_function"]
     for method in ("predict", "transform"):
         if hasattr(model, method):
             return [method]
     raise BadInput(detail=f"a {type(model).__name__} can neither predict nor transform")
-
-
-def _mend(made: Any, answers: Arrays) -> None:
-    """Outputs that nobody compares go; and skl2onnx 1.20 gives a regressor of several outputs of MLPRegressor as one column."""
-    import onnx
-
-    graph = made.graph
-    del graph.output[len(answers) :]
-    constants = {one.name: one for one in graph.initializer}
-    for output, answer in zip(graph.output, answers, strict=False):
-        columns = answer.shape[1] if answer.ndim == 2 else 1
-        last = next((node for node in graph.node if output.name in node.output), None)
-        if columns < 2 or last is None or last.op_type != "Reshape" or last.input[1] not in constants:
-            continue
-        shape = constants[last.input[1]]
-        if onnx.numpy_helper.to_array(shape).tolist() == [-1, 1]:
-            shape.CopyFrom(onnx.numpy_helper.from_array(np.array([-1, columns]), shape.name))
-            output.type.tensor_type.shape.dim[1].dim_value = columns
 
 
 @contextlib.contextmanager

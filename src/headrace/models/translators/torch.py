@@ -41,7 +41,8 @@ class TorchTranslator:
         self._given: list[Given] | None = None
         module = made if made is not None else self._read(only(files, _found(files)))
         if not isinstance(module, torch.nn.Module):
-            raise BadInput(detail=f"{HOOK} gave a {type(module).__name__}, and a torch.nn.Module is needed")
+            says = f"{HOOK} gave" if made is not None else "the file holds"
+            raise BadInput(detail=f"{says} a {type(module).__name__}, and a torch.nn.Module is needed")
         if dropout == "train-fixed":
             from headrace.models.translators.dropout import fix
 
@@ -60,6 +61,8 @@ class TorchTranslator:
                 if path.name.endswith(".pt2"):
                     return self._program(path)
                 found = torch.load(path, map_location="cpu", weights_only=False)  # a pickle: the sandbox holds it
+        except BadInput:
+            raise
         except Exception as error:
             raise BadInput(detail=f"{path.name} cannot be loaded: {first_line(error)}") from error
         if isinstance(found, dict):
@@ -73,6 +76,7 @@ class TorchTranslator:
         import torch
 
         program = torch.export.load(path)
+        _of_any_batch(program, path.name)
         if program.example_inputs is not None:
             examples, _ = program.example_inputs
             self._given = [Given(tuple(one.shape[1:]), str(one.numpy().dtype)) for one in examples]
@@ -94,6 +98,19 @@ class TorchTranslator:
 def _found(files: Path) -> list[Path]:
     """What ``torch.save``, ``torch.jit.save`` or ``torch.export.save`` may have written."""
     return candidates(files, SUFFIXES, lambda path: "data.pkl" in members(path))
+
+
+def _of_any_batch(program: Any, name: str) -> None:
+    """Raises BadInput: it was exported for one size of batches."""
+    takes = set(program.graph_signature.user_inputs)
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in takes:
+            shape: Any = getattr(node.meta.get("val"), "shape", ())
+            if len(shape) and isinstance(shape[0], int):
+                raise BadInput(
+                    detail=f"{name} was exported for batches of {shape[0]} only; export it for any, with "
+                    'dynamic_shapes=({0: torch.export.Dim("n")},)'
+                )
 
 
 class Network:

@@ -394,12 +394,13 @@ def told_of(published: Published) -> dict[str, Any]:
     """What the hub is told of a snapshot besides."""
     told = published.told
     decision = {name: getattr(published, name) for name in ("reason", "champion", "challenger", "days")}
+    network = {"network": told.network} if told.network else {}
     return {
         "framework": told.framework,
         "input_shape": told.input_shape,
         "output_shape": told.output_shape,
         "parent": told.parent,
-        "metadata": {"format": "safetensors", "decision": decision},
+        "metadata": {"format": "safetensors", "decision": decision, **network},
     }
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -22,6 +23,7 @@ from headrace.models.transformers.pipeline import build
 from headrace.records import Record
 from headrace.services.learning.plan import shape_from
 from headrace.services.learning.registry import Entered, spec_digest
+from headrace.spec import Plug
 from headrace.streams.logs.lines import record_leaf
 
 FILE = "snapshots.db"
@@ -47,6 +49,8 @@ class Told(msgspec.Struct, frozen=True):
     framework: str
     input_shape: list[int] | None
     output_shape: list[int] | None
+    network: dict[str, Any] = {}
+    """Of a torch model: its "module" and "floor", without which its weights are no network."""
 
     @classmethod
     def of(cls, entered: Entered) -> Told:
@@ -65,7 +69,14 @@ class Told(msgspec.Struct, frozen=True):
             framework=plan.spec.backend.name,
             input_shape=None if shape is None else list(shape.input),
             output_shape=None if shape is None else [shape.horizon],
+            network=_network(plan.spec.backend),
         )
+
+
+def _network(backend: Plug) -> dict[str, Any]:
+    if backend.name != "torch":
+        return {}
+    return {"module": backend.params.get("module", "gru"), "floor": backend.params.get("floor")}
 
 
 class Published(msgspec.Struct, frozen=True):

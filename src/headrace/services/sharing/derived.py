@@ -82,7 +82,7 @@ class Derived:
         found: dict[str, Any],
         name: str,
     ) -> Model:
-        name = name or f"{original.name} (ONNX)"
+        name = name or said.named(original.name)
         key = f"{who.company}/{original.id}/{said.digest}/{kept.sha256}/{name}"
         if there := _there(connection, key):
             return there

@@ -24,7 +24,7 @@ class Wish(Plain):
         description="largest difference of answers; unset: 1e-5 of the largest answer, 1e-3 where dtypes narrow",
     )
     dropout: str = Field("eval", pattern="^(eval|train-fixed)$")
-    name: str = Field("", max_length=200, description="of the translation; unset: the original's, with ` (ONNX)`")
+    name: str = Field("", max_length=200, description="of the translation; unset: the original's, and ` (ONNX)`")
     input_shape: list[Annotated[int, Field(ge=1, le=2**24)]] | None = Field(
         None,
         min_length=1,

@@ -33,6 +33,11 @@ NO_FILE = "it cannot be translated: its code ended without an ONNX file"
 PROGRAM, COMPARER = "headrace.inside.translate", "headrace.inside.parity"
 
 
+_FORM = {
+    "sklearn": "skl2onnx has no plain graph for this kind of estimator: another kind (trees, linear models, networks) has one",
+    "keras": "loops and branches of its layers have to be of fixed form",
+    "torch": "loops and branches of the original's code have to be of fixed form",
+}
 CPUS = 2
 """Cores a program may be moved between; it computes on one thread, so that answers are the same every time."""
 _VARIABLES = {
@@ -100,6 +105,8 @@ class Subject:
     training: Mapping[str, Path] = field(default_factory=dict)
     """Path inside -> file, of the datasets it was trained on."""
     held_out: Mapping[str, Path] = field(default_factory=dict)
+    network: Mapping[str, Any] = field(default_factory=dict)
+    """Of a snapshot: "framework", and what its record says of its network."""
     left_out: int = 0
     """Datasets besides, which may not be used or are gone."""
 
@@ -131,7 +138,7 @@ class Translations:
         StorageUnavailable."""
         (folder, made), environment = await self.export(subject, wish, place / "first", cancel)
         onnx = folder / ONNX
-        await asyncio.to_thread(_plain_graph, onnx, self._settings.onnx_bytes)
+        await asyncio.to_thread(_plain_graph, onnx, self._settings.onnx_bytes, made.framework)
         compared = await self.compare(subject, wish, onnx, folder, made, place / "second", cancel)
         return Made(onnx, made, compared, environment)
 
@@ -177,6 +184,7 @@ class Translations:
             "entry_point": recipe.entry_point if recipe else "",
             "parameters": recipe.parameters if recipe else {},
             "online": subject.online,
+            "network": dict(subject.network),
             "wish": wish.model_dump(),
             "shape": subject.shape,
             "training": list(subject.training),
@@ -309,7 +317,7 @@ def _unrecorded(parity: Parity) -> Parity:
     return parity.model_copy(update={"real": 0, "made": parity.real + parity.made})
 
 
-def _plain_graph(path: Path, most: int) -> None:
+def _plain_graph(path: Path, most: int, framework: str) -> None:
     """Raises BadInput, TooLarge: not an ONNX file that could be run beside others."""
     try:
         size = path.stat().st_size
@@ -322,8 +330,7 @@ def _plain_graph(path: Path, most: int) -> None:
         raise BadInput(detail=NO_FILE) from error
     except ValueError as error:
         raise BadInput(
-            detail=f"it cannot be translated: it became {error}, which the inference doors do not run; loops and branches "
-            "of the original's code have to be of fixed form"
+            detail=f"it cannot be translated: it became {error}, which the inference doors do not run; {_FORM[framework]}"
         ) from error
 
 

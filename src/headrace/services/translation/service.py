@@ -40,7 +40,7 @@ _NOT_YET = {
 _WHAT = {
     "trained": "trained here by job {job}",
     "uploaded": "unverified: uploaded as it is, nothing is known of its training",
-    "snapshot": "online snapshot: what an online model published, not the end of a training",
+    "snapshot": "online snapshot: what an online model published, not the end of a training; scaled values in and out",
 }
 _FOUND = ("input_shape", "output_shape", "parameters", "metadata", "fingerprint", "environment")
 DATASETS = 8
@@ -115,9 +115,9 @@ class TranslationService:
             return there
         work = _key(who.company, model, wish.model_copy(update={"name": ""}))
         made = await self._there(who, work, model) or await self._made(who, model, wish, work)
-        if made.name != (wish.name or f"{model.name} (ONNX)"):
+        assert made.translation is not None
+        if made.name != (wish.name or made.translation.named(model.name)):
             async with _on_disk(), self._sharing.content(who, made.id, "derive") as onnx:
-                assert made.translation is not None
                 made = await self._sharing.translated(who, id, made.translation, onnx, _again(made), wish.name)
         await asyncio.to_thread(_note, self._folder / "known" / named, made.id)
         return made
@@ -233,6 +233,7 @@ class TranslationService:
             files=files,
             name=model.files[0].path if len(model.files) == 1 else "",
             online=model.snapshot is not None,
+            network=_network(model),
             shape=model.input_shape,
             recipe=model.recipe,
             code=code,
@@ -286,6 +287,14 @@ def _ready(model: Model) -> None:
         )
 
 
+def _network(model: Model) -> dict[str, Any]:
+    """What a snapshot's record says of its network."""
+    if model.snapshot is None:
+        return {}
+    known = model.metadata.get("network")
+    return {**(known if isinstance(known, dict) else {}), "framework": model.framework}
+
+
 def _key(company: str, model: Model, wish: Wish) -> str:
     asked = {"company": company, "of": model.id, "digest": model.digest, "wish": wish.model_dump(mode="json")}
     return hashlib.sha256(canonical(asked)).hexdigest()
@@ -308,7 +317,9 @@ def _said(model: Model, wish: Wish, done: Made) -> Translation:
 
 def _found(model: Model, done: Made) -> dict[str, Any]:
     """What the record says besides: all a door needs to serve it, and where it was made."""
-    compared = done.compared
+    compared, original = done.compared, _WHAT[model.state].format(job=model.job)
+    if model.snapshot is not None and "floor" not in _network(model):
+        original += "; whether its forecasts had a floor, its record does not say, and this has none"
     return {
         "fingerprint": str(done.environment.get("digest", "")),
         "environment": {name: value for name, value in done.environment.items() if name != "packages"},
@@ -317,7 +328,7 @@ def _found(model: Model, done: Made) -> dict[str, Any]:
         "parameters": model.parameters if model.parameters is not None else compared.parameters,
         "metadata": {
             "format": "onnx",
-            "original": _WHAT[model.state].format(job=model.job),
+            "original": original,
             "inputs": [one.model_dump() for one in compared.inputs],
             "outputs": [one.model_dump() for one in compared.outputs],
         },

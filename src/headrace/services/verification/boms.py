@@ -154,9 +154,10 @@ def _settings(model: Model) -> dict[str, object]:
 def _parity(model: Model) -> dict[str, object]:
     if (said := model.translation) is None:
         return {}
-    found = {f"parity:{name}": value for name, value in said.parity.model_dump().items()}
+    found = {f"parity:{name}": value for name, value in said.parity.model_dump(exclude={"constant"}).items()}
     return {
         **found,
+        "parity:constant": ", ".join(said.parity.constant or []),
         "translated_from": said.of,
         "exporter": said.exporter,
         "opset": said.opset,

@@ -136,8 +136,17 @@ def _metrics(model: Model) -> list[str]:
         return ["## Metrics", "None."]
     found = ["## Metrics"]
     if own:
-        found += ["As its own code measured them.", _table(("metric", "value"), own)]
+        found += [_measured_by(model), _table(("metric", "value"), own)]
     return found + ([_table(("evaluated later on", "metric", "value"), later)] if later else [])
+
+
+def _measured_by(model: Model) -> str:
+    if (said := model.translation) is None:
+        return "As its own code measured them."
+    return (
+        f"Of the original {code(said.of)}, whose card names the data, as its own code measured them. The translation itself was "
+        "compared only."
+    )
 
 
 def _data(about: About) -> list[str]:
@@ -255,7 +264,7 @@ def _translation(model: Model) -> list[str]:
         ("types", plain(said.dtypes)),
         (
             "asked the same",
-            f"{parity.inputs} inputs: {parity.real} recorded, {parity.edge} edge cases, {parity.made} made",
+            f"{parity.inputs} inputs: {parity.real or 'none'} recorded, {parity.edge} edge cases, {parity.made} made",
         ),
         (
             "worst difference",
@@ -263,7 +272,8 @@ def _translation(model: Model) -> list[str]:
         ),
         ("mean difference", f"{parity.mean:.3g}"),
     ]
-    return ["## Translation", _table(("", ""), rows)]
+    doubts = [f"**{plain(doubt)}.**" for doubt in parity.doubts()]
+    return ["## Translation", *doubts, _table(("", ""), rows)]
 
 
 def _snapshot(model: Model) -> list[str]:
