@@ -45,8 +45,8 @@ class Dataset:
             False.
         contract (str | Unset): address of its contract; of a snapshot that of the contract its batch was anchored in;
             empty: not recorded yet Default: ''.
-        anchoring (DatasetAnchoring | Unset): off: no ledger here; waiting; anchored: the ledger says all that this
-            record says so far; failed: see the note Default: 'off'.
+        anchoring (DatasetAnchoring | Unset): off: no ledger here; waiting; anchored: the ledger has its claim, and a
+            training's result; failed: see the note Default: 'off'.
         anchoring_note (str | Unset): what it waits for, or why it failed Default: ''.
         deleted_ms (int | None | Unset): set: a tombstone; only the record is left
     """

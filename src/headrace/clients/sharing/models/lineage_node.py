@@ -15,7 +15,7 @@ T = TypeVar("T", bound="LineageNode")
 class LineageNode:
     """One thing in a lineage. What the caller may not see has a kind only; if it was made of something of his, also
     company
-    and state.
+    and state; if his was made of it, also that it was revoked.
 
         Attributes:
             id (str): its id; `hidden_1` and so on, which means nothing, for what the caller may not see
@@ -24,6 +24,7 @@ class LineageNode:
             company (str | Unset):  Default: ''.
             state (str | Unset):  Default: ''.
             deleted (bool | Unset):  Default: False.
+            revoked (str | Unset): why its owner took it back; empty: it was not Default: ''.
     """
 
     id: str
@@ -32,6 +33,7 @@ class LineageNode:
     company: str | Unset = ""
     state: str | Unset = ""
     deleted: bool | Unset = False
+    revoked: str | Unset = ""
 
     def to_dict(self) -> dict[str, Any]:
         id = self.id
@@ -45,6 +47,8 @@ class LineageNode:
         state = self.state
 
         deleted = self.deleted
+
+        revoked = self.revoked
 
         field_dict: dict[str, Any] = {}
 
@@ -62,6 +66,8 @@ class LineageNode:
             field_dict["state"] = state
         if deleted is not UNSET:
             field_dict["deleted"] = deleted
+        if revoked is not UNSET:
+            field_dict["revoked"] = revoked
 
         return field_dict
 
@@ -80,6 +86,8 @@ class LineageNode:
 
         deleted = d.pop("deleted", UNSET)
 
+        revoked = d.pop("revoked", UNSET)
+
         lineage_node = cls(
             id=id,
             kind=kind,
@@ -87,6 +95,7 @@ class LineageNode:
             company=company,
             state=state,
             deleted=deleted,
+            revoked=revoked,
         )
 
         return lineage_node

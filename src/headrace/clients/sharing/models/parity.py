@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from attrs import define as _attrs_define
+
+from ..types import UNSET, Unset
 
 T = TypeVar("T", bound="Parity")
 
@@ -17,11 +19,14 @@ class Parity:
             inputs (int): inputs compared
             real (int): of them recorded: samples of a dataset the original was trained or evaluated on
             edge (int): of them edge cases: zeros, ones, smallest and largest values seen
-            made (int): of them made at random within what was seen, or of a normal distribution if nothing was
+            made (int): of them made at random within what was seen; if nothing was, within what the model itself knows of
+                its inputs (thresholds of trees, a scaler's mean); else of a normal distribution
             worst (float): largest absolute difference
             mean (float): mean absolute difference
             scale (float): largest absolute value of the original's answers
             tolerance (float): largest difference allowed; a translation above it is refused
+            constant (list[str] | None | Unset): outputs whose original answers were all the same within what was allowed,
+                so that a constant would have passed; null: older than this was looked at
     """
 
     inputs: int
@@ -32,6 +37,7 @@ class Parity:
     mean: float
     scale: float
     tolerance: float
+    constant: list[str] | None | Unset = UNSET
 
     def to_dict(self) -> dict[str, Any]:
         inputs = self.inputs
@@ -50,6 +56,15 @@ class Parity:
 
         tolerance = self.tolerance
 
+        constant: list[str] | None | Unset
+        if isinstance(self.constant, Unset):
+            constant = UNSET
+        elif isinstance(self.constant, list):
+            constant = self.constant
+
+        else:
+            constant = self.constant
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
@@ -64,6 +79,8 @@ class Parity:
                 "tolerance": tolerance,
             }
         )
+        if constant is not UNSET:
+            field_dict["constant"] = constant
 
         return field_dict
 
@@ -86,6 +103,23 @@ class Parity:
 
         tolerance = d.pop("tolerance")
 
+        def _parse_constant(data: object) -> list[str] | None | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, list):
+                    raise TypeError()
+                constant_type_0 = cast(list[str], data)
+
+                return constant_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(list[str] | None | Unset, data)
+
+        constant = _parse_constant(d.pop("constant", UNSET))
+
         parity = cls(
             inputs=inputs,
             real=real,
@@ -95,6 +129,7 @@ class Parity:
             mean=mean,
             scale=scale,
             tolerance=tolerance,
+            constant=constant,
         )
 
         return parity

@@ -19,7 +19,7 @@ class Wish:
         tolerance (float | None | Unset): largest difference of answers; unset: 1e-5 of the largest answer, 1e-3 where
             dtypes narrow
         dropout (str | Unset):  Default: 'eval'.
-        name (str | Unset): of the translation; unset: the original's, with ` (ONNX)` Default: ''.
+        name (str | Unset): of the translation; unset: the original's, and ` (ONNX)` Default: ''.
         input_shape (list[int] | None | Unset): of one input without its batch axis, where neither the model nor its
             recipe says
     """

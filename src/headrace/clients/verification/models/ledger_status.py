@@ -5,6 +5,8 @@ from typing import Any, Self, TypeVar
 
 from attrs import define as _attrs_define
 
+from ..types import UNSET, Unset
+
 T = TypeVar("T", bound="LedgerStatus")
 
 
@@ -22,6 +24,8 @@ class LedgerStatus:
         says (str): the same for people
         company (str): the caller's
         account (str): address of its account there
+        warning (str | Unset): what is wrong: another chain than the records name, a changed log; empty: nothing
+            Default: ''.
     """
 
     kind: str
@@ -33,6 +37,7 @@ class LedgerStatus:
     says: str
     company: str
     account: str
+    warning: str | Unset = ""
 
     def to_dict(self) -> dict[str, Any]:
         kind = self.kind
@@ -53,6 +58,8 @@ class LedgerStatus:
 
         account = self.account
 
+        warning = self.warning
+
         field_dict: dict[str, Any] = {}
 
         field_dict.update(
@@ -68,6 +75,8 @@ class LedgerStatus:
                 "account": account,
             }
         )
+        if warning is not UNSET:
+            field_dict["warning"] = warning
 
         return field_dict
 
@@ -92,6 +101,8 @@ class LedgerStatus:
 
         account = d.pop("account")
 
+        warning = d.pop("warning", UNSET)
+
         ledger_status = cls(
             kind=kind,
             chain=chain,
@@ -102,6 +113,7 @@ class LedgerStatus:
             says=says,
             company=company,
             account=account,
+            warning=warning,
         )
 
         return ledger_status
