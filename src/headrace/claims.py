@@ -142,7 +142,7 @@ def claim_of(
 
 def is_sealed(text: bytes) -> bool:
     """Whether what was recorded is nothing but the digest of an encrypted claim or result."""
-    return bool(json.loads(text)["schema"] == SEALED)
+    return bool(json.loads(text).get("schema") == SEALED)
 
 
 def sealed_claim(asset: Dataset | Model, sealed: str) -> dict[str, Any]:
