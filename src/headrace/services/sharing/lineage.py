@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from headrace.assets import Dataset, Job, Lineage, LineageNode, Model
+from headrace.errors import UnknownAsset
 from headrace.services.sharing.fence import Asset, Fence, unfenced
 from headrace.services.sharing.tables import edges, grants, holds, nodes
 
@@ -96,18 +97,18 @@ def cut(connection: Connection, asset: Asset) -> None:
 
 
 def graph(fence: Fence, id: str) -> Lineage:
-    """All that an asset was made of, and of what was made of it that which the caller may know of. Raises UnknownAsset.
+    """All that an asset or job was made of, and of what was made of it that which the caller may know of. Raises UnknownAsset.
 
     What stands above is drawn without a gap: what the caller may not see of it has a kind, and a name that means nothing. What
     others made of it is nobody's business but the owner's: he sees of each that it is there, whose it is, and its state.
     """
-    asset = fence.find(id)
+    owner = _job(fence, id).company if id.startswith("jb_") else fence.find(id).company
     above, sources = _walk(fence, id, up=True)
     below, targets = _walk(fence, id, up=False)
     drawn = sources | targets
     shown = _known(fence, above | below)
     foreign: dict[str, LineageNode] = {}
-    if asset.company == fence.who.company:
+    if owner == fence.who.company:
         foreign = _others(fence, below - shown.keys())
     else:
         wanted = below & shown.keys()
@@ -120,6 +121,15 @@ def graph(fence: Fence, id: str) -> Lineage:
         made.append(node.model_copy(update={"id": alias.get(one, one)}))
     lines = sorted((alias.get(a, a), alias.get(b, b)) for a, b in drawn if a in kept and b in kept)
     return Lineage(nodes=made, edges=lines)
+
+
+def _job(fence: Fence, id: str) -> LineageNode:
+    """A job whose model stands in the tables: one of his company's, or whose result is held for it. Raises UnknownAsset."""
+    made = set(fence.connection.execute(select(edges.c.target).where(edges.c.source == id)).scalars())
+    found = _known(fence, {id, *made}).get(id)
+    if found is None:
+        raise UnknownAsset(kind="job", id=id[:40])
+    return found
 
 
 def _walk(fence: Fence, id: str, up: bool) -> tuple[set[str], set[tuple[str, str]]]:

@@ -15,7 +15,7 @@ from headrace import __version__
 from headrace.assets import Dataset, Model, OutputFile, Stored
 from headrace.claims import canonical, digest, kind_of
 from headrace.services.verification.about import About
-from headrace.services.verification.cards import KINDS, packages, unknown
+from headrace.services.verification.cards import KINDS, packages, parameters_of, unknown
 
 MEDIA = "application/vnd.cyclonedx+json; version=1.6"
 NAMESPACE = uuid.UUID("5d0f9a0e-6a55-4cf1-8f2b-0d6a0c6c1b7e")
@@ -135,7 +135,7 @@ def _metrics(model: Model) -> list[Part]:
 def _settings(model: Model) -> dict[str, object]:
     if (recipe := model.recipe) is None:
         return {}
-    given = {f"parameter:{name}": value for name, value in recipe.parameters.items()}
+    given = {f"parameter:{name}": value for name, value in parameters_of(model).items()}
     return {
         **given,
         **{f"seed:{name}": value for name, value in recipe.seeds.items()},

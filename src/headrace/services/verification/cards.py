@@ -202,9 +202,18 @@ def _recipe(model: Model) -> list[str]:
             model.reproducible + (f": {plain(model.reproducible_note)}" if model.reproducible_note else ""),
         ),
     ]
-    given = [(plain(name), _figure(value)) for name, value in (*recipe.parameters.items(), *recipe.seeds.items())]
+    given = [
+        (plain(name), _figure(value)) for name, value in (*parameters_of(model).items(), *recipe.seeds.items())
+    ]
     found = ["## Recipe", _table(("", ""), rows)]
     return [*found, _table(("parameter or seed", "value"), given)] if given else found
+
+
+def parameters_of(model: Model) -> dict[str, Any]:
+    """Hyper-parameters that were in force: those of its recipe, and as its code says it used them, its own defaults among them."""
+    used = model.metadata.get("hyperparameters")
+    asked = model.recipe.parameters if model.recipe else {}
+    return {**asked, **(used if isinstance(used, dict) else {})}
 
 
 def packages(model: Model) -> dict[str, str]:
