@@ -53,7 +53,10 @@ def checked(about: About) -> dict[str, Any]:
     assert wrong is None, wrong.data.message
     assert made == bom(about)
     refs = [one["bom-ref"] for one in made["components"]]
-    assert len(refs) == len(set(refs)) and set(made["dependencies"][0]["dependsOn"]) == set(refs)
+    needs = {one["ref"]: set(one.get("dependsOn", ())) for one in made["dependencies"]}
+    packages = {ref for ref in refs if ref.startswith("package/")}
+    assert len(refs) == len(set(refs)) and needs[about.asset.id] == set(refs) - packages
+    assert needs.get(f"{about.asset.id}/environment", set()) == packages
     return made
 
 
@@ -90,6 +93,10 @@ def test_every_kind_has_a_card_and_a_valid_bill() -> None:
     assert {"headrace:parameter:rate": "0.1", "headrace:parameter:dropout": "0.25"}.items() <= {
         one["name"]: one["value"] for one in _card(bill)["properties"]
     }.items()
+    learned = model(
+        state="snapshot", snapshot=SNAPSHOT.model_copy(update={"topics": ["plant/trio"]}), metadata={"decision": {"reason": "11% better"}},
+    )  # fmt: skip
+    assert _card(bill)["modelParameters"]["inputs"] == [{"format": "array of shape 36"}]
     for asset, said in (
         (model(), "How, on which data and with which code it was trained"),
         (
@@ -97,6 +104,9 @@ def test_every_kind_has_a_card_and_a_valid_bill() -> None:
             "2e-05 where answers go up to 255; 0.0025 allowed",
         ),
         (model(state="snapshot", snapshot=SNAPSHOT), "9 records, log positions 1 to 9"),
+        (learned, "| because | 11% better |"),
+        (learned, "- made of the stream plant/trio"),
+        (learned, "Readings of streams, see *Learned online*"),
         (model(confidential=True, deleted_ms=1), "**Confidential**"),
         (data(confidential=True, statistics=None), "Its statistics"),
     ):

@@ -57,13 +57,22 @@ def _components(about: About) -> list[Part]:
             code = {"type": "file", "bom-ref": f"{asset.id}/code", "name": "code of the recipe"}
             found.append({**code, "hashes": _hashes(asset.recipe.code)})
         found += [_file(asset.id, file) for file in asset.files]
-        found += [_package(name, version) for name, version in sorted(packages(asset).items())]
+        if versions := packages(asset):
+            found.append(_environment(asset))
+            found += [_package(name, version) for name, version in sorted(versions.items())]
     return found
 
 
 def _dependencies(id: str, components: list[Part]) -> list[Part]:
-    needs = sorted(one["bom-ref"] for one in components)
-    return [{"ref": id, "dependsOn": needs}, *({"ref": ref} for ref in needs)]
+    """The model needs what it was made of, and the environment it was made in has the packages."""
+    needs = sorted(one["bom-ref"] for one in components if one["type"] != "library")
+    there = sorted(one["bom-ref"] for one in components if one["type"] == "library")
+    environment = f"{id}/environment"
+    return [
+        {"ref": id, "dependsOn": needs},
+        *({"ref": ref, "dependsOn": there} if ref == environment else {"ref": ref} for ref in needs),
+        *({"ref": ref} for ref in there),
+    ]
 
 
 def _dataset(dataset: Dataset) -> Part:
@@ -112,13 +121,21 @@ def _card(about: About, model: Model) -> Part:
         parameters["architectureFamily"] = model.framework
     for name, shape in (("inputs", model.input_shape), ("outputs", model.output_shape)):
         if shape is not None:
-            parameters[name] = [{"format": " x ".join(map(str, shape)) or "number"}]
+            parameters[name] = [{"format": _format(shape)}]
     return {
         "modelParameters": parameters,
         "quantitativeAnalysis": {"performanceMetrics": _metrics(model)},
         "considerations": {"technicalLimitations": unknown(about)},
         "properties": _properties(**_settings(model), **_parity(model)),
     }
+
+
+def _format(shape: list[int]) -> str:
+    """
+    >>> _format([3, -1]), _format([])
+    ('array of shape 3 x any', 'number')
+    """
+    return f"array of shape {' x '.join('any' if size < 0 else str(size) for size in shape)}" if shape else "number"
 
 
 def _metrics(model: Model) -> list[Part]:
@@ -180,6 +197,15 @@ def _unseen(id: str, kind: str = "data") -> Part:
 def _file(owner: str, file: OutputFile) -> Part:
     found = {"type": "file", "bom-ref": f"{owner}/files/{file.path}", "name": file.path}
     return {**found, "hashes": _hashes(file.stored)}
+
+
+def _environment(model: Model) -> Part:
+    asked = "asked for by its recipe" if not model.environment.get("packages") else "installed"
+    if model.translation is not None and not model.environment.get("packages"):
+        asked = "that translated and compared it"
+    found: Part = {"type": "platform", "bom-ref": f"{model.id}/environment", "name": "environment it was made in"}
+    found["description"] = f"its packages are those {asked} there; which of them its code used is not recorded"
+    return {**found, "properties": _properties(fingerprint=model.fingerprint)}
 
 
 def _package(name: str, version: str) -> Part:
