@@ -324,7 +324,7 @@ function evaluations(later, names) {
   const rows = later.slice(0, 50).map(([id, values]) => el("tr", {}, el("td", {}, el("a", { href: `#library/${id}`, title: id }, clip(names[id] || id, 60))), columns.map((name) => cell(values[name]))));
   return el("div", { class: "scroll" }, el("table", { class: "evaluations" }, el("thead", {}, el("tr", {}, ["Evaluated later on", ...columns].map((name) => el("th", {}, clip(name, 60))))), el("tbody", {}, rows)));
 }
-const metadataCard = ({ metadata: { hyperparameters, ...metadata }, environment }) => {
+const metadataCard = ({ metadata: { hyperparameters, ...metadata }, environment: { digest, ...environment } }) => { // the digest stands at the top
   const every = Object.entries({ ...metadata, ...environment }).filter(([, value]) => !isEmpty(value));
   if (!every.length) return null;
   const folded = every.filter(([, value]) => nested(value)).map(([name, value]) => el("details", {}, el("summary", {}, labelOf(name)), el("pre", { class: "scroll" }, JSON.stringify(value, null, 2))));

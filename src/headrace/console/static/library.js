@@ -139,7 +139,7 @@ function line(one) {
 
 function nothing() {
   return el("div", { class: "card empty" },
-    unseenWords() ? el("p", {}, `Nobody has registered anything yet, but there are ${unseenWords()}. `, el("button", { type: "button", class: "quiet", "data-keep": "show-snapshots", onclick: () => library.parts.snapshots.click() }, "Show them")) : null,
+    unseenWords() ? el("p", {}, `Nobody has registered anything yet, but online models have published: ${unseenWords()}. `, el("button", { type: "button", class: "quiet", "data-keep": "show-snapshots", onclick: () => library.parts.snapshots.click() }, "Show them")) : null,
     el("p", {}, `${unseenWords() ? "To add something of your own, drop" : "The library is empty. Drop"} a file above, or register one from the command line:`),
     copyable("headrace dataset add readings.csv", "the command that adds a dataset"),
     el("p", {}, "Make a dataset of what a stream has brought:"),

@@ -8,7 +8,7 @@ import * as who from "./who.js";
 import { bytes, clip, count, many, number, sentence } from "./words.js";
 
 const AT_ONCE = 64e6; // bytes: files up to this size are fetched first, so that a refusal is a sentence
-const LABELS = { stored_bytes: "Stored", mkl_cbwr: "MKL_CBWR", limits_by: "Limits set by", cpu: "Processor", created_ms: "Created", sha256: "SHA-256", root: "Merkle root", published_ms: "Published", dtypes: "Number types" };
+const LABELS = { stored_bytes: "Stored", mkl_cbwr: "MKL_CBWR", cpu_capability: "CPU capability", limits_by: "Limits set by", cpu: "Processor", created_ms: "Created", sha256: "SHA-256", root: "Merkle root", published_ms: "Published", dtypes: "Number types" };
 const FIRST = ["kind", "name", "id", "company", "created_ms", "datasets", "parent"];
 const INPUTS = { datasets: "Trained on", evaluation: "Measured on", parent: "Made from" };
 
@@ -111,7 +111,7 @@ function pins({ signer, operator }, record) {
   const of = who.mine(record) ? "your company" : clip(record.company, 40);
   return el("div", { class: "pins" },
     el("p", { class: "small" }, "Whoever gets the bundle checks it with ", el("code", {}, "headrace verify FILE --offline --key FINGERPRINT"), ". Tell them the fingerprint by another way than you send the file."),
-    el("dl", { class: "details" }, fact(`Fingerprint of the key of ${of} (--key)`, copyable(signer, "the fingerprint of the signing key")), operator ? fact("Fingerprint of the ledger’s operator (--operator)", copyable(operator, "the fingerprint of the operator")) : null));
+    el("dl", { class: "details" }, fact(`Signing key of ${of}`, copyable(signer, "the fingerprint of the signing key")), operator ? fact("Operator of the ledger (--operator)", copyable(operator, "the fingerprint of the operator")) : null));
 }
 
 function takes(record, act) {
