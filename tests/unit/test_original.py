@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headrace.errors import BadInput, UnknownContract
+from headrace.errors import BadInput, NotFound
 from headrace.original.contracts import DatasetContract, chapter_model, checked, contract_of, free, hashes_of
 
 SHA, OTHER = "ab" * 32, "cd" * 32
@@ -33,7 +33,7 @@ def test_a_dataset() -> None:
     assert contract_of("dataset", said({"sealed": "x"}, opened=claim)) == terms
     assert contract_of("dataset", said(claim | {"sample_shape": None}))["samples_dimension"] == ""
     assert hashes_of(said(claim)) == {SHA}
-    with pytest.raises(UnknownContract):
+    with pytest.raises(NotFound, match="is there, as a contract of a "):
         contract_of("model", said(claim))
 
 
@@ -58,7 +58,7 @@ def test_what_was_not_trained_from_a_recipe_is_unverified(kind: str) -> None:
     claim = {"kind": kind, "company": "acme", "digest": f"sha256:{OTHER}", "files": files(SHA)}
     terms = {"developer_id": "", "organization_id": "acme", "hash": SHA}
     assert contract_of("model_unverified", said(claim)) == terms and hashes_of(said(claim)) == {SHA, OTHER}
-    with pytest.raises(UnknownContract):
+    with pytest.raises(NotFound, match="is there, as a contract of a "):
         contract_of("model", said(claim))
 
 
@@ -66,7 +66,7 @@ def test_what_was_declared_is_read_as_it_was_sent() -> None:
     terms = {"model_params": {"res_hash": f"SHA256:{SHA.upper()}"}}
     claim = said({"schema": "headrace/declared/1", "kind": "model", "declared": terms})
     assert contract_of("model", claim) == terms and hashes_of(claim) == {SHA}
-    with pytest.raises(UnknownContract):
+    with pytest.raises(NotFound, match="is there, as a contract of a "):
         contract_of("model_unverified", claim)
 
 

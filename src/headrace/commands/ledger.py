@@ -32,7 +32,9 @@ def contract(
 ) -> None:
     """Show what the ledger says of a dataset or model, from chain data alone."""
     if TRANSACTION.fullmatch(which):
-        fail(f"{which[:12]}… is the hash of a transaction: an address has 40 digits; `headrace contract ID` shows an asset's")
+        fail(
+            f"{which[:12]}… is the hash of a transaction: an address has 40 digits; `headrace contract ID` shows an asset's"
+        )
     if which.startswith("0x"):
         found = call(url, "GET", f"/contracts/{quoted(which)}")
     else:

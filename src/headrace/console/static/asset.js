@@ -272,7 +272,7 @@ function facts(record, names) {
         record.parent && !record.translation ? fact(record.snapshot ? "Learned on from" : "Started from", el("a", { href: `#library/${record.parent}`, title: record.parent }, clip(names[record.parent] || record.parent, 60))) : null, digest("Digest", record.digest), digest("Environment", record.fingerprint),
       ]
     : [
-        fact("Format", record.media), fact("File", record.filename), fact("Size", `${bytes(record.stored.size)} (${count(record.stored.size)} bytes)`), fact("Samples", record.samples === null ? "–" : count(record.samples)),
+        fact("Format", record.media), fact("File", record.filename), fact("Size", record.stored.size < 1024 ? bytes(record.stored.size) : `${bytes(record.stored.size)} (${count(record.stored.size)} bytes)`), fact("Samples", record.samples === null ? "–" : count(record.samples)),
         fact("Sample shape", record.sample_shape ? record.sample_shape.map(count).join(" × ") || "one number" : "–"), digest("SHA-256", record.stored.sha256), digest("Merkle root", record.stored.root),
         ...streamFacts(record.stream, digest),
       ];
