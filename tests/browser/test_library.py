@@ -50,7 +50,7 @@ def test_everything_is_listed_and_found(visit: Visit, hub: Site) -> None:
     listed(visit, hub())
     assert visit.text("#library-view .title .aside") == "6 datasets, 9 models; 1 snapshot of online models not shown"
     row = visit.text("#library-view tbody tr:has-text('pv-2019')")
-    for words in ("dataset parquet", "us", "1 MB", "541 × 7", "Ready", "7 hours ago"):
+    for words in ("dataset parquet", "us", "976.6 KiB", "541 × 7", "Ready", "7 hours ago"):
         assert words in row
     visit.page.locator("#asset-filter").fill("PV gru")
     visit.wait(f"{ROWS} === 3")

@@ -105,7 +105,7 @@ def test_every_kind_has_a_card_and_a_valid_bill() -> None:
         ),
         (model(state="snapshot", snapshot=SNAPSHOT), "9 records, log positions 1 to 9"),
         (learned, "| because | 11% better |"),
-        (learned, "- made of the stream plant/trio"),
+        (learned, "- made of the streams plant/trio"),
         (learned, "Readings of streams, see *Learned online*"),
         (model(confidential=True, deleted_ms=1), "**Confidential**"),
         (data(confidential=True, statistics=None), "Its statistics"),

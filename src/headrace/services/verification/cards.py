@@ -294,9 +294,9 @@ def _lineage(about: About) -> list[str]:
     if model.parent:
         parent = about.inputs.get(model.parent)
         lines.append(f"made of model {code(model.parent)}" + (f" ({plain(parent.name)})" if parent else ""))
-    if (said := model.snapshot) is not None:
-        lines.append(f"made of the stream{'s' if len(said.topics) != 1 else ''} {plain(', '.join(said.topics))}")
-        lines.append(f"made by online model {plain(said.model)}")
+    if (online := model.snapshot) is not None:
+        lines.append(f"made of the streams {plain(', '.join(online.topics))}")
+        lines.append(f"made by online model {plain(online.model)}")
     if model.job:
         lines.append(f"made by job {code(model.job)}")
     said = f"`headrace lineage {model.id}` shows all of it, and what was made of this."
