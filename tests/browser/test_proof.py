@@ -126,6 +126,9 @@ def test_a_translation_shows_its_certificate_and_original(visit: Visit, hub: Sit
     visit.page.locator("#library-view .asset h1", has_text="pv-gru").wait_for()
     link = visit.page.locator(".lineage a.node[data-kind=translation]")
     link.first.wait_for()
+    inside = """(graph) => { const edge = graph.getBoundingClientRect(); const own = graph.querySelector("[data-here]").getBoundingClientRect();
+      return own.left >= edge.left && own.right <= edge.right + 1; }"""
+    assert visit.page.locator(".graph").evaluate(inside)
     assert link.first.get_attribute("href") == f"#library/{name_of('md', 9)}"
 
 
