@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 CONSTRAINTS := constraints.txt
 ONCE ?=
 
-.PHONY: run test check bench system-deps clean
+.PHONY: install run test check bench system-deps clean
+
+# Only what is needed to work with it: afterwards .venv/bin/headrace --help.
+install: $(VENV)/.run
 
 run: $(VENV)/.run
 	$(BIN)/headrace demo $(if $(ONCE),--once)

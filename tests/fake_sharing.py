@@ -229,6 +229,8 @@ class Fake:
         return JSONResponse([entry.model_dump()][: int(request.query_params["limit"])])
 
     async def lineage(self, request: Request) -> Response:
+        if (id := request.path_params["id"]).startswith("jb_"):
+            return JSONResponse({"error": f"There is no job {id!r} that you may know of"}, 404)
         nodes = [
             LineageNode(id="ds_1", kind="dataset", name="meters"),
             LineageNode(id="md_1", kind="model", state="trained"),
@@ -269,7 +271,8 @@ class Fake:
         return JSONResponse({"items": [one.model_dump() for one in found if wanted in {None, one.state}]})
 
     async def job(self, request: Request) -> Response:
-        script = self.script[request.path_params["id"]]
+        if (script := self.script.get(request.path_params["id"])) is None:
+            return JSONResponse({"error": "There is no such job"}, 404)
         one = script.pop(0) if len(script) > 1 else script[0]
         return JSONResponse(one.model_dump())
 

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -51,7 +52,7 @@ class Run:
     def headrace(self, *arguments: str, shown: bool = True) -> str:
         """What a command prints. Ends the run if it fails."""
         if shown:
-            print("$ headrace", " ".join(arguments), flush=True)
+            print("$ headrace", shlex.join(arguments), flush=True)
         command = [sys.executable, "-m", "headrace.cli", *arguments]
         done = subprocess.run(command, env=self._own(), check=False, stdout=subprocess.PIPE, text=True)
         if done.returncode:

@@ -36,7 +36,7 @@ START = 1_557_388_800_000  # 2019-05-09T08:00Z, local midnight at UTC-8
 PEAK = 27_600.0
 HOSTILE = '"><img src=x onerror="window.pwned=1"><script>window.pwned=1</script>/' + "long" * 40
 SCENARIOS = ("running", "empty", "collecting", "hostile", "many", "odd", "older", "quiet", "warm", "failing", "same")
-SCENARIOS += ("viewer", "locked")
+SCENARIOS += ("viewer", "locked", "published")
 """`failing`: the candidate stopped by an error; `same`: it forecasts as what is served; `older`: a platform without
 intervals, alerts, shadows, reports; `quiet`: nothing to alarm about; `warm`: degrees; `viewer`: one who may only look;
 `locked`: no session yet."""

@@ -51,6 +51,10 @@ class Hub:
         self.began = time.monotonic()
         self.who = {**WRITER, "roles": ["viewer"]} if self.scenario == "viewer" else WRITER
         self.shelf = Shelf() if self.scenario == "empty" else fake_assets.full(now_ms())
+        if self.scenario == "published":
+            published = [one for one in self.shelf.models.values() if one.snapshot]
+            self.shelf = Shelf()
+            self.shelf.add(*published)
         self.uploads: dict[str, dict[str, Any]] = {}
         self.calls: list[str] = []
         if self.scenario == "hostile":
@@ -405,7 +409,7 @@ def routes(hub: Hub) -> list[Route]:
         route("/datasets", lambda request, asked: hub.register(asked), "POST", 201), route("/models/{id}/release", lambda request, _: hub.release(id_(request)), "POST"),
         route("/api/deployments", lambda request, _: []),
         route("/translate/{id}", lambda request, _: hub.translate(id_(request)), "POST", 201),
-        route("/contracts", lambda request, _: {"items": fake_proof.contracts(hub.asset(request.query_params["asset"]))}), route("/ledger", lambda request, _: fake_proof.LEDGER),
+        route("/contracts", lambda request, _: {"items": fake_proof.contracts(hub.asset(request.query_params["asset"]))}), route("/ledger", lambda request, _: fake_proof.LEDGER), route("/keys/{id}", lambda request, _: fake_proof.keys(id_(request))),
         route("/verify/{id}", lambda request, _: fake_proof.verify(hub.asset(id_(request)), request.query_params["level"]), "POST"),
         *(route(f"/{what}/{{id}}", lambda request, _, what=what: fake_proof.taken(what, hub.asset(id_(request)))) for what in ("bundles", "cards", "boms")),
         route("/models/{id}/reproduce", lambda request, _: hub.reproduce(id_(request)), "POST", 201),

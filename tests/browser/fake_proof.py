@@ -62,7 +62,7 @@ def _checks(asset: Dataset | Model, level: str) -> list[tuple[Check, str]]:
         (Check(level="L0", name="contract", state="passed", detail=f"contract {asset.contract}", seconds=0.004), ""),
         (Check(level="L0", name="claim", state="passed", detail=made, seconds=0.001), ""),
         (Check(level="L1", name="files", state="passed" if good else "failed", detail=files, seconds=0.21), "12 of 61 kB"),
-        (Check(level="L2", name="training again", state="skipped", detail="nobody trains here"), "epoch 2 of 20"),
+        (Check(level="L2", name="training again", state="skipped", detail="nobody trains here"), "epoch 2 of 20, 10%"),
     ]  # fmt: skip
     return [one for one in found if one[0].level <= level]
 
@@ -90,6 +90,12 @@ def verify(asset: Dataset | Model, level: str) -> Response:
     if asset.company != "acme" and level == "L2":
         return JSONResponse({"error": f"only {asset.company!r} may have {asset.id} made again"}, 403)
     return StreamingResponse(_lines(asset, level), media_type="application/x-ndjson")
+
+
+def keys(company: str) -> dict[str, Any]:
+    """What its bundles are signed with."""
+    signer = {"signing_key": "-----BEGIN PUBLIC KEY-----", "signer": digest(f"signer of {company}".encode())}
+    return {"company": company, "account": ACCOUNT, "operator": LEDGER["operator"], **signer}
 
 
 def taken(what: str, asset: Dataset | Model) -> Response:

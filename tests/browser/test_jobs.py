@@ -73,7 +73,7 @@ def test_of_a_long_log_the_end_is_kept(visit: Visit, hub: Site) -> None:
     assert visit.page.evaluate(f"{LOG}.childElementCount") <= 2000
     whole = 12_000 * len("epoch   0 step  0: loss 0.33333\n") + len("Killed\n")
     shown = 1_999 * len("epoch   0 step  0: loss 0.33333\n") + len("Killed\n")
-    assert f"… {(whole - shown) / 1000:.0f} kB left out" in visit.text("#jobs-view")
+    assert f"… {(whole - shown) / 1024:,.1f} KiB left out" in visit.text("#jobs-view")
     assert "It used more than the 2.1 GB" in visit.text("#jobs-view .note")
     assert "137" in visit.text("#jobs-view .details")
     assert "3; its code may fail 3 times" in visit.text("#jobs-view .details")

@@ -48,9 +48,9 @@ def calls(address: str) -> list[str]:
 
 def test_everything_is_listed_and_found(visit: Visit, hub: Site) -> None:
     listed(visit, hub())
-    assert visit.text("#library-view .title .aside") == "6 datasets, 9 models"
+    assert visit.text("#library-view .title .aside") == "6 datasets, 9 models; 1 snapshot of online models not shown"
     row = visit.text("#library-view tbody tr:has-text('pv-2019')")
-    for words in ("dataset parquet", "us", "1 MB", "541 × 7", "Ready", "7 hours ago"):
+    for words in ("dataset parquet", "us", "976.6 KiB", "541 × 7", "Ready", "7 hours ago"):
         assert words in row
     visit.page.locator("#asset-filter").fill("PV gru")
     visit.wait(f"{ROWS} === 3")
@@ -363,4 +363,6 @@ def test_many_are_shown_a_part_at_a_time(visit: Visit, hub: Site) -> None:
     visit.page.get_by_role("button", name="Show 60 more of").click()
     visit.wait(f"{ROWS} === 120")
     visit.page.get_by_role("button", name="Load older ones").click()
-    visit.wait("document.querySelector('#library-view .title .aside').textContent === '266 datasets, 9 models'")
+    visit.wait(
+        "document.querySelector('#library-view .title .aside').textContent === '266 datasets, 9 models; 1 snapshot of online models not shown'"
+    )

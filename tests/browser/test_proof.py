@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.fake_assets import CONTRACT, digest, name_of
-from tests.browser.fake_proof import SINGLE
+from tests.browser.fake_proof import LEDGER, SINGLE, keys
 from tests.browser.test_library import ROWS, calls, confirm, desktop, listed, opened
 from tests.browser.visits import Site, Visit
 
@@ -59,6 +59,29 @@ def test_the_contract_is_read_on_the_page(visit: Visit, hub: Site) -> None:
 
 
 @desktop
+def test_whoever_sends_a_bundle_sees_which_fingerprints_to_tell(visit: Visit, hub: Site) -> None:
+    opened(visit, hub(), name_of("md", 1), "pv-gru")
+    text = visit.text(f"{RECORDED} .pins")
+    assert keys("acme")["signer"] in text and LEDGER["operator"] in text and "--key FINGERPRINT" in text
+    with visit.page.expect_download():
+        visit.page.get_by_role("link", name="Download bundle").click()
+    visit.wait(f"document.querySelector('{RECORDED} .said').textContent.includes('Tell its recipient the fingerprint')")
+    opened(visit, hub(), name_of("ds", 3), "roof photos")  # not anchored: no bundle, no keys
+    assert visit.page.locator(f"{RECORDED} .pins").count() == 0
+
+
+@desktop
+def test_a_library_of_snapshots_is_not_called_empty(visit: Visit, hub: Site) -> None:
+    visit.page.goto(f"{hub('published')}#library")
+    visit.page.get_by_role("button", name="Show them").click()
+    visit.wait(f"{ROWS} === 1")
+    assert "not shown" not in visit.text("#library-view .title")
+    visit.page.get_by_label("snapshots of online models").uncheck()
+    visit.page.get_by_text("have published: 1 snapshot of online models").wait_for()
+    assert "0 datasets, 0 models; 1 snapshot of online models not shown" in visit.text("#library-view .title")
+
+
+@desktop
 def test_the_address_of_the_contract_is_copied(visit: Visit, hub: Site) -> None:
     visit.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     opened(visit, hub(), name_of("ds", 1), "pv-2019")
@@ -103,6 +126,9 @@ def test_a_translation_shows_its_certificate_and_original(visit: Visit, hub: Sit
     visit.page.locator("#library-view .asset h1", has_text="pv-gru").wait_for()
     link = visit.page.locator(".lineage a.node[data-kind=translation]")
     link.first.wait_for()
+    inside = """(graph) => { const edge = graph.getBoundingClientRect(); const own = graph.querySelector("[data-here]").getBoundingClientRect();
+      return own.left >= edge.left && own.right <= edge.right + 1; }"""
+    assert visit.page.locator(".graph").evaluate(inside)
     assert link.first.get_attribute("href") == f"#library/{name_of('md', 9)}"
 
 
@@ -157,9 +183,10 @@ def test_a_long_one_is_cancelled(visit: Visit, hub: Site) -> None:
     running = visit.page.locator(f"{VERIFY} .checks [data-state=running]", has_text="epoch 2 of 20")
     running.wait_for()
     assert visit.page.locator(f"{VERIFY} progress").is_visible()
+    assert visit.page.locator(f"{VERIFY} progress").evaluate("bar => bar.value") == 0.1
     assert visit.page.get_by_role("button", name="Verify", exact=True).is_disabled()
     visit.page.get_by_role("button", name="Cancel", exact=True).click()
-    visit.wait(f"document.querySelector('{VERIFY} .trouble').textContent.includes('there is no verdict')")
+    visit.wait(f"document.querySelector('{VERIFY} .trouble').textContent.includes('the checks below were made')")
     assert not visit.page.locator(f"{VERIFY} progress").is_visible()
     assert visit.page.locator(f"{VERIFY} .checks li").count() == 4  # what was running is no check
 

@@ -31,7 +31,7 @@ def headrace(up: Any, *arguments: str, code: int = 0, url: str = "", token: str 
     env = scrubbed() | {"HEADRACE_TOKEN": token or up.token}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
     assert done.returncode == code, done.stderr
-    return done.stdout + done.stderr
+    return done.stdout if code == 0 else done.stdout + done.stderr  # what it waits for stands on stderr
 
 
 def anchored(url: str, token: str, path: str, seconds: float = 30) -> dict[str, Any]:
@@ -76,6 +76,11 @@ def test_the_commands(up: Up, tmp_path: Path) -> None:
         assert found["claim"]["statistics"] == made["statistics"]
     text = headrace(up, "contract", made["id"])
     assert made["contract"] in text and made["stored"]["root"] in text
+    assert "…" not in text and "UTC" in text.split("created_ms")[1].splitlines()[0]
+    shown = {line.split()[0] for line in text.splitlines() if line.strip()}
+    assert "statistics.columns[0].name" in shown and "stream" not in shown  # whole; what is empty is left out
+    transaction = json.loads(headrace(up, "contract", made["id"], "--json"))["deployed"]["transaction"]
+    assert "is the hash of a transaction" in headrace(up, "contract", transaction, code=1)
     assert f"| contract | `{made['contract']}` |" in headrace(up, "card", made["id"])
     assert json.loads(headrace(up, "bom", made["id"]))["metadata"]["component"]["bom-ref"] == made["id"]
     assert f"wrote {tmp_path / 'card.md'}" in headrace(up, "card", made["id"], "-o", str(tmp_path / "card.md"))

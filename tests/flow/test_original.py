@@ -239,6 +239,27 @@ def test_the_script_of_the_example(up: Up, tmp_path: Path) -> None:
     assert up.call("GET", f"/models/{translated}").json()["parent"] == model
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl: apt-get install curl")
+def test_the_script_compares_several_files_and_says_what_is_missing(up: Up, tmp_path: Path) -> None:
+    (tmp_path / "line.csv").write_text(ROWS)
+    with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
+        archive.writestr(
+            "train.py", f"{TRAIN}\nimport os\nopen(os.environ['HEADRACE_OUTPUT'] + '/more.txt', 'w').write('more')\n"
+        )
+
+    def script(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", str(SCRIPT), *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+
+    done = script(up.http, "line.csv", "code.zip", '{"penalty": 0.5}')
+    model = re.findall(r"md_\w+", done.stdout)[0]
+    assert "as its contract says" in done.stdout and (tmp_path / f"{model}.files" / "more.txt").read_text() == "more"
+    assert "registered, 0 s" in done.stderr or "training, 0 s" in done.stderr
+    assert script().stderr.startswith("usage: curl.sh URL") and script().returncode == 2
+    gone = script("http://127.0.0.1:9", "line.csv", "code.zip")
+    assert gone.returncode == 1 and "no answer from" in gone.stderr
+
+
 def test_every_door_is_documented() -> None:
     told = set(re.findall(r"`(GET|POST|PUT) (/[\w/]*)", (ROOT / "docs" / "original.md").read_text()))
     shown = {(method, path.partition("/md_0")[0].rstrip("/")) for method, path in doors()}

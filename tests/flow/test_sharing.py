@@ -638,8 +638,15 @@ async def test_lineage_names_the_job_whose_result_is_held_for_the_caller(tmp_pat
         await train(hub, trainer, made.id, tmp_path / "out")
         job = trainer.jobs[made.id].id
         assert {job, made.id} < {node.id for node in (await hub.lineage(ACME, data.id)).nodes}
+        assert {data.id, made.id} < {node.id for node in (await hub.lineage(ACME, job)).nodes}
+        with pytest.raises(UnknownAsset, match="no job"):
+            await hub.lineage(CODA, job)
         await hub.granting.release(ACME, made.id)
         assert not {job, made.id} & {node.id for node in (await hub.lineage(ACME, data.id)).nodes}
+        with pytest.raises(UnknownAsset, match="no job"):
+            await hub.lineage(ACME, job)
+        of_job, of_model = await hub.lineage(BOLT, job), await hub.lineage(BOLT, made.id)
+        assert of_job == of_model and (job, made.id) in of_job.edges
 
 
 # -- looking into files

@@ -53,17 +53,21 @@ def checked(about: About) -> dict[str, Any]:
     assert wrong is None, wrong.data.message
     assert made == bom(about)
     refs = [one["bom-ref"] for one in made["components"]]
-    assert len(refs) == len(set(refs)) and set(made["dependencies"][0]["dependsOn"]) == set(refs)
+    needs = {one["ref"]: set(one.get("dependsOn", ())) for one in made["dependencies"]}
+    packages = {ref for ref in refs if ref.startswith("package/")}
+    assert len(refs) == len(set(refs)) and needs[about.asset.id] == set(refs) - packages
+    assert needs.get(f"{about.asset.id}/environment", set()) == packages
     return made
 
 
 def test_every_kind_has_a_card_and_a_valid_bill() -> None:
     given = Recipe(code=STORED, datasets=["ds_1"], evaluation=["ds_2"], parameters={"rate": 0.1}, parent="md_0")  # type: ignore[call-arg]
     files = [OutputFile(path="a.bin", stored=STORED), OutputFile(path="b/c.txt", stored=STORED)]
+    used = {"hyperparameters": {"rate": 0.1, "dropout": 0.25}}  # what its code says, defaults of its own among it
     environment = {"packages": {"torch": "2.13.0+cpu", "Some_Thing": "1!2.0"}, "python": "3.11", "digest": "x"}
     trained = model(
         recipe=given, state="trained", files=files, datasets=["ds_1"], metrics={"mse": 0.25, "ds_2": {"job": "jb_1", "mse": 1}},
-        environment=environment, parent="md_0", input_shape=[36], output_shape=[], parameters=1234,
+        environment=environment, metadata=used, parent="md_0", input_shape=[36], output_shape=[], parameters=1234,
     )  # fmt: skip
     inputs = {
         "ds_1": data(samples=7, statistics={"columns": [{"name": "power", "mean": 1.5}]}),
@@ -74,6 +78,7 @@ def test_every_kind_has_a_card_and_a_valid_bill() -> None:
     for said in (
         "| power |  |  |  |  | 1.5 |  |",
         "| rate | 0.1 |",
+        "| dropout | 0.25 |",
         "1,234",
         "`b/c.txt`",
         "memory ledger",
@@ -85,6 +90,13 @@ def test_every_kind_has_a_card_and_a_valid_bill() -> None:
         one.get("purl") for one in bill["components"]
     }
     assert [one["name"] for one in bill["components"] if one["type"] == "data"] == ["roof", "ds_2"]
+    assert {"headrace:parameter:rate": "0.1", "headrace:parameter:dropout": "0.25"}.items() <= {
+        one["name"]: one["value"] for one in _card(bill)["properties"]
+    }.items()
+    learned = model(
+        state="snapshot", snapshot=SNAPSHOT.model_copy(update={"topics": ["plant/trio"]}), metadata={"decision": {"reason": "11% better"}},
+    )  # fmt: skip
+    assert _card(bill)["modelParameters"]["inputs"] == [{"format": "array of shape 36"}]
     for asset, said in (
         (model(), "How, on which data and with which code it was trained"),
         (
@@ -104,6 +116,9 @@ def test_every_kind_has_a_card_and_a_valid_bill() -> None:
             "**The original's answers were all the same (output 'y'): a constant would have passed this comparison.**",
         ),
         (model(state="snapshot", snapshot=SNAPSHOT), "9 records, log positions 1 to 9"),
+        (learned, "| because | 11% better |"),
+        (learned, "- made of the streams plant/trio"),
+        (learned, "Readings of streams, see *Learned online*"),
         (model(confidential=True, deleted_ms=1), "**Confidential**"),
         (data(confidential=True, statistics=None), "Its statistics"),
     ):

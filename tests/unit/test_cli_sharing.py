@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 
 from headrace.assets import Model, OutputFile, Recipe
 from headrace.cli import app
-from headrace.commands import jobs, packing, sending
+from headrace.commands import calling, jobs, packing, sending
 from headrace.errors import BadInput
 from tests.fake_sharing import OWN, TOKEN, Fake, job, serving, stored
 
@@ -456,6 +457,29 @@ def test_grants_audit_and_lineage(run: Run, fake: Fake) -> None:
         "trained",
         "ds_1",
     ]
+
+
+def test_what_lasts_says_what_it_waits_for(
+    run: Run, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with calling.waiting("its ledger", 0.01):
+        time.sleep(0.2)
+    with calling.waiting("nothing", 0.05) as heard:
+        heard()
+        time.sleep(0.2)
+    assert capsys.readouterr().err == "its ledger …\n"
+    monkeypatch.setattr(jobs, "SOON", 0)
+    held = "waits until the ledger has md_1"
+    fake.script["jb_1"] = [*[job("queued", id="jb_1", message=held)] * 3, job("done", id="jb_1")]
+    assert jobs.watched(os.environ["HEADRACE_URL"], "jb_1", quiet=True)["state"] == "done"
+    assert capsys.readouterr().err == f"queued: {held}\n"  # once
+
+
+def test_a_job_that_made_nothing_has_no_lineage_but_its_model_has(run: Run, fake: Fake) -> None:
+    fake.script["jb_2"] = [job("done", id="jb_2", kind="evaluate", model="md_1")]
+    line = run("lineage", "jb_2", code=1)
+    assert "it measured md_1; `headrace lineage md_1`" in line
+    assert "no job 'jb_9'" in run("lineage", "jb_9", code=1)
 
 
 def test_what_breaks_off_goes_on_where_it_stopped(run: Run, fake: Fake, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 URL = "http://127.0.0.1:8080"
 TIMEOUT = 60.0
 """Seconds for an answer."""
+SOON = 2.0
+"""Seconds after which a command says what it waits for."""
+BUSY = "it may be busy, or wait for its ledger"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[str, typer.Option("--url", envvar="HEADRACE_URL", help="Where the platform answers.")]
 JOBS = "HEADRACE_TRAINING_URL"
@@ -75,13 +80,32 @@ def _send(url: str, method: str, path: str, body: Any, headers: dict[str, str], 
 
     from headrace.credentials import normal
 
+    place = normal(url) + path
+    what = "its ledger" if path.startswith(("/ledger", "/contracts")) else BUSY
     try:
-        return httpx.request(method, normal(url) + path, json=body, headers=headers, timeout=seconds, trust_env=False)
+        with waiting(f"waiting for {url}: {what}", SOON if seconds <= TIMEOUT else seconds):
+            return httpx.request(method, place, json=body, headers=headers, timeout=seconds, trust_env=False)
     except httpx.TimeoutException:
         fail(f"{url} did not answer within {seconds:g} s; it may be busy, try again")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         why = str(error) or type(error).__name__
         fail(f"no answer from {url} ({why}); is it up? `headrace up` starts it, --url says where it is")
+
+
+@contextlib.contextmanager
+def waiting(what: str, after: float | None = None) -> Iterator[Callable[[], None]]:
+    """Says on stderr what is waited for if that lasts; what is yielded ends it before its block does.
+
+    Args:
+        after: seconds (default: `SOON`).
+    """
+    timer = threading.Timer(SOON if after is None else after, say, [f"{what} …"], {"err": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield timer.cancel
+    finally:
+        timer.cancel()
 
 
 def read(answer: httpx.Response) -> Any:

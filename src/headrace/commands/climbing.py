@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from headrace.commands.calling import call, fail, guard, quoted, read
+from headrace.commands.calling import call, fail, guard, quoted, read, waiting
 
 if TYPE_CHECKING:
     from headrace.claims import Check, Level, Report
@@ -67,7 +67,7 @@ def _attempt(url: str, id: str, level: Levels, show: _Shown) -> Report | None:
 
     known = show.shown
     try:
-        for line in _lines(url, id, level):
+        for line in _spoken(url, _lines(url, id, level)):
             found: dict[str, Any] = json.loads(line)
             if "checks" in found:
                 show.end()
@@ -82,6 +82,15 @@ def _attempt(url: str, id: str, level: Levels, show: _Shown) -> Report | None:
             f"{url} answered with something that is no verification ({type(error).__name__}); does --url name the right port?"
         )
     return None
+
+
+def _spoken(url: str, lines: Iterator[str]) -> Iterator[str]:
+    """The lines; where none comes and nothing is said to run, what is waited for is said, once."""
+    said = waiting(f"waiting for {url}: it reads the content, or waits for its ledger")
+    with said as heard:
+        for line in lines:
+            heard()
+            yield line
 
 
 def _lines(url: str, id: str, level: Levels) -> Iterator[str]:

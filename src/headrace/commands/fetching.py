@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from headrace.commands.calling import fail, guard, quoted, read, reason
+from headrace.commands.calling import BUSY, fail, guard, quoted, read, reason, waiting
 from headrace.commands.sending import SECONDS, Watch, lost, progress
 
 if TYPE_CHECKING:
@@ -70,8 +70,10 @@ def download_whole(url: str, path: str, target: Path, *, force: bool, check: Cal
     try:
         with (
             os.fdopen(handle, "wb") as file,
+            waiting(f"waiting for {url}: {BUSY}") as heard,
             httpx.stream("GET", place, headers=headers, timeout=SECONDS, trust_env=False) as answer,
         ):
+            heard()
             _take(answer, file, target.name)
         check(temporary)
         _placed(temporary, target, force=force)
@@ -166,7 +168,11 @@ def _pieces(url: str, path: str, start: int) -> Iterator[bytes]:
 
     headers = guard(lambda: credentials.headers(url)) | ({"Range": f"bytes={start}-"} if start else {})
     place = credentials.normal(url) + path
-    with httpx.stream("GET", place, headers=headers, timeout=SECONDS, trust_env=False) as answer:
+    with (
+        waiting(f"waiting for {url}: {BUSY}") as heard,
+        httpx.stream("GET", place, headers=headers, timeout=SECONDS, trust_env=False) as answer,
+    ):
+        heard()
         if answer.is_error:
             answer.read()
             if start:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headrace.commands.calling import URL, Json, Url, ask, call, fail, guard, jobs_at, quoted, read, reason
+from headrace.commands.calling import SOON, URL, Json, Url, ask, call, fail, guard, jobs_at, quoted, read, reason
 from headrace.commands.printing import clock, say, table
 from headrace.commands.records import print_metrics
 from headrace.controls import seen
@@ -189,12 +189,13 @@ def watched(url: str, id: str, *, quiet: bool = False) -> dict[str, Any]:
     Args:
         quiet: the log is not shown.
     """
-    offset, shown = 0, not quiet
+    offset, shown, waits = 0, not quiet, _Waits()
     try:
         with _bar() as bar:
             while True:
                 one: dict[str, Any] = call(url, "GET", f"/jobs/{quoted(id)}")
                 bar(one)
+                waits(one)
                 if shown:
                     offset, shown = _more(url, id, offset)
                 if one["state"] in ENDED:
@@ -206,6 +207,21 @@ def watched(url: str, id: str, *, quiet: bool = False) -> dict[str, Any]:
             err=True,
         )
         raise
+
+
+class _Waits:
+    """Says on stderr what a queued job waits for, if that lasts; each thing once."""
+
+    def __init__(self) -> None:
+        self._text, self._since, self._said = "", time.monotonic(), set[str]()
+
+    def __call__(self, one: dict[str, Any]) -> None:
+        text = _says(one) if one["state"] == "queued" else ""
+        if text != self._text:
+            self._text, self._since = text, time.monotonic()
+        if text and text not in self._said and time.monotonic() - self._since >= SOON:
+            self._said.add(text)
+            say(f"queued: {text}", err=True)
 
 
 def end(one: dict[str, Any], as_json: bool) -> None:

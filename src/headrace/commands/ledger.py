@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from headrace.commands.calling import URL, Json, Url, call, fail, guard, quoted
-from headrace.commands.printing import say, table
+from headrace.commands.printing import clock, say, table
 from headrace.commands.records import Yes, figure, sure
 from headrace.errors import BadInput, MissingExtra
 
-LONG = 60
-"""Characters of a value that stands on one line."""
+TRANSACTION = re.compile(r"0x[0-9a-fA-F]{64}")
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +31,10 @@ def contract(
     url: Url = URL,
 ) -> None:
     """Show what the ledger says of a dataset or model, from chain data alone."""
+    if TRANSACTION.fullmatch(which):
+        fail(
+            f"{which[:12]}… is the hash of a transaction: an address has 40 digits; `headrace contract ID` shows an asset's"
+        )
     if which.startswith("0x"):
         found = call(url, "GET", f"/contracts/{quoted(which)}")
     else:
@@ -61,7 +66,9 @@ def _print(found: dict[str, Any]) -> None:
     if found["recorded"]:
         _place("result by", found["recorded"])
     if proof := found["inclusion"]:
-        say(f"leaf {proof['place']} of {proof['count']} under root {proof['root']}")
+        say(f"leaf {proof['place']} (of {proof['count']}, counted from 0) under root {proof['root']}")
+        for step, digest in enumerate(proof["path"], 1):
+            say(f"  {step}. beside it on its way to the root: {digest}")
     _claim("claim", found["claim"], found["claim_digest"], found["opened"])
     if found["result"] is not None:
         _claim("result", found["result"], found["result_digest"], found["result_opened"])
@@ -75,14 +82,33 @@ def _claim(name: str, said: dict[str, Any], digest: str, opened: dict[str, Any] 
     say()
     say(f"{name}, {digest}" + (": sealed; what follows is known to those who may see it" if opened else ""))
     shown = opened or said
-    table(["field", "value"], [[key, _short(value)] for key, value in shown.items()])
+    table(["field", "value"], [[key, value] for key, value in _fields("", shown)])
 
 
-def _short(value: object) -> str:
-    if isinstance(value, dict | list):
-        text = json.dumps(value, ensure_ascii=False)
-        return text if len(text) <= LONG else f"{text[: LONG - 2]} …"
-    return figure(value)
+def _fields(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Every value of a claim with the way to it, none of them shortened; what is empty is left out.
+
+    >>> list(_fields("", {"files": [{"path": "a.bin"}], "input_shape": [36, 1], "parent": None, "made_ms": 0}))
+    [('files[0].path', 'a.bin'), ('input_shape', '36, 1'), ('made_ms', '1970-01-01 00:00:00 UTC')]
+    """
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _fields(f"{name}.{key}" if name else key, part)
+    elif isinstance(value, list) and any(isinstance(part, dict | list) for part in value):
+        for place, part in enumerate(value):
+            yield from _fields(f"{name}[{place}]", part)
+    elif isinstance(value, list):
+        if value:
+            yield name, ", ".join(_whole(part) for part in value)
+    elif name.endswith("_ms") and type(value) is int:
+        yield name, f"{clock(value)} UTC"
+    elif value is not None and value != "":
+        yield name, _whole(value)
+
+
+def _whole(value: object) -> str:
+    """A number with every digit that is recorded."""
+    return repr(value) if isinstance(value, float) else figure(value)
 
 
 def ledger(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.commands.calling import URL, Json, Url, call, guard, quoted
+from headrace.commands.calling import URL, Json, Url, ask, call, fail, guard, jobs_at, quoted, read
 from headrace.commands.datasets import dataset
 from headrace.commands.models import model
 from headrace.commands.printing import clock, say, table
@@ -98,7 +98,10 @@ def lineage(
     id: Annotated[str, typer.Argument(help="A dataset, model or job.")], as_json: Json = False, url: Url = URL
 ) -> None:
     """What something was made of, and what was made of it."""
-    found = call(url, "GET", f"/lineage/{quoted(id)}")
+    answer = ask(url, "GET", f"/lineage/{quoted(id)}")
+    if answer.status_code == 404 and id.startswith("jb_"):
+        _aside(url, id)
+    found = read(answer)
     if as_json:
         say(json.dumps(found, indent=2))
         return
@@ -119,6 +122,14 @@ def lineage(
         for node in sorted(found["nodes"], key=lambda node: depth[node["id"]])
     ]
     table(["kind", "id", "name", "company", "state", "made of"], rows)
+
+
+def _aside(url: str, id: str) -> None:
+    """Ends the command for a job that made nothing: it measured a model, or trained one again to compare."""
+    answer = ask(jobs_at(url), "GET", f"/jobs/{quoted(id)}")
+    if not answer.is_error and (one := answer.json())["kind"] != "train":
+        did = {"evaluate": "measured", "reproduce": "trained again"}.get(one["kind"], one["kind"])
+        fail(f"nothing was made by {id}: it {did} {one['model']}; `headrace lineage {one['model']}` shows that one's")
 
 
 def depths(ids: list[str], edges: list[list[str]]) -> dict[str, int]:

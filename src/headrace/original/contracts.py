@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from headrace.assets import Dataset, Model, Plain
-from headrace.errors import BadInput, UnknownContract
+from headrace.errors import BadInput, NotFound
 from headrace.services.documents import sentence
 from headrace.services.sharing.requests import NewRecipe
 from headrace.services.verification.declaring import SCHEMA, Declared, Kind
@@ -227,12 +227,14 @@ def hashes_of(said: Mapping[str, Any]) -> set[str]:
 
 
 def contract_of(kind: Kind, said: Mapping[str, Any]) -> dict[str, Any]:
-    """A contract in the original's words, from what the chain says. Raises UnknownContract: it is one of another kind."""
+    """A contract in the original's words, from what the chain says. Raises NotFound: it is one of another kind."""
     claim = said["opened"] or said["claim"]
     declared = claim.get("schema") == SCHEMA
     own = claim.get("kind", "dataset")
-    if kind != (own if declared or own in CONTRACTS else "model_unverified"):
-        raise UnknownContract(address=said["address"])
+    is_one = own if declared or own in CONTRACTS else "model_unverified"
+    if kind != is_one:
+        place = f"/contract/{is_one}/{said['address']}"
+        raise NotFound(detail=f"{said['address']} is there, as a contract of a {is_one}, not of a {kind}: {place}")
     if declared:
         return dict(claim["declared"])
     if kind == "dataset":

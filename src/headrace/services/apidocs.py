@@ -38,6 +38,11 @@ _HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+_HIDING = (
+    "() => ({statePlugins: {spec: {wrapSelectors: {taggedOperations: (before) => (...given) => "
+    'before(...given).filter((_, tag) => tag !== "internal")}}}})'
+)
+"""Swagger UI without what services ask one another: the document has it, for programs."""
 _KEPT = {**_HEADERS, "cache-control": "max-age=86400"}
 
 
@@ -103,4 +108,5 @@ def _start(name: str) -> str:
         "deepLinking": True,
         "validatorUrl": None,  # or documents of a public address are shown to a validator elsewhere
     }
-    return f"SwaggerUIBundle({json.dumps(options)});"
+    given = json.dumps(options)
+    return f"const internal = {_HIDING};SwaggerUIBundle({{...{given}, plugins: [internal]}});"

@@ -120,6 +120,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     opened = Opened(OPEN)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
+            _headed(operation)
             if opened(method.upper(), path):
                 operation["security"] = []
             if operation["responses"].get("422", {}).get("description") == "Validation Error":
@@ -128,6 +129,17 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for unused in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(unused, None)
     return document
+
+
+def _headed(operation: dict[str, Any]) -> None:
+    """The first sentence of what an operation says of itself stands in its line; FastAPI puts the name of its function there."""
+    said = " ".join(operation.get("description", "").split())
+    if not said:
+        return
+    head, _, rest = said.partition(". ")
+    operation["summary"] = head.removesuffix(".")
+    if not rest:
+        del operation["description"]
 
 
 def _binary(part: Any) -> None:

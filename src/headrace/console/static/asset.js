@@ -11,7 +11,7 @@ import { grants as grantList } from "./grants.js";
 import { lineage as lineageGraph } from "./lineage.js";
 import { poll } from "./poll.js";
 import { recipe as recipeCard } from "./recipe.js";
-import { recorded } from "./recorded.js";
+import { isEmpty, labelOf, recorded } from "./recorded.js";
 import { statistics as statisticsCard } from "./statistics.js";
 import * as verifying from "./verify.js";
 import * as who from "./who.js";
@@ -61,10 +61,11 @@ async function look() {
 /** What stands beside it: a page without lineage or grants is still a page. */
 async function around(id) {
   const quietly = (path) => get(path).catch((error) => ({ failed: error.message }));
-  const off = shown.record.anchoring === "off"; // nothing is there to be read, and why is asked once
-  const [lineage, grants, found, ledger] = await Promise.all([quietly(`/lineage/${encodeURIComponent(id)}`), quietly("/grants"), off ? null : quietly(`/contracts?${new URLSearchParams({ asset: id })}`), (off && shown.told?.ledger) || quietly("/ledger")]);
+  const { company, anchoring } = shown.record;
+  const off = anchoring === "off"; // nothing is there to be read, and why is asked once
+  const [lineage, grants, found, ledger, keys] = await Promise.all([quietly(`/lineage/${encodeURIComponent(id)}`), quietly("/grants"), off ? null : quietly(`/contracts?${new URLSearchParams({ asset: id })}`), (off && shown.told?.ledger) || quietly("/ledger"), anchoring === "anchored" ? quietly(`/keys/${encodeURIComponent(company)}?${new URLSearchParams({ asset: id })}`) : null]);
   if (shown.id !== id) return;
-  Object.assign(shown, { lineage, grants: grants.failed ? grants : itemsOf(grants).filter((one) => one.asset === id), told: { found, ledger: { says: ledger.says, failed: ledger.failed } } });
+  Object.assign(shown, { lineage, grants: grants.failed ? grants : itemsOf(grants).filter((one) => one.asset === id), told: { found, ledger: { says: ledger.says, failed: ledger.failed }, signer: keys?.signer || "", operator: keys?.operator || "" } });
 }
 
 // ---- doing -----------------------------------------------------------------------------------------------------------
@@ -283,7 +284,7 @@ function facts(record, names) {
         record.parent && !record.translation ? fact(record.snapshot ? "Learned on from" : "Started from", el("a", { href: `#library/${record.parent}`, title: record.parent }, clip(names[record.parent] || record.parent, 60))) : null, digest("Digest", record.digest), digest("Environment", record.fingerprint),
       ]
     : [
-        fact("Format", record.media), fact("File", record.filename), fact("Size", `${bytes(record.stored.size)} (${count(record.stored.size)} bytes)`), fact("Samples", record.samples === null ? "–" : count(record.samples)),
+        fact("Format", record.media), fact("File", record.filename), fact("Size", record.stored.size < 1024 ? bytes(record.stored.size) : `${bytes(record.stored.size)} (${count(record.stored.size)} bytes)`), fact("Samples", record.samples === null ? "–" : count(record.samples)),
         fact("Sample shape", record.sample_shape ? record.sample_shape.map(count).join(" × ") || "one number" : "–"), digest("SHA-256", record.stored.sha256), digest("Merkle root", record.stored.root),
         ...streamFacts(record.stream, digest),
       ];
@@ -308,7 +309,7 @@ function right(record) {
 // ---- a model's own cards -----------------------------------------------------------------------------------------------
 
 function modelCards(record, names) {
-  return [translationCard(record, names), snapshotCard(record), metricsCard(record, names), filesCard(record), recipeCard(record, names, readable(record) ? downloadLink(`${pathOf(record)}/code`, "Download", "code") : null), metadataCard(record)].filter(Boolean);
+  return [translationCard(record, names), snapshotCard(record, record.fingerprint), metricsCard(record, names), filesCard(record), recipeCard(record, names, readable(record) ? downloadLink(`${pathOf(record)}/code`, "Download", "code") : null), metadataCard(record)].filter(Boolean);
 }
 
 export const card = (title, ...children) => el("section", { class: "card" }, el("h2", {}, title), ...children);
@@ -336,11 +337,11 @@ function evaluations(later, names) {
   const rows = later.slice(0, 50).map(([id, values]) => el("tr", {}, el("td", {}, el("a", { href: `#library/${id}`, title: id }, clip(names[id] || id, 60))), columns.map((name) => cell(values[name]))));
   return el("div", { class: "scroll" }, el("table", { class: "evaluations" }, el("thead", {}, el("tr", {}, ["Evaluated later on", ...columns].map((name) => el("th", {}, clip(name, 60))))), el("tbody", {}, rows)));
 }
-const metadataCard = ({ metadata: { hyperparameters, ...metadata }, environment }) => {
-  if (!Object.keys(metadata).length && !Object.keys(environment).length) return null;
-  const every = Object.entries({ ...metadata, ...environment });
-  const folded = every.filter(([, value]) => nested(value)).map(([name, value]) => el("details", {}, el("summary", {}, clip(name, 80)), el("pre", { class: "scroll" }, JSON.stringify(value, null, 2))));
-  const flat = Object.fromEntries(every.filter(([, value]) => !nested(value)));
+const metadataCard = ({ metadata: { hyperparameters, ...metadata }, environment: { digest, ...environment } }) => { // the digest stands at the top
+  const every = Object.entries({ ...metadata, ...environment }).filter(([, value]) => !isEmpty(value));
+  if (!every.length) return null;
+  const folded = every.filter(([, value]) => nested(value)).map(([name, value]) => el("details", {}, el("summary", {}, labelOf(name)), el("pre", { class: "scroll" }, JSON.stringify(value, null, 2))));
+  const flat = Object.fromEntries(every.filter(([, value]) => !nested(value)).map(([name, value]) => [labelOf(name), name.endsWith("_bytes") && typeof value === "number" ? bytes(value) : value]));
   return el("section", { class: "card" }, el("details", {}, el("summary", {}, "Metadata and environment"), pairs(flat), ...folded));
 };
 

@@ -51,14 +51,15 @@ export function translation({ translation: found }, names) {
 }
 
 /** The card of a snapshot, or null. */
-export function snapshot({ snapshot: found }) {
+export function snapshot({ snapshot: found, metadata }, fingerprint) {
   if (!found) return null;
   const digest = (label, text) => fact(label, copyable(text, `the ${label.toLowerCase()}`));
+  const why = typeof metadata.decision?.reason === "string" ? metadata.decision.reason : "";
   return el("section", { class: "card" }, el("h2", {}, "Snapshot of an online model"),
     el("p", { class: "small" }, `Its weights are a function of ${many(found.records, "record")} of the log alone: replayed, they give it again.`),
     el("dl", { class: "details" }, [
-      fact("Online model", el("a", { href: `#${new URLSearchParams({ model: found.model, ...(found.key ? { key: found.key } : {}) })}` }, clip(found.model, 80))), found.key ? fact("Key", clip(found.key, 80)) : null, fact("Published (event time)", when(found.published_ms)), fact("Log", `positions ${count(found.first_position)} to ${count(found.last_position)}: ${many(found.records, "record")}`),
-      digest("Root of the records", found.root), digest("Digest of the spec", found.spec), fact("Generation", copyable(found.generation, "the generation")), digest("Environment", found.environment),
+      fact("Online model", el("a", { href: `#${new URLSearchParams({ model: found.model, ...(found.key ? { key: found.key } : {}) })}` }, clip(found.model, 80))), found.key ? fact("Key", clip(found.key, 80)) : null, fact("Published (time of the readings)", when(found.published_ms)), why ? fact("Because", sentence(clip(why, 400))) : null, found.topics?.length ? fact("Topics", clip(found.topics.join(", "), 400)) : null, fact("Log", `positions ${count(found.first_position)} to ${count(found.last_position)}: ${many(found.records, "record")}`),
+      digest("Root of the records", found.root), digest("Digest of the spec", found.spec), fact("Generation", found.generation.length > 12 ? copyable(found.generation, "the generation") : found.generation), found.environment === fingerprint ? null : digest("Environment", found.environment),
     ].filter(Boolean)));
 }
 

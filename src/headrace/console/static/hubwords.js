@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import * as who from "./who.js";
-import { clip, count, fullMoment, localZone, many, span } from "./words.js";
+import { clip, count, fullMoment, localZone, many, span, zoneName } from "./words.js";
 
 export const isModel = (asset) => "held_for" in asset;
 export const kindOf = (asset) => (isModel(asset) ? "model" : "dataset");
@@ -46,7 +46,8 @@ export function shapeOf(asset) {
 }
 
 export const ownerOf = ({ company }) => (who.mine({ company }) ? "us" : clip(company, 40));
-export const when = (ms) => fullMoment(ms, localZone());
+/** A moment in the reader's own zone, which is said: a page is read by people in several. */
+export const when = (ms) => `${fullMoment(ms, localZone())} ${zoneName(localZone(), ms).split(", ").pop()}`;
 export const ago = (ms) => `${span(Date.now() - ms)} ago`;
 /** Whether the page should look again soon. */
 export const busy = (asset) => asset.deleted_ms === null && (isModel(asset) ? ["registered", "training"].includes(asset.state) : asset.statistics_state === "pending");

@@ -12,8 +12,9 @@ import * as who from "./who.js";
 import { bytes, clip, count, many } from "./words.js";
 
 const PAGE = 200; // of one answer
+const COUNTED = 100; // models of one answer that are looked through for snapshots
 const SHOWN = 60; // rows; more on demand
-const library = { parts: null, assets: [], deployed: [], undone: "", more: false, pages: 1, loaded: false, error: "", search: "", kind: "all", owner: "all", deleted: false, snapshots: false, shown: SHOWN, poll: null, opened: "", from: "" };
+const library = { parts: null, assets: [], unseen: [0, false], deployed: [], undone: "", more: false, pages: 1, loaded: false, error: "", search: "", kind: "all", owner: "all", deleted: false, snapshots: false, shown: SHOWN, poll: null, opened: "", from: "" };
 
 // ---- asking ----------------------------------------------------------------------------------------------------------
 
@@ -29,10 +30,22 @@ async function everything(kind) {
   return [found, Boolean(after)];
 }
 
+/** How many snapshots are not listed, as far as one answer tells: [how many, whether there are more]. */
+async function published() {
+  if (library.snapshots) return [0, false];
+  const { items, next } = await get(`/models?${new URLSearchParams({ limit: COUNTED, snapshots: true })}`);
+  return [items.filter((one) => one.snapshot).length, Boolean(next)];
+}
+
+function unseenWords() {
+  const [size, more] = library.unseen;
+  return size ? `${more ? `${count(size)} or more snapshots` : many(size, "snapshot")} of online models` : "";
+}
+
 async function look() {
   try {
-    const [[datasets, moreData], [models, moreModels], answering] = await Promise.all([everything("datasets"), everything("models"), get("/api/deployments").catch(() => [])]);
-    Object.assign(library, { deployed: answering, assets: [...datasets, ...models].sort((a, b) => b.created_ms - a.created_ms), more: moreData || moreModels, loaded: true, error: "" });
+    const [[datasets, moreData], [models, moreModels], answering, unseen] = await Promise.all([everything("datasets"), everything("models"), get("/api/deployments").catch(() => []), published()]);
+    Object.assign(library, { unseen, deployed: answering, assets: [...datasets, ...models].sort((a, b) => b.created_ms - a.created_ms), more: moreData || moreModels, loaded: true, error: "" });
   } catch (error) {
     library.error = error.message;
   }
@@ -48,7 +61,7 @@ function build(host) {
   const deleted = el("input", { type: "checkbox", onchange: () => { library.deleted = deleted.checked; again(); library.poll?.now(); } });
   const snapshots = el("input", { type: "checkbox", onchange: () => { library.snapshots = snapshots.checked; again(); library.poll?.now(); } });
   const row = (name, legend, options) => el("fieldset", { class: "span" }, el("legend", { class: "unseen" }, legend), choices(name, options, "all", (value) => { library[name] = value; again(); }));
-  const parts = { sum: el("p", { class: "aside" }), rows: el("div"), more: el("div"), upload: el("div"), deployed: el("div"), list: el("div", { class: "hub" }), detail: el("div", { class: "hub" }) };
+  const parts = { snapshots, sum: el("p", { class: "aside" }), rows: el("div"), more: el("div"), upload: el("div"), deployed: el("div"), list: el("div", { class: "hub" }), detail: el("div", { class: "hub" }) };
   parts.list.append(
     el("div", { class: "title" }, el("h1", { tabindex: "-1" }, "Library"), parts.sum), parts.upload, parts.deployed,
     el("div", { class: "tools" },
@@ -81,10 +94,10 @@ function paint() {
   const found = matching();
   const models = library.assets.filter((one) => one.deleted_ms === null && isModel(one)).length;
   const datasets = library.assets.filter((one) => one.deleted_ms === null).length - models;
-  say(parts.sum, library.loaded ? `${many(datasets, "dataset")}, ${many(models, "model")}${library.more ? ", and more" : ""}` : "");
+  say(parts.sum, library.loaded ? `${many(datasets, "dataset")}, ${many(models, "model")}${library.more ? ", and more" : ""}${unseenWords() ? `; ${unseenWords()} not shown` : ""}` : "");
   const shown = found.slice(0, library.shown);
   const minutes = Math.floor(Date.now() / 60_000); // "5 minutes ago" moves on
-  refresh(parts.rows, [library.error, library.loaded, shown, library.assets.length, who.me(), minutes], () => [trouble(), rows(shown)].filter(Boolean));
+  refresh(parts.rows, [library.error, library.loaded, shown, library.assets.length, library.unseen, who.me(), minutes], () => [trouble(), rows(shown)].filter(Boolean));
   comeBack();
   refresh(parts.more, [found.length > shown.length, library.more], () => [
     found.length > shown.length ? el("button", { type: "button", class: "more", "data-keep": "more-assets", onclick: () => { library.shown += SHOWN; paint(); } }, `Show ${Math.min(SHOWN, found.length - shown.length)} more of ${count(found.length)}`) : null,
@@ -126,7 +139,8 @@ function line(one) {
 
 function nothing() {
   return el("div", { class: "card empty" },
-    el("p", {}, "The library is empty. Drop a file above, or register one from the command line:"),
+    unseenWords() ? el("p", {}, `Nobody has registered anything yet, but online models have published: ${unseenWords()}. `, el("button", { type: "button", class: "quiet", "data-keep": "show-snapshots", onclick: () => library.parts.snapshots.click() }, "Show them")) : null,
+    el("p", {}, `${unseenWords() ? "To add something of your own, drop" : "The library is empty. Drop"} a file above, or register one from the command line:`),
     copyable("headrace dataset add readings.csv", "the command that adds a dataset"),
     el("p", {}, "Make a dataset of what a stream has brought:"),
     copyable("headrace dataset from-stream plant/demo/reading --from 2026-01-01 --to 2026-02-01", "the command that makes a dataset of a stream"),

@@ -4,17 +4,19 @@ import { open as ask } from "./api.js";
 import * as anchoring from "./anchoring.js";
 import { copyable, el, refresh } from "./dom.js";
 import { linkOf, sizeOf, when } from "./hubwords.js";
+import * as who from "./who.js";
 import { bytes, clip, count, many, number, sentence } from "./words.js";
 
 const AT_ONCE = 64e6; // bytes: files up to this size are fetched first, so that a refusal is a sentence
-const LABELS = { created_ms: "Created", sha256: "SHA-256", root: "Merkle root", published_ms: "Published", dtypes: "Number types" };
+const LABELS = { stored_bytes: "Stored", mkl_cbwr: "MKL_CBWR", cpu_capability: "CPU capability", limits_by: "Limits set by", cpu: "Processor", created_ms: "Created", sha256: "SHA-256", root: "Merkle root", published_ms: "Published", dtypes: "Number types" };
 const FIRST = ["kind", "name", "id", "company", "created_ms", "datasets", "parent"];
 const INPUTS = { datasets: "Trained on", evaluation: "Measured on", parent: "Made from" };
 
 const fact = (term, ...value) => el("div", {}, el("dt", {}, term), el("dd", {}, ...value));
-const labelOf = (name) => LABELS[name] || clip(sentence(name.replaceAll("_", " ")), 60);
+/** A field's name in words. */
+export const labelOf = (name) => LABELS[name] || clip(sentence(name.replaceAll("_", " ")), 60);
 const isDigest = (value) => typeof value === "string" && /^(sha256:|0x)[0-9a-f]{40,64}$/i.test(value);
-const isEmpty = (value) => value === null || value === "" || (typeof value === "object" && !Object.keys(value).length);
+export const isEmpty = (value) => value === null || value === "" || (typeof value === "object" && !Object.keys(value).length);
 
 // ---- the contract ----------------------------------------------------------------------------------------------------
 
@@ -82,6 +84,8 @@ function chain({ found, ledger }, record) {
   return el("p", { class: "small" }, `${sentence(ledger.says)}.${more}`);
 }
 
+const content = (record) => record.deleted_ms === null && sizeOf(record) > 0;
+
 // ---- what can be taken away ------------------------------------------------------------------------------------------
 
 async function fetched(path, filename) {
@@ -92,21 +96,29 @@ async function fetched(path, filename) {
 }
 
 /** Made when it is asked for, which can take a while: said, and refused in words. */
-const taken = ({ path, filename, text, size, act, title }) => el("a", {
+const taken = ({ path, filename, text, size, act, title, done }) => el("a", {
   class: "quiet", href: path, download: filename, "data-keep": `take ${path}`, title,
   onclick: (event) => {
     if (size > AT_ONCE) return; // the browser itself writes a large one to the disk
     event.preventDefault();
-    act(() => fetched(path, filename), "", "It is being made…");
+    act(() => fetched(path, filename), done, "It is being made…");
   },
 }, text);
 
+/** What its recipient has to be told by another way than the file: the file itself names whatever key signed it. */
+function pins({ signer, operator }, record) {
+  if (!signer) return null;
+  const of = who.mine(record) ? "your company" : clip(record.company, 40);
+  return el("div", { class: "pins" },
+    el("p", { class: "small" }, "Whoever gets the bundle checks it with ", el("code", {}, "headrace verify FILE --offline --key FINGERPRINT"), ". Tell them the fingerprint by another way than you send the file."),
+    el("dl", { class: "details" }, fact(`Signing key of ${of}`, copyable(signer, "the fingerprint of the signing key")), operator ? fact("Operator of the ledger (--operator)", copyable(operator, "the fingerprint of the operator")) : null));
+}
+
 function takes(record, act) {
   const id = encodeURIComponent(record.id);
-  const one = (path, filename, text, title, size = 0) => taken({ path: `/${path}/${id}`, filename, text, title, size, act });
-  const content = record.deleted_ms === null && sizeOf(record) > 0;
+  const one = (path, filename, text, title, size = 0, done = "") => taken({ path: `/${path}/${id}`, filename, text, title, size, act, done });
   return [
-    content && record.anchoring === "anchored" ? one("bundles", `${record.id}.bundle`, "Download bundle", "One file with the content, what is recorded and all evidence: headrace verify FILE --offline checks it anywhere", sizeOf(record)) : null,
+    content(record) && record.anchoring === "anchored" ? one("bundles", `${record.id}.bundle`, "Download bundle", "One file with the content, what is recorded and all evidence: headrace verify FILE --offline checks it anywhere", sizeOf(record), "Downloaded. Tell its recipient the fingerprint above, by another way than you send the file.") : null,
     record.deleted_ms === null ? one("cards", `${record.id}.md`, record.id.startsWith("md_") ? "Model card" : "Dataset card", "What the records say of it, as a page of text (Markdown)") : null,
     record.deleted_ms === null ? one("boms", `${record.id}.cdx.json`, "Bill of materials", "Data, code, files and packages with their digests (CycloneDX)") : null,
   ].filter(Boolean);
@@ -122,6 +134,7 @@ export function recorded(host, { record, told, act, more }) {
     return el("section", { class: "card recorded" }, el("div", { class: "title" }, el("h2", {}, "What is recorded"), anchoring.stateBadge(record)),
       anchoring.sayings(record), address, told ? chain(told, record) : null, items.map(contract),
       record.confidential && record.anchoring === "anchored" ? el("p", { class: "small" }, "It is confidential: its bundle opens what is claimed of it for whoever has the file.") : null,
+      content(record) && record.anchoring === "anchored" && told ? pins(told, record) : null,
       el("div", { class: "buttons" }, takes(record, act), more));
   });
 }

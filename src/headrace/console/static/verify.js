@@ -58,8 +58,17 @@ function line({ level, name, state, detail, seconds }) {
     state === "running" ? null : el("span", { class: "small took" }, seconds < 0.0005 ? "0 s" : `${number(seconds, 2)} s`), detail ? el("span", { class: "small check-detail" }, clip(detail, 1500)) : null);
 }
 
+/** How far it is, as far as a running check says a percentage; a bar that moves where none does. */
+function far({ state, detail }) {
+  const bar = shown.parts.progress.firstChild;
+  const said = state === "running" ? /(\d+)\s?%/.exec(detail) : null;
+  if (said) bar.value = Number(said[1]) / 100;
+  else bar.removeAttribute("value");
+}
+
 /** A running check is replaced by what comes of it. */
 function take(check) {
+  far(check);
   const key = `${check.level} ${check.name}`;
   const fresh = line(check);
   if (shown.lines.has(key)) shown.lines.get(key).replaceWith(fresh);
@@ -124,6 +133,7 @@ async function start(record) {
   say(parts.said, "");
   parts.checks.replaceChildren();
   parts.verdict.replaceChildren();
+  parts.progress.firstChild.removeAttribute("value");
   running(true);
   tick();
   shown.timer = setInterval(tick, 1000);
@@ -133,7 +143,7 @@ async function start(record) {
     parts.verdict.replaceChildren(verdict(report));
     parts.verdict.scrollIntoView({ block: "nearest" });
   } catch (error) {
-    if (shown.stop === stop) say(parts.said, stop.signal.aborted ? "Cancelled: the checks above were made, and there is no verdict." : sentence(clip(error.status ? error.message : BROKEN, 500)));
+    if (shown.stop === stop) say(parts.said, stop.signal.aborted ? "Cancelled: the checks below were made, and there is no verdict." : sentence(clip(error.status ? error.message : BROKEN, 500)));
   }
   if (shown.stop !== stop) return;
   clearInterval(shown.timer);

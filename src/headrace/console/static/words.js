@@ -138,10 +138,11 @@ export function lasting(ms) {
   return `${whole} ${unit}${rest ? ` ${rest} ${next[1]}` : ""}`;
 }
 
+/** In the units of the command line: 38,046 bytes are 37.2 KiB. */
 export function bytes(value) {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  const step = Math.min(units.length - 1, value > 0 ? Math.floor(Math.log10(value) / 3) : 0);
-  return `${number(value / 1000 ** step)} ${units[step]}`;
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  const step = Math.min(units.length - 1, value >= 1 ? Math.floor(Math.log2(value) / 10) : 0);
+  return `${(value / 1024 ** step).toLocaleString("en-GB", { maximumFractionDigits: 1 })} ${units[step]}`;
 }
 
 /** "sha256:ab12cd34…" is enough to recognise; the whole digest is in the title. */

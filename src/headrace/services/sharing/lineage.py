@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from headrace.assets import Dataset, Job, Lineage, LineageNode, Model, revoked
-from headrace.errors import Tampered
+from headrace.errors import Tampered, UnknownAsset
 from headrace.services.sharing.fence import TABLES, Asset, Fence, unfenced
 from headrace.services.sharing.tables import edges, grants, holds, nodes
 
@@ -100,18 +100,18 @@ def cut(connection: Connection, asset: Asset) -> None:
 
 
 def graph(fence: Fence, id: str) -> Lineage:
-    """All that an asset was made of, and of what was made of it that which the caller may know of. Raises UnknownAsset.
+    """All that an asset or job was made of, and of what was made of it that which the caller may know of. Raises UnknownAsset.
 
     What stands above is drawn without a gap: what the caller may not see of it has a kind, and a name that means nothing. What
     others made of it is nobody's business but the owner's: he sees of each that it is there, whose it is, and its state.
     """
-    asset = fence.find(id)
+    owner = _job(fence, id).company if id.startswith("jb_") else fence.find(id).company
     above, sources = _walk(fence, id, up=True)
     below, targets = _walk(fence, id, up=False)
     drawn = sources | targets
     shown = _known(fence, above | below)
     foreign: dict[str, LineageNode] = {}
-    if asset.company == fence.who.company:
+    if owner == fence.who.company:
         foreign = _others(fence, below - shown.keys())
     else:
         wanted = below & shown.keys()
@@ -130,6 +130,15 @@ def names(fence: Fence, id: str) -> bool:
     """Whether a record that he may read names it: something was made of it that he may know of."""
     below, _ = _walk(fence, id, up=False)
     return any(fence.seen(kind, below - {id}) for kind in TABLES)
+
+
+def _job(fence: Fence, id: str) -> LineageNode:
+    """A job whose model stands in the tables: one of his company's, or whose result is held for it. Raises UnknownAsset."""
+    made = set(fence.connection.execute(select(edges.c.target).where(edges.c.source == id)).scalars())
+    found = _known(fence, {id, *made}).get(id)
+    if found is None:
+        raise UnknownAsset(kind="job", id=id[:40])
+    return found
 
 
 def _walk(fence: Fence, id: str, up: bool) -> tuple[set[str], set[tuple[str, str]]]:

@@ -15,7 +15,7 @@ from headrace import __version__
 from headrace.assets import Dataset, Model, OutputFile, Stored, revoked
 from headrace.claims import canonical, digest, kind_of
 from headrace.services.verification.about import About
-from headrace.services.verification.cards import KINDS, packages, unknown
+from headrace.services.verification.cards import KINDS, packages, parameters_of, unknown
 
 MEDIA = "application/vnd.cyclonedx+json; version=1.6"
 NAMESPACE = uuid.UUID("5d0f9a0e-6a55-4cf1-8f2b-0d6a0c6c1b7e")
@@ -59,13 +59,22 @@ def _components(about: About) -> list[Part]:
             code = {"type": "file", "bom-ref": f"{asset.id}/code", "name": "code of the recipe"}
             found.append({**code, "hashes": _hashes(asset.recipe.code)})
         found += [_file(asset.id, file) for file in asset.files]
-        found += [_package(name, version) for name, version in sorted(packages(asset).items())]
+        if versions := packages(asset):
+            found.append(_environment(asset))
+            found += [_package(name, version) for name, version in sorted(versions.items())]
     return found
 
 
 def _dependencies(id: str, components: list[Part]) -> list[Part]:
-    needs = sorted(one["bom-ref"] for one in components)
-    return [{"ref": id, "dependsOn": needs}, *({"ref": ref} for ref in needs)]
+    """The model needs what it was made of, and the environment it was made in has the packages."""
+    needs = sorted(one["bom-ref"] for one in components if one["type"] != "library")
+    there = sorted(one["bom-ref"] for one in components if one["type"] == "library")
+    environment = f"{id}/environment"
+    return [
+        {"ref": id, "dependsOn": needs},
+        *({"ref": ref, "dependsOn": there} if ref == environment else {"ref": ref} for ref in needs),
+        *({"ref": ref} for ref in there),
+    ]
 
 
 def _dataset(dataset: Dataset) -> Part:
@@ -115,7 +124,7 @@ def _card(about: About, model: Model) -> Part:
         parameters["architectureFamily"] = model.framework
     for name, shape in (("inputs", model.input_shape), ("outputs", model.output_shape)):
         if shape is not None:
-            parameters[name] = [{"format": " x ".join(map(str, shape)) or "number"}]
+            parameters[name] = [{"format": _format(shape)}]
     return {
         "modelParameters": parameters,
         "quantitativeAnalysis": {"performanceMetrics": _metrics(model)},
@@ -127,6 +136,14 @@ def _card(about: About, model: Model) -> Part:
 def _taken_back(about: About) -> list[str]:
     found = [] if about.revoked is None else [f"Revoked by its owner, not to be relied upon any more: {about.revoked}"]
     return found + [f"Made of what was revoked: {one}" for one in about.above]
+
+
+def _format(shape: list[int]) -> str:
+    """
+    >>> _format([3, -1]), _format([])
+    ('array of shape 3 x any', 'number')
+    """
+    return f"array of shape {' x '.join('any' if size < 0 else str(size) for size in shape)}" if shape else "number"
 
 
 def _metrics(model: Model) -> list[Part]:
@@ -143,7 +160,7 @@ def _metrics(model: Model) -> list[Part]:
 def _settings(model: Model) -> dict[str, object]:
     if (recipe := model.recipe) is None:
         return {}
-    given = {f"parameter:{name}": value for name, value in recipe.parameters.items()}
+    given = {f"parameter:{name}": value for name, value in parameters_of(model).items()}
     return {
         **given,
         **{f"seed:{name}": value for name, value in recipe.seeds.items()},
@@ -191,6 +208,15 @@ def _unseen(id: str, kind: str = "data") -> Part:
 def _file(owner: str, file: OutputFile) -> Part:
     found = {"type": "file", "bom-ref": f"{owner}/files/{file.path}", "name": file.path}
     return {**found, "hashes": _hashes(file.stored)}
+
+
+def _environment(model: Model) -> Part:
+    asked = "asked for by its recipe" if not model.environment.get("packages") else "installed"
+    if model.translation is not None and not model.environment.get("packages"):
+        asked = "that translated and compared it"
+    found: Part = {"type": "platform", "bom-ref": f"{model.id}/environment", "name": "environment it was made in"}
+    found["description"] = f"its packages are those {asked} there; which of them its code used is not recorded"
+    return {**found, "properties": _properties(fingerprint=model.fingerprint)}
 
 
 def _package(name: str, version: str) -> Part:

@@ -156,7 +156,10 @@ def _data(about: About) -> list[str]:
             given = about.inputs.get(id)
             found.append(f"### {code(id)}, {title}")
             found += _input(given) if isinstance(given, Dataset) else [UNSEEN]
-    return found if len(found) > 1 else [*found, "No dataset is recorded."]
+    if len(found) > 1:
+        return found
+    streams = isinstance(about.asset, Model) and about.asset.snapshot is not None
+    return [*found, "Readings of streams, see *Learned online*." if streams else "No dataset is recorded."]
 
 
 def _input(dataset: Dataset) -> list[str]:
@@ -219,9 +222,16 @@ def _recipe(model: Model) -> list[str]:
             model.reproducible + (f": {plain(model.reproducible_note)}" if model.reproducible_note else ""),
         ),
     ]
-    given = [(plain(name), _figure(value)) for name, value in (*recipe.parameters.items(), *recipe.seeds.items())]
+    given = [(plain(name), _figure(value)) for name, value in (*parameters_of(model).items(), *recipe.seeds.items())]
     found = ["## Recipe", _table(("", ""), rows)]
     return [*found, _table(("parameter or seed", "value"), given)] if given else found
+
+
+def parameters_of(model: Model) -> dict[str, Any]:
+    """Hyper-parameters in force: those of its recipe, and those its code says it used, defaults of its own among them."""
+    used = model.metadata.get("hyperparameters")
+    asked = model.recipe.parameters if model.recipe else {}
+    return {**asked, **(used if isinstance(used, dict) else {})}
 
 
 def packages(model: Model) -> dict[str, str]:
@@ -279,11 +289,15 @@ def _translation(model: Model) -> list[str]:
 def _snapshot(model: Model) -> list[str]:
     if (said := model.snapshot) is None:
         return []
+    decision = model.metadata.get("decision")
+    reason = decision.get("reason", "") if isinstance(decision, dict) else ""
     rows = [
         ("online model", plain(said.model)),
         ("key", plain(said.key)),
         ("spec", code(said.spec)),
-        ("published", _time(said.published_ms)),
+        ("published", f"{_time(said.published_ms)} (time of the readings)"),
+        ("because", plain(reason if isinstance(reason, str) else "")),
+        ("topics", plain(", ".join(said.topics))),
         ("learned from", f"{said.records:,} records, log positions {said.first_position} to {said.last_position}"),
         ("Merkle root", code(said.root)),
         ("environment", code(said.environment)),
@@ -298,6 +312,9 @@ def _lineage(about: About) -> list[str]:
     if model.parent:
         parent = about.inputs.get(model.parent)
         lines.append(f"made of model {code(model.parent)}" + (f" ({plain(parent.name)})" if parent else ""))
+    if (online := model.snapshot) is not None:
+        lines.append(f"made of the streams {plain(', '.join(online.topics))}")
+        lines.append(f"made by online model {plain(online.model)}")
     if model.job:
         lines.append(f"made by job {code(model.job)}")
     said = f"`headrace lineage {model.id}` shows all of it, and what was made of this."
