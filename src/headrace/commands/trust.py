@@ -8,11 +8,14 @@ from typing import Annotated
 import typer
 
 from headrace.commands.calling import Json, fail, guard
+from headrace.commands.options import filled
 from headrace.commands.printing import say, table
 
 trust = typer.Typer(no_args_is_help=True, help="Whose signatures you believe when a bundle is verified.")
-Key = Annotated[str, typer.Option(metavar="PEM|FINGERPRINT", help="A company's signing key.")]
-Operator = Annotated[str, typer.Option(metavar="PEM|FINGERPRINT", help="The key of a ledger's operator.")]
+Key = Annotated[str, typer.Option(metavar="PEM|FINGERPRINT", help="A company's signing key.", callback=filled)]
+Operator = Annotated[
+    str, typer.Option(metavar="PEM|FINGERPRINT", help="The key of a ledger's operator.", callback=filled)
+]
 
 
 @trust.command("add")
