@@ -109,7 +109,7 @@ def test_what_cannot_be_checked(run: Run, made: Made, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--key", "--operator"])
-def test_an_empty_key_is_not_no_key(run: Run, option: str) -> None:
+def test_an_empty_key_is_not_no_key(run: Run, made: Made, option: str) -> None:
     run("trust", "add", "acme", "--key", ACME.fingerprint)
     for command in (("verify", "a.bundle"), ("trust", "add", "x")):
         for given in ((option, ""), (f"{option}=",)):
