@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, insert, or_, select, update
 
 from headrace.access import Principal
 from headrace.assets import Anchoring, Dataset, Model, Right
@@ -64,6 +64,18 @@ def _visible(table: Table, company: str, now: int) -> ColumnElement[bool]:
     granted = select(grants.c.asset).where(grants.c.grantee == company, in_force(now))
     held = select(holds.c.model).where(holds.c.company == company, holds.c.released_ms.is_(None))
     return or_(table.c.company == company, table.c.id.in_(granted), table.c.id.in_(held))
+
+
+def _within(rows: Iterable[Row[Any]], most: int) -> tuple[list[Row[Any]], bool]:
+    """The first of them, one at least, and whether there are more."""
+    found: list[Row[Any]] = []
+    size = 0
+    for row in rows:
+        size += len(row.record)
+        if len(found) == most or (found and size > PAGE_BYTES):
+            return found, True
+        found.append(row)
+    return found, False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +142,8 @@ class Fence:
             query = query.where(or_(older, and_(table.c.created_ms == last.created_ms, table.c.id < last.id)))
         query = query.order_by(table.c.created_ms.desc(), table.c.id.desc()).limit(page.limit + 1)
         with self.connection.execute(query) as rows:
-            records, more = _within(rows.scalars(), page.limit)
-        return _load(self.connection, kind, records), more
+            found, more = _within(rows, page.limit)
+        return _load(self.connection, kind, [row.record for row in found]), more
 
     def seen(self, kind: Kind, ids: Iterable[str]) -> dict[str, Asset]:
         """Those of these records that he may know of."""
@@ -283,18 +295,6 @@ def erase(connection: Connection, id: str) -> None:
     """Take a record out of the tables."""
     table = TABLES[kind_of(id)]
     connection.execute(delete(table).where(table.c.id == id))
-
-
-def _within(records: Iterable[str], most: int) -> tuple[list[str], bool]:
-    """The first of them, one at least, and whether there are more."""
-    found: list[str] = []
-    size = 0
-    for record in records:
-        size += len(record)
-        if len(found) == most or (found and size > PAGE_BYTES):
-            return found, True
-        found.append(record)
-    return found, False
 
 
 def _load(connection: Connection, kind: Kind, records: Sequence[str]) -> list[Any]:
