@@ -180,6 +180,15 @@ def test_what_cannot_be_checked(run: Run, made: Made, tmp_path: Path) -> None:
     assert "no public key" in run("verify", "a.bundle", "--key", "x.pem", code=1)
 
 
+@pytest.mark.parametrize("option", ["--key", "--operator"])
+def test_an_empty_key_is_not_no_key(run: Run, made: Made, option: str) -> None:
+    run("trust", "add", "acme", "--key", ACME.fingerprint)
+    for command in (("verify", "a.bundle"), ("trust", "add", "x")):
+        for given in ((option, ""), (f"{option}=",)):
+            run(*command, *given, code=2)
+    run("verify", "a.bundle")
+
+
 def test_a_library_that_is_missing(run: Run, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "coincurve", None)
     told = run("verify", "a.bundle", "--key", ACME.fingerprint, code=1)

@@ -86,6 +86,31 @@ def test_checking_many_deep_paths_takes_little() -> None:
     assert clash(["a/b", "a-b", "a"]) == "a" and clash(["a", "b", "a"]) == "a" and not clash(["ab/c", "a", "a-b/c"])
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a/Model.bin", "a/model.bin"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("A", "a/b"),
+        ("\u212bng", "\u00e5NG"),
+        ("STRASSE", "straße"),
+    ],
+)
+def test_names_that_are_one_where_case_and_form_do_not_count(tmp_path: Path, one: str, other: str) -> None:
+    """There one of the two would be lost when it is unpacked, and nobody would know which was checked."""
+    path, parts = tmp_path / "a.zip", {one: b"good", other: b"bad"}
+    assert clash(list(parts)) in parts
+    with pytest.raises(BadInput, match="disks that do not know case"):
+        write(path, parts)
+    with path.open("wb") as file:  # as somebody else would
+        writer = Writer(file)
+        for name, data in parts.items():
+            writer.add(name, len(data), [data])
+        file.write(container._directory(writer._parts, file.tell()))
+    with pytest.raises(Tampered, match="two parts of the bundle would be at"):
+        Container(path)
+
+
 def test_too_many_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many = {f"artifact/{index}": b"" for index in range(12)}
     path = write(tmp_path / "many.zip", many)

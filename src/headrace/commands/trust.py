@@ -8,14 +8,20 @@ from typing import Annotated, TypeAlias
 import typer
 
 from headrace.commands.calling import Json, fail, guard
+from headrace.commands.options import filled
 from headrace.commands.printing import say, table
 
 trust = typer.Typer(no_args_is_help=True, help="Whose signatures you believe when a bundle is verified.")
 Given: TypeAlias = list[str] | None
-Key = Annotated[Given, typer.Option(metavar="PEM|FINGERPRINT", help="A company's signing key.")]
-Operator = Annotated[Given, typer.Option(metavar="PEM|FINGERPRINT", help="The key of a ledger's operator.")]
+Key = Annotated[Given, typer.Option(metavar="PEM|FINGERPRINT", help="A company's signing key.", callback=filled)]
+Operator = Annotated[
+    Given, typer.Option(metavar="PEM|FINGERPRINT", help="The key of a ledger's operator.", callback=filled)
+]
 Genesis = Annotated[
-    Given, typer.Option(metavar="HASH", help="The first block of a ledger: tells it from others of its operator.")
+    Given,
+    typer.Option(
+        metavar="HASH", help="The first block of a ledger: tells it from others of its operator.", callback=filled
+    ),
 ]
 SEEN_FIRST = "genesis (seen first)"
 

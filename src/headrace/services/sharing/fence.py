@@ -69,6 +69,18 @@ def _visible(table: Table, company: str, now: int) -> ColumnElement[bool]:
     return or_(table.c.company == company, table.c.id.in_(granted), table.c.id.in_(held))
 
 
+def _within(rows: Iterable[Row[Any]], most: int) -> tuple[list[Row[Any]], bool]:
+    """The first of them, one at least, and whether there are more."""
+    found: list[Row[Any]] = []
+    size = 0
+    for row in rows:
+        size += len(row.record)
+        if len(found) == most or (found and size > PAGE_BYTES):
+            return found, True
+        found.append(row)
+    return found, False
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Which assets to list.
@@ -289,18 +301,6 @@ def erase(connection: Connection, id: str) -> None:
     """Take a record out of the tables."""
     table = TABLES[kind_of(id)]
     connection.execute(delete(table).where(table.c.id == id))
-
-
-def _within(rows: Iterable[Row[Any]], most: int) -> tuple[list[Row[Any]], bool]:
-    """The first of them, one at least, and whether there are more."""
-    found: list[Row[Any]] = []
-    size = 0
-    for row in rows:
-        size += len(row.record)
-        if len(found) == most or (found and size > PAGE_BYTES):
-            return found, True
-        found.append(row)
-    return found, False
 
 
 def unreadable(asset: Asset) -> bool:

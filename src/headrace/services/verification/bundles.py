@@ -23,7 +23,7 @@ from headrace.claims import canonical, digest
 from headrace.disk import unavailable
 from headrace.errors import BadInput, StorageUnavailable, Tampered
 from headrace.services.verification import envelopes
-from headrace.services.verification.container import PIECE, Writer
+from headrace.services.verification.container import PIECE, Writer, check_paths
 from headrace.services.verification.sayings import NAMES, Name, Saying, shown
 from headrace.services.verification.signing import PEM, Signer
 from headrace.services.verification.statements import asset_statement, model_statement
@@ -91,6 +91,7 @@ def write(target: Path, sayings: Mapping[Name, Saying], files: Sequence[Source],
     """
     if not files:
         raise BadInput(detail="there is nothing to bundle: no file of it was stored")
+    check_paths([one.file.path for one in files], BadInput)  # now, not when gigabytes were written
     ordered = sorted(files, key=lambda one: one.file.path)
     found, listed = shown(sayings), [one.file for one in ordered]
     statement = asset_statement(listed, found, signer.public.fingerprint)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
+from unicodedata import normalize
 
 from headrace.errors import BadInput, Tampered
 
@@ -68,12 +69,24 @@ def proper(path: str) -> bool:
 
 
 def clash(paths: Sequence[str]) -> str:
-    """A proper path that two parts have, or that is a folder of another; "" if there is none."""
-    ordered = sorted(paths, key=lambda path: path.replace("/", "\0"))  # what is in a folder comes right behind it
-    for one, next_ in pairwise(ordered):
-        if next_ == one or next_.startswith(f"{one}/"):
-            return one
+    """A proper path that two parts have, or that is a folder of another, on any disk; "" if there is none.
+
+    Some disks know neither case nor the two ways of Unicode to write a letter: there one of two such files would be lost.
+
+    >>> clash(["model.bin", "Model.bin"]), clash(["caf\\u00e9", "cafe\\u0301"]) != "", clash(["a", "b"])
+    ('Model.bin', True, '')
+    """
+    ordered = sorted((_folded(path).replace("/", "\0"), path) for path in paths)  # a folder's come right behind it
+    for (one, path), (next_, _) in pairwise(ordered):
+        if next_ == one or next_.startswith(f"{one}\0"):
+            return path
     return ""
+
+
+def _folded(path: str) -> str:
+    """The same for paths that are one on a disk that folds case and Unicode (D145 of the Unicode standard, canonical
+    caseless matching)."""
+    return path.casefold() if path.isascii() else normalize("NFD", normalize("NFD", path).casefold())
 
 
 class Writer:
@@ -103,7 +116,7 @@ class Writer:
 
     def finish(self) -> None:
         """Write the directory. Raises BadInput: too many parts, or paths that clash."""
-        _check_paths([part.path for part in self._parts], BadInput)
+        check_paths([part.path for part in self._parts], BadInput)
         self._file.write(_directory(self._parts, self._file.tell()))
 
 
@@ -158,7 +171,7 @@ class Container:
             if len(found) > PARTS:
                 raise Tampered(detail=f"this is no bundle of ours: it has more than {PARTS:,} parts")
             place = part.start + part.size
-        _check_paths([part.path for part in found], Tampered)
+        check_paths([part.path for part in found], Tampered)
         expected = _directory(found, place)
         if self.size != place + len(expected) or self._at(place, len(expected)) != expected:
             raise Tampered(
@@ -199,11 +212,14 @@ class Container:
         return data
 
 
-def _check_paths(paths: Sequence[str], error: type[BadInput | Tampered]) -> None:
+def check_paths(paths: Sequence[str], error: type[BadInput | Tampered]) -> None:
+    """Raises that: too many parts, or paths that clash."""
     if len(paths) > PARTS:
         raise error(detail=f"a bundle has at most {PARTS:,} parts, not {len(paths):,}")
     if again := clash(paths):
-        raise error(detail=f"two parts of the bundle would be at {again[:80]!r}")
+        raise error(
+            detail=f"two parts of the bundle would be at {again[:80]!r}, on disks that do not know case or Unicode's two forms"
+        )
 
 
 def _local(name: bytes, size: int, crc: int) -> bytes:
