@@ -97,9 +97,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Failure]:
-    """Logout
-
-     End the login of the token, or the session of the cookie.
+    """End the login of the token, or the session of the cookie
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -122,9 +120,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Failure | None:
-    """Logout
-
-     End the login of the token, or the session of the cookie.
+    """End the login of the token, or the session of the cookie
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -143,9 +139,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Failure]:
-    """Logout
-
-     End the login of the token, or the session of the cookie.
+    """End the login of the token, or the session of the cookie
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -166,9 +160,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Failure | None:
-    """Logout
-
-     End the login of the token, or the session of the cookie.
+    """End the login of the token, or the session of the cookie
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -110,9 +110,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: NewCompany,
 ) -> Response[AddedCompany | Failure]:
-    """Add Company
-
-     A company with its first admin (operator).
+    """A company with its first admin (operator)
 
     Args:
         body (NewCompany): A company and its first administrator.
@@ -141,9 +139,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: NewCompany,
 ) -> AddedCompany | Failure | None:
-    """Add Company
-
-     A company with its first admin (operator).
+    """A company with its first admin (operator)
 
     Args:
         body (NewCompany): A company and its first administrator.
@@ -167,9 +163,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: NewCompany,
 ) -> Response[AddedCompany | Failure]:
-    """Add Company
-
-     A company with its first admin (operator).
+    """A company with its first admin (operator)
 
     Args:
         body (NewCompany): A company and its first administrator.
@@ -196,9 +190,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: NewCompany,
 ) -> AddedCompany | Failure | None:
-    """Add Company
-
-     A company with its first admin (operator).
+    """A company with its first admin (operator)
 
     Args:
         body (NewCompany): A company and its first administrator.

@@ -105,9 +105,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Deleted | Failure]:
-    """Delete Company
-
-     A company and its people; their tokens end at once (operator).
+    """A company and its people; their tokens end at once (operator)
 
     Args:
         name (str):
@@ -136,9 +134,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Deleted | Failure | None:
-    """Delete Company
-
-     A company and its people; their tokens end at once (operator).
+    """A company and its people; their tokens end at once (operator)
 
     Args:
         name (str):
@@ -162,9 +158,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Deleted | Failure]:
-    """Delete Company
-
-     A company and its people; their tokens end at once (operator).
+    """A company and its people; their tokens end at once (operator)
 
     Args:
         name (str):
@@ -191,9 +185,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Deleted | Failure | None:
-    """Delete Company
-
-     A company and its people; their tokens end at once (operator).
+    """A company and its people; their tokens end at once (operator)
 
     Args:
         name (str):

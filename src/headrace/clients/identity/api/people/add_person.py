@@ -110,7 +110,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: NewPerson,
 ) -> Response[Added | Failure]:
-    """Add Person
+    """Add one to one's own company (admin)
 
      Add one to one's own company (admin). A password that was made is told this once.
 
@@ -141,7 +141,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: NewPerson,
 ) -> Added | Failure | None:
-    """Add Person
+    """Add one to one's own company (admin)
 
      Add one to one's own company (admin). A password that was made is told this once.
 
@@ -167,7 +167,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: NewPerson,
 ) -> Response[Added | Failure]:
-    """Add Person
+    """Add one to one's own company (admin)
 
      Add one to one's own company (admin). A password that was made is told this once.
 
@@ -196,7 +196,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: NewPerson,
 ) -> Added | Failure | None:
-    """Add Person
+    """Add one to one's own company (admin)
 
      Add one to one's own company (admin). A password that was made is told this once.
 

@@ -108,9 +108,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: NewPassword,
 ) -> Response[Any | Failure]:
-    """Change Password
-
-     Change one's own password; one's logins end.
+    """Change one's own password; one's logins end
 
     Args:
         body (NewPassword): One's own new password.
@@ -139,9 +137,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: NewPassword,
 ) -> Any | Failure | None:
-    """Change Password
-
-     Change one's own password; one's logins end.
+    """Change one's own password; one's logins end
 
     Args:
         body (NewPassword): One's own new password.
@@ -165,9 +161,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: NewPassword,
 ) -> Response[Any | Failure]:
-    """Change Password
-
-     Change one's own password; one's logins end.
+    """Change one's own password; one's logins end
 
     Args:
         body (NewPassword): One's own new password.
@@ -194,9 +188,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: NewPassword,
 ) -> Any | Failure | None:
-    """Change Password
-
-     Change one's own password; one's logins end.
+    """Change one's own password; one's logins end
 
     Args:
         body (NewPassword): One's own new password.

@@ -104,9 +104,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Failure | list[Person]]:
-    """List People
-
-     The users, devices and services of one's own company (admin).
+    """The users, devices and services of one's own company (admin)
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -129,9 +127,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Failure | list[Person] | None:
-    """List People
-
-     The users, devices and services of one's own company (admin).
+    """The users, devices and services of one's own company (admin)
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -150,9 +146,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Failure | list[Person]]:
-    """List People
-
-     The users, devices and services of one's own company (admin).
+    """The users, devices and services of one's own company (admin)
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -173,9 +167,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Failure | list[Person] | None:
-    """List People
-
-     The users, devices and services of one's own company (admin).
+    """The users, devices and services of one's own company (admin)
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

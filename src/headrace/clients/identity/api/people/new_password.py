@@ -105,9 +105,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Added | Failure]:
-    """New Password
-
-     Another password or secret for somebody who lost his (admin).
+    """Another password or secret for somebody who lost his (admin)
 
     Args:
         name (str):
@@ -136,9 +134,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Added | Failure | None:
-    """New Password
-
-     Another password or secret for somebody who lost his (admin).
+    """Another password or secret for somebody who lost his (admin)
 
     Args:
         name (str):
@@ -162,9 +158,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Added | Failure]:
-    """New Password
-
-     Another password or secret for somebody who lost his (admin).
+    """Another password or secret for somebody who lost his (admin)
 
     Args:
         name (str):
@@ -191,9 +185,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Added | Failure | None:
-    """New Password
-
-     Another password or secret for somebody who lost his (admin).
+    """Another password or secret for somebody who lost his (admin)
 
     Args:
         name (str):

@@ -99,9 +99,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[DiscoveryResponseDiscovery | Failure]:
-    """Discovery
-
-     Where the issuer's doors are (OpenID Connect Discovery 1.0).
+    """Where the issuer's doors are (OpenID Connect Discovery 1.0)
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -124,9 +122,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> DiscoveryResponseDiscovery | Failure | None:
-    """Discovery
-
-     Where the issuer's doors are (OpenID Connect Discovery 1.0).
+    """Where the issuer's doors are (OpenID Connect Discovery 1.0)
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -145,9 +141,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[DiscoveryResponseDiscovery | Failure]:
-    """Discovery
-
-     Where the issuer's doors are (OpenID Connect Discovery 1.0).
+    """Where the issuer's doors are (OpenID Connect Discovery 1.0)
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -168,9 +162,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> DiscoveryResponseDiscovery | Failure | None:
-    """Discovery
-
-     Where the issuer's doors are (OpenID Connect Discovery 1.0).
+    """Where the issuer's doors are (OpenID Connect Discovery 1.0)
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -110,7 +110,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     at_once: bool | Unset = False,
 ) -> Response[Failure | Rotated]:
-    """Rotate
+    """Sign with a new key
 
      Sign with a new key. `at_once`: every token, refresh token and session that was given out ends.
 
@@ -141,7 +141,7 @@ def sync(
     client: AuthenticatedClient | Client,
     at_once: bool | Unset = False,
 ) -> Failure | Rotated | None:
-    """Rotate
+    """Sign with a new key
 
      Sign with a new key. `at_once`: every token, refresh token and session that was given out ends.
 
@@ -167,7 +167,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     at_once: bool | Unset = False,
 ) -> Response[Failure | Rotated]:
-    """Rotate
+    """Sign with a new key
 
      Sign with a new key. `at_once`: every token, refresh token and session that was given out ends.
 
@@ -196,7 +196,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     at_once: bool | Unset = False,
 ) -> Failure | Rotated | None:
-    """Rotate
+    """Sign with a new key
 
      Sign with a new key. `at_once`: every token, refresh token and session that was given out ends.
 

@@ -112,9 +112,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: TokenBodyType0 | TokenBodyType1 | TokenBodyType2,
 ) -> Response[Failure | NoGrant | Tokens]:
-    """Token
-
-     A form with a grant (password, client_credentials, refresh_token) to tokens (RFC 6749).
+    """A form with a grant (password, client_credentials, refresh_token) to tokens (RFC 6749)
 
     Args:
         body (TokenBodyType0 | TokenBodyType1 | TokenBodyType2):
@@ -143,9 +141,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: TokenBodyType0 | TokenBodyType1 | TokenBodyType2,
 ) -> Failure | NoGrant | Tokens | None:
-    """Token
-
-     A form with a grant (password, client_credentials, refresh_token) to tokens (RFC 6749).
+    """A form with a grant (password, client_credentials, refresh_token) to tokens (RFC 6749)
 
     Args:
         body (TokenBodyType0 | TokenBodyType1 | TokenBodyType2):
@@ -169,9 +165,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: TokenBodyType0 | TokenBodyType1 | TokenBodyType2,
 ) -> Response[Failure | NoGrant | Tokens]:
-    """Token
-
-     A form with a grant (password, client_credentials, refresh_token) to tokens (RFC 6749).
+    """A form with a grant (password, client_credentials, refresh_token) to tokens (RFC 6749)
 
     Args:
         body (TokenBodyType0 | TokenBodyType1 | TokenBodyType2):
@@ -198,9 +192,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: TokenBodyType0 | TokenBodyType1 | TokenBodyType2,
 ) -> Failure | NoGrant | Tokens | None:
-    """Token
-
-     A form with a grant (password, client_credentials, refresh_token) to tokens (RFC 6749).
+    """A form with a grant (password, client_credentials, refresh_token) to tokens (RFC 6749)
 
     Args:
         body (TokenBodyType0 | TokenBodyType1 | TokenBodyType2):

@@ -124,7 +124,7 @@ def sync_detailed(
     limit: int | Unset = 100,
     before: int | None | Unset = UNSET,
 ) -> Response[Failure | list[AuditEntry]]:
-    """Audit
+    """What one's company's people did, and what others did with its assets; the newest first
 
      What one's company's people did, and what others did with its assets; the newest first. For admins.
 
@@ -158,7 +158,7 @@ def sync(
     limit: int | Unset = 100,
     before: int | None | Unset = UNSET,
 ) -> Failure | list[AuditEntry] | None:
-    """Audit
+    """What one's company's people did, and what others did with its assets; the newest first
 
      What one's company's people did, and what others did with its assets; the newest first. For admins.
 
@@ -187,7 +187,7 @@ async def asyncio_detailed(
     limit: int | Unset = 100,
     before: int | None | Unset = UNSET,
 ) -> Response[Failure | list[AuditEntry]]:
-    """Audit
+    """What one's company's people did, and what others did with its assets; the newest first
 
      What one's company's people did, and what others did with its assets; the newest first. For admins.
 
@@ -219,7 +219,7 @@ async def asyncio(
     limit: int | Unset = 100,
     before: int | None | Unset = UNSET,
 ) -> Failure | list[AuditEntry] | None:
-    """Audit
+    """What one's company's people did, and what others did with its assets; the newest first
 
      What one's company's people did, and what others did with its assets; the newest first. For admins.
 

@@ -114,7 +114,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Failure | File]:
-    """Content
+    """The file; `Range` is understood
 
      The file; `Range` is understood. It breaks off when a grant ends meanwhile, or a piece is not what
     was stored.
@@ -146,7 +146,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Failure | File | None:
-    """Content
+    """The file; `Range` is understood
 
      The file; `Range` is understood. It breaks off when a grant ends meanwhile, or a piece is not what
     was stored.
@@ -173,7 +173,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Failure | File]:
-    """Content
+    """The file; `Range` is understood
 
      The file; `Range` is understood. It breaks off when a grant ends meanwhile, or a piece is not what
     was stored.
@@ -203,7 +203,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Failure | File | None:
-    """Content
+    """The file; `Range` is understood
 
      The file; `Range` is understood. It breaks off when a grant ends meanwhile, or a piece is not what
     was stored.

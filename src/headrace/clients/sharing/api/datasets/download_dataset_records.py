@@ -114,9 +114,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Failure | File]:
-    """Raw
-
-     The raw records a dataset was made of: JSON lines, each one a leaf of `stream.root`.
+    """The raw records a dataset was made of: JSON lines, each one a leaf of `stream.root`
 
     Args:
         id (str):
@@ -145,9 +143,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Failure | File | None:
-    """Raw
-
-     The raw records a dataset was made of: JSON lines, each one a leaf of `stream.root`.
+    """The raw records a dataset was made of: JSON lines, each one a leaf of `stream.root`
 
     Args:
         id (str):
@@ -171,9 +167,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Failure | File]:
-    """Raw
-
-     The raw records a dataset was made of: JSON lines, each one a leaf of `stream.root`.
+    """The raw records a dataset was made of: JSON lines, each one a leaf of `stream.root`
 
     Args:
         id (str):
@@ -200,9 +194,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Failure | File | None:
-    """Raw
-
-     The raw records a dataset was made of: JSON lines, each one a leaf of `stream.root`.
+    """The raw records a dataset was made of: JSON lines, each one a leaf of `stream.root`
 
     Args:
         id (str):

@@ -105,9 +105,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Dataset | Failure]:
-    """One
-
-     One dataset.
+    """One dataset
 
     Args:
         id (str):
@@ -136,9 +134,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Dataset | Failure | None:
-    """One
-
-     One dataset.
+    """One dataset
 
     Args:
         id (str):
@@ -162,9 +158,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Dataset | Failure]:
-    """One
-
-     One dataset.
+    """One dataset
 
     Args:
         id (str):
@@ -191,9 +185,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Dataset | Failure | None:
-    """One
-
-     One dataset.
+    """One dataset
 
     Args:
         id (str):

@@ -135,9 +135,7 @@ def sync_detailed(
     after: str | Unset = "",
     limit: int | Unset = 100,
 ) -> Response[Datasets | Failure]:
-    """Listed
-
-     Datasets of one's own, and those others granted; the newest first.
+    """Datasets of one's own, and those others granted; the newest first
 
     Args:
         company (str | Unset): of this owner only Default: ''.
@@ -182,9 +180,7 @@ def sync(
     after: str | Unset = "",
     limit: int | Unset = 100,
 ) -> Datasets | Failure | None:
-    """Listed
-
-     Datasets of one's own, and those others granted; the newest first.
+    """Datasets of one's own, and those others granted; the newest first
 
     Args:
         company (str | Unset): of this owner only Default: ''.
@@ -224,9 +220,7 @@ async def asyncio_detailed(
     after: str | Unset = "",
     limit: int | Unset = 100,
 ) -> Response[Datasets | Failure]:
-    """Listed
-
-     Datasets of one's own, and those others granted; the newest first.
+    """Datasets of one's own, and those others granted; the newest first
 
     Args:
         company (str | Unset): of this owner only Default: ''.
@@ -269,9 +263,7 @@ async def asyncio(
     after: str | Unset = "",
     limit: int | Unset = 100,
 ) -> Datasets | Failure | None:
-    """Listed
-
-     Datasets of one's own, and those others granted; the newest first.
+    """Datasets of one's own, and those others granted; the newest first
 
     Args:
         company (str | Unset): of this owner only Default: ''.

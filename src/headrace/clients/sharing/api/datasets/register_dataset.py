@@ -114,7 +114,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: NewDatasetForm | NewDatasetOfUpload | Unset = UNSET,
 ) -> Response[Dataset | Failure]:
-    """Register
+    """Register a dataset
 
      Register a dataset. Its statistics are made afterwards: see `statistics_state`.
 
@@ -146,7 +146,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: NewDatasetForm | NewDatasetOfUpload | Unset = UNSET,
 ) -> Dataset | Failure | None:
-    """Register
+    """Register a dataset
 
      Register a dataset. Its statistics are made afterwards: see `statistics_state`.
 
@@ -173,7 +173,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: NewDatasetForm | NewDatasetOfUpload | Unset = UNSET,
 ) -> Response[Dataset | Failure]:
-    """Register
+    """Register a dataset
 
      Register a dataset. Its statistics are made afterwards: see `statistics_state`.
 
@@ -203,7 +203,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: NewDatasetForm | NewDatasetOfUpload | Unset = UNSET,
 ) -> Dataset | Failure | None:
-    """Register
+    """Register a dataset
 
      Register a dataset. Its statistics are made afterwards: see `statistics_state`.
 

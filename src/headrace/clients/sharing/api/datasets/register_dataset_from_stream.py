@@ -110,9 +110,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: FromStream,
 ) -> Response[Dataset | Failure]:
-    """From Stream
-
-     Make a dataset of a part of a stream: a CSV of its readings, and the raw records beside it.
+    """Make a dataset of a part of a stream: a CSV of its readings, and the raw records beside it
 
     Args:
         body (FromStream): The body of ``POST /datasets/from-stream``.
@@ -141,9 +139,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: FromStream,
 ) -> Dataset | Failure | None:
-    """From Stream
-
-     Make a dataset of a part of a stream: a CSV of its readings, and the raw records beside it.
+    """Make a dataset of a part of a stream: a CSV of its readings, and the raw records beside it
 
     Args:
         body (FromStream): The body of ``POST /datasets/from-stream``.
@@ -167,9 +163,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: FromStream,
 ) -> Response[Dataset | Failure]:
-    """From Stream
-
-     Make a dataset of a part of a stream: a CSV of its readings, and the raw records beside it.
+    """Make a dataset of a part of a stream: a CSV of its readings, and the raw records beside it
 
     Args:
         body (FromStream): The body of ``POST /datasets/from-stream``.
@@ -196,9 +190,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: FromStream,
 ) -> Dataset | Failure | None:
-    """From Stream
-
-     Make a dataset of a part of a stream: a CSV of its readings, and the raw records beside it.
+    """Make a dataset of a part of a stream: a CSV of its readings, and the raw records beside it
 
     Args:
         body (FromStream): The body of ``POST /datasets/from-stream``.

@@ -110,9 +110,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: NewGrant,
 ) -> Response[Failure | Grant]:
-    """Grant
-
-     Open a dataset or model of one's own to another company.
+    """Open a dataset or model of one's own to another company
 
     Args:
         body (NewGrant): The body of ``POST /grants``.
@@ -141,9 +139,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: NewGrant,
 ) -> Failure | Grant | None:
-    """Grant
-
-     Open a dataset or model of one's own to another company.
+    """Open a dataset or model of one's own to another company
 
     Args:
         body (NewGrant): The body of ``POST /grants``.
@@ -167,9 +163,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: NewGrant,
 ) -> Response[Failure | Grant]:
-    """Grant
-
-     Open a dataset or model of one's own to another company.
+    """Open a dataset or model of one's own to another company
 
     Args:
         body (NewGrant): The body of ``POST /grants``.
@@ -196,9 +190,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: NewGrant,
 ) -> Failure | Grant | None:
-    """Grant
-
-     Open a dataset or model of one's own to another company.
+    """Open a dataset or model of one's own to another company
 
     Args:
         body (NewGrant): The body of ``POST /grants``.

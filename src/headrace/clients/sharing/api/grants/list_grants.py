@@ -110,9 +110,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     asset: str | Unset = "",
 ) -> Response[Failure | Grants]:
-    """Listed
-
-     Grants one's company gave or got.
+    """Grants one's company gave or got
 
     Args:
         asset (str | Unset):  Default: ''.
@@ -141,9 +139,7 @@ def sync(
     client: AuthenticatedClient | Client,
     asset: str | Unset = "",
 ) -> Failure | Grants | None:
-    """Listed
-
-     Grants one's company gave or got.
+    """Grants one's company gave or got
 
     Args:
         asset (str | Unset):  Default: ''.
@@ -167,9 +163,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     asset: str | Unset = "",
 ) -> Response[Failure | Grants]:
-    """Listed
-
-     Grants one's company gave or got.
+    """Grants one's company gave or got
 
     Args:
         asset (str | Unset):  Default: ''.
@@ -196,9 +190,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     asset: str | Unset = "",
 ) -> Failure | Grants | None:
-    """Listed
-
-     Grants one's company gave or got.
+    """Grants one's company gave or got
 
     Args:
         asset (str | Unset):  Default: ''.

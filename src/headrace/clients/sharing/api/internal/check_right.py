@@ -109,9 +109,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Allowed | Failure]:
-    """Check
-
-     Whether he may use an asset so, now.
+    """Whether he may use an asset so, now
 
     Args:
         id (str):
@@ -143,9 +141,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Allowed | Failure | None:
-    """Check
-
-     Whether he may use an asset so, now.
+    """Whether he may use an asset so, now
 
     Args:
         id (str):
@@ -172,9 +168,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Allowed | Failure]:
-    """Check
-
-     Whether he may use an asset so, now.
+    """Whether he may use an asset so, now
 
     Args:
         id (str):
@@ -204,9 +198,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Allowed | Failure | None:
-    """Check
-
-     Whether he may use an asset so, now.
+    """Whether he may use an asset so, now
 
     Args:
         id (str):

@@ -142,7 +142,7 @@ def sync_detailed(
     right: GetFileRight | Unset = "read",
     role: GetFileRole | Unset = "content",
 ) -> Response[Any | Failure | File]:
-    """File
+    """One file of a content; `Range` is understood
 
      One file of a content; `Range` is understood. It breaks off when the right ends meanwhile.
 
@@ -182,7 +182,7 @@ def sync(
     right: GetFileRight | Unset = "read",
     role: GetFileRole | Unset = "content",
 ) -> Any | Failure | File | None:
-    """File
+    """One file of a content; `Range` is understood
 
      One file of a content; `Range` is understood. It breaks off when the right ends meanwhile.
 
@@ -217,7 +217,7 @@ async def asyncio_detailed(
     right: GetFileRight | Unset = "read",
     role: GetFileRole | Unset = "content",
 ) -> Response[Any | Failure | File]:
-    """File
+    """One file of a content; `Range` is understood
 
      One file of a content; `Range` is understood. It breaks off when the right ends meanwhile.
 
@@ -255,7 +255,7 @@ async def asyncio(
     right: GetFileRight | Unset = "read",
     role: GetFileRole | Unset = "content",
 ) -> Any | Failure | File | None:
-    """File
+    """One file of a content; `Range` is understood
 
      One file of a content; `Range` is understood. It breaks off when the right ends meanwhile.
 

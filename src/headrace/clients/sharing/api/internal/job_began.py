@@ -108,9 +108,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: Job,
 ) -> Response[Any | Failure]:
-    """Began
-
-     A job of a model was queued, has begun, failed or was cancelled.
+    """A job of a model was queued, has begun, failed or was cancelled
 
     Args:
         body (Job): A run of a recipe. The table is the truth; what is said about it elsewhere is
@@ -140,9 +138,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: Job,
 ) -> Any | Failure | None:
-    """Began
-
-     A job of a model was queued, has begun, failed or was cancelled.
+    """A job of a model was queued, has begun, failed or was cancelled
 
     Args:
         body (Job): A run of a recipe. The table is the truth; what is said about it elsewhere is
@@ -167,9 +163,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: Job,
 ) -> Response[Any | Failure]:
-    """Began
-
-     A job of a model was queued, has begun, failed or was cancelled.
+    """A job of a model was queued, has begun, failed or was cancelled
 
     Args:
         body (Job): A run of a recipe. The table is the truth; what is said about it elsewhere is
@@ -197,9 +191,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: Job,
 ) -> Any | Failure | None:
-    """Began
-
-     A job of a model was queued, has begun, failed or was cancelled.
+    """A job of a model was queued, has begun, failed or was cancelled
 
     Args:
         body (Job): A run of a recipe. The table is the truth; what is said about it elsewhere is

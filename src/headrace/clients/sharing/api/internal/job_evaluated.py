@@ -110,9 +110,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: Evaluated,
 ) -> Response[Failure | Model]:
-    """Evaluated
-
-     A trained model was measured.
+    """A trained model was measured
 
     Args:
         body (Evaluated): What a job measured.
@@ -141,9 +139,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: Evaluated,
 ) -> Failure | Model | None:
-    """Evaluated
-
-     A trained model was measured.
+    """A trained model was measured
 
     Args:
         body (Evaluated): What a job measured.
@@ -167,9 +163,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: Evaluated,
 ) -> Response[Failure | Model]:
-    """Evaluated
-
-     A trained model was measured.
+    """A trained model was measured
 
     Args:
         body (Evaluated): What a job measured.
@@ -196,9 +190,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: Evaluated,
 ) -> Failure | Model | None:
-    """Evaluated
-
-     A trained model was measured.
+    """A trained model was measured
 
     Args:
         body (Evaluated): What a job measured.

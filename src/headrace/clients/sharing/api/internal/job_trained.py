@@ -110,7 +110,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: Trained,
 ) -> Response[Failure | Model]:
-    """Trained
+    """A job ended well: its files are taken in
 
      A job ended well: its files are taken in. 503: put them again.
 
@@ -141,7 +141,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: Trained,
 ) -> Failure | Model | None:
-    """Trained
+    """A job ended well: its files are taken in
 
      A job ended well: its files are taken in. 503: put them again.
 
@@ -167,7 +167,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: Trained,
 ) -> Response[Failure | Model]:
-    """Trained
+    """A job ended well: its files are taken in
 
      A job ended well: its files are taken in. 503: put them again.
 
@@ -196,7 +196,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: Trained,
 ) -> Failure | Model | None:
-    """Trained
+    """A job ended well: its files are taken in
 
      A job ended well: its files are taken in. 503: put them again.
 

@@ -129,10 +129,8 @@ def sync_detailed(
     right: ListFilesRight | Unset = "read",
     role: ListFilesRole | Unset = "content",
 ) -> Response[Failure | Files]:
-    """Listed
-
-     The files of a content, for `get_file`; or the code archive of a recipe, or the records of a dataset
-    of a stream.
+    """The files of a content, for `get_file`; or the code archive of a recipe, or the records of a dataset
+    of a stream
 
     Args:
         id (str):
@@ -167,10 +165,8 @@ def sync(
     right: ListFilesRight | Unset = "read",
     role: ListFilesRole | Unset = "content",
 ) -> Failure | Files | None:
-    """Listed
-
-     The files of a content, for `get_file`; or the code archive of a recipe, or the records of a dataset
-    of a stream.
+    """The files of a content, for `get_file`; or the code archive of a recipe, or the records of a dataset
+    of a stream
 
     Args:
         id (str):
@@ -200,10 +196,8 @@ async def asyncio_detailed(
     right: ListFilesRight | Unset = "read",
     role: ListFilesRole | Unset = "content",
 ) -> Response[Failure | Files]:
-    """Listed
-
-     The files of a content, for `get_file`; or the code archive of a recipe, or the records of a dataset
-    of a stream.
+    """The files of a content, for `get_file`; or the code archive of a recipe, or the records of a dataset
+    of a stream
 
     Args:
         id (str):
@@ -236,10 +230,8 @@ async def asyncio(
     right: ListFilesRight | Unset = "read",
     role: ListFilesRole | Unset = "content",
 ) -> Failure | Files | None:
-    """Listed
-
-     The files of a content, for `get_file`; or the code archive of a recipe, or the records of a dataset
-    of a stream.
+    """The files of a content, for `get_file`; or the code archive of a recipe, or the records of a dataset
+    of a stream
 
     Args:
         id (str):

@@ -115,9 +115,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: Judged,
 ) -> Response[Failure | Model]:
-    """Judged
-
-     A model's recipe was run again.
+    """A model's recipe was run again
 
     Args:
         id (str):
@@ -149,9 +147,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: Judged,
 ) -> Failure | Model | None:
-    """Judged
-
-     A model's recipe was run again.
+    """A model's recipe was run again
 
     Args:
         id (str):
@@ -178,9 +174,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: Judged,
 ) -> Response[Failure | Model]:
-    """Judged
-
-     A model's recipe was run again.
+    """A model's recipe was run again
 
     Args:
         id (str):
@@ -210,9 +204,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: Judged,
 ) -> Failure | Model | None:
-    """Judged
-
-     A model's recipe was run again.
+    """A model's recipe was run again
 
     Args:
         id (str):

@@ -111,9 +111,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: File,
 ) -> Response[Any | Failure]:
-    """Put
-
-     The content of a translation or snapshot, before it is told of; the name is the caller's, and new.
+    """The content of a translation or snapshot, before it is told of; the name is the caller's, and new
 
     Args:
         name (str):
@@ -145,9 +143,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: File,
 ) -> Any | Failure | None:
-    """Put
-
-     The content of a translation or snapshot, before it is told of; the name is the caller's, and new.
+    """The content of a translation or snapshot, before it is told of; the name is the caller's, and new
 
     Args:
         name (str):
@@ -174,9 +170,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: File,
 ) -> Response[Any | Failure]:
-    """Put
-
-     The content of a translation or snapshot, before it is told of; the name is the caller's, and new.
+    """The content of a translation or snapshot, before it is told of; the name is the caller's, and new
 
     Args:
         name (str):
@@ -206,9 +200,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: File,
 ) -> Any | Failure | None:
-    """Put
-
-     The content of a translation or snapshot, before it is told of; the name is the caller's, and new.
+    """The content of a translation or snapshot, before it is told of; the name is the caller's, and new
 
     Args:
         name (str):

@@ -120,9 +120,7 @@ def sync_detailed(
     body: File,
     path: str,
 ) -> Response[Any | Failure]:
-    """Put
-
-     One file a job made, before `job_trained`; a second one of that path takes the place of the first.
+    """One file a job made, before `job_trained`; a second one of that path takes the place of the first
 
     Args:
         job (str):
@@ -157,9 +155,7 @@ def sync(
     body: File,
     path: str,
 ) -> Any | Failure | None:
-    """Put
-
-     One file a job made, before `job_trained`; a second one of that path takes the place of the first.
+    """One file a job made, before `job_trained`; a second one of that path takes the place of the first
 
     Args:
         job (str):
@@ -189,9 +185,7 @@ async def asyncio_detailed(
     body: File,
     path: str,
 ) -> Response[Any | Failure]:
-    """Put
-
-     One file a job made, before `job_trained`; a second one of that path takes the place of the first.
+    """One file a job made, before `job_trained`; a second one of that path takes the place of the first
 
     Args:
         job (str):
@@ -224,9 +218,7 @@ async def asyncio(
     body: File,
     path: str,
 ) -> Any | Failure | None:
-    """Put
-
-     One file a job made, before `job_trained`; a second one of that path takes the place of the first.
+    """One file a job made, before `job_trained`; a second one of that path takes the place of the first
 
     Args:
         job (str):

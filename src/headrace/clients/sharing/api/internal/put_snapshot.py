@@ -110,7 +110,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: Published,
 ) -> Response[Failure | Model]:
-    """Published
+    """An online model of the company it is said for published another
 
      An online model of the company it is said for published another. 503: put its weights again.
 
@@ -141,7 +141,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: Published,
 ) -> Failure | Model | None:
-    """Published
+    """An online model of the company it is said for published another
 
      An online model of the company it is said for published another. 503: put its weights again.
 
@@ -167,7 +167,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: Published,
 ) -> Response[Failure | Model]:
-    """Published
+    """An online model of the company it is said for published another
 
      An online model of the company it is said for published another. 503: put its weights again.
 
@@ -196,7 +196,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: Published,
 ) -> Failure | Model | None:
-    """Published
+    """An online model of the company it is said for published another
 
      An online model of the company it is said for published another. 503: put its weights again.
 

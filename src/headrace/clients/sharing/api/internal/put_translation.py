@@ -110,7 +110,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: Translated,
 ) -> Response[Failure | Model]:
-    """Translated
+    """A model was translated
 
      A model was translated. 503: put its file again.
 
@@ -141,7 +141,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: Translated,
 ) -> Failure | Model | None:
-    """Translated
+    """A model was translated
 
      A model was translated. 503: put its file again.
 
@@ -167,7 +167,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: Translated,
 ) -> Response[Failure | Model]:
-    """Translated
+    """A model was translated
 
      A model was translated. 503: put its file again.
 
@@ -196,7 +196,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: Translated,
 ) -> Failure | Model | None:
-    """Translated
+    """A model was translated
 
      A model was translated. 503: put its file again.
 

@@ -105,9 +105,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Failure | Lineage]:
-    """Lineage
-
-     What an asset was made of, and what was made of it.
+    """What an asset was made of, and what was made of it
 
     Args:
         id (str):
@@ -136,9 +134,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Failure | Lineage | None:
-    """Lineage
-
-     What an asset was made of, and what was made of it.
+    """What an asset was made of, and what was made of it
 
     Args:
         id (str):
@@ -162,9 +158,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Failure | Lineage]:
-    """Lineage
-
-     What an asset was made of, and what was made of it.
+    """What an asset was made of, and what was made of it
 
     Args:
         id (str):
@@ -191,9 +185,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Failure | Lineage | None:
-    """Lineage
-
-     What an asset was made of, and what was made of it.
+    """What an asset was made of, and what was made of it
 
     Args:
         id (str):

@@ -105,7 +105,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Deleted | Failure]:
-    """Delete
+    """Delete a model
 
      Delete a model. Its content goes; its record stays when something depends on it.
 
@@ -136,7 +136,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Deleted | Failure | None:
-    """Delete
+    """Delete a model
 
      Delete a model. Its content goes; its record stays when something depends on it.
 
@@ -162,7 +162,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Deleted | Failure]:
-    """Delete
+    """Delete a model
 
      Delete a model. Its content goes; its record stays when something depends on it.
 
@@ -191,7 +191,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Deleted | Failure | None:
-    """Delete
+    """Delete a model
 
      Delete a model. Its content goes; its record stays when something depends on it.
 

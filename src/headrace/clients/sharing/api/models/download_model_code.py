@@ -114,9 +114,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Failure | File]:
-    """Code
-
-     The code archive of its recipe.
+    """The code archive of its recipe
 
     Args:
         id (str):
@@ -145,9 +143,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Failure | File | None:
-    """Code
-
-     The code archive of its recipe.
+    """The code archive of its recipe
 
     Args:
         id (str):
@@ -171,9 +167,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Failure | File]:
-    """Code
-
-     The code archive of its recipe.
+    """The code archive of its recipe
 
     Args:
         id (str):
@@ -200,9 +194,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Failure | File | None:
-    """Code
-
-     The code archive of its recipe.
+    """The code archive of its recipe
 
     Args:
         id (str):

@@ -117,9 +117,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Failure | File]:
-    """File
-
-     One of its files.
+    """One of its files
 
     Args:
         id (str):
@@ -151,9 +149,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Failure | File | None:
-    """File
-
-     One of its files.
+    """One of its files
 
     Args:
         id (str):
@@ -180,9 +176,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Failure | File]:
-    """File
-
-     One of its files.
+    """One of its files
 
     Args:
         id (str):
@@ -212,9 +206,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Failure | File | None:
-    """File
-
-     One of its files.
+    """One of its files
 
     Args:
         id (str):

@@ -105,7 +105,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Failure | Model]:
-    """One
+    """One model
 
      One model. While `held_for` others its files, digest, metrics and shapes are left out.
 
@@ -136,7 +136,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Failure | Model | None:
-    """One
+    """One model
 
      One model. While `held_for` others its files, digest, metrics and shapes are left out.
 
@@ -162,7 +162,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Failure | Model]:
-    """One
+    """One model
 
      One model. While `held_for` others its files, digest, metrics and shapes are left out.
 
@@ -191,7 +191,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Failure | Model | None:
-    """One
+    """One model
 
      One model. While `held_for` others its files, digest, metrics and shapes are left out.
 

@@ -143,7 +143,8 @@ def sync_detailed(
     after: str | Unset = "",
     limit: int | Unset = 100,
 ) -> Response[Failure | Models]:
-    """Listed
+    """Models of one's own, those others granted, and those trained on one's data and held; the newest
+    first
 
      Models of one's own, those others granted, and those trained on one's data and held; the newest
     first. Without
@@ -198,7 +199,8 @@ def sync(
     after: str | Unset = "",
     limit: int | Unset = 100,
 ) -> Failure | Models | None:
-    """Listed
+    """Models of one's own, those others granted, and those trained on one's data and held; the newest
+    first
 
      Models of one's own, those others granted, and those trained on one's data and held; the newest
     first. Without
@@ -248,7 +250,8 @@ async def asyncio_detailed(
     after: str | Unset = "",
     limit: int | Unset = 100,
 ) -> Response[Failure | Models]:
-    """Listed
+    """Models of one's own, those others granted, and those trained on one's data and held; the newest
+    first
 
      Models of one's own, those others granted, and those trained on one's data and held; the newest
     first. Without
@@ -301,7 +304,8 @@ async def asyncio(
     after: str | Unset = "",
     limit: int | Unset = 100,
 ) -> Failure | Models | None:
-    """Listed
+    """Models of one's own, those others granted, and those trained on one's data and held; the newest
+    first
 
      Models of one's own, those others granted, and those trained on one's data and held; the newest
     first. Without

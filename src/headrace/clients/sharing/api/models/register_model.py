@@ -114,10 +114,8 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: NewModelForm | NewModelOfUpload | Unset = UNSET,
 ) -> Response[Failure | Model]:
-    """Register
-
-     Register a model: with a `recipe` and its `code` it is trained here; with a `file` it is taken as it
-    is.
+    """Register a model: with a `recipe` and its `code` it is trained here; with a `file` it is taken as it
+    is
 
     Args:
         body (NewModelForm): `metadata`, then the file.
@@ -147,10 +145,8 @@ def sync(
     client: AuthenticatedClient | Client,
     body: NewModelForm | NewModelOfUpload | Unset = UNSET,
 ) -> Failure | Model | None:
-    """Register
-
-     Register a model: with a `recipe` and its `code` it is trained here; with a `file` it is taken as it
-    is.
+    """Register a model: with a `recipe` and its `code` it is trained here; with a `file` it is taken as it
+    is
 
     Args:
         body (NewModelForm): `metadata`, then the file.
@@ -175,10 +171,8 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: NewModelForm | NewModelOfUpload | Unset = UNSET,
 ) -> Response[Failure | Model]:
-    """Register
-
-     Register a model: with a `recipe` and its `code` it is trained here; with a `file` it is taken as it
-    is.
+    """Register a model: with a `recipe` and its `code` it is trained here; with a `file` it is taken as it
+    is
 
     Args:
         body (NewModelForm): `metadata`, then the file.
@@ -206,10 +200,8 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: NewModelForm | NewModelOfUpload | Unset = UNSET,
 ) -> Failure | Model | None:
-    """Register
-
-     Register a model: with a `recipe` and its `code` it is trained here; with a `file` it is taken as it
-    is.
+    """Register a model: with a `recipe` and its `code` it is trained here; with a `file` it is taken as it
+    is
 
     Args:
         body (NewModelForm): `metadata`, then the file.

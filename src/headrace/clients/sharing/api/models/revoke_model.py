@@ -115,9 +115,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: Revocation,
 ) -> Response[Failure | Model]:
-    """Revoke
-
-     Have the ledger say, for ever, that a model is not to be relied upon any more.
+    """Have the ledger say, for ever, that a model is not to be relied upon any more
 
     Args:
         id (str):
@@ -150,9 +148,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: Revocation,
 ) -> Failure | Model | None:
-    """Revoke
-
-     Have the ledger say, for ever, that a model is not to be relied upon any more.
+    """Have the ledger say, for ever, that a model is not to be relied upon any more
 
     Args:
         id (str):
@@ -180,9 +176,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: Revocation,
 ) -> Response[Failure | Model]:
-    """Revoke
-
-     Have the ledger say, for ever, that a model is not to be relied upon any more.
+    """Have the ledger say, for ever, that a model is not to be relied upon any more
 
     Args:
         id (str):
@@ -213,9 +207,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: Revocation,
 ) -> Failure | Model | None:
-    """Revoke
-
-     Have the ledger say, for ever, that a model is not to be relied upon any more.
+    """Have the ledger say, for ever, that a model is not to be relied upon any more
 
     Args:
         id (str):

@@ -138,7 +138,7 @@ def sync_detailed(
     upload_offset: int,
     upload_length: int | Unset = UNSET,
 ) -> Response[Any | Failure]:
-    """Patch
+    """Go on with an upload at ``Upload-Offset``
 
      Go on with an upload at ``Upload-Offset``. What came before a broken connection is kept.
 
@@ -181,7 +181,7 @@ def sync(
     upload_offset: int,
     upload_length: int | Unset = UNSET,
 ) -> Any | Failure | None:
-    """Patch
+    """Go on with an upload at ``Upload-Offset``
 
      Go on with an upload at ``Upload-Offset``. What came before a broken connection is kept.
 
@@ -219,7 +219,7 @@ async def asyncio_detailed(
     upload_offset: int,
     upload_length: int | Unset = UNSET,
 ) -> Response[Any | Failure]:
-    """Patch
+    """Go on with an upload at ``Upload-Offset``
 
      Go on with an upload at ``Upload-Offset``. What came before a broken connection is kept.
 
@@ -260,7 +260,7 @@ async def asyncio(
     upload_offset: int,
     upload_length: int | Unset = UNSET,
 ) -> Any | Failure | None:
-    """Patch
+    """Go on with an upload at ``Upload-Offset``
 
      Go on with an upload at ``Upload-Offset``. What came before a broken connection is kept.
 

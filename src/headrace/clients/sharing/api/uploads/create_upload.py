@@ -132,10 +132,8 @@ def sync_detailed(
     upload_length: int | Unset = UNSET,
     upload_defer_length: CreateUploadUploadDeferLength | Unset = UNSET,
 ) -> Response[Any | Failure]:
-    """Create
-
-     Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
-    ``filename``.
+    """Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
+    ``filename``
 
     Args:
         tus_resumable (CreateUploadTusResumable):
@@ -170,10 +168,8 @@ def sync(
     upload_length: int | Unset = UNSET,
     upload_defer_length: CreateUploadUploadDeferLength | Unset = UNSET,
 ) -> Any | Failure | None:
-    """Create
-
-     Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
-    ``filename``.
+    """Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
+    ``filename``
 
     Args:
         tus_resumable (CreateUploadTusResumable):
@@ -203,10 +199,8 @@ async def asyncio_detailed(
     upload_length: int | Unset = UNSET,
     upload_defer_length: CreateUploadUploadDeferLength | Unset = UNSET,
 ) -> Response[Any | Failure]:
-    """Create
-
-     Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
-    ``filename``.
+    """Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
+    ``filename``
 
     Args:
         tus_resumable (CreateUploadTusResumable):
@@ -239,10 +233,8 @@ async def asyncio(
     upload_length: int | Unset = UNSET,
     upload_defer_length: CreateUploadUploadDeferLength | Unset = UNSET,
 ) -> Any | Failure | None:
-    """Create
-
-     Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
-    ``filename``.
+    """Begin an upload: ``Upload-Length``, or ``Upload-Defer-Length: 1``; ``Upload-Metadata`` may name the
+    ``filename``
 
     Args:
         tus_resumable (CreateUploadTusResumable):

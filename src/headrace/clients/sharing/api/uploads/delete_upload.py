@@ -124,9 +124,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     tus_resumable: DeleteUploadTusResumable,
 ) -> Response[Any | Failure]:
-    """Delete
-
-     Forget an upload.
+    """Forget an upload
 
     Args:
         id (str):
@@ -158,9 +156,7 @@ def sync(
     client: AuthenticatedClient | Client,
     tus_resumable: DeleteUploadTusResumable,
 ) -> Any | Failure | None:
-    """Delete
-
-     Forget an upload.
+    """Forget an upload
 
     Args:
         id (str):
@@ -187,9 +183,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     tus_resumable: DeleteUploadTusResumable,
 ) -> Response[Any | Failure]:
-    """Delete
-
-     Forget an upload.
+    """Forget an upload
 
     Args:
         id (str):
@@ -219,9 +213,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     tus_resumable: DeleteUploadTusResumable,
 ) -> Any | Failure | None:
-    """Delete
-
-     Forget an upload.
+    """Forget an upload
 
     Args:
         id (str):

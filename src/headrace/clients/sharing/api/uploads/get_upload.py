@@ -124,9 +124,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     tus_resumable: GetUploadTusResumable,
 ) -> Response[Any | Failure]:
-    """Head
-
-     How far an upload has come: ``Upload-Offset``, all on stable storage.
+    """How far an upload has come: ``Upload-Offset``, all on stable storage
 
     Args:
         id (str):
@@ -158,9 +156,7 @@ def sync(
     client: AuthenticatedClient | Client,
     tus_resumable: GetUploadTusResumable,
 ) -> Any | Failure | None:
-    """Head
-
-     How far an upload has come: ``Upload-Offset``, all on stable storage.
+    """How far an upload has come: ``Upload-Offset``, all on stable storage
 
     Args:
         id (str):
@@ -187,9 +183,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     tus_resumable: GetUploadTusResumable,
 ) -> Response[Any | Failure]:
-    """Head
-
-     How far an upload has come: ``Upload-Offset``, all on stable storage.
+    """How far an upload has come: ``Upload-Offset``, all on stable storage
 
     Args:
         id (str):
@@ -219,9 +213,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     tus_resumable: GetUploadTusResumable,
 ) -> Any | Failure | None:
-    """Head
-
-     How far an upload has come: ``Upload-Offset``, all on stable storage.
+    """How far an upload has come: ``Upload-Offset``, all on stable storage
 
     Args:
         id (str):

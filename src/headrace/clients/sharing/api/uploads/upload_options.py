@@ -97,9 +97,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Failure]:
-    """Options
-
-     What the server speaks.
+    """What the server speaks
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -122,9 +120,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Failure | None:
-    """Options
-
-     What the server speaks.
+    """What the server speaks
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -143,9 +139,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Any | Failure]:
-    """Options
-
-     What the server speaks.
+    """What the server speaks
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -166,9 +160,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Any | Failure | None:
-    """Options
-
-     What the server speaks.
+    """What the server speaks
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

@@ -110,9 +110,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: NewEvaluation,
 ) -> Response[Failure | Job]:
-    """Evaluate
-
-     Queue the measuring of a trained model on a held-out dataset.
+    """Queue the measuring of a trained model on a held-out dataset
 
     Args:
         body (NewEvaluation): A trained model, and the held-out dataset it is to be measured on.
@@ -141,9 +139,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: NewEvaluation,
 ) -> Failure | Job | None:
-    """Evaluate
-
-     Queue the measuring of a trained model on a held-out dataset.
+    """Queue the measuring of a trained model on a held-out dataset
 
     Args:
         body (NewEvaluation): A trained model, and the held-out dataset it is to be measured on.
@@ -167,9 +163,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: NewEvaluation,
 ) -> Response[Failure | Job]:
-    """Evaluate
-
-     Queue the measuring of a trained model on a held-out dataset.
+    """Queue the measuring of a trained model on a held-out dataset
 
     Args:
         body (NewEvaluation): A trained model, and the held-out dataset it is to be measured on.
@@ -196,9 +190,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: NewEvaluation,
 ) -> Failure | Job | None:
-    """Evaluate
-
-     Queue the measuring of a trained model on a held-out dataset.
+    """Queue the measuring of a trained model on a held-out dataset
 
     Args:
         body (NewEvaluation): A trained model, and the held-out dataset it is to be measured on.

@@ -105,9 +105,7 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Events | Failure]:
-    """Events
-
-     What happened to a job: queued, started, tried again and why.
+    """What happened to a job: queued, started, tried again and why
 
     Args:
         id (str):
@@ -136,9 +134,7 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Events | Failure | None:
-    """Events
-
-     What happened to a job: queued, started, tried again and why.
+    """What happened to a job: queued, started, tried again and why
 
     Args:
         id (str):
@@ -162,9 +158,7 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Events | Failure]:
-    """Events
-
-     What happened to a job: queued, started, tried again and why.
+    """What happened to a job: queued, started, tried again and why
 
     Args:
         id (str):
@@ -191,9 +185,7 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Events | Failure | None:
-    """Events
-
-     What happened to a job: queued, started, tried again and why.
+    """What happened to a job: queued, started, tried again and why
 
     Args:
         id (str):

@@ -128,9 +128,7 @@ def sync_detailed(
     model: str | Unset = "",
     limit: int | Unset = 100,
 ) -> Response[Failure | Jobs]:
-    """Jobs
-
-     The newest jobs of your company, and those held for it, first.
+    """The newest jobs of your company, and those held for it, first
 
     Args:
         state (ListJobsStateType0 | None | Unset):
@@ -165,9 +163,7 @@ def sync(
     model: str | Unset = "",
     limit: int | Unset = 100,
 ) -> Failure | Jobs | None:
-    """Jobs
-
-     The newest jobs of your company, and those held for it, first.
+    """The newest jobs of your company, and those held for it, first
 
     Args:
         state (ListJobsStateType0 | None | Unset):
@@ -197,9 +193,7 @@ async def asyncio_detailed(
     model: str | Unset = "",
     limit: int | Unset = 100,
 ) -> Response[Failure | Jobs]:
-    """Jobs
-
-     The newest jobs of your company, and those held for it, first.
+    """The newest jobs of your company, and those held for it, first
 
     Args:
         state (ListJobsStateType0 | None | Unset):
@@ -232,9 +226,7 @@ async def asyncio(
     model: str | Unset = "",
     limit: int | Unset = 100,
 ) -> Failure | Jobs | None:
-    """Jobs
-
-     The newest jobs of your company, and those held for it, first.
+    """The newest jobs of your company, and those held for it, first
 
     Args:
         state (ListJobsStateType0 | None | Unset):

@@ -117,11 +117,8 @@ def sync_detailed(
     offset: int | Unset = 0,
     follow: bool | Unset = False,
 ) -> Response[Failure | str]:
-    """Log
-
-     What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again; with
-    `follow=1` until it
-    ends, or the caller's token does.
+    """What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again; with
+    `follow=1` until it ends, or the caller's token does
 
     Args:
         id (str):
@@ -156,11 +153,8 @@ def sync(
     offset: int | Unset = 0,
     follow: bool | Unset = False,
 ) -> Failure | str | None:
-    """Log
-
-     What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again; with
-    `follow=1` until it
-    ends, or the caller's token does.
+    """What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again; with
+    `follow=1` until it ends, or the caller's token does
 
     Args:
         id (str):
@@ -190,11 +184,8 @@ async def asyncio_detailed(
     offset: int | Unset = 0,
     follow: bool | Unset = False,
 ) -> Response[Failure | str]:
-    """Log
-
-     What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again; with
-    `follow=1` until it
-    ends, or the caller's token does.
+    """What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again; with
+    `follow=1` until it ends, or the caller's token does
 
     Args:
         id (str):
@@ -227,11 +218,8 @@ async def asyncio(
     offset: int | Unset = 0,
     follow: bool | Unset = False,
 ) -> Failure | str | None:
-    """Log
-
-     What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again; with
-    `follow=1` until it
-    ends, or the caller's token does.
+    """What it printed, from byte `offset` on, with a line `--- attempt 2 ---` where it began again; with
+    `follow=1` until it ends, or the caller's token does
 
     Args:
         id (str):

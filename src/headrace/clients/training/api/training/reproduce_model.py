@@ -115,9 +115,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     priority: int | Unset = 0,
 ) -> Response[Failure | Job]:
-    """Reproduce
-
-     Queue a second training of a trained model, to compare its files digest by digest.
+    """Queue a second training of a trained model, to compare its files digest by digest
 
     Args:
         id (str):
@@ -149,9 +147,7 @@ def sync(
     client: AuthenticatedClient | Client,
     priority: int | Unset = 0,
 ) -> Failure | Job | None:
-    """Reproduce
-
-     Queue a second training of a trained model, to compare its files digest by digest.
+    """Queue a second training of a trained model, to compare its files digest by digest
 
     Args:
         id (str):
@@ -178,9 +174,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     priority: int | Unset = 0,
 ) -> Response[Failure | Job]:
-    """Reproduce
-
-     Queue a second training of a trained model, to compare its files digest by digest.
+    """Queue a second training of a trained model, to compare its files digest by digest
 
     Args:
         id (str):
@@ -210,9 +204,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     priority: int | Unset = 0,
 ) -> Failure | Job | None:
-    """Reproduce
-
-     Queue a second training of a trained model, to compare its files digest by digest.
+    """Queue a second training of a trained model, to compare its files digest by digest
 
     Args:
         id (str):

@@ -110,7 +110,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: NewJob,
 ) -> Response[Failure | Job]:
-    """Submit
+    """Queue the training of a registered model, by the recipe it was registered with
 
      Queue the training of a registered model, by the recipe it was registered with. A second call gives
     the same job.
@@ -142,7 +142,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: NewJob,
 ) -> Failure | Job | None:
-    """Submit
+    """Queue the training of a registered model, by the recipe it was registered with
 
      Queue the training of a registered model, by the recipe it was registered with. A second call gives
     the same job.
@@ -169,7 +169,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: NewJob,
 ) -> Response[Failure | Job]:
-    """Submit
+    """Queue the training of a registered model, by the recipe it was registered with
 
      Queue the training of a registered model, by the recipe it was registered with. A second call gives
     the same job.
@@ -199,7 +199,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: NewJob,
 ) -> Failure | Job | None:
-    """Submit
+    """Queue the training of a registered model, by the recipe it was registered with
 
      Queue the training of a registered model, by the recipe it was registered with. A second call gives
     the same job.

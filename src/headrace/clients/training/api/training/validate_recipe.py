@@ -108,9 +108,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: BodyValidateRecipe,
 ) -> Response[Failure | Valid]:
-    """Validate
-
-     Whether a job of this recipe could start: 400 with all that is wrong, or {"valid": true}.
+    """Whether a job of this recipe could start: 400 with all that is wrong, or {"valid": true}
 
     Args:
         body (BodyValidateRecipe):
@@ -139,9 +137,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: BodyValidateRecipe,
 ) -> Failure | Valid | None:
-    """Validate
-
-     Whether a job of this recipe could start: 400 with all that is wrong, or {"valid": true}.
+    """Whether a job of this recipe could start: 400 with all that is wrong, or {"valid": true}
 
     Args:
         body (BodyValidateRecipe):
@@ -165,9 +161,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: BodyValidateRecipe,
 ) -> Response[Failure | Valid]:
-    """Validate
-
-     Whether a job of this recipe could start: 400 with all that is wrong, or {"valid": true}.
+    """Whether a job of this recipe could start: 400 with all that is wrong, or {"valid": true}
 
     Args:
         body (BodyValidateRecipe):
@@ -194,9 +188,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: BodyValidateRecipe,
 ) -> Failure | Valid | None:
-    """Validate
-
-     Whether a job of this recipe could start: 400 with all that is wrong, or {"valid": true}.
+    """Whether a job of this recipe could start: 400 with all that is wrong, or {"valid": true}
 
     Args:
         body (BodyValidateRecipe):

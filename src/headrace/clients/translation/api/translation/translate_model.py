@@ -118,7 +118,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: None | Unset | Wish = UNSET,
 ) -> Response[Failure | Model]:
-    """Translate
+    """Translate a model to ONNX
 
      Translate a model to ONNX. Answers when it is done; asked again for the same, it answers with the
     same model. 409
@@ -154,7 +154,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: None | Unset | Wish = UNSET,
 ) -> Failure | Model | None:
-    """Translate
+    """Translate a model to ONNX
 
      Translate a model to ONNX. Answers when it is done; asked again for the same, it answers with the
     same model. 409
@@ -185,7 +185,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: None | Unset | Wish = UNSET,
 ) -> Response[Failure | Model]:
-    """Translate
+    """Translate a model to ONNX
 
      Translate a model to ONNX. Answers when it is done; asked again for the same, it answers with the
     same model. 409
@@ -219,7 +219,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: None | Unset | Wish = UNSET,
 ) -> Failure | Model | None:
-    """Translate
+    """Translate a model to ONNX
 
      Translate a model to ONNX. Answers when it is done; asked again for the same, it answers with the
     same model. 409

@@ -110,7 +110,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: Told,
 ) -> Response[Digest | Failure]:
-    """Recorded
+    """The digest that the ledger has of an asset's content
 
      The digest that the ledger has of an asset's content. 404: nothing is recorded; 500: the record is
     not what is.
@@ -142,7 +142,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: Told,
 ) -> Digest | Failure | None:
-    """Recorded
+    """The digest that the ledger has of an asset's content
 
      The digest that the ledger has of an asset's content. 404: nothing is recorded; 500: the record is
     not what is.
@@ -169,7 +169,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: Told,
 ) -> Response[Digest | Failure]:
-    """Recorded
+    """The digest that the ledger has of an asset's content
 
      The digest that the ledger has of an asset's content. 404: nothing is recorded; 500: the record is
     not what is.
@@ -199,7 +199,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: Told,
 ) -> Digest | Failure | None:
-    """Recorded
+    """The digest that the ledger has of an asset's content
 
      The digest that the ledger has of an asset's content. 404: nothing is recorded; 500: the record is
     not what is.

@@ -110,9 +110,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: Told,
 ) -> Response[Address | Failure]:
-    """Record
-
-     Have the ledger say what a record says; answers once that is final.
+    """Have the ledger say what a record says; answers once that is final
 
     Args:
         body (Told): An asset, with whatever it is made of.
@@ -141,9 +139,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: Told,
 ) -> Address | Failure | None:
-    """Record
-
-     Have the ledger say what a record says; answers once that is final.
+    """Have the ledger say what a record says; answers once that is final
 
     Args:
         body (Told): An asset, with whatever it is made of.
@@ -167,9 +163,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: Told,
 ) -> Response[Address | Failure]:
-    """Record
-
-     Have the ledger say what a record says; answers once that is final.
+    """Have the ledger say what a record says; answers once that is final
 
     Args:
         body (Told): An asset, with whatever it is made of.
@@ -196,9 +190,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: Told,
 ) -> Address | Failure | None:
-    """Record
-
-     Have the ledger say what a record says; answers once that is final.
+    """Have the ledger say what a record says; answers once that is final
 
     Args:
         body (Told): An asset, with whatever it is made of.

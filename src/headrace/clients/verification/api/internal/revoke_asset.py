@@ -108,9 +108,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     body: Revoked,
 ) -> Response[Any | Failure]:
-    """Revoke
-
-     Have the ledger say that an asset is not to be relied upon any more.
+    """Have the ledger say that an asset is not to be relied upon any more
 
     Args:
         body (Revoked): An asset that is not to be relied upon any more.
@@ -139,9 +137,7 @@ def sync(
     client: AuthenticatedClient | Client,
     body: Revoked,
 ) -> Any | Failure | None:
-    """Revoke
-
-     Have the ledger say that an asset is not to be relied upon any more.
+    """Have the ledger say that an asset is not to be relied upon any more
 
     Args:
         body (Revoked): An asset that is not to be relied upon any more.
@@ -165,9 +161,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     body: Revoked,
 ) -> Response[Any | Failure]:
-    """Revoke
-
-     Have the ledger say that an asset is not to be relied upon any more.
+    """Have the ledger say that an asset is not to be relied upon any more
 
     Args:
         body (Revoked): An asset that is not to be relied upon any more.
@@ -194,9 +188,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     body: Revoked,
 ) -> Any | Failure | None:
-    """Revoke
-
-     Have the ledger say that an asset is not to be relied upon any more.
+    """Have the ledger say that an asset is not to be relied upon any more
 
     Args:
         body (Revoked): An asset that is not to be relied upon any more.

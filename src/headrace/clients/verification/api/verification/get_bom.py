@@ -105,10 +105,8 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Failure | GetBomResponse200]:
-    """Bom
-
-     A bill of materials (CycloneDX 1.6) from the same records: data, code, files and packages with their
-    digests.
+    """A bill of materials (CycloneDX 1.6) from the same records: data, code, files and packages with their
+    digests
 
     Args:
         id (str):
@@ -137,10 +135,8 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Failure | GetBomResponse200 | None:
-    """Bom
-
-     A bill of materials (CycloneDX 1.6) from the same records: data, code, files and packages with their
-    digests.
+    """A bill of materials (CycloneDX 1.6) from the same records: data, code, files and packages with their
+    digests
 
     Args:
         id (str):
@@ -164,10 +160,8 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Failure | GetBomResponse200]:
-    """Bom
-
-     A bill of materials (CycloneDX 1.6) from the same records: data, code, files and packages with their
-    digests.
+    """A bill of materials (CycloneDX 1.6) from the same records: data, code, files and packages with their
+    digests
 
     Args:
         id (str):
@@ -194,10 +188,8 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Failure | GetBomResponse200 | None:
-    """Bom
-
-     A bill of materials (CycloneDX 1.6) from the same records: data, code, files and packages with their
-    digests.
+    """A bill of materials (CycloneDX 1.6) from the same records: data, code, files and packages with their
+    digests
 
     Args:
         id (str):

@@ -105,7 +105,8 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Failure | File]:
-    """Bundle
+    """One file with which anybody can check a dataset or model offline: its content, what is recorded,
+    signatures, evidence
 
      One file with which anybody can check a dataset or model offline: its content, what is recorded,
     signatures, evidence.
@@ -138,7 +139,8 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Failure | File | None:
-    """Bundle
+    """One file with which anybody can check a dataset or model offline: its content, what is recorded,
+    signatures, evidence
 
      One file with which anybody can check a dataset or model offline: its content, what is recorded,
     signatures, evidence.
@@ -166,7 +168,8 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Failure | File]:
-    """Bundle
+    """One file with which anybody can check a dataset or model offline: its content, what is recorded,
+    signatures, evidence
 
      One file with which anybody can check a dataset or model offline: its content, what is recorded,
     signatures, evidence.
@@ -197,7 +200,8 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Failure | File | None:
-    """Bundle
+    """One file with which anybody can check a dataset or model offline: its content, what is recorded,
+    signatures, evidence
 
      One file with which anybody can check a dataset or model offline: its content, what is recorded,
     signatures, evidence.

@@ -103,10 +103,8 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Failure | str]:
-    """Card
-
-     A model card, or a dataset's, from the records as the caller may see them; what they do not say is
-    said, too.
+    """A model card, or a dataset's, from the records as the caller may see them; what they do not say is
+    said, too
 
     Args:
         id (str):
@@ -135,10 +133,8 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Failure | str | None:
-    """Card
-
-     A model card, or a dataset's, from the records as the caller may see them; what they do not say is
-    said, too.
+    """A model card, or a dataset's, from the records as the caller may see them; what they do not say is
+    said, too
 
     Args:
         id (str):
@@ -162,10 +158,8 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Failure | str]:
-    """Card
-
-     A model card, or a dataset's, from the records as the caller may see them; what they do not say is
-    said, too.
+    """A model card, or a dataset's, from the records as the caller may see them; what they do not say is
+    said, too
 
     Args:
         id (str):
@@ -192,10 +186,8 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Failure | str | None:
-    """Card
-
-     A model card, or a dataset's, from the records as the caller may see them; what they do not say is
-    said, too.
+    """A model card, or a dataset's, from the records as the caller may see them; what they do not say is
+    said, too
 
     Args:
         id (str):

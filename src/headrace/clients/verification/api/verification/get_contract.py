@@ -105,10 +105,8 @@ def sync_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Failure | Said]:
-    """Contract
-
-     All that a contract says, from chain data alone; of a sealed claim also what it says, for whoever
-    sees the record.
+    """All that a contract says, from chain data alone; of a sealed claim also what it says, for whoever
+    sees the record
 
     Args:
         address (str):
@@ -137,10 +135,8 @@ def sync(
     *,
     client: AuthenticatedClient | Client,
 ) -> Failure | Said | None:
-    """Contract
-
-     All that a contract says, from chain data alone; of a sealed claim also what it says, for whoever
-    sees the record.
+    """All that a contract says, from chain data alone; of a sealed claim also what it says, for whoever
+    sees the record
 
     Args:
         address (str):
@@ -164,10 +160,8 @@ async def asyncio_detailed(
     *,
     client: AuthenticatedClient | Client,
 ) -> Response[Failure | Said]:
-    """Contract
-
-     All that a contract says, from chain data alone; of a sealed claim also what it says, for whoever
-    sees the record.
+    """All that a contract says, from chain data alone; of a sealed claim also what it says, for whoever
+    sees the record
 
     Args:
         address (str):
@@ -194,10 +188,8 @@ async def asyncio(
     *,
     client: AuthenticatedClient | Client,
 ) -> Failure | Said | None:
-    """Contract
-
-     All that a contract says, from chain data alone; of a sealed claim also what it says, for whoever
-    sees the record.
+    """All that a contract says, from chain data alone; of a sealed claim also what it says, for whoever
+    sees the record
 
     Args:
         address (str):

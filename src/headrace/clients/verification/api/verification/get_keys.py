@@ -115,9 +115,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     asset: str | Unset = "",
 ) -> Response[Failure | Keys]:
-    """Keys
-
-     What a company's records are signed with: to be compared with what it says itself, and pinned.
+    """What a company's records are signed with: to be compared with what it says itself, and pinned
 
     Args:
         company (str):
@@ -149,9 +147,7 @@ def sync(
     client: AuthenticatedClient | Client,
     asset: str | Unset = "",
 ) -> Failure | Keys | None:
-    """Keys
-
-     What a company's records are signed with: to be compared with what it says itself, and pinned.
+    """What a company's records are signed with: to be compared with what it says itself, and pinned
 
     Args:
         company (str):
@@ -178,9 +174,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     asset: str | Unset = "",
 ) -> Response[Failure | Keys]:
-    """Keys
-
-     What a company's records are signed with: to be compared with what it says itself, and pinned.
+    """What a company's records are signed with: to be compared with what it says itself, and pinned
 
     Args:
         company (str):
@@ -210,9 +204,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     asset: str | Unset = "",
 ) -> Failure | Keys | None:
-    """Keys
-
-     What a company's records are signed with: to be compared with what it says itself, and pinned.
+    """What a company's records are signed with: to be compared with what it says itself, and pinned
 
     Args:
         company (str):

@@ -110,9 +110,7 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     asset: str,
 ) -> Response[Contracts | Failure]:
-    """Contracts
-
-     What is recorded of a dataset or model; of a snapshot with the proof that it is in its batch.
+    """What is recorded of a dataset or model; of a snapshot with the proof that it is in its batch
 
     Args:
         asset (str): id
@@ -141,9 +139,7 @@ def sync(
     client: AuthenticatedClient | Client,
     asset: str,
 ) -> Contracts | Failure | None:
-    """Contracts
-
-     What is recorded of a dataset or model; of a snapshot with the proof that it is in its batch.
+    """What is recorded of a dataset or model; of a snapshot with the proof that it is in its batch
 
     Args:
         asset (str): id
@@ -167,9 +163,7 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     asset: str,
 ) -> Response[Contracts | Failure]:
-    """Contracts
-
-     What is recorded of a dataset or model; of a snapshot with the proof that it is in its batch.
+    """What is recorded of a dataset or model; of a snapshot with the proof that it is in its batch
 
     Args:
         asset (str): id
@@ -196,9 +190,7 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     asset: str,
 ) -> Contracts | Failure | None:
-    """Contracts
-
-     What is recorded of a dataset or model; of a snapshot with the proof that it is in its batch.
+    """What is recorded of a dataset or model; of a snapshot with the proof that it is in its batch
 
     Args:
         asset (str): id

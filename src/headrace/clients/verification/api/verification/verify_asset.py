@@ -120,7 +120,8 @@ def sync_detailed(
     client: AuthenticatedClient | Client,
     level: VerifyAssetLevel | Unset = "L1",
 ) -> Response[Failure | Report]:
-    """Verify
+    """Check what is recorded (L0), that the content is it (L1), and that its recipe or its log gives it
+    once more (L2), which takes as long as training
 
      Check what is recorded (L0), that the content is it (L1), and that its recipe or its log gives it
     once more (L2), which
@@ -157,7 +158,8 @@ def sync(
     client: AuthenticatedClient | Client,
     level: VerifyAssetLevel | Unset = "L1",
 ) -> Failure | Report | None:
-    """Verify
+    """Check what is recorded (L0), that the content is it (L1), and that its recipe or its log gives it
+    once more (L2), which takes as long as training
 
      Check what is recorded (L0), that the content is it (L1), and that its recipe or its log gives it
     once more (L2), which
@@ -189,7 +191,8 @@ async def asyncio_detailed(
     client: AuthenticatedClient | Client,
     level: VerifyAssetLevel | Unset = "L1",
 ) -> Response[Failure | Report]:
-    """Verify
+    """Check what is recorded (L0), that the content is it (L1), and that its recipe or its log gives it
+    once more (L2), which takes as long as training
 
      Check what is recorded (L0), that the content is it (L1), and that its recipe or its log gives it
     once more (L2), which
@@ -224,7 +227,8 @@ async def asyncio(
     client: AuthenticatedClient | Client,
     level: VerifyAssetLevel | Unset = "L1",
 ) -> Failure | Report | None:
-    """Verify
+    """Check what is recorded (L0), that the content is it (L1), and that its recipe or its log gives it
+    once more (L2), which takes as long as training
 
      Check what is recorded (L0), that the content is it (L1), and that its recipe or its log gives it
     once more (L2), which
