@@ -7,7 +7,6 @@ several thousand finds a processor missing. Two failures are a failure.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import subprocess
 import sys
 import time
@@ -17,8 +16,6 @@ import psutil
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
-SUBREAPER = 36
-"""PR_SET_CHILD_SUBREAPER of Linux."""
 STATIC = [
     ["ruff", "format", "--check", "."],
     ["ruff", "check", "."],
@@ -27,23 +24,20 @@ STATIC = [
 ]
 
 
-def adopt() -> None:
-    """What a test worker that died had started becomes ours: whoever reads what we write would wait for it, too."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(SUBREAPER, 1)
-
-
-def tidy() -> None:
-    """End what was left behind."""
-    for process in psutil.Process().children(recursive=True):
+def tidy(since: float) -> None:
+    """End what a test worker that died has left behind: whoever reads what we write would wait for it, too. That is what this
+    environment's Python has run since a time, and nobody is the parent of."""
+    for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            print(f"left behind, and ended now: {' '.join(process.cmdline())[:200]}", flush=True)
-            process.kill()
+            line = " ".join(process.cmdline())
+            if str(BIN) in line and process.ppid() == 1 and process.create_time() > since:
+                print(f"left behind, and ended now: {line[:200]}", flush=True)
+                process.kill()
 
 
 def main() -> None:
     """Run; the exit code is that of the first command that failed."""
-    adopt()
+    begun = time.time()
     tests = [
         [
             "pytest",
@@ -60,7 +54,7 @@ def main() -> None:
         print(f"\n$ {' '.join(command)}", flush=True)
         started = time.monotonic()
         code = subprocess.run([str(BIN / command[0]), *command[1:]], cwd=ROOT, check=False).returncode
-        tidy()
+        tidy(begun)
         if code:
             sys.exit(code)
         print(f"  {time.monotonic() - started:.0f} s", flush=True)
