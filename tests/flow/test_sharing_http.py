@@ -372,7 +372,7 @@ async def test_the_document_is_complete(tmp_path: Path) -> None:
         for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
             assert name in document["components"]["schemas"], name
         operations = [one for methods in document["paths"].values() for one in methods.values()]
-        assert all(one.get("description") and {"400", "401", "404"} <= set(one["responses"]) for one in operations)
+        assert all(one.get("summary") and {"400", "401", "404"} <= set(one["responses"]) for one in operations)
         assert len({one["operationId"] for one in operations}) == len(operations)
         assert document["security"] == [{name: []} for name in document["components"]["securitySchemes"]]
 

@@ -35,6 +35,8 @@ TRAININGS, TRAININGS_EACH = 4, 1
 """The same, of those that run something again: what they run waits its turn in a queue of its own, too."""
 PLACES, TRAINING_PLACES = 16, 4
 """Of one company, those that wait included."""
+TRANSLATED = "re-derived: its recorded original, translated again, gives exactly this file"
+"""What L2 means of a translation."""
 AGAIN = frozenset({"training again", "translation again"})
 """Checks that show that an asset comes of what it was made of."""
 UNCLAIMED = {
@@ -135,7 +137,8 @@ class Ladder:
 
     async def _report(self, case: Case, checks: list[Check], level: Level) -> Report:
         chain, single = await self._chain()
-        words = [LEVELS[level], f"of company {case.asset.company}"]
+        translated = isinstance(case.asset, Model) and case.asset.translation is not None
+        words = [TRANSLATED if translated and level == "L2" else LEVELS[level], f"of company {case.asset.company}"]
         words += ["on a single-operator chain"] if single else []
         again = next((one for one in checks if one.level == "L2" and one.state == "passed"), None)
         if level != "L2" and again and all(one.state == "passed" for one in checks if one.level == "L2"):
