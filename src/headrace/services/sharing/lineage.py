@@ -11,7 +11,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from headrace.assets import Dataset, Job, Lineage, LineageNode, Model, revoked
 from headrace.errors import Tampered, UnknownAsset
-from headrace.services.sharing.fence import TABLES, Asset, Fence, unfenced
+from headrace.services.sharing.fence import Asset, Fence, Kind, unfenced
 from headrace.services.sharing.tables import edges, grants, holds, nodes
 
 MOST = 2000
@@ -129,7 +129,8 @@ def graph(fence: Fence, id: str) -> Lineage:
 def names(fence: Fence, id: str) -> bool:
     """Whether a record that he may read names it: something was made of it that he may know of."""
     below, _ = _walk(fence, id, up=False)
-    return any(fence.seen(kind, below - {id}) for kind in TABLES)
+    kinds: tuple[Kind, ...] = ("dataset", "model")
+    return any(fence.seen(kind, below - {id}) for kind in kinds)
 
 
 def _job(fence: Fence, id: str) -> LineageNode:
