@@ -100,7 +100,7 @@ def deployed(platform: Headrace) -> Served:
     with httpx.Client(base_url=platform.http, headers=headers, trust_env=False, timeout=60) as client:
         about = (None, json.dumps({"name": "linear"}), "application/json")
         sent = client.post("/models", files={"metadata": about, "file": ("linear.onnx", model.SerializeToString())})
-        text = f"kind: Deployment\nname: linear\nmodel: {sent.raise_for_status().json()['id']}\n"
+        text = f"kind: Deployment\nmetadata: {{name: linear}}\nmodel: {sent.raise_for_status().json()['id']}\n"
         client.put("/api/specs", json={"text": text, "file": "bench", "files": {}}).raise_for_status()
     url = f"{platform.http}/v2/models/linear/infer"
     return Served(url, infer_body([1, len(FEATURES)]), platform.pids, platform.token_file)
