@@ -278,7 +278,7 @@ async def test_questions_wait_for_one_another_but_not_for_ever(
 
 async def test_questions_that_wait_hold_little_memory(apart: Isolation, folder: Path, monkeypatch: Any) -> None:
     made = view(folder, trained("rls"))
-    monkeypatch.setattr("headrace.services.learning.answering.HELD", 2 * X.size)
+    monkeypatch.setattr(Answers, "held", 2 * X.size)
     async with process(apart) as answers:
         asked = [answers.predict(made, {"x": X}, "a") for _ in range(4)]
         said = await asyncio.gather(*asked, return_exceptions=True)

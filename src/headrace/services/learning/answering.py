@@ -7,51 +7,46 @@ what it is asked. So it runs in a process of its company's, sandboxed and bounde
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from headrace import states
-from headrace.errors import BadTensor, FixedLimit, TooMany, TooSlow, Unanswered
+from headrace.errors import BadTensor, FixedLimit, Unanswered
 from headrace.records import Array, Record
 from headrace.services.learning.answerer import FAILED, FOUND, MISSING, REFUSED, TEXT
-from headrace.services.learning.attending import Attendant, Gone
-from headrace.services.learning.cell import Over, plain
 from headrace.services.learning.inputs import histories
 from headrace.services.learning.isolation import TRUSTED, Isolation
+from headrace.services.learning.questions import Questions, text
 from headrace.services.learning.view import View
 from headrace.streams.decoders.looking import Pin
 
 IDLE = 300.0
 """Seconds without a question after which the process ends: it holds some 50 MB, with ONNX Runtime 80."""
-WAITING = 256
-"""Questions that wait for the one being answered; more are refused..."""
 HELD = 2**21
-"""...and numbers of them all: a question that waits is memory of the platform's."""
+"""Numbers of all questions that wait."""
 VALUES = 2**20
 """Numbers of one question, and of one answer."""
 LOOK = 2**22
 """Bytes of what there is to see in a topic."""
 INSTEAD = "ask for less at once, or apply a model that computes less"
-_KINDS = (FOUND, REFUSED, FAILED, MISSING)
 
 
-class Answers(Attendant):
+class Answers(Questions):
     """Asks the process, one question at a time."""
 
     module, name, asked = "headrace.services.learning.answerer", "answers", "answers of this company's models"
+    does, held, instead = "answers for this company", HELD, INSTEAD
 
     def __init__(self, isolation: Isolation = TRUSTED, idle: float = IDLE) -> None:
-        super().__init__(isolation.seconds, idle, WAITING, isolation, patience=isolation.seconds)
+        super().__init__(isolation, isolation.memory, idle)
         self._known: set[int] = set()
         """Models that the process has been given..."""
         self._knows = 0
         """...the one that was started so many-th."""
-        self._held = 0
 
     async def predict(self, view: View, inputs: dict[str, Any], key: str, role: str = "") -> Array:
         """(n, horizon) in the target's unit.
@@ -79,7 +74,7 @@ class Answers(Attendant):
             kind, data = await self._ask(what, lambda: states.pack(question), LOOK)
         try:
             if kind != FOUND:
-                raise ValueError(_text(data))
+                raise ValueError(text(data))
             return msgspec.to_builtins(msgspec.json.decode(data, type=Seen))  # type: ignore[no-any-return]
         except (ValueError, msgspec.MsgspecError) as error:
             raise Unanswered(what=what, detail=str(error), instead="look at the raw messages") from error
@@ -97,9 +92,9 @@ class Answers(Attendant):
             if kind == MISSING:  # it had too many to keep them all
                 kind, data = await self._ask(what, lambda: self._packed(view, question, key, role, again=True), most)
         if kind == REFUSED:
-            raise BadTensor(detail=_text(data))
+            raise BadTensor(detail=text(data))
         if kind != FOUND or len(data) != 8 * math.prod(shape):
-            reason = _text(data) if kind == FAILED else "it does not give as many numbers as a forecast has"
+            reason = text(data) if kind == FAILED else "it does not give as many numbers as a forecast has"
             raise Unanswered(what=what, detail=reason, instead=INSTEAD)
         return np.frombuffer(data, "<f8").reshape(shape).astype(np.float64)
 
@@ -114,38 +109,6 @@ class Answers(Attendant):
         loaded, made = view.elsewhere(key, role)
         self._known.add(loaded.number)
         return states.pack({"model": loaded.number, "make": made, **question})
-
-    @contextlib.contextmanager
-    def _holding(self, size: int) -> Iterator[None]:
-        """For a question of so many numbers. Raises TooMany."""
-        if self._held and self._held + size > HELD:
-            raise TooMany(count=self._waiting, what=f"large {self.asked}")
-        self._held += size
-        try:
-            yield
-        finally:
-            self._held -= size
-
-    async def _ask(
-        self, what: str, question: Callable[[], bytes], most: int, *, last: bool = False
-    ) -> tuple[bytes, bytes]:
-        """(kind, content) of an answer, of at most `most` bytes. A process that was gone already is not the question's fault:
-        it is asked once more."""
-        try:
-            return await self.answer(question, most + 1, _read)
-        except TimeoutError as error:
-            raise TooSlow(what=what, seconds=self._seconds, instead=INSTEAD) from error
-        except Over as error:
-            raise Unanswered(what=what, detail=str(error), instead=INSTEAD) from error
-        except Gone as error:
-            if not (last or str(error)):
-                return await self._ask(what, question, most, last=True)
-            why = f" ({error})" if str(error) else ""
-            detail = f"the process that answers for this company ended{why}; it is started again with the next question"
-            raise Unanswered(what=what, detail=detail, instead=f"if it ends again, {INSTEAD}") from error
-
-    def _command(self) -> list[str]:
-        return [*super()._command(), str(self._isolation.memory)]
 
 
 class Field(msgspec.Struct, omit_defaults=True):
@@ -184,14 +147,3 @@ def _question(view: View, inputs: dict[str, Any], key: str) -> dict[str, Any]:
         return {"x": view.inputs.check(inputs["x"])}
     given, origins = histories(inputs, lambda: view.latest_ms(key))
     return {"histories": given, "origins": origins}
-
-
-def _read(data: bytes) -> tuple[bytes, bytes]:
-    """(kind, content). Raises ValueError."""
-    if data[:1] not in _KINDS or not data:
-        raise ValueError("no answer begins like this")
-    return data[:1], data[1:]
-
-
-def _text(data: bytes) -> str:
-    return plain(data[: 4 * TEXT])

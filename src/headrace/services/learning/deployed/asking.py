@@ -7,16 +7,14 @@ in the sandbox of its workers. What comes back is numbers of lengths that were c
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.util import find_spec
 
 import msgspec
 
-from headrace.errors import BadTensor, FixedLimit, MissingExtra, TooMany, TooSlow, Unanswered
+from headrace.errors import BadTensor, FixedLimit, MissingExtra, Unanswered
 from headrace.services.learning.answerer import FAILED, FOUND, MISSING, REFUSED, TEXT
-from headrace.services.learning.attending import Attendant, Gone
-from headrace.services.learning.cell import Over, plain
+from headrace.services.learning.cell import plain
 from headrace.services.learning.deployed.tensors import (
     MOST,
     TENSORS,
@@ -33,22 +31,22 @@ from headrace.services.learning.deployed.tensors import (
     part,
 )
 from headrace.services.learning.isolation import Isolation
+from headrace.services.learning.questions import Questions, text
 
 IDLE = 300.0
 """Seconds without a question after which the process ends, and with it what it keeps of models."""
-WAITING = 256
-"""Questions that wait for the one being answered; more are refused..."""
 HELD = 4 * VALUES
-"""...and numbers of them all."""
+"""Numbers of all questions that wait."""
+LONGEST = MOST + 4 * TEXT
+"""Bytes of an answer."""
 INSTEAD = "ask for less at once, or deploy a model that computes less"
-_KINDS = (FOUND, REFUSED, FAILED, MISSING)
 
 
 class Failed(Exception):
     """The model cannot be opened, or did not answer: why."""
 
 
-class Runs(Attendant):
+class Runs(Questions):
     """Asks the process, one question at a time.
 
     Args:
@@ -60,28 +58,27 @@ class Runs(Attendant):
         "deployed",
         "answers of this company's deployed models",
     )
+    does, held, instead = "runs this company's models", HELD, INSTEAD
 
     def __init__(self, isolation: Isolation, memory: int, idle: float = IDLE) -> None:
         blind = isolation._replace(
             guard=isolation.blind or isolation.guard
         )  # it has no business in the company's folder
-        super().__init__(isolation.seconds, idle, WAITING, blind, patience=isolation.seconds)
-        self._memory = memory
-        self._held = 0
+        super().__init__(blind, memory, idle)
 
     async def here(self) -> list[str]:
         """Short names of the providers there are. Raises MissingExtra, Unanswered, TooSlow, TooMany."""
         if find_spec("onnxruntime") is None:
             raise MissingExtra(family="serving", name="onnx", module="onnxruntime", extra="onnx")
         what = "What ONNX Runtime can compute on"
-        kind, data = await self._ask(what, lambda: packed(Question()))
+        kind, data = await self._ask(what, lambda: packed(Question()), LONGEST)
         return self._about(what, kind, data).providers
 
     async def look(self, digest: str, data: bytes, providers: Sequence[str]) -> About:
         """What a model takes and gives. Raises Failed: it cannot be opened; TooSlow, TooMany, Unanswered."""
         what = "The model"
         asked = Question(digest, list(providers), len(data), about=True)
-        kind, found = await self._ask(what, lambda: packed(asked, rest=data))
+        kind, found = await self._ask(what, lambda: packed(asked, rest=data), LONGEST)
         if kind in {FAILED, REFUSED}:
             raise Failed(_text(found))
         return self._about(what, kind, found)
@@ -112,11 +109,11 @@ class Runs(Attendant):
         digest, providers = model
         asked = Question(digest, list(providers), inputs=[part(*one) for one in inputs.items()], outputs=list(outputs))
         with self._holding(size):
-            kind, data = await self._ask(what, lambda: packed(asked, inputs.values()))
+            kind, data = await self._ask(what, lambda: packed(asked, inputs.values()), LONGEST)
             if kind == MISSING:
                 bytes_ = await whole()
                 asked.size = len(bytes_)
-                kind, data = await self._ask(what, lambda: packed(asked, inputs.values(), bytes_))
+                kind, data = await self._ask(what, lambda: packed(asked, inputs.values(), bytes_), LONGEST)
         if kind == REFUSED:
             raise BadTensor(detail=f"{what} cannot be asked so: {_text(data)}")
         if kind != FOUND:
@@ -140,37 +137,6 @@ class Runs(Attendant):
         about.providers = [_named(one) for one in about.providers]
         return about
 
-    @contextlib.contextmanager
-    def _holding(self, size: int) -> Iterator[None]:
-        """For a question of so many numbers. Raises TooMany."""
-        if self._held and self._held + size > HELD:
-            raise TooMany(count=self._waiting, what=f"large {self.asked}")
-        self._held += size
-        try:
-            yield
-        finally:
-            self._held -= size
-
-    async def _ask(self, what: str, question: Callable[[], bytes], *, last: bool = False) -> tuple[bytes, bytes]:
-        """(kind, content) of an answer. A process that was gone already is asked once more: it is not the question's fault."""
-        try:
-            return await self.answer(question, MOST + 4 * TEXT, _read)
-        except TimeoutError as error:
-            raise TooSlow(what=what, seconds=self._seconds, instead=INSTEAD) from error
-        except Over as error:
-            raise Unanswered(what=what, detail=str(error), instead=INSTEAD) from error
-        except Gone as error:
-            if not (last or str(error)):
-                return await self._ask(what, question, last=True)
-            why = f" ({error})" if str(error) else ""
-            detail = (
-                f"the process that runs this company's models ended{why}; it is started again with the next question"
-            )
-            raise Unanswered(what=what, detail=detail, instead=f"if it ends again, {INSTEAD}") from error
-
-    def _command(self) -> list[str]:
-        return [*super()._command(), str(self._memory)]
-
 
 def _answers(data: bytes, outputs: Mapping[str, str]) -> tuple[str, dict[str, Array]]:
     """(provider, tensors) of an answer that has just what was asked for. Raises ValueError, MsgspecError."""
@@ -185,12 +151,5 @@ def _named(provider: str) -> str:
     return plain(provider[:40].encode("utf-8", "replace"))
 
 
-def _read(data: bytes) -> tuple[bytes, bytes]:
-    """(kind, content). Raises ValueError."""
-    if data[:1] not in _KINDS or not data:
-        raise ValueError("no answer begins like this")
-    return data[:1], data[1:]
-
-
 def _text(data: bytes) -> str:
-    return plain(data[: 4 * TEXT]).rstrip(".")
+    return text(data).rstrip(".")
